@@ -1,0 +1,264 @@
+"""What a plugin author imports: descriptors, markers and `hookimpl`.
+
+A descriptor says what a component is without importing what it is made of: `target` is a string,
+`"package.module:attribute"`, imported when the component is built and never before. So this module needs the standard
+library and pluggy, and a plugin's entry-point module should need no more.
+
+A target is called with the component's parameters and, by kind:
+
+| kind | target | called as |
+|---|---|---|
+| regularizer | a `regplug.regularizer.RegularizerFunctions` class | `target(params)` |
+| activation | a function that returns a module | `target(params) -> nn.Module` |
+| initializer | a function that fills one tensor | `target(params, role, tensor, generator) -> None` |
+| model | a function that returns a module | `target(params, context: ModelContext) -> nn.Module` |
+| dataset | a function that returns the data | `target(params, context: DataContext) -> regplug.data.RawData` |
+| probe | a `regplug.probes.Probe` class | `target(params)` |
+| format | a `regplug.bundles.formats.Format` class | `target(params)` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import pluggy
+
+PROJECT = "regplug"
+"""Name of the pluggy project and of the entry-point group."""
+
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Phase = Literal[
+    "structure", "noise", "state", "data", "objective", "gradient", "optimizer", "weights", "epoch", "finish"
+]
+"""Where in a run a regularizer acts, in the order in which a run meets them."""
+
+TaskKind = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class Stackable:
+    """Marks a number that may differ between the runs of one stack.
+
+    The component must then read it from `step.settings`, never from its parameters.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Marks the range in which a search looks for a number.
+
+    Args:
+        low: Least value, included.
+        high: Greatest value, included.
+        log: Whether to look on a logarithmic scale; `low` must then be positive.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """The parameters of a component that has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """What every component says of itself.
+
+    Args:
+        name: What a user types: lower case letters, digits and underscores, a letter first.
+        target: `"package.module:attribute"`, imported when the component is built.
+        summary: One line for lists.
+        params: A frozen dataclass with a default for each field, bounds as `annotated_types` metadata and a line of
+            text below each field.
+        tags: Words that others refer to in `before`, `after`, `conflicts` and `requires`.
+        source: Paper with year, or textbook section.
+    """
+
+    kind: ClassVar[str] = ""
+
+    name: str
+    target: str
+    summary: str
+    params: type = NoParams
+    tags: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regularizer(Component):
+    """A regularizer: a handful of pure functions of one run.
+
+    Args:
+        phases: The phases in which it acts.
+        before: Names or tags of regularizers that must come after this one, within each phase.
+        after: Names or tags of regularizers that must come before this one, within each phase.
+        conflicts: Names or tags of regularizers that it refuses to be composed with.
+        requires: Names or tags of which one must be composed with it.
+        tasks: The tasks that it understands.
+        stackable: Whether the host may lift its functions over many runs (`torch.func.vmap`).
+    """
+
+    kind: ClassVar[str] = "regularizer"
+
+    phases: tuple[Phase, ...]
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    tasks: tuple[TaskKind, ...] = ("classification", "regression")
+    stackable: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activation(Component):
+    """An elementwise activation function.
+
+    Args:
+        derivative: `"package.module:attribute"` of a function `(params, x) -> dy/dx`, or empty.
+        range: Infimum and supremum of its values at the default parameters.
+        kinks: Where the derivative jumps, at the default parameters.
+    """
+
+    kind: ClassVar[str] = "activation"
+
+    derivative: str = ""
+    range: tuple[float, float] = (float("-inf"), float("inf"))
+    kinks: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initializer(Component):
+    """A rule that fills a parameter tensor at the start of a run."""
+
+    kind: ClassVar[str] = "initializer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Component):
+    """A network built for an input shape and a number of outputs."""
+
+    kind: ClassVar[str] = "model"
+
+    tasks: tuple[TaskKind, ...] = ("classification", "regression")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Component):
+    """Data with a declared task and declared splits.
+
+    Args:
+        task: What is learned from it; where it depends on the parameters, the one at the defaults.
+    """
+
+    kind: ClassVar[str] = "dataset"
+
+    task: TaskKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Component):
+    """A measurement of a model in training that never changes the trained weights."""
+
+    kind: ClassVar[str] = "probe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format(Component):
+    """An export format.
+
+    Args:
+        filename: The file that it writes into a bundle.
+    """
+
+    kind: ClassVar[str] = "format"
+
+    filename: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Component):
+    """A study with a question, settings, seeds and a verdict."""
+
+    kind: ClassVar[str] = "study"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is learned.
+
+    Args:
+        kind: `classification` or `regression`.
+        num_outputs: Classes of a classification, columns of a regression target.
+        class_names: One name for each class; empty for a regression.
+    """
+
+    kind: TaskKind
+    num_outputs: int
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the targets are classes."""
+        return self.kind == "classification"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelContext:
+    """What a model is built for.
+
+    Args:
+        input_shape: Shape of one normalised input, without the batch axis: `(features,)` or `(channels, height, width)`.
+        task: What is learned; the model returns `(batch, task.num_outputs)` logits or values.
+        activation: Makes a new module of the chosen activation at each call; `None` where the user chose none and the
+            model takes its own default.
+    """
+
+    input_shape: tuple[int, ...]
+    task: Task
+    activation: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataContext:
+    """What a dataset is read or generated for.
+
+    Args:
+        data_seed: Decides the split, and the data where they are generated.
+    """
+
+    data_seed: int = 0
+
+
+KINDS: Mapping[str, type[Component]] = {
+    cls.kind: cls for cls in (Regularizer, Activation, Initializer, Model, Dataset, Probe, Format, Study)
+}
+"""Descriptor class by kind."""
+
+__all__ = [
+    "KINDS",
+    "PROJECT",
+    "Activation",
+    "Component",
+    "DataContext",
+    "Dataset",
+    "Format",
+    "Initializer",
+    "Model",
+    "ModelContext",
+    "NoParams",
+    "Phase",
+    "Probe",
+    "Regularizer",
+    "Search",
+    "Stackable",
+    "Study",
+    "Task",
+    "TaskKind",
+    "hookimpl",
+]
