@@ -213,7 +213,7 @@ class ModelContext:
     """What a model is built for.
 
     Args:
-        input_shape: Shape of one normalised input, without the batch axis: `(features,)` or `(channels, height, width)`.
+        input_shape: Shape of one normalised input without the batch axis: `(features,)` or `(channels, height, width)`.
         task: What is learned; the model returns `(batch, task.num_outputs)` logits or values.
         activation: Makes a new module of the chosen activation at each call; `None` where the user chose none and the
             model takes its own default.

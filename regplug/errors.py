@@ -1,20 +1,20 @@
 """Every error that regplug raises on purpose.
 
-    RegplugError
-    ├── RequestError            the request was wrong                     exit code 2
-    │   ├── UnknownComponentError   no component of that name
-    │   ├── AmbiguousComponentError two third parties offer that name
-    │   ├── ParameterError          unknown, out of bounds, wrong type
-    │   ├── CompositionError        components that contradict each other
-    │   ├── DataError               a dataset that cannot be read or does not fit
-    │   ├── ModelError              a model that does not fit data or task
-    │   ├── TrackingError           a store that cannot be reached or written
-    │   └── BundleError             a file that is no bundle, or an input that does not fit it
-    ├── PluginError             a plugin broke; names plugin and distribution   exit code 2
-    └── FailedError             the request was right, the work failed     exit code 1
-        ├── DivergedError           a loss or weight became NaN or infinite
-        ├── ExportError             a model that cannot be exported as asked
-        └── VerificationError       a bundle that is not what it says
+RegplugError
+├── RequestError            the request was wrong                     exit code 2
+│   ├── UnknownComponentError   no component of that name
+│   ├── AmbiguousComponentError two third parties offer that name
+│   ├── ParameterError          unknown, out of bounds, wrong type
+│   ├── CompositionError        components that contradict each other
+│   ├── DataError               a dataset that cannot be read or does not fit
+│   ├── ModelError              a model that does not fit data or task
+│   ├── TrackingError           a store that cannot be reached or written
+│   └── BundleError             a file that is no bundle, or an input that does not fit it
+├── PluginError             a plugin broke; names plugin and distribution   exit code 2
+└── FailedError             the request was right, the work failed     exit code 1
+├── DivergedError           a loss or weight became NaN or infinite
+├── ExportError             a model that cannot be exported as asked
+└── VerificationError       a bundle that is not what it says
 """
 
 from __future__ import annotations
