@@ -1,0 +1,27 @@
+"""Data in memory: what a dataset returns, and the normalised tensors that a run trains on.
+
+A dataset returns `RawData`: arrays as whoever uses the finished model has them (uint8 images, unscaled columns).
+`prepare` fits the normalisation on the training split alone and returns tensors. The same `Normalize` module stands in
+front of the exported model, so raw input goes into the file.
+"""
+
+from __future__ import annotations
+
+from regplug.data.raw import Array, InputSpec, Normalization, RawData, Split, digest
+from regplug.data.splits import order, split_indices
+from regplug.data.tensors import Normalize, Prepared, TensorSplit, prepare
+
+__all__ = [
+    "Array",
+    "InputSpec",
+    "Normalization",
+    "Normalize",
+    "Prepared",
+    "RawData",
+    "Split",
+    "TensorSplit",
+    "digest",
+    "order",
+    "prepare",
+    "split_indices",
+]

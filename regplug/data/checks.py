@@ -1,0 +1,49 @@
+"""What raw data must keep to before a run trains on them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from regplug.data.raw import Array, RawData, Split
+from regplug.errors import DataError
+
+
+def check_split(raw: RawData, name: str, split: Split) -> None:
+    """Raises `DataError` where the split is not what `raw` declares, or a number in it is not finite."""
+    where = f"Dataset {raw.name}, {name} split"
+    expected = (len(split.y), *raw.inputs.shape)
+    if len(split) == 0:
+        raise DataError(f"{where}: it has no rows.", hint="Every split needs at least one row.")
+    if split.x.shape != expected:
+        raise DataError(f"{where}: inputs have shape {split.x.shape}; {len(split.y)} targets ask for {expected}.")
+    if split.x.dtype != np.dtype(raw.inputs.dtype):
+        raise DataError(f"{where}: inputs are {split.x.dtype}, and declared as {raw.inputs.dtype}.")
+    _check_targets(raw, where, split.y)
+    _check_finite(where, split.x, raw.inputs.names)
+
+
+def _check_targets(raw: RawData, where: str, y: Array) -> None:
+    num_outputs = raw.task.num_outputs
+    if raw.task.is_classification:
+        if y.ndim != 1 or y.dtype != np.int64:
+            raise DataError(f"{where}: classes must be int64 of shape (rows,), got {y.dtype} of shape {y.shape}.")
+        if y.min() < 0 or y.max() >= num_outputs:
+            raise DataError(
+                f"{where}: classes run from {y.min()} to {y.max()}; {num_outputs} classes are numbered 0 to "
+                f"{num_outputs - 1}."
+            )
+        return
+    if y.ndim != 2 or y.shape[1] != num_outputs or y.dtype.kind != "f":
+        raise DataError(f"{where}: targets must be floating of shape (rows, {num_outputs}), got {y.dtype} {y.shape}.")
+    _check_finite(f"{where}, target", y, ())
+
+
+def _check_finite(where: str, x: Array, names: tuple[str, ...]) -> None:
+    if x.dtype.kind != "f" or np.isfinite(x).all():
+        return
+    row, *position = (int(i) for i in np.argwhere(~np.isfinite(x))[0])
+    column = names[position[0]] if names else ", ".join(map(str, position))
+    raise DataError(
+        f"{where}: the value in row {row}, column {column} is {x[(row, *position)]}.",
+        hint="Rows are counted from 0. Fill the value or leave the row out.",
+    )

@@ -1,0 +1,105 @@
+"""What a dataset returns: raw arrays, and what they are.
+
+Shape letters: B rows, C channels, H height, W width, F columns, K outputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regplug.api import Task
+
+Array = NDArray[Any]
+Normalization = Literal["none", "unit", "standard", "fixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Raw rows and their targets.
+
+    Args:
+        x: Images `(B, C, H, W)` or rows `(B, F)`, of the dtype in `InputSpec`.
+        y: Classes int64 `(B,)`, or values of a float dtype `(B, K)`.
+    """
+
+    x: Array
+    y: Array
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: NDArray[np.intp]) -> Split:
+        """Returns the rows at `index`, in its order."""
+        return Split(x=self.x[index], y=self.y[index])
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What one raw input looks like.
+
+    Args:
+        layout: `image` or `row`.
+        shape: Shape without the batch axis: `(C, H, W)` or `(F,)`.
+        dtype: Of the raw input.
+        low: Least value it can take, where one is known.
+        high: Greatest value it can take, where one is known.
+        names: Column names of a row; empty where they have none.
+    """
+
+    layout: Literal["image", "row"]
+    shape: tuple[int, ...]
+    dtype: Literal["uint8", "float32"]
+    low: float | None = None
+    high: float | None = None
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawData:
+    """What a dataset returns.
+
+    Args:
+        name: Of the dataset.
+        train: What is learned from.
+        valid: What decisions during training are made on; `None` where there is none.
+        test: What is looked at once, at the end.
+        task: What is learned.
+        inputs: What one raw input looks like.
+        normalize: `none`; `unit`: the declared range to [0, 1]; `standard`: mean 0 and standard deviation 1 over the
+            training split, per column or per channel; `fixed`: the constants in `fixed`.
+        fixed: Mean and standard deviation in units of the raw input, for `normalize="fixed"`.
+        source: Where the data come from.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    task: Task
+    inputs: InputSpec
+    valid: Split | None = None
+    normalize: Normalization = "none"
+    fixed: tuple[float, float] | None = None
+    source: str = ""
+
+    def splits(self) -> Iterator[tuple[str, Split]]:
+        """Yields the name and the rows of each split that there is."""
+        yield "train", self.train
+        if self.valid is not None:
+            yield "valid", self.valid
+        yield "test", self.test
+
+
+def digest(raw: RawData) -> str:
+    """Returns the SHA-256 of shape, dtype and bytes of every array of every split, hexadecimal."""
+    sha = hashlib.sha256()
+    for split_name, split in raw.splits():
+        for part, array in (("x", split.x), ("y", split.y)):
+            sha.update(f"{split_name}/{part}:{array.shape}:{array.dtype.str};".encode())
+            sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()

@@ -1,0 +1,80 @@
+"""Which rows go where: the order of an epoch, and the parts of a dataset."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regplug.data.raw import Array
+from regplug.errors import DataError
+from regplug.seeds import derive_seed
+
+
+def order(num_rows: int, seed: int, epoch: int, shuffle: bool = True) -> Tensor:
+    """Returns the order of the training rows in one epoch, int64 `(num_rows,)`, on the CPU.
+
+    It depends on its arguments alone, so a run that goes on needs no generator's state.
+
+    Args:
+        num_rows: Rows of the training split.
+        seed: The run's seed.
+        epoch: From 0.
+        shuffle: `False` gives the rows as they stand.
+    """
+    if not shuffle:
+        return torch.arange(num_rows)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
+    return torch.randperm(num_rows, generator=generator)
+
+
+def split_indices(
+    num_rows: int, *, valid: float, test: float, seed: int, labels: Array | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Parts rows at random into training, validation and test rows.
+
+    Args:
+        num_rows: Rows to part.
+        valid: Validation rows: a share of `num_rows` below 1, or a number of rows from 1 on; 0 for none.
+        test: Test rows, likewise.
+        seed: The data's seed.
+        labels: Classes `(num_rows,)`: each part then has nearly the same share of each class.
+
+    Returns:
+        Indices of the training, validation and test rows, each ascending; together each row once.
+
+    Raises:
+        DataError: Too few rows, in all or of one class, for these parts.
+    """
+    sizes = [round(part * num_rows) if part < 1 else int(part) for part in (valid, test)]
+    if sum(sizes) >= num_rows or any(part > 0 and size == 0 for part, size in zip((valid, test), sizes, strict=True)):
+        raise DataError(
+            f"{num_rows} rows cannot be parted into {sizes[0]} validation, {sizes[1]} test and some training rows.",
+            hint="Choose other shares: each split that is asked for needs a row, and so does the training split.",
+        )
+    rest = np.arange(num_rows)
+    held: list[NDArray[np.intp]] = []
+    for purpose, size in zip(("valid", "test"), sizes, strict=True):
+        rest, out = _part(rest, size, derive_seed(seed, "split", purpose), labels)
+        held.append(np.sort(out))
+    return np.sort(rest), held[0], held[1]
+
+
+def _part(
+    rows: NDArray[np.intp], size: int, seed: int, labels: Array | None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    if size == 0:
+        return rows, rows[:0]
+    from sklearn.model_selection import train_test_split  # half a second that no other use of this module pays
+
+    stratify = None if labels is None else labels[rows]
+    try:
+        # scikit-learn takes 32 bits.
+        rest, out = train_test_split(rows, test_size=size, random_state=seed % 2**32, stratify=stratify)
+    except ValueError as error:
+        raise DataError(
+            f"{len(rows)} rows cannot be parted with the same share of each class: {error}",
+            hint="Leave out or join the rare classes, or ask for larger or fewer splits.",
+        ) from error
+    return rest, out
