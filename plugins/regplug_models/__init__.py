@@ -25,7 +25,7 @@ class LinearParams:
 class MLPParams:
     """Parameters of `mlp`."""
 
-    hidden: Annotated[tuple[Width, ...], MinLen(1)] = (128, 128)
+    hidden: Annotated[tuple[Width, ...], MinLen(1)] = (256, 128)
     "Units of each hidden layer, from the input on."
 
 
