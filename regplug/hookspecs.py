@@ -1,0 +1,78 @@
+"""What the host asks of a plugin: one hook for each kind of component.
+
+A hook takes nothing and returns, or yields, descriptors of its kind. Each implementation is called alone, and what one
+raises stops no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pluggy
+
+from regplug.api import (
+    PROJECT,
+    Activation,
+    Dataset,
+    Format,
+    Initializer,
+    Model,
+    Probe,
+    Regularizer,
+    Study,
+)
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+
+
+@hookspec
+def regplug_regularizers() -> Iterable[Regularizer]:  # type: ignore[empty-body]  # a specification has no body
+    """Regularizers that the plugin offers."""
+
+
+@hookspec
+def regplug_activations() -> Iterable[Activation]:  # type: ignore[empty-body]  # a specification has no body
+    """Activations that the plugin offers."""
+
+
+@hookspec
+def regplug_initializers() -> Iterable[Initializer]:  # type: ignore[empty-body]  # a specification has no body
+    """Initializers that the plugin offers."""
+
+
+@hookspec
+def regplug_models() -> Iterable[Model]:  # type: ignore[empty-body]  # a specification has no body
+    """Models that the plugin offers."""
+
+
+@hookspec
+def regplug_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]  # a specification has no body
+    """Datasets that the plugin offers."""
+
+
+@hookspec
+def regplug_probes() -> Iterable[Probe]:  # type: ignore[empty-body]  # a specification has no body
+    """Probes that the plugin offers."""
+
+
+@hookspec
+def regplug_formats() -> Iterable[Format]:  # type: ignore[empty-body]  # a specification has no body
+    """Export formats that the plugin offers."""
+
+
+@hookspec
+def regplug_studies() -> Iterable[Study]:  # type: ignore[empty-body]  # a specification has no body
+    """Studies that the plugin offers."""
+
+
+HOOK_KINDS: Mapping[str, str] = {
+    "regplug_regularizers": "regularizer",
+    "regplug_activations": "activation",
+    "regplug_initializers": "initializer",
+    "regplug_models": "model",
+    "regplug_datasets": "dataset",
+    "regplug_probes": "probe",
+    "regplug_formats": "format",
+    "regplug_studies": "study",
+}
+"""Kind of component by the hook that yields it."""

@@ -1,0 +1,288 @@
+"""Parameters: frozen dataclasses with bounds, read, described and checked.
+
+A field is `Annotated[float, Ge(0), Lt(1), Stackable()] = 0.1` with a line of text below it. Values are checked
+strictly: an int is taken for a float, and nothing else is converted, so `true` is no number and `"0.5"` is text.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import itertools
+import textwrap
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+import annotated_types as at
+
+from regplug.api import Component, Search, Stackable
+from regplug.errors import ParameterError, PluginError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+_SIGNS: Mapping[type, tuple[str, str]] = {
+    at.Ge: ("ge", ">= {}"),
+    at.Gt: ("gt", "> {}"),
+    at.Le: ("le", "<= {}"),
+    at.Lt: ("lt", "< {}"),
+    at.MinLen: ("min_length", "at least {} of them"),
+    at.MaxLen: ("max_length", "at most {} of them"),
+    at.MultipleOf: ("multiple_of", "a multiple of {}"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterInfo:
+    """What a field of a parameters class says of itself.
+
+    Args:
+        name: The field's name.
+        type: Its type in words, such as `float or list of float`.
+        default: Its default.
+        bounds: Its bounds in words, such as `>= 0, < 1`; empty where there are none.
+        doc: The line of text below the field.
+        stackable: Whether it may differ between the runs of one stack.
+        search: Where a search looks for it, or `None`.
+    """
+
+    name: str
+    type: str
+    default: Any
+    bounds: str
+    doc: str
+    stackable: bool
+    search: Search | None
+
+    @property
+    def allowed(self) -> str:
+        """Type and bounds in one text."""
+        return f"{self.type}, {self.bounds}" if self.bounds else self.type
+
+
+def make_params(component: Component, values: Mapping[str, Any], origin: str = "") -> Any:
+    """Returns the component's parameters with these values and else their defaults.
+
+    Args:
+        component: The descriptor whose `params` class is filled.
+        values: Value by name.
+        origin: Where the component comes from, or where the values stand; told in the error.
+
+    Returns:
+        An instance of `component.params`.
+
+    Raises:
+        ParameterError: Names are unknown or values are not allowed; all of them are told at once.
+        PluginError: The parameters class cannot be read.
+    """
+    subject = f"{component.kind} {component.name}" + (f" ({origin})" if origin else "")
+    hint = f"`regplug plugins show {component.name}` lists the parameters."
+    checked = check_fields(component.params, values, subject=subject, hint=hint)
+    try:
+        return component.params(**checked)
+    except (ValueError, TypeError) as error:
+        raise ParameterError(f"{subject}: {error}", hint=hint) from error
+
+
+def check_fields(cls: type, values: Mapping[str, Any], *, subject: str, hint: str = "") -> dict[str, Any]:
+    """Returns the values as the dataclass wants them, or says all that is wrong with them.
+
+    Args:
+        cls: A dataclass with bounds.
+        values: Value by field name; fields that are absent are left absent.
+        subject: Whose values these are, for the message.
+        hint: The next step, for the message.
+
+    Raises:
+        ParameterError: Names are unknown or values are not allowed.
+    """
+    infos = {info.name: info for info in describe_params(cls)}
+    problems, checked = [], {}
+    for name, value in values.items():
+        if name not in infos:
+            problems.append(_unknown(name, infos))
+            continue
+        try:
+            checked[name] = _check(cls, name, value)
+        except ValueError:
+            problems.append(f"{name}={value!r} is not allowed: {infos[name].allowed}.")
+    if problems:
+        raise ParameterError(f"{subject}: " + "\n  ".join(problems), hint=hint)
+    return checked
+
+
+def _unknown(name: str, infos: Mapping[str, ParameterInfo]) -> str:
+    if not infos:
+        return f"{name} is unknown: there are no parameters."
+    return f"{name} is unknown. {did_you_mean(name, infos)}"
+
+
+def _check(cls: type, name: str, value: Any) -> Any:
+    """Raises pydantic's ValidationError, which is a ValueError."""
+    hint = _hints(cls)[name]
+    if value == "none" and _allows_none(hint):
+        return None
+    return _adapters(cls)[name].validate_python(_tuples(value), strict=True)
+
+
+def _allows_none(hint: Any) -> bool:
+    """Whether the text `none` means None: it is allowed and `none` is not a text of the field's own."""
+    members = set(_leaves(hint))
+    return type(None) in members and not members & {str, "none"}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except (NameError, TypeError, AttributeError) as error:
+        raise PluginError(
+            f"The annotations of {cls.__module__}.{cls.__qualname__} cannot be read: {error}",
+            hint="Define the parameters class at the top of its module and import there what it names.",
+        ) from error
+
+
+@functools.cache
+def _adapters(cls: type) -> dict[str, TypeAdapter[Any]]:
+    from pydantic import TypeAdapter  # the listing of plugins needs no validator: it starts faster without
+
+    return {field.name: TypeAdapter(_hints(cls)[field.name]) for field in dataclasses.fields(cls)}
+
+
+@functools.cache
+def describe_params(cls: type) -> tuple[ParameterInfo, ...]:
+    """Returns what each field of a parameters class says of itself, in the order of the fields."""
+    docs = _docs(cls)
+    return tuple(
+        ParameterInfo(
+            name=field.name,
+            type=_type_text(_hints(cls)[field.name]),
+            default=_default(field),
+            bounds=", ".join(dict.fromkeys(_bounds(_hints(cls)[field.name]))),
+            doc=docs.get(field.name, ""),
+            stackable=any(mark is Stackable or isinstance(mark, Stackable) for mark in _marks(_hints(cls)[field.name])),
+            search=next((mark for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Search)), None),
+        )
+        for field in dataclasses.fields(cls)
+    )
+
+
+def stackable_fields(cls: type) -> tuple[str, ...]:
+    """Returns the names of the fields that may differ between the runs of one stack."""
+    return tuple(info.name for info in describe_params(cls) if info.stackable)
+
+
+def params_to_dict(params: Any) -> dict[str, Any]:
+    """Returns an instance's fields as JSON knows them: tuples become lists, paths text, nested dataclasses dicts."""
+    return {field.name: _plain(getattr(params, field.name)) for field in dataclasses.fields(params)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return params_to_dict(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
+
+
+def _marks(hint: Any) -> Iterator[Any]:
+    """All metadata of an annotation, from outside in."""
+    yield from getattr(hint, "__metadata__", ())
+    for part in _parts(hint):
+        yield from _marks(part)
+
+
+def _leaves(hint: Any) -> Iterator[Any]:
+    """The types, and the values of Literals, that a single value may have."""
+    if typing.get_origin(hint) is Literal:
+        yield from typing.get_args(hint)
+    elif typing.get_origin(hint) in (Union, types.UnionType, typing.Annotated):
+        for part in _parts(hint):
+            yield from _leaves(part)
+    else:
+        yield hint
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return ()
+    if origin is typing.Annotated:
+        return typing.get_args(hint)[:1]
+    return tuple(part for part in typing.get_args(hint) if part is not Ellipsis)
+
+
+def _bounds(hint: Any) -> Iterator[str]:
+    for mark in _marks(hint):
+        for bound in mark if isinstance(mark, at.GroupedMetadata) else (mark,):
+            if type(bound) in _SIGNS:
+                attribute, text = _SIGNS[type(bound)]
+                yield text.format(getattr(bound, attribute))
+
+
+def _type_text(hint: Any) -> str:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if origin is typing.Annotated:
+        return _type_text(_parts(hint)[0])
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(map(_type_text, _parts(hint))))
+    if origin in (tuple, list):
+        return "list of " + " or ".join(dict.fromkeys(map(_type_text, _parts(hint))))
+    words: Mapping[Any, str] = {str: "text", bool: "true or false", type(None): "none"}
+    return words[hint] if hint in words else str(getattr(hint, "__name__", hint))
+
+
+def _docs(cls: type) -> dict[str, str]:
+    """The text below each field, by name, the base classes' first."""
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            docs |= _own_docs(base)
+    return docs
+
+
+def _own_docs(cls: type) -> dict[str, str]:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except (OSError, TypeError, SyntaxError):
+        return {}  # made at run time, or shipped without source: there is no text to show
+    body = getattr(tree.body[0], "body", [])
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+
+
+__all__ = [
+    "ParameterInfo",
+    "check_fields",
+    "describe_params",
+    "make_params",
+    "params_to_dict",
+    "stackable_fields",
+]

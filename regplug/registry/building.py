@@ -1,0 +1,109 @@
+"""Build: the one phase that imports what a component is made of."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from regplug.errors import ParameterError, PluginError, RegplugError, did_you_mean
+from regplug.params import make_params
+from regplug.registry.records import Registered
+from regplug.usercode import load_object
+
+_KEYWORD_KINDS = ("model", "activation")
+"""Kinds whose user code is called with keyword arguments instead of a parameters object."""
+
+
+def load_target(registered: Registered) -> Any:
+    """Imports and returns what a component's target names.
+
+    Raises:
+        PluginError: The import failed; names plugin and distribution.
+        RequestError: The user's own code could not be imported.
+    """
+    target = registered.component.target
+    if registered.is_user_code:
+        return load_object(target)
+    module, _, attributes = target.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for attribute in attributes.split("."):
+            found = getattr(found, attribute)
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"The {registered.kind} {registered.name} could not be loaded: {registered.origin} names {target}, "
+            f"and that raised {type(error).__name__}: {error}",
+            hint=f"Repair or reinstall {registered.distribution}.",
+        ) from error
+    return found
+
+
+def read_params(registered: Registered, values: Mapping[str, Any]) -> Any:
+    """Returns a component's parameters; for a user's own model or activation, the keyword arguments as a dict.
+
+    Raises:
+        ParameterError: Names are unknown or values are not allowed.
+    """
+    if takes_keywords(registered):
+        return _read_keywords(registered, values)
+    return make_params(registered.component, values, origin=registered.distribution)
+
+
+def takes_keywords(registered: Registered) -> bool:
+    """Returns whether it is the user's own model or activation, called as `target(**values)`."""
+    return registered.is_user_code and registered.kind in _KEYWORD_KINDS
+
+
+def build(registered: Registered, values: Mapping[str, Any], *args: Any) -> Any:
+    """Returns the built component.
+
+    A plugin's target is called as `target(params, *args)`, and the user's own model or activation as
+    `target(**values)`, without `args`.
+
+    Args:
+        registered: What to build.
+        values: Its parameters by name; those left out have their defaults.
+        args: What the kind's target takes after the parameters; see `regplug.api`.
+
+    Raises:
+        ParameterError: Names are unknown or values are not allowed.
+        PluginError: The target could not be imported, or raised.
+    """
+    params = read_params(registered, values)
+    target = load_target(registered)
+    try:
+        return target(**params) if takes_keywords(registered) else target(params, *args)
+    except RegplugError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"The {registered.kind} {registered.name} ({_whose(registered)}) raised {type(error).__name__} "
+            f"when it was built: {error}",
+            hint="Its parameters were: " + (", ".join(f"{k}={v!r}" for k, v in values.items()) or "the defaults") + ".",
+        ) from error
+
+
+def _whose(registered: Registered) -> str:
+    return registered.component.target if registered.is_user_code else str(registered.origin)
+
+
+def _read_keywords(registered: Registered, values: Mapping[str, Any]) -> dict[str, Any]:
+    code = registered.component.target
+    try:
+        parameters = inspect.signature(load_target(registered)).parameters
+    except ValueError:
+        return dict(values)  # written in C, without a signature: its own call will tell
+    names = [name for name, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    problems = [f"{name} is unknown. {did_you_mean(name, names)}" for name in values if name not in names]
+    problems = [] if takes_any else problems
+    problems += [
+        f"{name} must be given."
+        for name in names
+        if name not in values and parameters[name].default is inspect.Parameter.empty
+    ]
+    if problems:
+        raise ParameterError(f"{code}: " + "\n  ".join(problems), hint=f"Write {code}:name=value.")
+    return dict(values)

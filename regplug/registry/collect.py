@@ -1,0 +1,157 @@
+"""Collect: what a loaded plugin offers. Each hook implementation is called alone and drained inside its own try."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import sys
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import pluggy
+
+from regplug import hookspecs
+from regplug.api import KINDS, PROJECT, Component, Phase, Regularizer
+from regplug.errors import did_you_mean
+from regplug.hookspecs import HOOK_KINDS
+from regplug.registry.loading import broken
+from regplug.registry.records import Origin, Problem, ProblemKind, Registered
+from regplug.spec import is_component_name
+
+_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@dataclass(kw_only=True)
+class Collection:
+    """What a plugin offers and what is wrong with it."""
+
+    origin: Origin
+    components: list[Registered] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def complain(self, what: ProblemKind, message: str, hint: str = "") -> None:
+        """Records that something is wrong."""
+        self.problems.append(
+            Problem(
+                distribution=self.origin.distribution,
+                entry=self.origin.entry,
+                what=what,
+                message=f"{self.origin}: {message}",
+                hint=hint,
+            )
+        )
+
+
+def collect(origin: Origin, plugin: object) -> Collection:
+    """Returns what a plugin offers.
+
+    Raises:
+        PluginError: The plugin is at fault and `REGPLUG_STRICT` is set.
+    """
+    result = Collection(origin=origin)
+    for hook_name, implementation in _implementations(plugin, result):
+        kind = HOOK_KINDS[hook_name]
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                for item in _drain(implementation.function()):
+                    _add(item, kind, hook_name, result)
+        except (Exception, SystemExit) as error:
+            result.problems.append(broken(origin, f"raised in its hook {hook_name}", error))
+    return result
+
+
+def _drain(offered: object) -> Iterable[object]:
+    if isinstance(offered, Component):
+        raise TypeError(f"the hook returned one {type(offered).__name__}; it must return or yield several")
+    if offered is None:
+        raise TypeError("the hook returned nothing; it must return or yield descriptors")
+    return typing.cast(Iterable[object], offered)
+
+
+def _implementations(plugin: object, result: Collection) -> Iterator[tuple[str, pluggy.HookImpl]]:
+    """The hook implementations of one plugin, in a manager of its own: one that fails leaves no trace in another."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(plugin)
+    except (pluggy.PluginValidationError, ValueError) as error:
+        result.complain("invalid", str(error), "A hook takes no arguments.")
+        return
+    callers = sorted(manager.get_hookcallers(plugin) or [], key=lambda caller: caller.name)
+    if not callers:
+        result.complain("invalid", "it implements no hook.", _forgotten_marker(plugin))
+    for caller in callers:
+        for implementation in caller.get_hookimpls():
+            if not caller.has_spec():
+                _complain_of_unknown(caller.name, implementation, result)
+            elif implementation.hookwrapper or implementation.wrapper:
+                result.complain("invalid", f"{caller.name} is a wrapper.", "Return descriptors from a plain @hookimpl.")
+            else:
+                yield caller.name, implementation
+
+
+def _forgotten_marker(plugin: object) -> str:
+    near = [name for name in HOOK_KINDS if hasattr(plugin, name)]
+    known = ", ".join(HOOK_KINDS)
+    return f"Write @regplug.api.hookimpl above {', '.join(near)}." if near else f"Hooks: {known}."
+
+
+def _complain_of_unknown(name: str, implementation: pluggy.HookImpl, result: Collection) -> None:
+    if not implementation.optionalhook:
+        result.complain("unknown_hook", f"{name} is no hook of regplug.", did_you_mean(name, HOOK_KINDS))
+
+
+def _add(item: object, kind: str, hook_name: str, result: Collection) -> None:
+    faults = list(_faults(item, kind, hook_name))
+    for message, hint in faults:
+        result.complain("invalid", message, hint)
+    if faults or not isinstance(item, Component):
+        return
+    if any(item.name == other.name and item.kind == other.kind for other in result.components):
+        result.complain("duplicate", f"it offers the {kind} {item.name} twice; the first counts.", "Rename one.")
+        return
+    result.components.append(Registered(component=item, origin=result.origin))
+
+
+def _faults(item: object, kind: str, hook_name: str) -> Iterator[tuple[str, str]]:
+    """What is wrong with a descriptor, and what to do about it."""
+    if not isinstance(item, Component):
+        yield f"{hook_name} gave a {type(item).__name__}.", f"Give regplug.api.{KINDS[kind].__name__} objects."
+        return
+    if not isinstance(item, KINDS[kind]):
+        hook = next((name for name, other in HOOK_KINDS.items() if other == item.kind), "")
+        yield f"{hook_name} gave the {item.kind} {item.name}.", f"Give it from {hook}." if hook else ""
+        return
+    where = f"the {kind} {item.name!r}"
+    if not isinstance(item.name, str) or not is_component_name(item.name):
+        yield f"{where} has no valid name.", "Use lower case letters, digits and underscores, a letter first."
+    if not isinstance(item.target, str) or not _TARGET.fullmatch(item.target):
+        yield f"{where} has the target {item.target!r}.", "Write it as text, package.module:attribute."
+    yield from _field_faults(item, where)
+    yield from _params_faults(item.params, where)
+
+
+def _field_faults(item: Component, where: str) -> Iterator[tuple[str, str]]:
+    for entry in dataclasses.fields(item):
+        value = getattr(item, entry.name)
+        if str(entry.type).startswith("tuple") and not isinstance(value, tuple):
+            yield f"{where} has {entry.name}={value!r}.", f"Write a tuple: {entry.name}=({value!r},)."
+    if isinstance(item, Regularizer) and isinstance(item.phases, tuple):
+        known = typing.get_args(Phase)
+        for phase in item.phases:
+            if phase not in known:
+                yield f"{where} acts in the phase {phase!r}.", did_you_mean(str(phase), known)
+
+
+def _params_faults(params: object, where: str) -> Iterator[tuple[str, str]]:
+    if not isinstance(params, type) or not dataclasses.is_dataclass(params):
+        yield f"{where} has params={params!r}, which is no dataclass.", "Give a frozen dataclass, the class itself."
+        return
+    if not getattr(params, "__dataclass_params__").frozen:  # noqa: B009  # not in the stubs
+        yield f"{where}: {params.__name__} can be changed.", "Write @dataclass(frozen=True)."
+    missing = dataclasses.MISSING
+    for entry in dataclasses.fields(params):
+        if entry.default is missing and entry.default_factory is missing:
+            yield f"{where}: {params.__name__}.{entry.name} has no default.", "Give each parameter a default."

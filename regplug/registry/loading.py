@@ -1,0 +1,94 @@
+"""Load: one plugin at a time, so that a broken one stops no other."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from regplug.api import PROJECT
+from regplug.errors import PluginError
+from regplug.registry.records import Origin, PluginRecord, Problem, is_strict
+from regplug.registry.scan import Candidate
+from regplug.usercode import import_path
+
+HEAVY_LIBRARIES = ("mlflow", "numpy", "onnxruntime", "torch")
+"""What a descriptor module must not import, because every command would wait for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What became of a candidate.
+
+    Args:
+        record: Status, time and heavy imports.
+        plugin: The imported module or object; `None` where the import failed.
+        problem: Why it failed, or `None`.
+    """
+
+    record: PluginRecord
+    plugin: object | None = None
+    problem: Problem | None = None
+
+
+def load(candidate: Candidate) -> Loaded:
+    """Imports a plugin.
+
+    Raises:
+        PluginError: The import failed and `REGPLUG_STRICT` is set.
+        KeyboardInterrupt: The user stopped it.
+    """
+    origin, started, before = candidate.origin, time.perf_counter(), set(sys.modules)
+    plugin, problem = None, None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the command's own document
+            plugin = _import(candidate)
+    except (Exception, SystemExit) as error:
+        problem = broken(origin, "could not be imported", error)
+    record = PluginRecord(
+        origin=origin,
+        status="broken" if problem else "loaded",
+        import_ms=1000 * (time.perf_counter() - started),
+        heavy_imports=tuple(name for name in HEAVY_LIBRARIES if name in sys.modules and name not in before),
+    )
+    return Loaded(record=record, plugin=plugin, problem=problem)
+
+
+def _import(candidate: Candidate) -> object:
+    origin = candidate.origin
+    if candidate.path:
+        return import_path(Path(candidate.path), origin.module)
+    if candidate.folder and candidate.folder not in sys.path:
+        sys.path.append(candidate.folder)
+    return importlib.metadata.EntryPoint(name=origin.entry, value=origin.module, group=PROJECT).load()
+
+
+def broken(origin: Origin, what: str, error: BaseException) -> Problem:
+    """Returns the problem that an exception in a plugin's code is, or raises it in strict mode."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    problem = Problem(
+        distribution=origin.distribution,
+        entry=origin.entry,
+        what="broken",
+        message=f"{origin} {what}: {type(error).__name__}: {error}{where}.",
+        hint=f"Repair or upgrade it, or leave it out with --disable {origin.distribution}.",
+    )
+    if is_strict():
+        raise PluginError(problem.message, hint=problem.hint) from error
+    return problem
+
+
+def raise_if_strict(problem: Problem) -> None:
+    """Raises a plugin's fault where `REGPLUG_STRICT` is set.
+
+    Raises:
+        PluginError: It is a fault, and strict mode is on.
+    """
+    if problem.is_fault and is_strict():
+        raise PluginError(problem.message, hint=problem.hint)

@@ -1,0 +1,221 @@
+"""What the registry knows: components, plugins, problems, and the switches that decide what is loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from regplug.api import PROJECT, Component
+
+FIRST_PARTY = PROJECT
+"""Name of the distribution whose components' short names are reserved."""
+
+ProblemKind = Literal[
+    "broken",
+    "incompatible",
+    "invalid",
+    "unknown_hook",
+    "duplicate",
+    "shadowed",
+    "ambiguous",
+    "foreign_folder",
+    "unknown_switch",
+]
+"""What can be wrong. The first four are a plugin author's fault and are raised under `REGPLUG_STRICT=1`."""
+
+PluginStatus = Literal["loaded", "broken", "incompatible", "disabled", "foreign_folder", "not_loaded"]
+
+
+def normalized(name: str) -> str:
+    """Returns a distribution's name in the form in which two spellings of it are equal.
+
+    Source: Python packaging specification, name normalization.
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def is_strict() -> bool:
+    """Returns whether `REGPLUG_STRICT` asks for a plugin's fault to be raised instead of recorded."""
+    return _is_set("REGPLUG_STRICT")
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "") not in ("", "0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switches:
+    """What is loaded; all of it is decided before a plugin is imported.
+
+    Args:
+        disable: Names of entries or distributions that are not loaded.
+        plugins: What is loaded besides: names of installed distributions or entries, paths of a file or package, a
+            folder in which a distribution lies, or module names.
+        autoload: Whether installed third parties are loaded without being named. The host's own distribution always is.
+    """
+
+    disable: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    autoload: bool = True
+
+    @property
+    def effective_autoload(self) -> bool:
+        """Whether third parties are loaded unnamed; `REGPLUG_DISABLE_PLUGIN_AUTOLOAD` can only forbid it."""
+        return self.autoload and not _is_set("REGPLUG_DISABLE_PLUGIN_AUTOLOAD")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a plugin comes from.
+
+    Args:
+        distribution: Name of its distribution; for a file or module named by hand, the module's name.
+        version: Version of the distribution, or empty.
+        entry: Name of the entry point.
+        module: What the entry point names, `module` or `module:attribute`.
+        location: Folder in which the code lies; for an editable installation, its source folder.
+        editable: Whether it is an editable installation.
+    """
+
+    distribution: str
+    version: str
+    entry: str
+    module: str
+    location: str
+    editable: bool = False
+
+    @property
+    def is_first_party(self) -> bool:
+        """Whether it belongs to the host's own distribution."""
+        return normalized(self.distribution) == FIRST_PARTY
+
+    def __str__(self) -> str:
+        version = f" {self.version}" if self.version else ""
+        return f"plugin {self.entry!r} of distribution {self.distribution}{version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A component and where it comes from.
+
+    Args:
+        component: The descriptor.
+        origin: The plugin that offers it.
+        is_user_code: Whether it was named by path instead of offered by a plugin.
+    """
+
+    component: Component
+    origin: Origin
+    is_user_code: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Kind of the component."""
+        return self.component.kind
+
+    @property
+    def name(self) -> str:
+        """Short name of the component."""
+        return self.component.name
+
+    @property
+    def full_name(self) -> str:
+        """`dist/name`, which is never ambiguous; for the user's own code, the code."""
+        return self.component.target if self.is_user_code else f"{self.distribution}/{self.name}"
+
+    @property
+    def distribution(self) -> str:
+        """Name of the distribution that offers it."""
+        return self.origin.distribution
+
+    @property
+    def version(self) -> str:
+        """Version of that distribution."""
+        return self.origin.version
+
+    @property
+    def location(self) -> str:
+        """Folder in which its code lies."""
+        return self.origin.location
+
+    @property
+    def editable(self) -> bool:
+        """Whether it comes from an editable installation."""
+        return self.origin.editable
+
+    @property
+    def entry(self) -> str:
+        """Name of the entry point that offers it."""
+        return self.origin.entry
+
+    @property
+    def provenance(self) -> str:
+        """`dist:name@version`, as it is logged with a run."""
+        version = f"@{self.version}" if self.version else ""
+        return f"{self.distribution}:{self.name}{version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something that is wrong with a plugin, and what to do about it.
+
+    Args:
+        distribution: Whose fault it is; empty where it is nobody's.
+        entry: The entry point; empty where the whole distribution is meant.
+        what: What is wrong.
+        message: What is wrong, in words.
+        hint: The next step.
+    """
+
+    distribution: str
+    entry: str
+    what: ProblemKind
+    message: str
+    hint: str = ""
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether a plugin is at fault, so that strict mode raises it."""
+        return self.what in ("broken", "incompatible", "invalid", "unknown_hook")
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginRecord:
+    """One entry point and what became of it.
+
+    Args:
+        origin: Where it comes from.
+        status: What became of it.
+        import_ms: Time its import took, in milliseconds.
+        heavy_imports: Heavy libraries that its import pulled in; a descriptor module needs none.
+    """
+
+    origin: Origin
+    status: PluginStatus
+    import_ms: float = 0.0
+    heavy_imports: tuple[str, ...] = ()
+
+    @property
+    def distribution(self) -> str:
+        """Name of its distribution."""
+        return self.origin.distribution
+
+    @property
+    def version(self) -> str:
+        """Version of its distribution."""
+        return self.origin.version
+
+    @property
+    def entry(self) -> str:
+        """Name of the entry point."""
+        return self.origin.entry
+
+    @property
+    def module(self) -> str:
+        """What the entry point names."""
+        return self.origin.module

@@ -1,0 +1,136 @@
+"""Resolve: which component a name means, given all that was collected."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from regplug.api import KINDS
+from regplug.errors import AmbiguousComponentError, RequestError, UnknownComponentError, did_you_mean
+from regplug.registry.records import Origin, PluginRecord, Problem, Registered, normalized
+from regplug.spec import ComponentSpec
+from regplug.usercode import describe_object, load_object
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All components that are installed, and all that is wrong with them.
+
+    Args:
+        collected: Components in the order in which they were collected.
+        plugins: Each entry point and what became of it.
+        faults: What went wrong on the way here.
+    """
+
+    collected: tuple[Registered, ...]
+    plugins: tuple[PluginRecord, ...]
+    faults: tuple[Problem, ...] = ()
+
+    def components(self, kind: str | None = None) -> tuple[Registered, ...]:
+        """Returns all components, or those of one kind, by kind, name and distribution."""
+        order = list(KINDS)
+        chosen = [one for one in self.collected if kind in (None, one.kind)]
+        return tuple(sorted(chosen, key=lambda one: (order.index(one.kind), one.name, normalized(one.distribution))))
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong: broken plugins, and names that more than one distribution offers."""
+        return (*self.faults, *_name_problems(self.collected))
+
+    def find(self, kind: str, spec: ComponentSpec | str) -> Registered:
+        """Returns the component that a user means.
+
+        The first-party component has its short name for itself; of third parties' components, one that is alone with
+        its name is found by it. `dist/name` finds any. The user's own code is imported here.
+
+        Raises:
+            UnknownComponentError: No component of that kind has the name.
+            AmbiguousComponentError: Several third parties offer it.
+            RequestError: The text cannot be read, or the user's own code cannot be imported.
+        """
+        spec = ComponentSpec.parse(spec) if isinstance(spec, str) else spec
+        if spec.code is not None:
+            return _user_code(kind, spec)
+        found = [one for one in self.components(kind) if one.name == spec.name and _is_from(one, spec.distribution)]
+        first_party = [one for one in found if one.origin.is_first_party]
+        if len(first_party or found) == 1:
+            return (first_party or found)[0]
+        if found:
+            raise AmbiguousComponentError(
+                f"The {kind} {spec.name} is offered by {' and '.join(one.distribution for one in found)}.",
+                hint=f"Write {' or '.join(one.full_name for one in found)}.",
+            )
+        raise self._unknown(kind, spec)
+
+    def spelling(self, registered: Registered) -> str:
+        """Returns the shortest text that finds a component."""
+        try:
+            is_short = self.find(registered.kind, ComponentSpec(name=registered.name)) == registered
+        except AmbiguousComponentError:
+            is_short = False
+        return registered.name if is_short and not registered.is_user_code else registered.full_name
+
+    def _unknown(self, kind: str, spec: ComponentSpec) -> UnknownComponentError:
+        if kind not in KINDS:
+            raise RequestError(f"There are no components of kind {kind!r}.", hint=did_you_mean(kind, KINDS))
+        wanted = f"{spec.distribution}/{spec.name}" if spec.distribution else spec.name
+        hints = [did_you_mean(wanted, self._spellings(kind, spec))]
+        hints += [f"There is a {other.kind} of that name." for other in self.components() if other.name == spec.name][
+            :1
+        ]
+        failed = [problem.message for problem in self.faults if problem.is_fault]
+        if failed:
+            hints += ["These plugins failed, it may be one of theirs:", *failed]
+        return UnknownComponentError(f"No {kind} is named {wanted!r}.", hint="\n".join(hints))
+
+    def _spellings(self, kind: str, spec: ComponentSpec) -> Iterator[str]:
+        for one in self.components(kind):
+            yield one.full_name if spec.distribution else one.name
+
+
+def _is_from(registered: Registered, distribution: str | None) -> bool:
+    return distribution is None or normalized(registered.distribution) == normalized(distribution)
+
+
+def _name_problems(collected: Iterable[Registered]) -> Iterator[Problem]:
+    by_name: dict[tuple[str, str], list[Registered]] = {}
+    for one in collected:
+        by_name.setdefault((one.kind, one.name), []).append(one)
+    for (kind, name), rivals in by_name.items():
+        third_parties = [one for one in rivals if not one.origin.is_first_party]
+        if len(third_parties) < len(rivals):
+            yield from (_shadowed(one) for one in third_parties)
+        elif len(rivals) > 1:
+            yield Problem(
+                distribution=rivals[0].distribution,
+                entry=rivals[0].entry,
+                what="ambiguous",
+                message=f"The {kind} {name} is offered by {' and '.join(one.distribution for one in rivals)}.",
+                hint=f"Write {' or '.join(one.full_name for one in rivals)}.",
+            )
+
+
+def _shadowed(registered: Registered) -> Problem:
+    return Problem(
+        distribution=registered.distribution,
+        entry=registered.entry,
+        what="shadowed",
+        message=f"{registered.origin} offers the {registered.kind} {registered.name}, a name that regplug reserves.",
+        hint=f"It is reached as {registered.full_name}.",
+    )
+
+
+def _user_code(kind: str, spec: ComponentSpec) -> Registered:
+    if kind not in KINDS:
+        raise RequestError(f"There are no components of kind {kind!r}.", hint=did_you_mean(kind, KINDS))
+    code = str(spec.code)
+    target = load_object(code)
+    try:
+        location = str(Path(inspect.getfile(target)).parent)
+    except (TypeError, OSError):
+        location = ""
+    origin = Origin(distribution="", version="", entry="", module=code, location=location)
+    return Registered(component=describe_object(kind, code, spec.name, target), origin=origin, is_user_code=True)

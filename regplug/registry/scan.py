@@ -1,0 +1,233 @@
+"""Scan: which plugins there are and which of them may be loaded, from metadata alone. No plugin code runs here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from regplug.errors import RequestError, did_you_mean
+from regplug.registry.metadata import InstalledDistribution, host_version, incompatibility, installed_distributions
+from regplug.registry.records import (
+    Origin,
+    PluginRecord,
+    PluginStatus,
+    Problem,
+    ProblemKind,
+    Switches,
+    normalized,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A plugin that is to be loaded.
+
+    Args:
+        origin: Where it comes from.
+        path: File or package folder to import it from; empty to import it by its module's name.
+        folder: Folder that must be on the search path for that; empty where it is.
+    """
+
+    origin: Origin
+    path: str = ""
+    folder: str = ""
+
+
+@dataclass(kw_only=True)
+class Scan:
+    """What a scan found.
+
+    Args:
+        candidates: What is to be loaded, in a fixed order.
+        skipped: What is not.
+        problems: What is wrong.
+    """
+
+    candidates: list[Candidate] = field(default_factory=list)
+    skipped: list[PluginRecord] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def skip(self, origin: Origin, status: PluginStatus) -> None:
+        """Records that a plugin is not loaded."""
+        self.skipped.append(PluginRecord(origin=origin, status=status))
+
+    def complain(self, what: ProblemKind, message: str, hint: str = "", origin: Origin | None = None) -> None:
+        """Records that something is wrong."""
+        distribution, entry = (origin.distribution, origin.entry) if origin else ("", "")
+        self.problems.append(Problem(distribution=distribution, entry=entry, what=what, message=message, hint=hint))
+
+
+def scan(switches: Switches) -> Scan:
+    """Returns what may be loaded under these switches, sorted by distribution and entry.
+
+    Raises:
+        RequestError: A path that was named does not exist or holds no plugin.
+    """
+    result = Scan()
+    installed = list(installed_distributions())
+    named = _Named.resolve(switches.plugins, installed)
+    distributions = _deduplicated([*named.distributions, *installed], named, result)
+    for distribution in distributions:
+        for origin in _origins(distribution):
+            _admit(origin, distribution, named, switches, result)
+    for candidate in named.candidates:
+        _add(candidate, switches, result)
+    _check_disable(switches, distributions, named, result)
+    return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """What `--plugin` named: installed names, and candidates and distributions found at paths."""
+
+    names: frozenset[str]
+    candidates: tuple[Candidate, ...]
+    distributions: tuple[InstalledDistribution, ...]
+
+    @classmethod
+    def resolve(cls, texts: tuple[str, ...], installed: list[InstalledDistribution]) -> _Named:
+        known = {name for one in installed for name in (normalized(one.name), *(entry for entry, _ in one.entries))}
+        names: set[str] = set()
+        candidates: list[Candidate] = []
+        distributions: list[InstalledDistribution] = []
+        for text in texts:
+            if text in known or normalized(text) in known:
+                names |= {text, normalized(text)}
+            elif not _is_path(text):
+                candidates.append(_module_candidate(text))
+            elif _holds_distributions(path := Path(text).expanduser().resolve()):
+                found = list(installed_distributions(path))
+                distributions += found
+                names |= {normalized(one.name) for one in found}
+            else:
+                candidates.append(_path_candidate(text, path))
+        return cls(names=frozenset(names), candidates=tuple(candidates), distributions=tuple(distributions))
+
+    def includes(self, origin: Origin) -> bool:
+        return normalized(origin.distribution) in self.names or origin.entry in self.names
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith(".py") or text.startswith((".", "~")) or "/" in text or os.sep in text
+
+
+def _holds_distributions(path: Path) -> bool:
+    return path.is_dir() and not (path / "__init__.py").exists() and any(installed_distributions(path))
+
+
+def _module_candidate(module: str) -> Candidate:
+    top = module.partition(".")[0]
+    return Candidate(origin=Origin(distribution=top, version="", entry=module, module=module, location=""))
+
+
+def _path_candidate(text: str, path: Path) -> Candidate:
+    is_package = (path / "__init__.py").is_file()
+    if not is_package and not path.is_file():
+        what = "holds neither __init__.py nor an installed distribution" if path.is_dir() else "does not exist"
+        raise RequestError(
+            f"--plugin {text}: {path} {what}.",
+            hint="Name a .py file, a package folder, an installed distribution or a module; "
+            "a project folder wants `pip install -e` first.",
+        )
+    if not path.stem.isidentifier():
+        raise RequestError(f"--plugin {text}: {path.stem!r} cannot be a module's name.", hint="Rename the file.")
+    origin = Origin(
+        distribution=path.stem, version="", entry=path.stem, module=path.stem, location=str(path.parent), editable=True
+    )
+    return Candidate(origin=origin, path=str(path))
+
+
+def _deduplicated(
+    distributions: list[InstalledDistribution], named: _Named, result: Scan
+) -> list[InstalledDistribution]:
+    """Of each name the first that is not foreign, else the first; sorted by name."""
+    chosen: dict[str, InstalledDistribution] = {}
+    for one in sorted(distributions, key=lambda one: one.is_foreign and normalized(one.name) not in named.names):
+        first = chosen.setdefault(normalized(one.name), one)
+        if first.folder != one.folder and not one.is_foreign:
+            result.complain(
+                "duplicate",
+                f"Distribution {one.name} is installed twice: {first.version} in {first.folder} is used, "
+                f"{one.version} in {one.folder} is not.",
+                f"Remove one: pip uninstall {one.name}.",
+                next(_origins(one)),
+            )
+    return [chosen[name] for name in sorted(chosen)]
+
+
+def _origins(distribution: InstalledDistribution) -> Iterator[Origin]:
+    for entry, module in distribution.entries:
+        yield Origin(
+            distribution=distribution.name,
+            version=distribution.version,
+            entry=entry,
+            module=module,
+            location=str(distribution.source),
+            editable=distribution.editable,
+        )
+
+
+def _admit(
+    origin: Origin, distribution: InstalledDistribution, named: _Named, switches: Switches, result: Scan
+) -> None:
+    is_named = named.includes(origin)
+    unmet = incompatibility(distribution.requires, host_version())
+    if distribution.is_foreign and not is_named:
+        result.skip(origin, "foreign_folder")
+        result.complain(
+            "foreign_folder",
+            f"{origin} lies in the current folder and was not loaded.",
+            f"If you trust it, add --plugin {origin.distribution}.",
+            origin,
+        )
+    elif unmet and not _is_disabled(origin, switches):
+        result.skip(origin, "incompatible")
+        result.complain(
+            "incompatible",
+            f"{origin} requires {unmet!r}; this is regplug {host_version()}.",
+            f"Upgrade it: pip install --upgrade {origin.distribution}.",
+            origin,
+        )
+    elif not (is_named or origin.is_first_party or switches.effective_autoload):
+        result.skip(origin, "not_loaded")
+    else:
+        is_on_path = not any(distribution is one for one in named.distributions)
+        _add(Candidate(origin=origin, folder="" if is_on_path else str(distribution.folder)), switches, result)
+
+
+def _add(candidate: Candidate, switches: Switches, result: Scan) -> None:
+    """Adds a candidate unless it is disabled or its module is there already."""
+    origin = candidate.origin
+    if _is_disabled(origin, switches):
+        result.skip(origin, "disabled")
+        return
+    first = next((other.origin for other in result.candidates if other.origin.module == origin.module), None)
+    if first is None:
+        result.candidates.append(candidate)
+        return
+    result.skip(origin, "not_loaded")
+    result.complain(
+        "duplicate",
+        f"{origin} names the module {origin.module}, which {first} has already contributed.",
+        "Keep one of the two entry points.",
+        origin,
+    )
+
+
+def _is_disabled(origin: Origin, switches: Switches) -> bool:
+    return any(name == origin.entry or normalized(name) == normalized(origin.distribution) for name in switches.disable)
+
+
+def _check_disable(switches: Switches, distributions: list[InstalledDistribution], named: _Named, result: Scan) -> None:
+    origins = [origin for one in distributions for origin in _origins(one)]
+    origins += [candidate.origin for candidate in named.candidates]
+    known = {name for origin in origins for name in (origin.entry, origin.distribution)}
+    for name in switches.disable:
+        if name not in known and normalized(name) not in map(normalized, known):
+            result.complain(
+                "unknown_switch",
+                f"--disable {name}: no plugin and no distribution of that name is installed.",
+                did_you_mean(name, known),
+            )
