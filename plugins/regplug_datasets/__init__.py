@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Lt, MinLen
+from annotated_types import Ge, Gt, Lt
 
 from regplug.api import Dataset, hookimpl
 
@@ -74,8 +74,8 @@ class CSVParams:
     "Column to predict; empty for the last one."
     task: Literal["auto", "classification", "regression"] = "auto"
     "auto: classes where the target has text or at most 20 different whole numbers, else regression."
-    delimiter: Annotated[str, MinLen(1)] = ","
-    "Between two columns; tab for a tabulator."
+    delimiter: Literal[",", ";", "|", "tab", "space"] = ","
+    "What stands between two columns."
     validation: Share = 0.2
     "Share of the rows that validate; 0 for none."
     test: TestShare = 0.2

@@ -25,6 +25,8 @@ def check_split(raw: RawData, name: str, split: Split) -> None:
 def _check_targets(raw: RawData, where: str, y: Array) -> None:
     num_outputs = raw.task.num_outputs
     if raw.task.is_classification:
+        if num_outputs < 2:
+            raise DataError(f"{where}: a classification needs two classes or more, the task has {num_outputs}.")
         if y.ndim != 1 or y.dtype != np.int64:
             raise DataError(f"{where}: classes must be int64 of shape (rows,), got {y.dtype} of shape {y.shape}.")
         if y.min() < 0 or y.max() >= num_outputs:

@@ -155,8 +155,13 @@ def _standardize(x: Array) -> tuple[Array, Array]:
 
 def _to_tensors(split: Split, preprocess: Normalize, device: torch.device | str) -> TensorSplit:
     dtype = preprocess.shift.dtype
-    x = torch.from_numpy(np.ascontiguousarray(split.x)).to(device)
+    x = _to_tensor(split.x).to(device)
     # The operations of Normalize.forward, two of them in place: 60,000 images are 188 MB.
     x = x.to(dtype, copy=True).sub_(preprocess.shift.to(device)).mul_(preprocess.scale.to(device))
-    y = torch.from_numpy(np.ascontiguousarray(split.y)).to(device)
+    y = _to_tensor(split.y).to(device)
     return TensorSplit(x=x, y=y.to(dtype) if y.is_floating_point() else y)
+
+
+def _to_tensor(array: Array) -> Tensor:
+    # torch warns of memory that must not be written, such as a mapped file's: such an array is copied.
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
