@@ -3,7 +3,8 @@
     scan -> load -> collect -> resolve -> build
 
 Scan reads metadata only; load imports the torch-free descriptor modules one by one; collect asks each hook alone;
-resolve finds a name; build is the one that imports what a component is made of. A broken plugin is a `Problem`, never the end.
+resolve finds a name; build is the one that imports what a component is made of. A broken
+plugin is a `Problem`, never the end.
 """
 
 from __future__ import annotations

@@ -1,0 +1,203 @@
+"""Reading a configuration: defaults < file < `--set` < flags.
+
+A flag names a whole component and a dotted `--set` refines one, so `--reg dropout --set reg.dropout.at=act*` means
+both; where the two give the same parameter the flag counts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from regplug.config.run_config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
+from regplug.errors import RequestError, did_you_mean
+from regplug.params import check_fields, describe_params
+from regplug.spec import ComponentSpec, read_value, write_value
+
+_COMPONENT_FIELDS = (*KIND_BY_FIELD, "schedule")
+_SET_HINT = "Write --set lr=0.1, --set model.hidden=[64] or --set reg.l2.strength=0.1."
+
+
+def load_config(
+    file: Path | None = None, overrides: Sequence[str] = (), flags: Mapping[str, object] | None = None
+) -> RunConfig:
+    """Returns a run's configuration.
+
+    Args:
+        file: A TOML or YAML file, in which a component is a text or a table with its `name` and parameters.
+        overrides: Texts `a=c` or `a.b=c`: `lr=0.1`, `model.hidden=[64]`, `reg.l2.strength=0.1`. The last adds the
+            regularizer where it is absent.
+        flags: Value by field; `None` where it was not given.
+
+    Raises:
+        RequestError: A file cannot be read, a key is unknown, or a value is not allowed; file and key are named.
+    """
+    draft = _Draft()
+    if file is not None:
+        for name, value in _read_file(file).items():
+            draft.put(name, value, origin=str(file))
+    dotted = []
+    for text in overrides:
+        path, value = _split_override(text)
+        if len(path) == 1:
+            draft.put(path[0], _as_field(path[0], value), origin=f"--set {text}")
+        else:
+            dotted.append((path, value, f"--set {text}"))
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    for name, value in given.items():
+        draft.put(name, value, origin=f"--{name.replace('_', '-')}")
+    for path, value, origin in dotted:
+        draft.refine(path, value, origin=origin, fixed=path[0] in given)
+    return draft.finish()
+
+
+class _Draft:
+    """Fields that were given so far; components as specs, so that they can be refined."""
+
+    def __init__(self) -> None:
+        self._fields: dict[str, Any] = {}
+
+    def put(self, name: str, value: object, *, origin: str) -> None:
+        """Gives a whole field."""
+        names = [field.name for field in dataclasses.fields(RunConfig)]
+        if name not in names:
+            raise RequestError(f"{origin}: {name} is unknown.", hint=did_you_mean(name, names))
+        if name not in _COMPONENT_FIELDS:
+            self._fields |= check_fields(RunConfig, {name: value}, subject=origin)
+            return
+        with _told(f"{origin}: {name}"):
+            if name in REPEATED_FIELDS:
+                self._fields[name] = self._read_components(value)
+            else:
+                self._fields[name] = self._read_component(value, self._current(name))
+
+    def refine(self, path: list[str], value: str, *, origin: str, fixed: bool) -> None:
+        """Gives one parameter of a component, unless a flag has given it (`fixed`)."""
+        name, *keys = path
+        depth = 2 if name in REPEATED_FIELDS else 1
+        if name not in _COMPONENT_FIELDS or len(keys) != depth:
+            known = describe_params(RunConfig)
+            hint = _SET_HINT if name in _COMPONENT_FIELDS else did_you_mean(name, [info.name for info in known])
+            raise RequestError(f"{origin}: there is no {'.'.join(path)}.", hint=hint)
+        with _told(origin):
+            specs = self._current(name)
+            index = self._index(specs, keys[0] if depth == 2 else None, name)
+            if not (fixed and keys[-1] in specs[index].values):
+                specs[index] = specs[index].with_values({**specs[index].values, keys[-1]: read_value(value)})
+            self._fields[name] = specs
+
+    @staticmethod
+    def _index(specs: list[ComponentSpec], key: str | None, field: str) -> int:
+        """Where the component stands; one of a repeated field is added where it is absent."""
+        if key is None:
+            if not specs:
+                raise RequestError(f"no {field} is chosen.", hint=f"Add --{field} NAME.")
+            return 0
+        index = next((i for i, spec in enumerate(specs) if spec.key == key), len(specs))
+        if index == len(specs):
+            specs.append(ComponentSpec.parse(key))
+        return index
+
+    def _current(self, name: str) -> list[ComponentSpec]:
+        if name in self._fields:
+            return list(self._fields[name])
+        default: Any = RunConfig.__dataclass_fields__[name].default
+        texts = [default] if isinstance(default, str) else default
+        return [ComponentSpec.parse(text) for text in texts if text]
+
+    def _read_components(self, value: object) -> list[ComponentSpec]:
+        items = value if isinstance(value, list | tuple) else [value]
+        return [spec for item in items for spec in self._read_component(item, [])]
+
+    @staticmethod
+    def _read_component(value: object, current: list[ComponentSpec]) -> list[ComponentSpec]:
+        """A component from a text or a table; a table without a name refines the current one."""
+        if isinstance(value, str):
+            return [ComponentSpec.parse(value)] if value else []
+        if not isinstance(value, Mapping):
+            raise RequestError(
+                f"{value!r} is no component.", hint="Write its name, or a table with name and parameters."
+            )
+        values = {str(key): item for key, item in value.items() if key != "name"}
+        for item in values.values():
+            write_value(item)
+        if "name" in value:
+            spec = ComponentSpec.parse(str(value["name"]))
+        elif current:
+            spec = current[0]
+        else:
+            raise RequestError(f"the table with {', '.join(values)} has no name.", hint='Add name = "...".')
+        return [spec.with_values({**spec.values, **values})]
+
+    def finish(self) -> RunConfig:
+        """Returns the configuration."""
+        fields = dict(self._fields)
+        for name in _COMPONENT_FIELDS:
+            if name in fields:
+                texts = tuple(map(str, fields[name]))
+                fields[name] = texts if name in REPEATED_FIELDS else "".join(texts)
+        return RunConfig(**fields)
+
+
+@contextmanager
+def _told(origin: str) -> Iterator[None]:
+    """Says in an error where the value stands."""
+    try:
+        yield
+    except RequestError as error:
+        raise type(error)(f"{origin}: {error.message}", hint=error.hint) from None
+
+
+def _split_override(text: str) -> tuple[list[str], str]:
+    path, equals, value = text.partition("=")
+    parts = [part.strip() for part in path.split(".")]
+    if not equals or not all(parts):
+        raise RequestError(f"--set {text} is no assignment.", hint=_SET_HINT)
+    return parts, value.strip()
+
+
+def _as_field(name: str, value: str) -> Any:
+    """A value as its field wants it: text stays text, and what names components may be a list of them."""
+    field = RunConfig.__dataclass_fields__.get(name)
+    if field is None or name in REPEATED_FIELDS:
+        return read_value(value) if value.startswith("[") else value
+    if isinstance(field.default, str):
+        return str(read_value(value)) if value[:1] in ("'", '"') else value
+    return read_value(value)
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    readers: dict[str, Callable[[str], Any]] = {
+        ".toml": tomllib.loads,
+        ".yaml": _read_yaml,
+        ".yml": _read_yaml,
+        ".json": _read_yaml,
+    }
+    if file.suffix not in readers:
+        raise RequestError(f"{file} is no configuration.", hint=f"Name a file that ends with {', '.join(readers)}.")
+    try:
+        data = readers[file.suffix](file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{file} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise RequestError(f"{file} holds no fields.", hint="Write lines such as lr: 0.1.")
+    return {str(name): value for name, value in data.items()}
+
+
+def _read_yaml(text: str) -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Reads 1e-3 as a number, as YAML 1.2 and everybody does; YAML 1.1 takes it for a text."""
+
+    number = re.compile(r"[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+|[-+]?\.\d[\d_]*[eE][-+]?\d+")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789."))
+    try:
+        return yaml.load(text, Loader) or {}  # noqa: S506  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,146 @@
+"""The configuration of one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, Lt
+
+from regplug.config.schedules import parse_schedule
+from regplug.errors import CompositionError, RequestError
+from regplug.params import check_fields, describe_params, params_to_dict
+from regplug.spec import ComponentSpec
+
+_HINT = "`regplug run --help` lists what there is, with defaults."
+
+KIND_BY_FIELD: Mapping[str, str] = {
+    "model": "model",
+    "dataset": "dataset",
+    "reg": "regularizer",
+    "activation": "activation",
+    "init": "initializer",
+    "probe": "probe",
+    "format": "format",
+}
+"""Kind of component by the field that names it."""
+
+REPEATED_FIELDS = ("reg", "probe", "format")
+"""Fields that name any number of components."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run, complete: what is trained, on what, how, and where the results go.
+
+    Components are written as `regplug.spec` reads them.
+
+    Raises:
+        RequestError: A value is not allowed, or a component cannot be read.
+    """
+
+    model: str = "mlp"
+    "The network."
+    dataset: str = "digits"
+    "What it is trained and tested on."
+    reg: tuple[str, ...] = ()
+    "Regularizers; they compose."
+    activation: str = ""
+    "The network's activation; empty for its own default."
+    init: str = "default"
+    "How parameters are filled at the start."
+    probe: tuple[str, ...] = ("weight_norm",)
+    "Measurements beside the metrics."
+    loss: Literal["auto", "cross_entropy", "mse", "half_squared_error", "huber"] = "auto"
+    "Data loss; auto is cross_entropy for classes and mse for values."
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    "Update rule; adamw has no weight decay of its own."
+    lr: Annotated[float, Ge(0)] = 0.1
+    "Learning rate."
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    "Momentum of sgd."
+    nesterov: bool = False
+    "Whether that momentum looks ahead."
+    schedule: str = "constant"
+    "How the learning rate changes: constant, cosine, linear, step, exponential or one_cycle."
+    warmup: Annotated[int, Ge(0)] = 0
+    "Epochs in which the learning rate rises from nothing."
+    epochs: Annotated[int, Ge(0)] = 30
+    "Passes over the training data."
+    batch_size: Annotated[int, Ge(1)] = 64
+    "Examples in a step."
+    shuffle: bool = True
+    "Whether each epoch has its own order."
+    seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
+    "Decides what happens in training: start, order, noise."
+    data_seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
+    "Decides the split, and the data where they are generated."
+    dtype: Literal["float32", "float64"] = "float32"
+    "Number format of the training."
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    "Where it is trained; auto takes a GPU if there is one."
+    threads: Annotated[int, Ge(0)] = 0
+    "Threads that torch may use; 0 leaves it as it is."
+    evaluate_every: Annotated[int, Ge(1)] = 1
+    "Epochs between two evaluations; the last epoch is always evaluated."
+    experiment: str = ""
+    "The question that the run belongs to; empty for dataset/model."
+    name: str = ""
+    "Name of the run; empty for one that says what differs."
+    format: tuple[str, ...] = ("onnx", "torchscript")
+    "Formats in which the model is exported."
+    export: bool = True
+    "Whether it is exported and verified."
+    out: str = ""
+    "Folder for the bundle; empty to keep it with the run."
+
+    def __post_init__(self) -> None:
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name in REPEATED_FIELDS:
+            given[name] = (given[name],) if isinstance(given[name], str) else given[name]
+        for name, value in check_fields(RunConfig, given, subject="The run", hint=_HINT).items():
+            object.__setattr__(self, name, value)
+        parse_schedule(self.schedule)
+        for name in KIND_BY_FIELD:
+            self._check_keys(name, self.specs(name))
+
+    def specs(self, field: str) -> tuple[ComponentSpec, ...]:
+        """Returns the components that a field names: none for an empty text.
+
+        Raises:
+            RequestError: A component cannot be read.
+        """
+        value = getattr(self, field)
+        texts = (value,) if isinstance(value, str) and value else tuple(value)
+        return tuple(ComponentSpec.parse(text) for text in texts)
+
+    def _check_keys(self, field: str, specs: tuple[ComponentSpec, ...]) -> None:
+        keys = [spec.key for spec in specs]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise CompositionError(
+                f"{field} names {twice} twice.", hint=f"Tell them apart: {twice} and {twice}@second:param=value."
+            )
+        if not specs and field in ("model", "dataset", "init"):
+            raise RequestError(f"{field} is empty.", hint=_HINT)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all fields as JSON knows them."""
+        return params_to_dict(self)
+
+    def to_toml(self) -> str:
+        """Returns the configuration as a TOML file with a line of explanation above each field."""
+        infos = describe_params(RunConfig)
+        return "\n".join(f"# {info.doc}\n{info.name} = {_toml(getattr(self, info.name))}" for info in infos) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)
