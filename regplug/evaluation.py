@@ -1,0 +1,135 @@
+"""Test metrics of a finished model, from its raw outputs.
+
+Shape letters: B rows, K outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regplug.api import Task
+from regplug.errors import DivergedError
+
+Array = NDArray[Any]
+
+CONFIDENCE_LEVEL = 0.95
+
+
+def evaluate_predictions(outputs_BK: Array, targets: Array, task: Task) -> dict[str, float]:
+    """Returns the metrics of a model's outputs; a metric that is not defined on these targets is left out.
+
+    Classification: `loss` (mean negative log-likelihood, natural logarithm), `accuracy`, `accuracy_low` and
+    `accuracy_high` (95 % Wilson interval), `balanced_accuracy` (mean recall of the classes that occur), `macro_f1`,
+    `auroc` (one class against the rest, mean over classes). Regression: `mae`, `rmse` and `r2`, the mean over columns;
+    the loss is the run's own and is not here.
+
+    Args:
+        outputs_BK: Logits or values `(B, K)`.
+        targets: Classes int `(B,)`, or values `(B, K)`.
+        task: What is learned.
+
+    Raises:
+        DivergedError: An output is not finite.
+
+    Source: Wilson 1927 for the interval; scikit-learn for the others.
+    """
+    outputs_BK = np.asarray(outputs_BK, dtype=np.float64)
+    if not np.isfinite(outputs_BK).all():
+        row = int(np.argwhere(~np.isfinite(outputs_BK))[0][0])
+        raise DivergedError(f"The model's output for row {row} is {outputs_BK[row]}.", hint="Try a smaller --lr.")
+    metrics = (_classification if task.is_classification else _regression)(outputs_BK, targets)
+    left_out = left_out_metrics(targets, task)
+    return {name: float(value) for name, value in metrics.items() if name not in left_out}
+
+
+def left_out_metrics(targets: Array, task: Task) -> dict[str, str]:
+    """Returns which metrics are not defined on these targets, with the reason.
+
+    Args:
+        targets: Classes int `(B,)`, or values `(B, K)`.
+        task: What is learned.
+    """
+    if not task.is_classification:
+        return {"r2": "it needs two rows or more"} if len(targets) < 2 else {}
+    absent = np.setdiff1d(np.arange(task.num_outputs), targets)
+    if len(absent) == 0:
+        return {}
+    names = [task.class_names[label] if task.class_names else str(label) for label in absent]
+    return {"auroc": f"it needs a row of each class, and there is none of {', '.join(names)}"}
+
+
+def confusion_matrix(outputs_BK: Array, targets_B: Array) -> Array:
+    """Returns how many rows of each class (first axis) were taken for each class (second axis), int64 `(K, K)`.
+
+    Args:
+        outputs_BK: Logits `(B, K)`.
+        targets_B: Classes int `(B,)`.
+    """
+    from sklearn import metrics
+
+    matrix: Array = metrics.confusion_matrix(
+        targets_B, outputs_BK.argmax(axis=1), labels=np.arange(outputs_BK.shape[1])
+    )
+    return matrix
+
+
+def wilson_interval(num_right: int, num_rows: int) -> tuple[float, float]:
+    """Returns the 95 % Wilson score interval of a share.
+
+    With p = num_right / n and z = 1.96: (p + z^2/2n +- z sqrt(p (1 - p) / n + z^2/4n^2)) / (1 + z^2/n).
+
+    >>> low, high = wilson_interval(95, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.8882, 0.9785)
+
+    Source: Wilson 1927.
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(num_right, num_rows).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def _classification(logits_BK: Array, targets_B: Array) -> dict[str, float]:
+    from scipy.special import log_softmax
+    from sklearn import metrics
+
+    predicted_B = logits_BK.argmax(axis=1)
+    log_probability_BK = log_softmax(logits_BK, axis=1)
+    low, high = wilson_interval(int((predicted_B == targets_B).sum()), len(targets_B))
+    return {
+        # scikit-learn's log_loss takes probabilities and cuts them at 2e-16; logits need no cut.
+        "loss": -log_probability_BK[np.arange(len(targets_B)), targets_B].mean(),
+        "accuracy": metrics.accuracy_score(targets_B, predicted_B),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        # balanced_accuracy_score warns where a class is predicted that does not occur; this is the same mean.
+        "balanced_accuracy": metrics.recall_score(
+            targets_B, predicted_B, labels=np.unique(targets_B), average="macro", zero_division=0
+        ),
+        "macro_f1": metrics.f1_score(targets_B, predicted_B, average="macro", zero_division=0),
+        **_auroc(np.exp(log_probability_BK), targets_B),
+    }
+
+
+def _auroc(probability_BK: Array, targets_B: Array) -> dict[str, float]:
+    from sklearn import metrics
+
+    num_classes = probability_BK.shape[1]
+    if len(np.unique(targets_B)) < num_classes:
+        return {}
+    scores = probability_BK[:, 1] if num_classes == 2 else probability_BK
+    return {"auroc": metrics.roc_auc_score(targets_B, scores, average="macro", multi_class="ovr")}
+
+
+def _regression(values_BK: Array, targets_BK: Array) -> dict[str, float]:
+    from sklearn import metrics
+
+    found = {
+        "mae": metrics.mean_absolute_error(targets_BK, values_BK),
+        "rmse": metrics.root_mean_squared_error(targets_BK, values_BK),
+    }
+    return found if len(targets_BK) < 2 else {**found, "r2": metrics.r2_score(targets_BK, values_BK)}
