@@ -1,0 +1,106 @@
+"""The captured program as an ONNX model, without what only its maker's machine knows."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from regplug.bundles.formats import Captured
+from regplug.errors import ExportError
+
+_UNSUPPORTED = re.compile(r"(?:No decompositions registered for|No ONNX function found for)[^']*'?([\w.:]+)", re.DOTALL)
+
+
+def convert(captured: Captured, opset: int) -> Any:
+    """Converts a captured program.
+
+    Args:
+        captured: Captured once, with a symbolic batch axis.
+        opset: Version of the operator set.
+
+    Returns:
+        An `onnx.ModelProto` with all weights inside; its batch axis is named `batch`.
+
+    Raises:
+        ExportError: An operator has no translation; it is named.
+    """
+    with torch.no_grad(), _quiet():
+        try:
+            program = torch.onnx.export(
+                captured.program,
+                (),
+                dynamo=True,
+                opset_version=opset,
+                input_names=[captured.input_name],
+                output_names=[captured.output_name],
+                external_data=False,
+                verbose=False,
+            )
+        except Exception as error:
+            raise _explained(error) from error
+        if program is None:
+            raise ExportError("torch.onnx.export returned no program.", hint="Leave the format out, or report it.")
+        return stripped(program.model_proto, captured.input_name)
+
+
+def stripped(model: Any, input_name: str) -> Any:
+    """Takes out node metadata and inferred shapes, which carry local paths, and names the batch axis.
+
+    Args:
+        model: An `onnx.ModelProto`; changed in place.
+        input_name: The input whose first axis is the batch.
+    """
+    graph = model.graph
+    del graph.value_info[:]
+    del graph.metadata_props[:]
+    del model.metadata_props[:]
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        del item.metadata_props[:]
+        item.doc_string = ""
+    symbol = next(value for value in graph.input if value.name == input_name).type.tensor_type.shape.dim[0].dim_param
+    for value in (*graph.input, *graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param == symbol:
+                dim.dim_param = "batch"
+    return model
+
+
+def _explained(error: Exception) -> ExportError:
+    text = _whole_text(error)
+    found = _UNSUPPORTED.search(text)
+    if found:
+        return ExportError(
+            f"ONNX has no operator for {found[1]} (format onnx, plugin regplug_formats).",
+            hint="Write the operation in simpler ones, or leave ONNX out: `--format torchscript`.",
+        )
+    return ExportError(
+        f"Format onnx (plugin regplug_formats) cannot write this model: {' '.join(text.split())[:400]}",
+        hint="Leave it out with `--format torchscript`, or report it with the model.",
+    )
+
+
+def _whole_text(error: BaseException | None) -> str:
+    parts = []
+    while error is not None:
+        parts.append(f"{type(error).__name__}: {error}")
+        error = error.__cause__
+    return " <- ".join(parts)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch.onnx warns of its own deprecations and logs what it does; none of it is for the user of a bundle."""
+    logger = logging.getLogger("torch.onnx")
+    level, logger.level = logger.level, logging.ERROR
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.level = level

@@ -1,0 +1,82 @@
+"""ONNX: from the captured program, stripped of paths, with the manifest inside, read back with onnxruntime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+
+from regplug.bundles.formats import Array, Captured, Format, Run
+from regplug.bundles.layout import canonical_json
+from regplug.bundles.report import Check
+from regplug_formats import OnnxParams
+from regplug_formats.onnx_walk import walk
+
+IR_VERSION = 10
+"""The one that belongs to opset 20 to 21; onnxruntime reads it since 1.18."""
+
+_MANIFEST = "regplug.manifest"
+_WARNING_AND_ABOVE = 3
+
+_STANDALONE = """
+import sys
+import numpy, onnxruntime
+model, samples, name, output = sys.argv[1:]
+session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+numpy.save(output, session.run(None, {name: numpy.load(samples)[name]})[0])
+"""
+
+
+class Onnx(Format):
+    """Writes, opens and walks through `model.onnx`."""
+
+    def __init__(self, params: OnnxParams) -> None:
+        self._params = params
+
+    def facts(self) -> Mapping[str, Any]:
+        """Opset and IR version."""
+        return {"opset": self._params.opset, "ir_version": IR_VERSION}
+
+    def write(self, captured: Captured, path: Path, manifest: Mapping[str, Any]) -> None:
+        """Converts the captured program; the file is whole, without a second one for its weights."""
+        # The conversion needs torch and onnxscript; reading a file needs neither.
+        from regplug_formats.onnx_convert import convert
+
+        model = convert(captured, self._params.opset)
+        model.ir_version = IR_VERSION
+        model.metadata_props.add(key=_MANIFEST, value=canonical_json(manifest))
+        path.write_bytes(model.SerializeToString(deterministic=True))
+
+    def open(self, path: Path, *, optimised: bool) -> Run:
+        """An onnxruntime session on the CPU."""
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _WARNING_AND_ABOVE
+        levels = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+
+        def run(rows: Array) -> Array:
+            output: Array = session.run(None, {name: rows})[0]
+            return output
+
+        return run
+
+    def manifest(self, path: Path) -> Mapping[str, Any]:
+        """The manifest in `metadata_props`."""
+        model = onnx.load(str(path), load_external_data=False)
+        document: Mapping[str, Any] = json.loads({p.key: p.value for p in model.metadata_props}[_MANIFEST])
+        return document
+
+    def inspect(self, path: Path, manifest: Mapping[str, Any]) -> Sequence[Check]:
+        """Walks through the graph."""
+        facts = manifest["files"][path.name]
+        return walk(onnx.load(str(path), load_external_data=False), manifest, facts)
+
+    def standalone(self) -> str:
+        """Onnxruntime and numpy."""
+        return _STANDALONE

@@ -1,0 +1,172 @@
+"""The graph walk: what an ONNX file must and must not hold, whatever its numbers say on one day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper, shape_inference
+
+from regplug.bundles.report import Check, at_most, holds
+
+_RANDOM = {"Dropout", "Bernoulli", "Multinomial"}
+_DOMAINS = {"", "ai.onnx"}
+_REDUCTIONS_OVER_AXIS = {"Softmax", "LogSoftmax", "Hardmax", "ArgMax", "ArgMin", "CumSum", "TopK"}
+
+
+def walk(model: Any, manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Check]:
+    """Walks through a model.
+
+    Args:
+        model: An `onnx.ModelProto`.
+        manifest: What the bundle says of its input and output.
+        facts: Opset and IR version that were asked for.
+    """
+    return [
+        well_formed(model),
+        opset(model, facts["opset"]),
+        ir_version(model, facts["ir_version"]),
+        interface(model, manifest),
+        no_random_node(model),
+        constant_statistics(model),
+        no_reduction_over_batch(model),
+        weights_inside(model),
+        no_local_trace(model),
+    ]
+
+
+def well_formed(model: Any) -> Check:
+    """Onnx's own checker accepts it, with every shape inferred."""
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        return holds("well_formed", False, f"onnx.checker: {' '.join(str(error).split())[:300]}")
+    return holds("well_formed", True, "onnx.checker accepts it, shapes inferred")
+
+
+def opset(model: Any, asked: int) -> Check:
+    """Only the standard domain, at the version asked for, without functions of its own."""
+    found = {entry.domain: entry.version for entry in model.opset_import}
+    passed = set(found) <= _DOMAINS and set(found.values()) == {asked} and not model.functions
+    return holds("opset", passed, f"domains and versions {found}; asked for {asked}")
+
+
+def ir_version(model: Any, asked: int) -> Check:
+    """The IR version asked for."""
+    return holds("ir_version", model.ir_version == asked, f"{model.ir_version}; asked for {asked}")
+
+
+def interface(model: Any, manifest: Mapping[str, Any]) -> Check:
+    """One input and one output, with the names, dtypes and shapes of the manifest, and a batch axis named `batch`."""
+    want = [(part["name"], part["dtype"], list(part["shape"])) for part in (manifest["input"], manifest["output"])]
+    found = [_interface(value) for value in (*model.graph.input, *model.graph.output)]
+    return holds("interface", found == want, f"{found}" if found == want else f"{found}; the manifest says {want}")
+
+
+def _interface(value: Any) -> tuple[str, str, list[int | str]]:
+    tensor = value.type.tensor_type
+    shape = [dim.dim_param or dim.dim_value for dim in tensor.shape.dim]
+    return value.name, str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape
+
+
+def no_random_node(model: Any) -> Check:
+    """No node draws random numbers, and no dropout is left, training or not."""
+    nodes = _nodes(model.graph)
+    found = sorted({n.op_type for n in nodes if n.op_type.startswith("Random") or n.op_type in _RANDOM})
+    return at_most("no_random_node", len(found), 0, f"{', '.join(found) or 'none'} among {len(nodes)} nodes")
+
+
+def constant_statistics(model: Any) -> Check:
+    """Every batch norm has its statistics as constants and is not in training mode."""
+    constants = {initializer.name for initializer in model.graph.initializer}
+    norms = [node for node in _nodes(model.graph) if node.op_type == "BatchNormalization"]
+    bad = [
+        node.name
+        for node in norms
+        if not set(node.input[1:5]) <= constants or _attribute(node, "training_mode", 0) or len(node.output) > 1
+    ]
+    return at_most("constant_statistics", len(bad), 0, f"{', '.join(bad) or 'none'} of {len(norms)} batch norms")
+
+
+def no_reduction_over_batch(model: Any) -> Check:
+    """No node reduces, sorts or normalises over an axis that is the batch."""
+    shapes = _shapes(model)
+    constants = {
+        i.name: numpy_helper.to_array(i) for i in model.graph.initializer if i.data_type == onnx.TensorProto.INT64
+    }
+    bad = [
+        f"{node.op_type} {node.name}"
+        for node in _nodes(model.graph)
+        if shapes.get(node.input[0] if node.input else "", [None])[:1] == ["batch"]
+        and 0 in _axes(node, constants, len(shapes[node.input[0]]))
+    ]
+    return at_most("no_reduction_over_batch", len(bad), 0, ", ".join(bad) or "no node works across the batch")
+
+
+def _axes(node: Any, constants: Mapping[str, Any], rank: int) -> set[int]:
+    """The axes over which a node mixes its first input, counted from the front."""
+    if node.op_type.startswith("Reduce"):
+        given = (
+            constants.get(node.input[1]) if len(node.input) > 1 and node.input[1] else _attribute(node, "axes", None)
+        )
+        if given is None:
+            return set() if _attribute(node, "noop_with_empty_axes", 0) else set(range(rank))
+        return {int(axis) % rank for axis in np.atleast_1d(given)}
+    if node.op_type in _REDUCTIONS_OVER_AXIS:
+        axis = (
+            constants.get(node.input[1]) if node.op_type == "CumSum" else _attribute(node, "axis", _default_axis(node))
+        )
+        return {int(a) % rank for a in np.atleast_1d(axis)} if axis is not None else set()
+    return set()
+
+
+def _default_axis(node: Any) -> int:
+    return 0 if node.op_type.startswith("Arg") else -1
+
+
+def weights_inside(model: Any) -> Check:
+    """All weights lie in this file, and none is NaN."""
+    outside = [i.name for i in model.graph.initializer if i.data_location == onnx.TensorProto.EXTERNAL]
+    if outside:
+        return at_most("weights_inside", len(outside), 0, f"{', '.join(outside)} lie in another file")
+    arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    bad = [name for name, array in arrays.items() if array.dtype.kind == "f" and np.isnan(array).any()]
+    return at_most("weights_inside", len(bad), 0, f"{', '.join(bad)} hold NaN" if bad else f"{len(arrays)} constants")
+
+
+def no_local_trace(model: Any) -> Check:
+    """No node metadata, documentation or inferred shape, which would carry paths of the machine that made it."""
+    graph = model.graph
+    items = (*graph.node, *graph.input, *graph.output, *graph.initializer)
+    left = sum(bool(item.metadata_props or item.doc_string) for item in items) + len(graph.value_info)
+    return at_most("no_local_trace", left, 0, "entries that may carry local paths")
+
+
+def _nodes(graph: Any) -> list[Any]:
+    """All nodes, those of branches and loops included."""
+    nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                nodes += _nodes(inner)
+    return nodes
+
+
+def _attribute(node: Any, name: str, default: Any) -> Any:
+    for attribute in node.attribute:
+        if attribute.name == name:
+            return onnx.helper.get_attribute_value(attribute)
+    return default
+
+
+def _shapes(model: Any) -> dict[str, list[Any]]:
+    try:
+        graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception:
+        # `well_formed` has failed already and says why.
+        graph = model.graph
+    values = (*graph.input, *graph.output, *graph.value_info)
+    return {v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}

@@ -1,0 +1,53 @@
+"""torch.export's own file: the captured program as it is, the successor of TorchScript."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regplug.api import NoParams
+from regplug.bundles.capture import judge
+from regplug.bundles.formats import Array, Captured, Format, Run
+from regplug.bundles.layout import canonical_json
+from regplug.bundles.report import Check
+
+_MANIFEST = "regplug.manifest.json"
+
+
+class Pt2(Format):
+    """Writes, opens and walks through `model.pt2`."""
+
+    def __init__(self, params: NoParams) -> None:
+        del params
+
+    def write(self, captured: Captured, path: Path, manifest: Mapping[str, Any]) -> None:
+        """Saves the captured program."""
+        torch.export.save(captured.program, path, extra_files={_MANIFEST: canonical_json(manifest)})
+
+    def open(self, path: Path, *, optimised: bool) -> Run:
+        """The loaded program as a module; it has no optimiser to turn off."""
+        del optimised
+        module = torch.export.load(path).module()
+
+        def run(rows: Array) -> Array:
+            with torch.no_grad():
+                output: Array = module(torch.from_numpy(rows)).numpy()
+            return output
+
+        return run
+
+    def manifest(self, path: Path) -> Mapping[str, Any]:
+        """The manifest among the extra files."""
+        extra = {_MANIFEST: ""}
+        torch.export.load(path, extra_files=extra)
+        document: Mapping[str, Any] = json.loads(extra[_MANIFEST])
+        return document
+
+    def inspect(self, path: Path, manifest: Mapping[str, Any]) -> Sequence[Check]:
+        """Judges the loaded graph as the captured one was judged."""
+        del manifest
+        return judge(torch.export.load(path))

@@ -1,0 +1,116 @@
+"""Which module is to blame: names for people, and where a failure started."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+Same: TypeAlias = Callable[[Tensor, Tensor], bool]
+
+_HERE = Path(__file__).parent
+_LIBRARIES = ("/torch/", "/onnxscript/", "/onnx_ir/", "/onnx/", "/concurrent/", "<string>", "<frozen")
+
+
+def title(name: str, module: nn.Module) -> str:
+    """A module by its place and class: `module 'layers.3' (mypkg.nets.Noise)`."""
+    kind = type(module)
+    where = place(name)
+    return f"{where} ({kind.__module__}.{kind.__qualname__})"
+
+
+def place(name: str) -> str:
+    """A dotted name inside the deployed model, as the user knows it."""
+    if name in ("", "network"):
+        return "the model"
+    return f"module '{name.removeprefix('network.')}'"
+
+
+def user_line(error: BaseException) -> str:
+    """The last line of the user's own code that an error went through, as `file:line`, or the empty text."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not any(part in frame.filename for part in _LIBRARIES) and Path(frame.filename).parent != _HERE
+    ]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+@dataclass(frozen=True)
+class _Call:
+    name: str
+    module: nn.Module
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+def where_they_part(module: nn.Module, first: Tensor, second: Tensor, same: Same) -> str:
+    """Names the innermost module that made two runs differ: same inputs, other outputs.
+
+    Args:
+        module: Run twice, with hooks that are removed again.
+        first: Input of one run.
+        second: Input of the other.
+        same: Whether two tensors of the two runs count as equal.
+    """
+    for one, other in zip(_calls(module, first), _calls(module, second), strict=False):
+        alike = all(map(same, one.inputs, other.inputs))
+        if alike and not all(map(same, one.outputs, other.outputs)):
+            return title(one.name, one.module)
+    return "the model"
+
+
+def where_it_broke(module: nn.Module, raw: Tensor) -> str:
+    """Names the innermost module in which a forward pass raises."""
+    entered: list[str] = []
+    known = dict(module.named_modules())
+    handles = []
+    for name, child in known.items():
+        handles.append(child.register_forward_pre_hook(lambda *_, name=name: entered.append(name)))
+        handles.append(child.register_forward_hook(lambda *_, name=name: _leave(entered, name)))
+    try:
+        with torch.no_grad():
+            module(raw)
+    except Exception:
+        return title(entered[-1], known[entered[-1]]) if entered else "the model"
+    finally:
+        for handle in handles:
+            handle.remove()
+    return "the model"
+
+
+def _leave(entered: list[str], name: str) -> None:
+    while entered and entered.pop() != name:
+        pass
+
+
+def _calls(module: nn.Module, raw: Tensor) -> list[_Call]:
+    calls: list[_Call] = []
+
+    def record(child: nn.Module, inputs: Any, outputs: Any, name: str) -> None:
+        calls.append(_Call(name, child, _tensors(inputs), _tensors(outputs)))
+
+    handles = [
+        child.register_forward_hook(lambda m, i, o, name=name: record(m, i, o, name))
+        for name, child in module.named_modules()
+    ]
+    try:
+        with torch.no_grad():
+            module(raw)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value.detach().clone()]
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    return []

@@ -1,0 +1,177 @@
+"""Step 3: the model captured once by `torch.export`, with a symbolic batch axis, and what the graph must not hold."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx import Node
+
+from regplug.bundles.blame import place, user_line
+from regplug.bundles.report import Check, holds
+from regplug.errors import ExportError
+
+EXAMPLE_ROWS = 3
+"""Neither 1, which `torch.export` takes for a constant, nor a batch size that is tried later."""
+
+_TRAINING_ARGUMENT = {
+    "aten.dropout.default": 2,
+    "aten.dropout_.default": 2,
+    "aten.feature_dropout.default": 2,
+    "aten.alpha_dropout.default": 2,
+    "aten.feature_alpha_dropout.default": 2,
+    "aten.native_dropout.default": 2,
+    "aten.rrelu.default": 3,
+    "aten.batch_norm.default": 5,
+    "aten.native_batch_norm.default": 5,
+    "aten.cudnn_batch_norm.default": 5,
+}
+_NUMPY = re.compile(r"numpy", re.IGNORECASE)
+_DATA_DEPENDENT = re.compile(r"data-dependent|Could not guard|GuardOnDataDependent|unbacked", re.IGNORECASE)
+_FIXED_BATCH = re.compile(r"Constraints violated|specialized it to be a constant", re.IGNORECASE)
+
+
+def capture(deployed: nn.Module, example: Tensor) -> tuple[ExportedProgram, list[Check]]:
+    """Captures the model and judges the graph.
+
+    Args:
+        deployed: The isolated model.
+        example: Three raw rows `(3, ...)`.
+
+    Raises:
+        ExportError: The model cannot be captured, or its graph is random, writes buffers, or takes batch statistics.
+    """
+    with torch.no_grad(), _quiet():
+        try:
+            program = torch.export.export(deployed, (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
+        except Exception as error:
+            raise _explained(error) from error
+        checks = judge(program)
+    return program, [replace(check, name=f"capture.{check.name}") for check in checks]
+
+
+def judge(program: ExportedProgram) -> list[Check]:
+    """Walks through a captured graph.
+
+    Raises:
+        ExportError: It is random, writes buffers, takes batch statistics, or has a fixed batch size.
+    """
+    checks = [batch_symbolic(program), training_arguments_off(program)]
+    # After decomposition an instance norm looks like batch statistics, so those are judged before it.
+    low_level = program.run_decompositions()
+    return [*checks, no_random_op(low_level), no_buffer_written(low_level)]
+
+
+def batch_symbolic(program: ExportedProgram) -> Check:
+    """The input's first axis has no fixed size.
+
+    Raises:
+        ExportError: It has.
+    """
+    raw = next(node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs)
+    size = raw.meta["val"].shape[0]
+    if isinstance(size, int):
+        raise ExportError(f"The model takes batches of {size} rows only.", hint=_BATCH_HINT)
+    return holds("batch_symbolic", True, "the batch axis has no fixed size")
+
+
+def training_arguments_off(program: ExportedProgram) -> Check:
+    """Every dropout and every batch norm in the graph is told that this is no training.
+
+    Raises:
+        ExportError: One is not; module and line are named.
+    """
+    seen = 0
+    for node in _operators(program):
+        index = _TRAINING_ARGUMENT.get(str(node.target))
+        if index is None:
+            continue
+        seen += 1
+        if len(node.args) > index and node.args[index]:
+            raise ExportError(
+                f"{_where(node)} applies {node.target} in training mode.",
+                hint="Pass training=self.training; a batch norm needs running statistics (track_running_stats=True).",
+            )
+    return holds("training_arguments", True, f"{seen} dropouts and batch norms, all told it is no training")
+
+
+def no_random_op(program: ExportedProgram) -> Check:
+    """No operator in the graph draws random numbers.
+
+    Raises:
+        ExportError: One does; operator, module and line are named.
+    """
+    for node in _operators(program):
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            raise ExportError(
+                f"{_where(node)} draws random numbers in evaluation mode ({node.target}).",
+                hint="Let the noise depend on self.training.",
+            )
+    return holds("no_random_operator", True, f"{len(_operators(program))} operators, none draws random numbers")
+
+
+def no_buffer_written(program: ExportedProgram) -> Check:
+    """The graph writes no buffer.
+
+    Raises:
+        ExportError: It does; the buffers are named.
+    """
+    written = sorted({name.removeprefix("network.") for name in program.graph_signature.buffers_to_mutate.values()})
+    if written:
+        raise ExportError(
+            f"Inference writes into {', '.join(written)}.",
+            hint="Write buffers only where self.training is true; an exported graph cannot write them.",
+        )
+    return holds("no_buffer_written", True, "the graph writes no buffer")
+
+
+def _operators(program: ExportedProgram) -> list[Node]:
+    return [node for node in program.graph.nodes if node.op == "call_function"]
+
+
+def _where(node: Node) -> str:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    name, kind = (stack[-1][0], stack[-1][1]) if stack else ("", "")
+    lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if "/torch/" not in line]
+    files = [line for line in lines if line.startswith("File ")]
+    return f"{place(name)}{f' ({kind})' if kind else ''}{f', {files[-1]},' if files else ''}"
+
+
+def _explained(error: Exception) -> ExportError:
+    text = f"{type(error).__name__}: {error}"
+    line = user_line(error)
+    at = f" at {line}" if line else ""
+    if _FIXED_BATCH.search(text):
+        return ExportError("A batch size is written into the model: it takes batches of 3 rows only.", hint=_BATCH_HINT)
+    if _NUMPY.search(text):
+        return ExportError(f"The model leaves torch for numpy in its forward{at}.", hint="Use torch's functions there.")
+    if _DATA_DEPENDENT.search(text):
+        return ExportError(
+            f"The model's forward decides by the numbers that go through it{at}.",
+            hint="A graph has no branches: use torch.where, or torch.cond.",
+        )
+    return ExportError(f"The model cannot be captured{at}: {_short(error)}", hint="torch.export says why, above.")
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what torch logs about a failed capture out of the user's terminal: the error says it in fewer words."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level, logger.level = logger.level, logging.CRITICAL
+    try:
+        yield
+    finally:
+        logger.level = level
+
+
+_BATCH_HINT = "Take the batch size from the input: x.flatten(1), x.view(x.shape[0], -1)."

@@ -1,0 +1,96 @@
+"""What an export format is: the contract between the host and a `format` component.
+
+A format writes the captured model into one file, opens that file again without the model, tells what the file says of
+itself, and walks through what it holds. The host does the rest: the pre-flight, the comparison of numbers, the clean
+process, the folder.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from regplug.bundles.report import Check
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.export import ExportedProgram
+
+Array: TypeAlias = NDArray[Any]
+Run: TypeAlias = Callable[[Array], Array]
+"""Runs a saved file: raw rows `(B, ...)` to outputs `(B, K)`, float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captured:
+    """A model captured once, for every format.
+
+    Args:
+        module: Raw input to output, isolated: own copy, CPU, float32, evaluation mode, no hooks.
+        program: The same, captured by `torch.export` with a symbolic batch axis.
+        example: Three raw rows `(3, ...)`.
+        input_name: Name that the graph's input must have.
+        output_name: Name that the graph's output must have.
+    """
+
+    module: nn.Module
+    program: ExportedProgram
+    example: torch.Tensor
+    input_name: str
+    output_name: str
+
+
+class Format(abc.ABC):
+    """One export format. Called with the component's parameters: `target(params)`."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What the manifest says of a file of this format before it is written, such as the opset."""
+        return {}
+
+    @abc.abstractmethod
+    def write(self, captured: Captured, path: Path, manifest: Mapping[str, Any]) -> None:
+        """Writes the model, and the manifest inside it.
+
+        Raises:
+            ExportError: The model cannot be written in this format; names operator, module and fix.
+            OSError: The disk refused; the host cleans up.
+        """
+
+    @abc.abstractmethod
+    def open(self, path: Path, *, optimised: bool) -> Run:
+        """Opens a saved file with the runtime's optimiser fully on or off.
+
+        Raises:
+            Exception: The runtime cannot open it; the host makes it a failed check.
+        """
+
+    @abc.abstractmethod
+    def manifest(self, path: Path) -> Mapping[str, Any]:
+        """The manifest that `write` put inside the file.
+
+        Raises:
+            Exception: The file cannot be read or holds none; the host makes it a failed check.
+        """
+
+    @abc.abstractmethod
+    def inspect(self, path: Path, manifest: Mapping[str, Any]) -> Sequence[Check]:
+        """Walks through the saved graph, without running it.
+
+        Args:
+            path: The saved file.
+            manifest: What the bundle says of it: names, shapes, opset.
+        """
+
+    def standalone(self) -> str | None:
+        """A Python program that needs neither regplug nor torch, or `None` where the runtime is torch.
+
+        It is called as `python -c PROGRAM MODEL INPUT.npz NAME OUTPUT.npy`: it runs MODEL on the array NAME of INPUT.npz
+        and writes what comes out.
+        """
+        return None

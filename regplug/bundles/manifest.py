@@ -1,0 +1,80 @@
+"""`manifest.json`: what a bundle says of itself. The same text lies inside the model files."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from regplug.bundles.layout import SCHEMA_VERSION, canonical_json
+from regplug.bundles.request import BundleRequest
+from regplug.errors import RequestError
+from regplug.state_hash import state_sha256
+
+_DISTRIBUTIONS = ("regplug", "torch", "onnx", "onnxruntime", "numpy")
+
+
+def build_manifest(request: BundleRequest) -> dict[str, Any]:
+    """Puts together what the bundle says of itself.
+
+    Raises:
+        RequestError: The caller's part claims a key of the schema, or is not JSON.
+    """
+    own = _own(request)
+    taken = sorted(set(own) & set(request.manifest))
+    if taken:
+        raise RequestError(f"The manifest's own keys cannot be given: {', '.join(taken)}.", hint="Give other names.")
+    document = {**request.manifest, **own}
+    try:
+        canonical_json(document)
+    except (TypeError, ValueError) as error:
+        raise RequestError(
+            f"The manifest is not JSON: {error}.", hint="Give text, numbers, lists and mappings."
+        ) from error
+    return document
+
+
+def _own(request: BundleRequest) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": request.task.kind,
+        "num_outputs": request.task.num_outputs,
+        "class_names": list(request.task.class_names),
+        "input": _input(request),
+        "output": {"name": request.output_name, "shape": ["batch", request.task.num_outputs], "dtype": "float32"},
+        "baked_in": _baked_in(request),
+        "files": {filename: {"format": name, **form.facts()} for name, filename, form in request.formats},
+        **_onnx_facts(request),
+        "state_sha256": state_sha256(request.module),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _DISTRIBUTIONS}},
+    }
+
+
+def _input(request: BundleRequest) -> Mapping[str, Any]:
+    return {
+        "name": request.input_name,
+        "layout": request.layout,
+        "dtype": str(request.samples.dtype),
+        "shape": ["batch", *request.samples.shape[1:]],
+        "range": None if request.value_range is None else list(request.value_range),
+    }
+
+
+def _baked_in(request: BundleRequest) -> list[str]:
+    preprocess = type(request.preprocess)
+    steps = [f"{preprocess.__module__}.{preprocess.__qualname__}"]
+    return [*steps, "softmax"] if request.probabilities else steps
+
+
+def _onnx_facts(request: BundleRequest) -> dict[str, Any]:
+    """Opset and IR of the first format that has them, where a reader looks for them first."""
+    facts = [form.facts() for _, _, form in request.formats]
+    return {key: next((fact[key] for fact in facts if key in fact), None) for key in ("opset", "ir_version")}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""

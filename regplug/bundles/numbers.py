@@ -1,0 +1,191 @@
+"""Step 7: a saved file, run as a deployer runs it, against what the model puts out. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from regplug.bundles.cases import BATCHES, NONFINITE, Reference
+from regplug.bundles.formats import Array, Format, Run
+from regplug.bundles.report import Check, at_most, holds
+
+LEVELS = {"all": True, "disabled": False}
+"""Optimisation of the runtime by its name in a check."""
+
+_ROWS_ALONE = (0, 1, 6)
+_TEST_BATCH = 512
+
+
+def check_file(form: Format, path: Path, references: Sequence[Reference], *, classes: bool) -> list[Check]:
+    """Runs every check of numbers on a saved file, with optimisation on and off.
+
+    Args:
+        form: Opens the file.
+        path: The file.
+        references: What the model puts out, `real` first.
+        classes: Whether the outputs are judged by their largest, too.
+    """
+    checks: list[Check] = []
+    for level, optimised in LEVELS.items():
+        try:
+            run = form.open(path, optimised=optimised)
+        except Exception as error:
+            checks.append(holds(f"open.{level}", False, f"the runtime cannot open it: {_line(error)}"))
+            continue
+        checks += check_run(run, level, references, classes=classes)
+    return checks
+
+
+def check_run(run: Run, level: str, references: Sequence[Reference], *, classes: bool) -> list[Check]:
+    """Runs every check of numbers on an opened file.
+
+    Args:
+        run: Runs the file.
+        level: Name of the runtime's optimisation.
+        references: What the model puts out, `real` first.
+        classes: Whether the outputs are judged by their largest, too.
+    """
+    checks = [
+        _guarded(f"numbers.{level}.{ref.case}", _numbers, run, ref) for ref in references if ref.case != NONFINITE
+    ]
+    checks += [
+        _guarded(f"numbers.{level}.{ref.case}", _nonfinite, run, ref) for ref in references if ref.case == NONFINITE
+    ]
+    real = references[0]
+    if classes:
+        checks.append(_guarded(f"argmax.{level}", _argmax, run, real))
+    checks.append(_guarded(f"repeat.{level}", _repeat, run, real))
+    checks.append(_guarded(f"row_alone.{level}", _row_alone, run, real))
+    return checks
+
+
+def _guarded(name: str, check: Callable[[str, Run, Reference], Check], run: Run, reference: Reference) -> Check:
+    try:
+        return check(name, run, reference)
+    except Exception as error:
+        return holds(name, False, f"the file raises: {_line(error)}")
+
+
+def _numbers(name: str, run: Run, reference: Reference) -> Check:
+    sizes = [size for size in BATCHES if size < len(reference.inputs)] + [len(reference.inputs)]
+    errors = [worst_error(run(reference.inputs[:size]), reference.outputs[:size]) for size in sizes]
+    detail = f"largest difference from torch at batch {', '.join(map(str, sizes))}"
+    return at_most(name, max(errors), reference.tolerance, detail)
+
+
+def _nonfinite(name: str, run: Run, reference: Reference) -> Check:
+    outputs = run(reference.inputs)
+    error = worst_error(outputs[2:], reference.outputs[2:])
+    swallowed = np.isnan(reference.outputs[:2]) & np.isfinite(outputs[:2])
+    if swallowed.any():
+        return holds(name, False, "NaN or infinity goes in, torch answers NaN, and the file answers a number")
+    return at_most(name, error, reference.tolerance, "NaN and infinity beside them do not change the other rows")
+
+
+def _argmax(name: str, run: Run, reference: Reference) -> Check:
+    wrong = int(changed_answers(run(reference.inputs), reference.outputs, reference.tolerance).sum())
+    return at_most(name, wrong, 0, "rows with another answer than torch's, near ties left out")
+
+
+def _repeat(name: str, run: Run, reference: Reference) -> Check:
+    first = run(reference.inputs)
+    error = max(worst_error(run(reference.inputs), first) for _ in range(2))
+    return at_most(name, error, 0.0, "largest difference between repeats")
+
+
+def _row_alone(name: str, run: Run, reference: Reference) -> Check:
+    together = run(reference.inputs)
+    rows = [row for row in _ROWS_ALONE if row < len(together)]
+    error = max(worst_error(run(reference.inputs[row : row + 1]), together[row : row + 1]) for row in rows)
+    return at_most(name, error, reference.tolerance, "largest difference between a row alone and in a batch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestData:
+    """The test set, with what the model itself answers to it.
+
+    Args:
+        inputs: Raw rows `(T, ...)`.
+        targets: Classes `(T,)`, or values `(T, K)` or `(T,)`.
+        outputs: The model's outputs `(T, K)`.
+        tolerance: Allowed difference of one output.
+    """
+
+    __test__ = False  # not a test, whatever pytest takes its name for
+
+    inputs: Array
+    targets: Array
+    outputs: Array
+    tolerance: float
+
+
+def check_test(form: Format, path: Path, test: TestData, *, classes: bool) -> Check:
+    """Measures the file itself on the test set and holds it against the model.
+
+    Args:
+        form: Opens the file.
+        path: The file.
+        test: The test set.
+        classes: Whether accuracy is measured; else the mean squared error.
+    """
+    name = "test_accuracy" if classes else "test_mse"
+    try:
+        run = form.open(path, optimised=True)
+        outputs = in_batches(run, test.inputs)
+    except Exception as error:
+        return holds(name, False, f"the file raises: {_line(error)}")
+    return _test_accuracy(name, outputs, test) if classes else _test_mse(name, outputs, test)
+
+
+def _test_accuracy(name: str, outputs: Array, test: TestData) -> Check:
+    accuracy = float((outputs.argmax(1) == test.targets).mean())
+    expected = float((test.outputs.argmax(1) == test.targets).mean())
+    changed = int(changed_answers(outputs, test.outputs, test.tolerance).sum())
+    detail = f"accuracy of the file on {len(outputs)} test rows, held against torch's; {changed} answers differ"
+    return Check(name=name, passed=changed == 0, figure=accuracy, limit=expected, detail=detail)
+
+
+def _test_mse(name: str, outputs: Array, test: TestData) -> Check:
+    targets = test.targets.reshape(outputs.shape)
+    error = worst_error(outputs, test.outputs)
+    figure = float(np.mean((outputs - targets) ** 2))
+    expected = float(np.mean((test.outputs - targets) ** 2))
+    detail = f"mean squared error of the file on {len(outputs)} test rows, held against torch's; outputs differ by {error:.2g}"
+    return Check(name=name, passed=error <= test.tolerance, figure=figure, limit=expected, detail=detail)
+
+
+def in_batches(run: Run, inputs: Array) -> Array:
+    """Runs all rows, a few hundred at a time."""
+    return np.concatenate([run(inputs[i : i + _TEST_BATCH]) for i in range(0, len(inputs), _TEST_BATCH)])
+
+
+def worst_error(got: Array, want: Array) -> float:
+    """The largest absolute difference; infinity where shapes or non-finite entries differ.
+
+    >>> worst_error(np.array([1.0, np.nan]), np.array([1.5, np.nan]))
+    0.5
+    >>> worst_error(np.array([1.0, np.nan]), np.array([1.5, 2.0]))
+    inf
+    """
+    if got.shape != want.shape:
+        return float("inf")
+    finite = np.isfinite(want)
+    if not np.array_equal(got[~finite], want[~finite], equal_nan=True) or not np.isfinite(got[finite]).all():
+        return float("inf")
+    return float(np.abs(got[finite].astype(np.float64) - want[finite]).max(initial=0.0))
+
+
+def changed_answers(got: Array, want: Array, tolerance: float) -> Array:
+    """Which rows have another largest output, though its lead is more than rounding: booleans `(B,)`."""
+    if want.shape[1] < 2:
+        return np.zeros(len(want), bool)
+    top = np.sort(want, axis=1)
+    lead = top[:, -1] - top[:, -2]
+    return (got.argmax(1) != want.argmax(1)) & (lead > 2 * tolerance)
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

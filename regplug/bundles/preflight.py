@@ -1,0 +1,265 @@
+"""Step 2: is the model a function of its input and its state? Asked in torch, before anything is written.
+
+Each failure is an error of its own that names the module and the fix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from regplug.api import Task
+from regplug.bundles.blame import place, title, user_line, where_it_broke, where_they_part
+from regplug.bundles.cases import BATCHES, Reference
+from regplug.bundles.isolate import Deployed, evaluation_mode
+from regplug.bundles.report import Check, at_most, holds
+from regplug.errors import ExportError
+from regplug.state_hash import state_sha256
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_ROWS_ALONE = (0, 1, 6, 63)
+
+
+def weights_finite(deployed: nn.Module) -> Check:
+    """No parameter is NaN or infinite, no buffer NaN (a mask may well hold -inf).
+
+    Raises:
+        ExportError: Names the first one and how many of its entries are bad.
+    """
+    state = [(name, value, ~torch.isfinite(value)) for name, value in deployed.named_parameters()]
+    state += [(name, value, torch.isnan(value)) for name, value in deployed.named_buffers()]
+    for name, value, bad in state:
+        if bad.any():
+            raise ExportError(
+                f"{int(bad.sum())} of {value.numel()} numbers in '{name.removeprefix('network.')}' are not finite.",
+                hint="The training diverged: lower the learning rate, clip gradients (`--reg clip_norm`), train again.",
+            )
+    return at_most("model.weights_finite", 0.0, 0.0, f"{len(state)} tensors")
+
+
+def running_statistics(deployed: nn.Module) -> Check:
+    """Every batch norm has running statistics.
+
+    Raises:
+        ExportError: One would normalise by the batch that it happens to be given.
+    """
+    norms = [(name, module) for name, module in deployed.named_modules() if isinstance(module, _NORMS)]
+    for name, module in norms:
+        if module.running_mean is None or module.running_var is None:
+            raise ExportError(
+                f"{title(name, module)} keeps no running statistics, so its answer to a row depends on the batch.",
+                hint="Build it with track_running_stats=True and train again.",
+            )
+    return holds("model.running_statistics", True, f"{len(norms)} batch norms, all with running statistics")
+
+
+def takes_every_batch(deployed: Deployed, raw: Tensor, task: Task) -> Check:
+    """The model takes batches of 1, 2, 7 and 64 rows and gives `(B, K)` floats.
+
+    Args:
+        deployed: The isolated model.
+        raw: 64 raw rows `(64, ...)`.
+        task: Says what K is.
+
+    Raises:
+        ExportError: It raises, or gives another shape or dtype.
+    """
+    for size in BATCHES:
+        try:
+            with torch.no_grad():
+                output = deployed(raw[:size])
+        except Exception as error:
+            raise _broke(deployed, raw[:size], size, error) from error
+        _require_output(output, size, task)
+    return holds("model.batches", True, f"takes batches of {', '.join(map(str, BATCHES))} rows")
+
+
+def _broke(deployed: Deployed, raw: Tensor, size: int, error: Exception) -> ExportError:
+    line = user_line(error)
+    return ExportError(
+        f"The model cannot take a batch of {size} rows of shape {tuple(raw.shape[1:])}: {where_it_broke(deployed, raw)} "
+        f"raises {type(error).__name__}{f' at {line}' if line else ''}: {_first_line(error)}",
+        hint="If a batch size is written into the model, take it from the input: x.flatten(1), x.view(x.shape[0], -1).",
+    )
+
+
+def _require_output(output: object, size: int, task: Task) -> None:
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        kind = output.dtype if isinstance(output, Tensor) else type(output).__name__
+        raise ExportError(f"The model puts out {kind}.", hint="It must return one tensor of floats, (B, K).")
+    if tuple(output.shape) != (size, task.num_outputs):
+        raise ExportError(
+            f"The model gives {tuple(output.shape)} for {size} rows; this {task.kind} needs {(size, task.num_outputs)}.",
+            hint="The first axis is the batch. If it is written into the model, take it from the input: x.flatten(1).",
+        )
+
+
+def output_finite(reference: Reference) -> Check:
+    """The outputs on real inputs are finite.
+
+    Raises:
+        ExportError: They are not.
+    """
+    bad = int((~torch.isfinite(torch.from_numpy(reference.outputs))).sum())
+    if bad:
+        raise ExportError(
+            f"{bad} of {reference.outputs.size} outputs on real inputs are NaN or infinite.",
+            hint="The weights are finite, so something overflows or divides by zero: look at the layers' outputs.",
+        )
+    return at_most("model.output_finite", 0.0, 0.0, "on real inputs")
+
+
+def repeats_equal(deployed: Deployed, raw: Tensor) -> Check:
+    """The same rows give the same bits, twice.
+
+    Raises:
+        ExportError: Something is random in evaluation mode; the module is named.
+    """
+    with torch.no_grad():
+        outputs = [deployed(raw) for _ in range(3)]
+    error = max(float((other - outputs[0]).abs().max()) for other in outputs[1:])
+    if not error <= 0:
+        raise ExportError(
+            f"The model is random in evaluation mode: the same input gives outputs that differ by {error:.3g}. "
+            f"It starts in {where_they_part(deployed, raw, raw, torch.equal)}.",
+            hint="Let the noise depend on self.training: F.dropout(x, p, training=self.training), or nn.Dropout.",
+        )
+    return at_most("model.repeat", error, 0.0, "largest difference between repeats")
+
+
+def rows_alone(deployed: Deployed, raw: Tensor, tolerance: float) -> Check:
+    """Row i of a batch gives what the row gives alone.
+
+    Args:
+        deployed: The isolated model.
+        raw: 64 raw rows.
+        tolerance: Largest allowed difference, for rounding.
+
+    Raises:
+        ExportError: A row's answer depends on its batch; the module is named.
+    """
+    rows = [row for row in _ROWS_ALONE if row < len(raw)]
+    with torch.no_grad():
+        together = deployed(raw)
+        errors = [float((deployed(raw[row : row + 1]) - together[row]).abs().max()) for row in rows]
+    worst = max(range(len(rows)), key=errors.__getitem__)
+    if not errors[worst] <= tolerance:
+        row = rows[worst]
+        raise ExportError(
+            f"A row's answer depends on the rows beside it, by {errors[worst]:.3g} (rounding allows {tolerance:.3g}). "
+            f"It starts in {where_they_part(deployed, raw, raw[row : row + 1], _same_row(row, len(raw)))}.",
+            hint="It takes statistics over the batch. Use running statistics in evaluation, as nn.BatchNorm does.",
+        )
+    return at_most("model.row_alone", errors[worst], tolerance, "largest difference between a row alone and in a batch")
+
+
+def _same_row(row: int, size: int) -> Callable[[Tensor, Tensor], bool]:
+    def same(batched: Tensor, alone: Tensor) -> bool:
+        if not batched.ndim or not alone.ndim or len(batched) != size or len(alone) != 1:
+            return True
+        return torch.allclose(batched[row : row + 1], alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max()))
+
+    return same
+
+
+def state_unchanged(deployed: Deployed, raw: Tensor) -> Check:
+    """Inference writes nothing: no buffer, no parameter, no training flag.
+
+    Raises:
+        ExportError: Names what was written.
+    """
+    before = {name: value.clone() for name, value in deployed.state_dict().items()}
+    digest = state_sha256(deployed)
+    with torch.no_grad():
+        deployed(raw)
+    evaluation_mode(deployed)
+    if state_sha256(deployed) != digest:
+        changed = [name for name, value in deployed.state_dict().items() if not torch.equal(value, before[name])]
+        raise ExportError(
+            f"Inference writes into {', '.join(name.removeprefix('network.') for name in changed)}.",
+            hint="Write buffers only where self.training is true; an exported graph cannot write them.",
+        )
+    return holds("model.state_unchanged", True, f"sha256 {digest[:16]} before and after")
+
+
+def rebuilt_equal(
+    deployed: Deployed, network: nn.Module, raw: Tensor, rebuild: Callable[[], nn.Module], tolerance: float
+) -> Check:
+    """A fresh model with the trained `state_dict` gives the same output.
+
+    Args:
+        deployed: The isolated model.
+        network: The trained network, whose state is taken.
+        raw: Raw rows.
+        rebuild: Makes the network anew.
+        tolerance: Largest allowed difference.
+
+    Raises:
+        ExportError: Something that was learned is not in the state.
+    """
+    fresh = rebuild()
+    try:
+        fresh.load_state_dict(network.state_dict())
+    except RuntimeError as error:
+        raise ExportError(
+            f"The trained state does not fit a model built anew: {_first_line(error)}",
+            hint="The structure changed in training; build the model with that structure from the start.",
+        ) from error
+    again = Deployed(deployed.preprocess, fresh.to("cpu").float().eval(), deployed.probabilities)
+    with torch.no_grad():
+        error_size = float((again(raw) - deployed(raw)).abs().max())
+    if not error_size <= tolerance:
+        raise _not_in_state(deployed, error_size)
+    return at_most("model.rebuilt", error_size, tolerance, "built anew from its state")
+
+
+def state_is_all(deployed: Deployed, raw: Tensor) -> Check:
+    """No tensor outside the state takes part in the answer; asked where the model cannot be built anew.
+
+    Raises:
+        ExportError: A tensor that is a plain attribute changes the output; it is named.
+    """
+    with torch.no_grad():
+        before = deployed(raw)
+    loose = _loose_tensors(deployed)
+    for _, module, attribute, value in loose:
+        error = _without(deployed, module, attribute, value, raw, before)
+        if not error <= 0:
+            raise _not_in_state(deployed, error)
+    return holds("model.rebuilt", True, f"{len(loose)} tensors outside the state, none takes part in the answer")
+
+
+def _without(
+    deployed: Deployed, module: nn.Module, attribute: str, value: Tensor, raw: Tensor, before: Tensor
+) -> float:
+    # Not zero: statistics that were never updated are zero, and would hide.
+    setattr(module, attribute, torch.full_like(value, 0.7311))
+    try:
+        with torch.no_grad():
+            return float((deployed(raw) - before).abs().max())
+    finally:
+        setattr(module, attribute, value)
+
+
+def _loose_tensors(deployed: nn.Module) -> list[tuple[str, nn.Module, str, Tensor]]:
+    return [
+        (name, module, attribute, value)
+        for name, module in deployed.named_modules()
+        for attribute, value in vars(module).items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    ]
+
+
+def _not_in_state(deployed: nn.Module, error: float) -> ExportError:
+    loose = [f"{place(name)}: {attribute}" for name, _, attribute, _ in _loose_tensors(deployed)]
+    return ExportError(
+        f"The state_dict does not hold all that the model answers with: without the rest, outputs differ by {error:.3g}."
+        + (f" Tensors kept as plain attributes: {'; '.join(loose)}." if loose else ""),
+        hint="Keep statistics and constants with self.register_buffer(name, tensor).",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

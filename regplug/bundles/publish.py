@@ -1,0 +1,72 @@
+"""The folder appears whole or not at all: built beside its place, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from regplug.bundles.layout import is_bundle
+from regplug.errors import ExportError, RequestError
+
+
+@contextlib.contextmanager
+def published(out: Path) -> Iterator[Path]:
+    """Gives a folder to build in, and renames it to `out` where the block ends without an error.
+
+    Args:
+        out: Where the bundle shall lie. A bundle that lies there already is replaced.
+
+    Raises:
+        RequestError: Something else lies there, or its parent cannot be written; nothing was done.
+        ExportError: The disk refused while the files were written; nothing is left.
+    """
+    out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link that is to be refused
+    folder = _begin(out)
+    try:
+        yield folder
+        _replace(folder, out)
+    except OSError as error:
+        raise ExportError(
+            f"The bundle cannot be written to {out}: {error}.",
+            hint="Nothing was left behind. Free space, or give another place with --out.",
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _begin(out: Path) -> Path:
+    if out.is_symlink() or (out.exists() and not _may_replace(out)):
+        raise RequestError(
+            f"{out} exists and is no bundle; it is left as it is.", hint="Give another place with --out, or remove it."
+        )
+    folder = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+    except OSError as error:
+        raise RequestError(
+            f"A bundle cannot be made in {out.parent}: {error}.", hint="Give a folder that you may write with --out."
+        ) from error
+    return folder
+
+
+def _may_replace(out: Path) -> bool:
+    return out.is_dir() and (is_bundle(out) or not any(out.iterdir()))
+
+
+def _replace(folder: Path, out: Path) -> None:
+    if not out.exists() or not any(out.iterdir()):
+        folder.rename(out)
+        return
+    old = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.old")
+    out.rename(old)
+    try:
+        folder.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

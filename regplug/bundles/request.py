@@ -1,0 +1,125 @@
+"""What a bundle is made from, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import nn
+
+from regplug.api import Task
+from regplug.bundles.formats import Array, Format
+from regplug.bundles.layout import CHECKSUMS, MANIFEST, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION
+from regplug.bundles.report import Report
+from regplug.errors import RequestError
+
+Layout = Literal["image", "row"]
+
+_RESERVED = {CHECKSUMS, MANIFEST, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION}
+_KINDS = "buif"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleRequest:
+    """A trained network and all that its files must say and do.
+
+    Args:
+        module: The trained network: normalised float input `(B, ...)` to logits `(B, C)` or values `(B, K)`. It is
+            copied, never changed; its training flags and device do not matter.
+        preprocess: Raw input `(B, ...)` to normalised float input; becomes part of the graph.
+        samples: Real raw inputs `(N, ...)` in the dtype in which a deployer has them; 64 rows are used.
+        layout: `image` for N,C,H,W; `row` for N,F.
+        task: What was learned.
+        formats: Name, file name and object of each format.
+        input_name: Name of the graph's input.
+        value_range: Least and greatest raw value, where there is one.
+        test: Raw test inputs `(T, ...)` and targets, on which the files themselves are measured.
+        probabilities: Whether the graph ends in a softmax.
+        rebuild: Makes the network anew, untrained; with it, the check that the state alone holds all that was learned
+            is made on a fresh module.
+        manifest: More for `manifest.json`: resolved configuration, run id, plugins; `column_names` for rows.
+    """
+
+    module: nn.Module
+    preprocess: nn.Module
+    samples: Array
+    layout: Layout
+    task: Task
+    formats: Sequence[tuple[str, str, Format]]
+    input_name: str = "input"
+    value_range: tuple[float, float] | None = None
+    test: tuple[Array, Array] | None = None
+    probabilities: bool = False
+    rebuild: Callable[[], nn.Module] | None = None
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def output_name(self) -> str:
+        """`logits`, `probabilities` or `values`."""
+        if not self.task.is_classification:
+            return "values"
+        return "probabilities" if self.probabilities else "logits"
+
+    def validate(self) -> None:
+        """Refuses what no bundle can be made from.
+
+        Raises:
+            RequestError: Samples, layout, test data or formats do not fit together.
+        """
+        self._validate_samples()
+        self._validate_formats()
+        if self.probabilities and not self.task.is_classification:
+            raise RequestError("Probabilities were asked for, and the task is a regression.", hint="Leave them out.")
+        if self.test is not None and (
+            self.test[0].shape[1:] != self.samples.shape[1:] or len(self.test[0]) != len(self.test[1])
+        ):
+            raise RequestError(
+                f"Test inputs {self.test[0].shape} with targets {np.shape(self.test[1])} do not fit samples "
+                f"{self.samples.shape}.",
+                hint="Give raw test inputs of the samples' shape and one target for each.",
+            )
+
+    def _validate_samples(self) -> None:
+        rank = 4 if self.layout == "image" else 2
+        if self.samples.ndim != rank or not self.samples.size:
+            raise RequestError(
+                f"Samples of shape {self.samples.shape} do not fit layout {self.layout!r}.",
+                hint="An image batch is (N, C, H, W), a batch of rows (N, F), with at least one row.",
+            )
+        if self.samples.dtype.kind not in _KINDS:
+            raise RequestError(f"Samples have dtype {self.samples.dtype}.", hint="Give numbers: uint8 or float32.")
+        if self.samples.dtype.kind == "f" and not np.isfinite(self.samples).all():
+            raise RequestError("The samples hold NaN or infinity.", hint="Give real, finite inputs.")
+
+    def _validate_formats(self) -> None:
+        files = [filename for _, filename, _ in self.formats]
+        names = [name for name, _, _ in self.formats]
+        if not files:
+            raise RequestError("No export format was asked for.", hint="Ask for onnx, torchscript, or both.")
+        for words, what in ((files, "file"), (names, "format")):
+            twice = sorted({word for word in words if words.count(word) > 1})
+            if twice:
+                raise RequestError(f"The same {what} was asked for twice: {', '.join(twice)}.", hint="Ask once.")
+        bad = sorted(_RESERVED & set(files)) + [name for name in files if Path(name).name != name]
+        if bad:
+            raise RequestError(f"A format cannot write {bad[0]!r}.", hint="Give a plain, unreserved file name.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A proven bundle.
+
+    Args:
+        path: The folder.
+        files: The names of all files in it, sorted.
+        verification: What was checked.
+        seconds: Wall-clock time of each stage of making it.
+    """
+
+    path: Path
+    files: tuple[str, ...]
+    verification: Report
+    seconds: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,209 @@
+"""From a trained network to a bundle that cannot exist unless it is proven."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from regplug.bundles.capture import EXAMPLE_ROWS, capture
+from regplug.bundles.cases import Reference, make_cases
+from regplug.bundles.clean_process import CleanProcess
+from regplug.bundles.formats import Captured, Format
+from regplug.bundles.isolate import Deployed, isolate
+from regplug.bundles.layout import MANIFEST, SAMPLE_INPUT, VERIFICATION, canonical_json, write_checksums
+from regplug.bundles.manifest import build_manifest
+from regplug.bundles.numbers import TestData, check_file, check_test, in_batches
+from regplug.bundles.preflight import (
+    output_finite,
+    rebuilt_equal,
+    repeats_equal,
+    rows_alone,
+    running_statistics,
+    state_is_all,
+    state_unchanged,
+    takes_every_batch,
+    weights_finite,
+)
+from regplug.bundles.publish import published
+from regplug.bundles.report import Check, Report, holds, prefixed
+from regplug.bundles.request import Bundle, BundleRequest
+from regplug.bundles.samples import write_samples
+from regplug.bundles.tolerance import references
+from regplug.errors import ExportError, RegplugError, VerificationError
+
+
+@dataclass
+class _Work:
+    """What is known so far: the checks made and the time spent."""
+
+    checks: list[Check] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def write_bundle(request: BundleRequest, out: Path) -> Bundle:
+    """Exports a trained network in every format asked for, proves the files, and only then lets the folder appear.
+
+    Args:
+        request: The network and what its files must say and do.
+        out: The folder that appears, by one rename. A bundle that lies there is replaced; anything else is refused.
+
+    Returns:
+        The bundle with its verification report, in which every check has passed.
+
+    Raises:
+        RequestError: The request does not fit together, or the place cannot be written; nothing was done.
+        ExportError: The network cannot be exported; names module and fix.
+        VerificationError: A file does not do what the network does; the failed checks are listed.
+    """
+    request.validate()
+    manifest = build_manifest(request)
+    work = _Work()
+    with published(out) as folder, torch.random.fork_rng(devices=[]):
+        captured, known = _proven_model(request, work)
+        write_samples(folder, known, request.input_name, request.output_name)
+        _proven_files(request, folder, captured, known, manifest, work)
+        report = _finish(folder, manifest, work)
+        files = tuple(sorted(path.name for path in folder.iterdir()))
+    return Bundle(path=Path(out), files=files, verification=report, seconds=work.seconds)
+
+
+def _proven_model(request: BundleRequest, work: _Work) -> tuple[Captured, list[Reference]]:
+    cases = make_cases(request.samples)
+    raw = torch.from_numpy(cases["real"])
+    with work.stage("isolate"):
+        deployed, checks = isolate(request.preprocess, request.module, request.probabilities, raw[:EXAMPLE_ROWS])
+        work.checks += checks
+    with work.stage("preflight"):
+        known = _preflight(request, deployed, cases, work)
+    with work.stage("capture"):
+        program, checks = capture(deployed, raw[:EXAMPLE_ROWS])
+        work.checks += checks
+    captured = Captured(
+        module=deployed,
+        program=program,
+        example=raw[:EXAMPLE_ROWS],
+        input_name=request.input_name,
+        output_name=request.output_name,
+    )
+    return captured, known
+
+
+def _preflight(
+    request: BundleRequest, deployed: Deployed, cases: dict[str, np.ndarray], work: _Work
+) -> list[Reference]:
+    raw = torch.from_numpy(cases["real"])
+    work.checks += [weights_finite(deployed), running_statistics(deployed)]
+    work.checks += [takes_every_batch(deployed, raw, request.task), repeats_equal(deployed, raw)]
+    known = references(deployed, cases)
+    work.checks += [output_finite(known[0]), rows_alone(deployed, raw, known[0].tolerance)]
+    work.checks.append(state_unchanged(deployed, raw))
+    if request.rebuild is None:
+        work.checks.append(state_is_all(deployed, raw))
+    else:
+        work.checks.append(rebuilt_equal(deployed, request.module, raw, request.rebuild, known[0].tolerance))
+    return known
+
+
+def _proven_files(
+    request: BundleRequest,
+    folder: Path,
+    captured: Captured,
+    known: Sequence[Reference],
+    manifest: dict[str, Any],
+    work: _Work,
+) -> None:
+    with contextlib.ExitStack() as running:
+        clean: list[tuple[str, CleanProcess]] = []
+        for name, filename, form in request.formats:
+            with work.stage(f"{name}.write"):
+                _write(name, form, captured, folder / filename, manifest)
+            program = form.standalone()
+            if program is not None:
+                # It starts now and is judged last, so that its start-up passes while the others are checked.
+                process = CleanProcess(program, folder / filename, folder / SAMPLE_INPUT, request.input_name)
+                clean.append((name, running.enter_context(process)))
+        test = _test_data(request, captured.module, known[0], work)
+        for name, filename, form in request.formats:
+            with work.stage(f"{name}.check"):
+                work.checks += prefixed(name, _check(request, form, folder / filename, known, manifest, test))
+        with work.stage("clean_process"):
+            for name, process in clean:
+                work.checks += prefixed(name, [process.check(known[0])])
+
+
+def _write(name: str, form: Format, captured: Captured, path: Path, manifest: dict[str, Any]) -> None:
+    try:
+        with torch.no_grad():
+            form.write(captured, path, manifest)
+    except (RegplugError, OSError):
+        raise
+    except Exception as error:
+        raise ExportError(
+            f"Format {name} ({type(form).__module__}) cannot write this model: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:400]}",
+            hint="Leave this format out (--format), or write the operation in simpler ones.",
+        ) from error
+
+
+def _check(
+    request: BundleRequest,
+    form: Format,
+    path: Path,
+    known: Sequence[Reference],
+    manifest: dict[str, Any],
+    test: TestData | None,
+) -> list[Check]:
+    classes = request.task.is_classification
+    checks = check_graph(form, path, manifest)
+    checks += check_file(form, path, known, classes=classes)
+    return checks if test is None else [*checks, check_test(form, path, test, classes=classes)]
+
+
+def check_graph(form: Format, path: Path, manifest: dict[str, Any]) -> list[Check]:
+    """Walks through a saved graph and compares the manifest inside the file; whatever raises is a failed check."""
+    try:
+        inside = canonical_json(form.manifest(path))
+        same = inside == canonical_json(manifest)
+        told = holds("manifest", same, "the manifest inside the file is manifest.json" if same else "it is another one")
+        return [told, *form.inspect(path, manifest)]
+    except Exception as error:
+        detail = f"the file cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return [holds("graph", False, detail)]
+
+
+def _test_data(request: BundleRequest, module: torch.nn.Module, real: Reference, work: _Work) -> TestData | None:
+    if request.test is None:
+        return None
+    inputs, targets = request.test
+    with work.stage("test"), torch.no_grad():
+        outputs = in_batches(lambda rows: module(torch.from_numpy(rows)).numpy(), np.ascontiguousarray(inputs))
+    return TestData(inputs=inputs, targets=np.asarray(targets), outputs=outputs, tolerance=real.tolerance)
+
+
+def _finish(folder: Path, manifest: dict[str, Any], work: _Work) -> Report:
+    report = Report(checks=tuple(work.checks))
+    if not report.passed:
+        raise VerificationError(
+            "The files do not do what the model does, so no bundle was made:\n"
+            + "\n".join(f"  {check}" for check in report.failures),
+            hint="Nothing was written. Leave out the format that fails (--format), or report it with the model.",
+        )
+    (folder / MANIFEST).write_text(canonical_json(manifest) + "\n", encoding="utf-8")
+    (folder / VERIFICATION).write_text(canonical_json(report.as_json()) + "\n", encoding="utf-8")
+    write_checksums(folder)
+    return report
