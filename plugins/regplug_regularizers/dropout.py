@@ -1,0 +1,72 @@
+"""Dropout, inverted: what is kept is scaled up in training, and evaluation is the identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from regplug.errors import CompositionError
+from regplug.noise import Draw, bits, keep_mask
+from regplug.regularizer import Company, Notice, RegularizerFunctions, Shapes
+from regplug.sites import SiteLayer, Sites
+
+
+def dropout(x: Tensor, random_bits: Tensor, drop_probability: Tensor) -> Tensor:
+    """Each entry is 0 with chance p, else x / (1 - p).
+
+    Args:
+        x: Any shape, floating.
+        random_bits: int16, uniform, of the shape of `x`.
+        drop_probability: Scalar in [0, 1); rounded to a multiple of 2^-16.
+
+    Returns:
+        A tensor of the shape of `x` whose mean over the bits is `x`. NaN stays NaN.
+
+    Source: Srivastava et al. 2014, in the inverted form of torch's nn.Dropout.
+    """
+    mask, scale = keep_mask(random_bits, drop_probability)
+    return x * (mask * scale.to(x.dtype))
+
+
+@final
+class DropoutLayer(SiteLayer):
+    """Dropout at one place."""
+
+    def act(self, settings: Any, noise: Any, x: Tensor) -> Tensor:
+        """See `dropout`; takes this place's entry where there is one rate for each."""
+        rate = settings["drop_probability"]
+        return dropout(x, noise, rate[self.index] if rate.ndim else rate)
+
+
+@final
+class Dropout(RegularizerFunctions):
+    """Puts dropout behind each activation, or where `at` says."""
+
+    def check(self, company: Company) -> Iterator[Notice]:
+        """Doubts a dropout before a batch normalization."""
+        if company.batch_norm_after:
+            yield Notice(
+                "warn",
+                "dropout stands before a batch normalization, whose running variance then is that of the scaled-up "
+                "activations in training and not that of evaluation (Li et al. 2019).",
+                "Put it behind the last normalization with at=.",
+            )
+
+    def restructure(self, model: nn.Module, sites: Sites) -> None:
+        """Puts the layers in."""
+        at, rates = self.params.at, self.params.drop_probability
+        chosen = sites.chosen((at,) if isinstance(at, str) else at, Sites.activations)
+        if isinstance(rates, tuple) and len(rates) != len(chosen):
+            places = ", ".join(site.key for site in chosen)
+            raise CompositionError(
+                f"dropout: drop_probability has {len(rates)} numbers for {len(chosen)} places ({places}).",
+                hint="Give one number for all places, or one for each.",
+            )
+        for site in chosen:
+            sites.after(site, DropoutLayer())
+
+    def noise(self, shapes: Shapes, settings: Mapping[str, Any]) -> Mapping[str, Draw]:
+        """One mask for each place."""
+        return {place.key: bits(place.shape) for place in shapes.places}

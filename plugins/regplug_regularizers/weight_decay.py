@@ -1,0 +1,30 @@
+"""Decoupled weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import final
+
+from torch import Tensor
+
+from regplug.regularizer import Company, Notice, RegularizerFunctions, Step
+
+
+@final
+class WeightDecay(RegularizerFunctions):
+    """Multiplies each weight with `1 - rate * strength` before the optimizer's update, as torch's AdamW.
+
+    It is not in the loss, so an adaptive optimizer does not rescale it. Source: Loshchilov and Hutter 2019.
+    """
+
+    def check(self, company: Company) -> Iterator[Notice]:
+        """Doubts a second decay of the same weights, where the other has not said so itself."""
+        if len(company.others("decoupled-decay")) > 0:
+            yield Notice(
+                "warn", "Two decoupled decays add up on the same weights.", "Keep one, or give each its own at."
+            )
+
+    def decay(self, step: Step, name: str, weight: Tensor) -> Tensor | None:
+        """The strength, for weights; biases and normalization parameters only where asked."""
+        is_weight = step.clock.roles.get(name, "weight") == "weight"
+        return step.settings["strength"] if is_weight or self.params.everything else None  # type: ignore[no-any-return]

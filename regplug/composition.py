@@ -1,0 +1,209 @@
+"""Many regularizers as one: composition is closed, and `identity` is its neutral element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from regplug.noise import Draw, Key
+from regplug.regularizer import (
+    EpochEnd,
+    FinishForward,
+    Identity,
+    Loss,
+    Outputs,
+    RegularizerFunctions,
+    Shapes,
+    Step,
+    Tensors,
+)
+
+identity = Identity()
+
+FUNCTIONS = (
+    "noise",
+    "init",
+    "batch",
+    "penalty",
+    "wrap_loss",
+    "perturb",
+    "gradients",
+    "decay",
+    "after_step",
+    "project",
+    "after_epoch",
+    "evaluated",
+    "finalize",
+)
+"""The functions that the loop calls; the others are called once, before it."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One regularizer of a composition, under the key that its settings, noise and state bear."""
+
+    key: str
+    functions: RegularizerFunctions
+
+
+def overrides(regularizer: RegularizerFunctions, function: str) -> bool:
+    """Whether a regularizer acts in a function, so that the host need not call it where it does not."""
+    if isinstance(regularizer, Composition):
+        return bool(regularizer.acting(function))
+    return getattr(type(regularizer), function) is not getattr(RegularizerFunctions, function)
+
+
+def compose(members: Mapping[str, RegularizerFunctions] | Sequence[tuple[str, RegularizerFunctions]]) -> Composition:
+    """Returns one regularizer that applies the members in order.
+
+    Settings, noise and state of the composition are those of the members under their keys; state is flat, with keys
+    `member/name`.
+
+    Args:
+        members: Key -> regularizer, in the order in which each function applies them.
+    """
+    pairs = members.items() if isinstance(members, Mapping) else members
+    return Composition([Member(key, functions) for key, functions in pairs])
+
+
+class Composition(RegularizerFunctions):
+    """Regularizers in a resolved order. Made by `compose`."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__()
+        self.members = tuple(members)
+        self.passes = max((m.functions.passes for m in members), default=1)  # type: ignore[misc] # of this instance
+        # The loop asks at each step; an identity must cost nothing there.
+        self._acting = {f: tuple(m for m in members if overrides(m.functions, f)) for f in FUNCTIONS}
+        soft = [i for i, m in enumerate(self._acting["batch"]) if m.functions.needs_soft_targets]
+        self._soften_at = soft[0] if soft else None
+
+    def acting(self, function: str) -> tuple[Member, ...]:
+        """The members that act in a function."""
+        return self._acting[function]
+
+    def noise(self, shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Draw]:
+        """Not called: the host asks each member, with its own places (`draws`)."""
+        raise NotImplementedError("ask the members: see Composition.draws")
+
+    def draws(self, shapes_of: Callable[[str], Shapes], settings: Mapping[str, Mapping[str, Any]]) -> dict[Key, Draw]:
+        """What all members need of one run at each step."""
+        return {
+            (member.key, key): draw
+            for member in self._acting["noise"]
+            for key, draw in member.functions.noise(shapes_of(member.key), settings.get(member.key, {})).items()
+        }
+
+    def init(self, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
+        """The states of all members, flat."""
+        return {
+            f"{m.key}/{name}": value
+            for m in self._acting["init"]
+            for name, value in m.functions.init(params, buffers).items()
+        }
+
+    def batch(self, step: Step, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Members in order; indices become probabilities before the first that asks for them, and only then."""
+        for i, member in enumerate(self._acting["batch"]):
+            if i == self._soften_at and not y.is_floating_point():
+                y = F.one_hot(y, step.clock.task.num_outputs).to(_floating(x))
+            x, y = member.functions.batch(step.child(member.key), x, y)
+        return x, y
+
+    def penalty(self, step: Step, weights: Tensors, outputs: Outputs) -> Tensor | None:
+        """The sum of the members' penalties."""
+        total: Tensor | None = None
+        for member in self._acting["penalty"]:
+            value = member.functions.penalty(step.child(member.key), weights, outputs)
+            total = value if total is None else total if value is None else total + value
+        return total
+
+    def wrap_loss(self, step: Step, loss: Loss) -> Loss:
+        """The last member's loss is the outermost."""
+        for member in self._acting["wrap_loss"]:
+            loss = member.functions.wrap_loss(step.child(member.key), loss)
+        return loss
+
+    def perturb(self, step: Step, params: Tensors, grads: Tensors) -> Tensors | None:
+        """Each member moves on from where the one before it went."""
+        point: Tensors | None = None
+        for member in self._acting["perturb"]:
+            moved = member.functions.perturb(step.child(member.key), params if point is None else point, grads)
+            point = point if moved is None else moved
+        return point
+
+    def gradients(self, step: Step, grads: Tensors, params: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
+        """Members in order."""
+        for member in self._acting["gradients"]:
+            grads, own = member.functions.gradients(step.child(member.key), grads, params, _own(state, member.key))
+            state = _merged(state, member.key, own)
+        return grads, state
+
+    def decay(self, step: Step, name: str, weight: Tensor) -> Tensor | None:
+        """The sum of the members' strengths."""
+        total: Tensor | None = None
+        for member in self._acting["decay"]:
+            value = member.functions.decay(step.child(member.key), name, weight)
+            total = value if total is None else total if value is None else total + value
+        return total
+
+    def after_step(self, step: Step, params: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
+        """Members in order."""
+        for member in self._acting["after_step"]:
+            params, own = member.functions.after_step(step.child(member.key), params, _own(state, member.key))
+            state = _merged(state, member.key, own)
+        return params, state
+
+    def project(self, step: Step, name: str, weight: Tensor) -> Tensor:
+        """Members in order."""
+        for member in self._acting["project"]:
+            weight = member.functions.project(step.child(member.key), name, weight)
+        return weight
+
+    def after_epoch(self, step: Step, metrics: Tensors, params: Tensors, buffers: Tensors, state: Tensors) -> EpochEnd:
+        """Members in order; one that stops is enough, and rate scales multiply."""
+        stop: Tensor | None = None
+        scale: Tensor | None = None
+        for member in self._acting["after_epoch"]:
+            end = member.functions.after_epoch(
+                step.child(member.key), metrics, params, buffers, _own(state, member.key)
+            )
+            params, buffers, state = end.params, end.buffers, _merged(state, member.key, end.state)
+            stop = end.stop if stop is None else stop if end.stop is None else stop | end.stop
+            scale = end.rate_scale if scale is None else scale if end.rate_scale is None else scale * end.rate_scale
+        return EpochEnd(params, buffers, state, stop, scale)
+
+    def evaluated(self, params: Tensors, buffers: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
+        """Members in order."""
+        for member in self._acting["evaluated"]:
+            params, buffers = member.functions.evaluated(params, buffers, _own(state, member.key))
+        return params, buffers
+
+    def finalize(
+        self, forward: FinishForward, params: Tensors, buffers: Tensors, state: Tensors, batches: Iterable[Any]
+    ) -> tuple[Tensors, Tensors]:
+        """Members in order."""
+        for member in self._acting["finalize"]:
+            own = _own(state, member.key)
+            params, buffers = member.functions.finalize(forward, params, buffers, own, batches)
+        return params, buffers
+
+
+def _floating(x: Tensor) -> torch.dtype:
+    return x.dtype if x.is_floating_point() else torch.get_default_dtype()
+
+
+def _own(state: Tensors, key: str) -> dict[str, Tensor]:
+    prefix = f"{key}/"
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _merged(state: Tensors, key: str, own: Tensors) -> Tensors:
+    if not own:
+        return state
+    return {**state, **{f"{key}/{name}": value for name, value in own.items()}}

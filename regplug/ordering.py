@@ -1,0 +1,134 @@
+"""The order of composed regularizers, declared by themselves: a topological sort with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from regplug.api import Regularizer, Task
+from regplug.errors import CompositionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One regularizer of a composition.
+
+    Args:
+        key: Alias or name.
+        descriptor: What it says of itself.
+        source: Distribution or file that it comes from, for messages.
+    """
+
+    key: str
+    descriptor: Regularizer
+    source: str = ""
+
+    @property
+    def words(self) -> frozenset[str]:
+        """What `before`, `after`, `conflicts` and `requires` of others may call it."""
+        return frozenset((self.descriptor.name, *self.descriptor.tags))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A regularizer in its resolved place.
+
+    Args:
+        key: Alias or name.
+        phases: The phases in which it acts.
+        why: What decided its place.
+    """
+
+    key: str
+    phases: tuple[str, ...]
+    why: str
+
+
+def resolve_order(entries: Sequence[Entry]) -> list[Placed]:
+    """Sorts regularizers so that every declared `before` and `after` holds; the rest is alphabetical.
+
+    The order does not depend on how the user wrote them, so the same set is always the same run.
+
+    Raises:
+        CompositionError: If the declarations form a circle.
+    """
+    by_key = {entry.key: entry for entry in entries}
+    reasons: dict[str, list[str]] = {entry.key: [] for entry in entries}
+    graph: dict[str, set[str]] = {key: set() for key in sorted(by_key)}
+    for first, second, reason in _declared(entries):
+        graph[second].add(first)
+        reasons[second].append(reason)
+    sorter = TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except CycleError as circle:
+        raise CompositionError(
+            f"The regularizers {' -> '.join(circle.args[1])} each declare to come before the next.",
+            hint="Leave one of them out; their descriptors' before and after contradict each other.",
+        ) from None
+    order: list[str] = []
+    while sorter.is_active():
+        # One at a time: what becomes ready is compared by name with what is ready already.
+        ready = sorted({*sorter.get_ready(), *_waiting(graph, order)} - set(order))
+        order.append(ready[0])
+        sorter.done(ready[0])
+    return [
+        Placed(
+            key=key, phases=by_key[key].descriptor.phases, why="; ".join(reasons[key]) or "no order declared: by name"
+        )
+        for key in order
+    ]
+
+
+def _waiting(graph: dict[str, set[str]], done: Sequence[str]) -> set[str]:
+    return {key for key, before in graph.items() if key not in done and before <= set(done)}
+
+
+def _declared(entries: Sequence[Entry]) -> Iterator[tuple[str, str, str]]:
+    for entry in entries:
+        for other in entries:
+            if other.key == entry.key:
+                continue
+            for word in sorted(other.words.intersection(entry.descriptor.after)):
+                yield other.key, entry.key, f"{entry.key} declares to come after {word}"
+            for word in sorted(other.words.intersection(entry.descriptor.before)):
+                yield entry.key, other.key, f"{entry.key} declares to come before {word}"
+
+
+def check_composition(entries: Sequence[Entry], task: Task) -> None:
+    """Refuses what descriptors declare as contradictory; all reasons at once.
+
+    Raises:
+        CompositionError: One key twice, a conflict, a requirement not met, or a task not understood.
+    """
+    problems = [*_twice(entries), *_conflicts(entries), *_unmet(entries), *_wrong_task(entries, task)]
+    if problems:
+        raise CompositionError("\n  ".join(problems), hint="Leave one out, or give the second an alias: name@alias:...")
+
+
+def _twice(entries: Sequence[Entry]) -> Iterator[str]:
+    keys = [entry.key for entry in entries]
+    for key in sorted({key for key in keys if keys.count(key) > 1}):
+        yield f"{key} is asked for {keys.count(key)} times."
+
+
+def _conflicts(entries: Sequence[Entry]) -> Iterator[str]:
+    for entry in entries:
+        for other in entries:
+            words = other.words.intersection(entry.descriptor.conflicts)
+            if other is not entry and words:
+                yield f"{entry.key} refuses {', '.join(sorted(words))}, and {other.key} is one."
+
+
+def _unmet(entries: Sequence[Entry]) -> Iterator[str]:
+    for entry in entries:
+        for word in entry.descriptor.requires:
+            if not any(word in other.words for other in entries if other is not entry):
+                yield f"{entry.key} requires {word}, and no regularizer here is one."
+
+
+def _wrong_task(entries: Sequence[Entry], task: Task) -> Iterator[str]:
+    for entry in entries:
+        if task.kind not in entry.descriptor.tasks:
+            yield f"{entry.key} is for {' and '.join(entry.descriptor.tasks)}, and the dataset is a {task.kind}."

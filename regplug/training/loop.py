@@ -1,0 +1,377 @@
+"""The one loop. It lifts the pure functions of one run and trains one run or many stacked.
+
+One run's functions are called as they are; those of a stack through `torch.func.vmap`, with one backward of the sum of
+the runs' losses outside it. Runs do not mix, so each gradient is its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regplug.errors import DivergedError
+from regplug.noise import Draw, Key
+from regplug.regularizer import Clock, Shapes, Step, Tensors
+from regplug.seeds import derive_seed
+from regplug.sites import Place
+from regplug.training.evaluate import Evaluator
+from regplug.training.feed import Feed
+from regplug.training.lift import Lift
+from regplug.training.optimizers import Rate, UpdateRule
+from regplug.training.program import Program
+from regplug.training.state import Pool, RunInputs, State, initial_state, setting_tensors
+from regplug.training.stepper import Stepper, keep_where, write_
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pools:
+    """The data of a training, normalised and in memory; each run takes its own rows of them."""
+
+    train: Pool
+    valid: Pool | None = None
+    test: Pool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How long and how often.
+
+    Args:
+        epochs: Epochs of the run.
+        batch_size: Rows in a batch; the last one of an epoch may be smaller.
+        shuffle: Whether each epoch has an order of its own.
+        factors: Factor on the learning rate at each step of the run.
+        evaluate_every: Epochs between two evaluations of validation and test split.
+        evaluate_train_every: Epochs between two clean evaluations of the training split.
+    """
+
+    epochs: int
+    batch_size: int
+    shuffle: bool
+    factors: Sequence[float]
+    evaluate_every: int = 1
+    evaluate_train_every: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """What one epoch came to, for each run.
+
+    Args:
+        epoch: Epochs done, this one included.
+        metrics: Name -> one number for each run.
+        seconds: How long the epoch took, for all runs together, evaluation included.
+        active: Which runs trained in this epoch.
+    """
+
+    epoch: int
+    metrics: Mapping[str, list[float]]
+    seconds: float
+    active: list[bool]
+
+
+class Trainer:
+    """Trains one run, or a stack of runs that differ only in numbers.
+
+    Args:
+        program: What every run computes.
+        rule: The optimizer's update rule.
+        runs: What each run brings. Not stacked, exactly one, and its tensors are the program's own.
+        pools: The data.
+        course: How long and how often.
+        places: Regularizer's key -> where its layers were put.
+        stacked: Whether tensors lead with an axis of runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        program: Program,
+        rule: UpdateRule,
+        runs: Sequence[RunInputs],
+        pools: Pools,
+        course: Course,
+        places: Mapping[str, Sequence[Place]],
+        stacked: bool,
+    ) -> None:
+        self._program, self._runs, self._course = program, tuple(runs), course
+        self._lift = Lift(len(runs) if stacked else None)
+        draws = [_draws(program, run, places, pools.train, course.batch_size) for run in runs]
+        self._feed = Feed(
+            pool=pools.train,
+            runs=runs,
+            lift=self._lift,
+            draws=draws,
+            batch_size=course.batch_size,
+            shuffle=course.shuffle,
+        )
+        self.state: State = initial_state(program, rule, runs, self._lift)
+        self._settings = setting_tensors(runs, self._lift, pools.train)
+        self._rates = [run.rate for run in runs]
+        self._stepper = Stepper(
+            program=program,
+            rule=rule,
+            state=self.state,
+            settings=self._settings,
+            lift=self._lift,
+            is_shared=self._feed.is_shared,
+        )
+        self._evaluator = Evaluator(program=program, runs=runs, lift=self._lift)
+        self._pools = pools
+        self._after_epoch = self._lift(self._after_epoch_one, (0, 0, 0, 0, 0))
+        self._draws_globally = True
+
+    def train(self) -> Iterator[EpochRecord]:
+        """Trains epoch by epoch from where the state stands, and yields a record after each.
+
+        Raises:
+            DivergedError: If a run that is not stacked becomes NaN or infinite: at which step and after which part.
+        """
+        while self.state.epoch < self._course.epochs and any(self._active_list()):
+            yield self._epoch()
+
+    def finish(self) -> None:
+        """Applies each regularizer's `finalize` to each run and leaves the result in the state; idempotent."""
+        if self._program.regularizer.acting("finalize"):
+            self._evaluator.finalize(self.state, self._feed, self._settings, self._clock(self.state.epoch, 0))
+
+    def evaluate(self, split: str) -> dict[str, list[float]]:
+        """Loss and, for a classification, accuracy of each run on a split, in evaluation mode.
+
+        Args:
+            split: `train`, `valid` or `test`.
+        """
+        values = self._evaluator.measure(self.state, getattr(self._pools, split), split)
+        return {f"{split}/{name}": self._lift.numbers(value) for name, value in values.items()}
+
+    def outputs(self, split: str) -> Tensor:
+        """Logits or values of each run on a split: `(rows, outputs)`, or `(runs, rows, outputs)` of a stack."""
+        return self._evaluator.outputs(self.state, getattr(self._pools, split), split)
+
+    def tensors_of(self, run: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Parameters and buffers of one run."""
+        state = self.state
+        if self._lift.runs is None:
+            return dict(state.params), dict(state.buffers)
+        return {n: t[run] for n, t in state.params.items()}, {n: t[run] for n, t in state.buffers.items()}
+
+    # One epoch.
+
+    def _epoch(self) -> EpochRecord:
+        began = time.perf_counter()
+        active = self._active_list()
+        before = self.state.to_dict()
+        with self._global_generator():
+            sums = self._steps()
+        self._find_divergence(sums, before)
+        self.state.epoch += 1
+        metrics = self._metrics(sums) | self._end_epoch(sums)
+        return EpochRecord(
+            epoch=self.state.epoch,
+            metrics={name: self._lift.numbers(value) for name, value in metrics.items()},
+            seconds=time.perf_counter() - began,
+            active=active,
+        )
+
+    def _steps(self) -> dict[str, Tensor]:
+        """Runs the steps of an epoch; returns what each came to, `(steps,)` or `(steps, runs)`."""
+        model, state = self._program.model, self.state
+        was_training = model.training
+        model.train()
+        totals, losses, hits, sizes = [], [], [], []
+        rates, active = self._rate_of_runs(), self._active_tensor()
+        is_classification = self._program.task.is_classification
+        try:
+            for batch in self._feed.epoch(state.epoch):
+                self._stepper.clock = clock = self._clock(state.epoch, batch.number)
+                rate = rates * self._course.factors[clock.index]
+                total, loss, logits = self._stepper.step(batch.x, batch.y, batch.noise, rate, active)
+                totals.append(total)
+                losses.append(loss)
+                sizes.append(batch.size)
+                if is_classification:
+                    hits.append((logits.argmax(-1) == batch.y).sum(-1))
+        finally:
+            model.train(was_training)
+        sums = {"total": torch.stack(totals), "loss": torch.stack(losses)}
+        if hits:
+            sums["hits"] = torch.stack(hits)
+        sums["sizes"] = torch.tensor(sizes, dtype=sums["loss"].dtype, device=sums["loss"].device)
+        return sums
+
+    def _metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        share = sums["sizes"] / sums["sizes"].sum()
+        shape = (-1, *[1] * self._lift.lead)
+        metrics = {
+            "train/objective": (sums["total"] * share.view(shape)).sum(0),
+            "train/running_loss": (sums["loss"] * share.view(shape)).sum(0),
+        }
+        if "hits" in sums:
+            metrics["train/running_accuracy"] = sums["hits"].sum(0) / sums["sizes"].sum()
+        return metrics
+
+    def _end_epoch(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        measured: dict[str, Tensor] = {}
+        acts = bool(self._program.regularizer.acting("after_epoch"))
+        for split in ("valid", "test", "train"):
+            pool = getattr(self._pools, split)
+            if pool is not None and (self._is_due(split) or (acts and split == "valid")):
+                values = self._evaluator.measure(self.state, pool, split)
+                measured |= {f"{split}/{name}": value for name, value in values.items()}
+        if acts:
+            self._apply_after_epoch(self._metrics(sums) | measured)
+        return measured
+
+    def _is_due(self, split: str) -> bool:
+        course, epoch = self._course, self.state.epoch
+        every = course.evaluate_train_every if split == "train" else course.evaluate_every
+        return epoch % every == 0 or epoch == course.epochs
+
+    def _apply_after_epoch(self, metrics: Tensors) -> None:
+        state = self.state
+        self._stepper.clock = self._clock(state.epoch, 0)
+        with torch.no_grad():
+            end = self._after_epoch(self._settings, metrics, state.params, state.buffers, state.regularizer)
+            active = self._active_tensor()
+            if active is not None:
+                for name in ("params", "buffers", "state"):
+                    old = state.regularizer if name == "state" else getattr(state, name)
+                    end[name] = keep_where(active, end[name], old)
+            write_(state.params, end["params"])
+            write_(state.buffers, end["buffers"])
+        state.regularizer = end["state"]
+        if "rate_scale" in end:
+            scale = state.rate_scale * end["rate_scale"]
+            state.rate_scale = float(scale) if self._lift.runs is None else scale
+        if "stop" in end:
+            for run, stops in enumerate(self._lift.numbers(end["stop"])):
+                if stops and state.stopped[run] is None:
+                    state.stopped[run] = state.epoch
+
+    def _after_epoch_one(
+        self, settings: Any, metrics: Tensors, params: Tensors, buffers: Tensors, state: Tensors
+    ) -> dict[str, Any]:
+        step = Step(settings, {}, self._stepper.clock)
+        end = self._program.regularizer.after_epoch(step, metrics, params, buffers, state)
+        named = {"params": end.params, "buffers": end.buffers, "state": end.state}
+        optional = {"stop": end.stop, "rate_scale": end.rate_scale}
+        return named | {name: value for name, value in optional.items() if value is not None}
+
+    # Which runs still train.
+
+    def _active_list(self) -> list[bool]:
+        state = self.state
+        return [s is None and not d for s, d in zip(state.stopped, state.diverged, strict=True)]
+
+    def _active_tensor(self) -> Tensor | None:
+        active = self._active_list()
+        return None if all(active) else torch.tensor(active, device=self._pools.train.x.device)
+
+    def _find_divergence(self, sums: Mapping[str, Tensor], before: Mapping[str, Any]) -> None:
+        """Looks once an epoch whether a run became NaN or infinite; a loss is looked at on the device."""
+        finite = torch.isfinite(sums["total"]).all(0)
+        for param in self.state.params.values():
+            finite = finite & torch.isfinite(param).flatten(self._lift.lead).all(-1)
+        if bool(finite.all()):
+            return
+        for run, is_finite in enumerate(self._lift.numbers(finite)):
+            if not is_finite and self._active_list()[run]:
+                self.state.diverged[run] = where = self._replay(run, before)
+                if self._lift.runs is None:
+                    raise DivergedError(
+                        f"The run diverged: {where}.",
+                        hint="Lower --lr, choose a smaller initialisation (--init default), or add --reg clip_norm.",
+                    )
+
+    def _replay(self, run: int, before: Mapping[str, Any]) -> str:
+        """Repeats the epoch from its start, looking at each part: everything in it is keyed, so it repeats exactly."""
+        after = self.state.to_dict()
+        self.state.load_dict(before)
+        step = 0
+
+        def watch(part: str, tensors: Any) -> None:
+            each = tensors if isinstance(tensors, (tuple, list)) else (tensors,)
+            for tensor in each:
+                value = tensor if self._lift.runs is None else tensor[run]
+                if not torch.isfinite(value).all():
+                    raise _FoundError(f"{part} was NaN or infinite at step {step} (epoch {self.state.epoch + 1})")
+
+        rates, active = self._rate_of_runs(), self._active_tensor()
+        self._program.model.train()
+        try:
+            with self._global_generator():
+                for batch in self._feed.epoch(self.state.epoch):
+                    self._stepper.clock = clock = self._clock(self.state.epoch, batch.number)
+                    step = clock.index + 1
+                    rate = rates * self._course.factors[clock.index]
+                    self._stepper.step(batch.x, batch.y, batch.noise, rate, active, watch)
+        except _FoundError as found:
+            return str(found)
+        finally:
+            self.state.load_dict(after)
+        return f"some weight was NaN or infinite after epoch {self.state.epoch + 1}"
+
+    # Small parts.
+
+    def _clock(self, epoch: int, number: int) -> Clock:
+        steps, program = self._feed.steps, self._program
+        return Clock(
+            index=epoch * steps + number,
+            count=self._course.epochs * steps,
+            epoch=epoch,
+            epochs=self._course.epochs,
+            task=program.task,
+            roles=program.roles,
+        )
+
+    def _rate_of_runs(self) -> Rate:
+        if len(set(self._rates)) == 1 and not isinstance(self.state.rate_scale, Tensor):
+            return self._rates[0] * self.state.rate_scale
+        pool = self._pools.train.x
+        return torch.tensor(self._rates, dtype=pool.dtype, device=pool.device) * self.state.rate_scale
+
+    def _global_generator(self) -> AbstractContextManager[Any]:
+        """Seeds torch's global generator for code that is not ours, such as `F.dropout` in a user's forward."""
+        return _SeededGlobally(self) if self._draws_globally else nullcontext()
+
+
+class _FoundError(Exception):
+    """The part of a step that made a NaN; never leaves this module."""
+
+
+class _SeededGlobally:
+    """A context in which the global generator is seeded by run and epoch; restored on leaving."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def __enter__(self) -> None:
+        self._saved = torch.get_rng_state()
+        torch.manual_seed(derive_seed(self._trainer._runs[0].seed, "global", self._trainer.state.epoch))
+        self._seeded = torch.get_rng_state()
+
+    def __exit__(self, *_: object) -> None:
+        # Most models draw nothing here; seeding then costs a tenth of a small epoch and is dropped after the first.
+        self._trainer._draws_globally = not torch.equal(self._seeded, torch.get_rng_state())
+        torch.set_rng_state(self._saved)
+
+
+def _draws(
+    program: Program, run: RunInputs, places: Mapping[str, Sequence[Place]], pool: Pool, batch_size: int
+) -> dict[Key, Draw]:
+    """What one run needs of noise at each step of a full batch."""
+    rows = min(batch_size, len(pool) if run.train_rows is None else len(run.train_rows))
+
+    def shapes_of(key: str) -> Shapes:
+        own = tuple(
+            Place(key=place.key, index=place.index, shape=(rows, *place.shape[1:])) for place in places.get(key, ())
+        )
+        return Shapes(x=(rows, *pool.x.shape[1:]), y=(rows, *pool.y.shape[1:]), places=own)
+
+    return program.regularizer.draws(shapes_of, run.settings)

@@ -1,0 +1,142 @@
+"""The tensors of one run or of a stack of runs, and what each run brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regplug.regularizer import Tensors
+from regplug.training.lift import Lift
+from regplug.training.optimizers import OptimizerState, UpdateRule
+from regplug.training.program import Program, restore_tensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInputs:
+    """What one run brings to the loop: only numbers and tensors, so that many can be stacked.
+
+    Args:
+        seed: Decides order and noise.
+        rate: Learning rate before the schedule.
+        settings: Regularizer's key -> parameter -> number, or one number for each site.
+        params: Initial parameters by name.
+        buffers: Initial buffers by name.
+        train_rows: Rows of the training pool that this run trains on, int64; `None` for all.
+        valid_rows: The same of the validation pool.
+        test_rows: The same of the test pool.
+    """
+
+    seed: int
+    rate: float
+    settings: Mapping[str, Mapping[str, Any]]
+    params: Tensors
+    buffers: Tensors
+    train_rows: Tensor | None = None
+    valid_rows: Tensor | None = None
+    test_rows: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Rows in memory from which each run takes its own.
+
+    Args:
+        x: Normalised inputs `(rows, ...)`.
+        y: Targets, `(rows,)` classes or `(rows, columns)` values.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass
+class State:
+    """All that changes while runs train; `None` as `runs` means one run without a leading axis."""
+
+    params: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    optimizer: OptimizerState
+    regularizer: Tensors
+    epoch: int = 0
+    rate_scale: Tensor | float = 1.0
+    stopped: list[int | None] = field(default_factory=list)
+    """For each run the epoch after which it stopped, or `None`."""
+    diverged: list[str] = field(default_factory=list)
+    """For each run where it became NaN or infinite, or an empty text."""
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor that a step may change."""
+        optimizer = [t for slot in self.optimizer.values() for t in slot]
+        return [*self.params.values(), *self.buffers.values(), *optimizer, *self.regularizer.values()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A copy that `torch.save` writes and `torch.load(weights_only=True)` reads."""
+        scale = self.rate_scale
+        return {
+            "params": _copies(self.params),
+            "buffers": _copies(self.buffers),
+            "optimizer": {slot: [t.detach().clone() for t in tensors] for slot, tensors in self.optimizer.items()},
+            "regularizer": _copies(self.regularizer),
+            "epoch": self.epoch,
+            "rate_scale": scale.clone() if isinstance(scale, Tensor) else scale,
+            "stopped": list(self.stopped),
+            "diverged": list(self.diverged),
+        }
+
+    def load_dict(self, saved: Mapping[str, Any]) -> None:
+        """Takes a saved state over, into the same parameter and buffer tensors."""
+        with torch.no_grad():
+            for own, other in ((self.params, saved["params"]), (self.buffers, saved["buffers"])):
+                for name, value in own.items():
+                    value.copy_(other[name])
+        self.optimizer = {slot: [t.clone() for t in tensors] for slot, tensors in saved["optimizer"].items()}
+        self.regularizer = _copies(saved["regularizer"])
+        self.epoch, self.rate_scale = saved["epoch"], saved["rate_scale"]
+        self.stopped, self.diverged = list(saved["stopped"]), list(saved["diverged"])
+
+
+def _copies(tensors: Tensors) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in tensors.items()}
+
+
+def initial_state(program: Program, rule: UpdateRule, runs: Sequence[RunInputs], lift: Lift) -> State:
+    """The state before the first step. One run's is made of the program's own tensors."""
+    if lift.runs is None:
+        restore_tensors(program.model, runs[0].params, runs[0].buffers)
+        params, buffers = program.params, program.buffers
+    else:
+        params = {name: t.requires_grad_() for name, t in _stacked([run.params for run in runs]).items()}
+        buffers = _stacked([run.buffers for run in runs])
+    with torch.no_grad():
+        regularizer = lift(program.regularizer.init)(params, buffers) if program.regularizer.acting("init") else {}
+    return State(
+        params=params,
+        buffers=buffers,
+        optimizer=rule.init(list(params.values())),
+        regularizer=_copies(regularizer),
+        stopped=[None] * len(runs),
+        diverged=[""] * len(runs),
+    )
+
+
+def setting_tensors(runs: Sequence[RunInputs], lift: Lift, pool: Pool) -> dict[str, dict[str, Tensor]]:
+    """Settings as tensors: a scalar or one entry a site, with an axis of runs before them in a stack."""
+    floating = pool.x.dtype if pool.x.is_floating_point() else torch.get_default_dtype()
+
+    def tensor(values: list[Any]) -> Tensor:
+        made = torch.tensor(values if lift.runs is not None else values[0], device=pool.x.device)
+        return made.to(floating) if made.is_floating_point() else made
+
+    first = runs[0].settings
+    return {key: {n: tensor([run.settings[key][n] for run in runs]) for n in first[key]} for key in first}
+
+
+def _stacked(each: Sequence[Tensors]) -> dict[str, Tensor]:
+    return {name: torch.stack([one[name].detach() for one in each]) for name in each[0]}
