@@ -111,7 +111,7 @@ def check_fields(cls: type, values: Mapping[str, Any], *, subject: str, hint: st
         try:
             checked[name] = _check(cls, name, value)
         except ValueError:
-            problems.append(f"{name}={value!r} is not allowed: {infos[name].allowed}.")
+            problems.append(_refused(name, value, infos[name]))
     if problems:
         raise ParameterError(f"{subject}: " + "\n  ".join(problems), hint=hint)
     return checked
@@ -121,6 +121,12 @@ def _unknown(name: str, infos: Mapping[str, ParameterInfo]) -> str:
     if not infos:
         return f"{name} is unknown: there are no parameters."
     return f"{name} is unknown. {did_you_mean(name, infos)}"
+
+
+def _refused(name: str, value: Any, info: ParameterInfo) -> str:
+    text = f"{name}={value!r} is not allowed: {info.allowed}."
+    is_number = isinstance(value, int | float)
+    return f'{text} A number is text in quotes: "{value}".' if is_number and info.type.startswith("text") else text
 
 
 def _check(cls: type, name: str, value: Any) -> Any:

@@ -143,10 +143,10 @@ def describe_object(kind: str, code: str, name: str, target: Any) -> Component:
     own = getattr(target, "descriptor", None)
     if isinstance(own, Component):
         if own.kind != kind:
-            raise RequestError(f"{code} describes itself as {own.kind}; a {kind} was asked for.")
+            raise RequestError(f"{code} describes a component of kind {own.kind}; the kind {kind} was asked for.")
         return replace(own, target=code)
     if not callable(target):
-        raise RequestError(f"{code} is a {type(target).__name__}; a class or function was expected.")
+        raise RequestError(f"{code} is of type {type(target).__name__}; a class or function was expected.")
     lines = (getattr(target, "__doc__", None) or "").strip().splitlines()
     common: dict[str, Any] = {
         "name": name,

@@ -38,7 +38,7 @@ def load_registry(switches: Switches | None = None) -> Registry:
         if loaded.problem is not None:
             problems.append(loaded.problem)
         if loaded.plugin is not None:
-            collection = collect(candidate.origin, loaded.plugin)
+            collection = collect(candidate.origin, loaded.plugin, components)
             components += collection.components
             problems += collection.problems
     for problem in problems:

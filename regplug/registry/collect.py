@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import re
 import sys
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pluggy
@@ -25,9 +26,17 @@ _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 @dataclass(kw_only=True)
 class Collection:
-    """What a plugin offers and what is wrong with it."""
+    """What a plugin offers and what is wrong with it.
+
+    Args:
+        origin: The plugin.
+        earlier: What other plugins offer, perhaps of the same distribution.
+        components: What it offers.
+        problems: What is wrong with it.
+    """
 
     origin: Origin
+    earlier: Sequence[Registered]
     components: list[Registered] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -44,13 +53,18 @@ class Collection:
         )
 
 
-def collect(origin: Origin, plugin: object) -> Collection:
+def collect(origin: Origin, plugin: object, earlier: Sequence[Registered] = ()) -> Collection:
     """Returns what a plugin offers.
+
+    Args:
+        origin: Where the plugin comes from.
+        plugin: The imported module or object.
+        earlier: What the plugins before it offer.
 
     Raises:
         PluginError: The plugin is at fault and `REGPLUG_STRICT` is set.
     """
-    result = Collection(origin=origin)
+    result = Collection(origin=origin, earlier=earlier)
     for hook_name, implementation in _implementations(plugin, result):
         kind = HOOK_KINDS[hook_name]
         try:
@@ -100,7 +114,8 @@ def _forgotten_marker(plugin: object) -> str:
 
 def _complain_of_unknown(name: str, implementation: pluggy.HookImpl, result: Collection) -> None:
     if not implementation.optionalhook:
-        result.complain("unknown_hook", f"{name} is no hook of regplug.", did_you_mean(name, HOOK_KINDS))
+        near = difflib.get_close_matches(name, HOOK_KINDS, n=1)  # all share a prefix: the second nearest is no guess
+        result.complain("unknown_hook", f"{name} is no hook of regplug.", did_you_mean(name, near or HOOK_KINDS))
 
 
 def _add(item: object, kind: str, hook_name: str, result: Collection) -> None:
@@ -109,16 +124,21 @@ def _add(item: object, kind: str, hook_name: str, result: Collection) -> None:
         result.complain("invalid", message, hint)
     if faults or not isinstance(item, Component):
         return
-    if any(item.name == other.name and item.kind == other.kind for other in result.components):
-        result.complain("duplicate", f"it offers the {kind} {item.name} twice; the first counts.", "Rename one.")
+    offered = Registered(component=item, origin=result.origin)
+    rivals = (*result.earlier, *result.components)
+    if any((kind, offered.full_name) == (other.kind, other.full_name) for other in rivals):
+        result.complain("duplicate", f"its distribution offers the {kind} {item.name} twice; the first counts.")
         return
-    result.components.append(Registered(component=item, origin=result.origin))
+    result.components.append(offered)
 
 
 def _faults(item: object, kind: str, hook_name: str) -> Iterator[tuple[str, str]]:
     """What is wrong with a descriptor, and what to do about it."""
     if not isinstance(item, Component):
-        yield f"{hook_name} gave a {type(item).__name__}.", f"Give regplug.api.{KINDS[kind].__name__} objects."
+        yield (
+            f"{hook_name} gave an object of type {type(item).__name__}.",
+            f"Give regplug.api.{KINDS[kind].__name__} objects.",
+        )
         return
     if not isinstance(item, KINDS[kind]):
         hook = next((name for name, other in HOOK_KINDS.items() if other == item.kind), "")

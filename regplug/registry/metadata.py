@@ -6,14 +6,12 @@ import importlib.metadata
 import json
 import sys
 import sysconfig
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from regplug.api import PROJECT
-from regplug.registry.records import normalized
+from regplug.registry.records import Problem, normalized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,22 +43,42 @@ class InstalledDistribution:
         return self.folder == Path.cwd().resolve() and self.folder not in installed
 
 
-def installed_distributions(folder: Path | None = None) -> Iterator[InstalledDistribution]:
-    """Yields the distributions with regplug entry points, on the search path or in one folder, in its order."""
-    path = sys.path if folder is None else [str(folder)]
-    for distribution in importlib.metadata.distributions(path=path):
-        if PROJECT in (distribution.read_text("entry_points.txt") or ""):
-            found = _read(distribution)
-            if found.entries:
-                yield found
+def installed_distributions(folder: Path | None = None) -> tuple[list[InstalledDistribution], list[Problem]]:
+    """Returns the distributions with regplug entry points, and what is wrong with those that cannot be read.
+
+    Args:
+        folder: Where to look; `None` for the whole search path, in its order.
+    """
+    found, problems = [], []
+    for distribution in importlib.metadata.distributions(path=sys.path if folder is None else [str(folder)]):
+        try:
+            if PROJECT in (distribution.read_text("entry_points.txt") or ""):
+                found.append(_read(distribution))
+        except Exception as error:  # damaged metadata raise whatever their parsers raise
+            problems.append(_unreadable(distribution, error))
+    return [one for one in found if one.entries], problems
+
+
+def _unreadable(distribution: importlib.metadata.Distribution, error: Exception) -> Problem:
+    folder = Path(str(distribution.locate_file("")))
+    return Problem(
+        distribution="",
+        entry="",
+        what="broken",
+        message=f"The metadata of a distribution in {folder} cannot be read: {type(error).__name__}: {error}.",
+        hint="Reinstall it.",
+    )
 
 
 def _read(distribution: importlib.metadata.Distribution) -> InstalledDistribution:
     entries = sorted((entry.name, entry.value) for entry in distribution.entry_points.select(group=PROJECT))
     folder = Path(str(distribution.locate_file(""))).resolve()
     source = _editable_source(distribution)
+    name = distribution.metadata["Name"]
+    if not name:
+        raise ValueError(f"the distribution with the entry points {', '.join(dict(entries))} has no name")
     return InstalledDistribution(
-        name=distribution.metadata["Name"] or folder.name,
+        name=name,
         version=distribution.version or "",
         folder=folder,
         source=source or folder,
@@ -76,7 +94,7 @@ def _editable_source(distribution: importlib.metadata.Distribution) -> Path | No
         url = json.loads(distribution.read_text("direct_url.json") or "{}")
         if not url.get("dir_info", {}).get("editable"):
             return None
-        return Path(url2pathname(urlsplit(url["url"]).path))
+        return Path(unquote(urlsplit(url["url"]).path))
     except (ValueError, KeyError, AttributeError):
         return None  # a damaged record says nothing about where the code lies
 

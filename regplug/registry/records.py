@@ -152,7 +152,9 @@ class Registered:
 
     @property
     def provenance(self) -> str:
-        """`dist:name@version`, as it is logged with a run."""
+        """`dist:name@version`, as it is logged with a run; for the user's own code, the code."""
+        if self.is_user_code:
+            return self.component.target
         version = f"@{self.version}" if self.version else ""
         return f"{self.distribution}:{self.name}{version}"
 

@@ -78,9 +78,11 @@ class Registry:
             raise RequestError(f"There are no components of kind {kind!r}.", hint=did_you_mean(kind, KINDS))
         wanted = f"{spec.distribution}/{spec.name}" if spec.distribution else spec.name
         hints = [did_you_mean(wanted, self._spellings(kind, spec))]
-        hints += [f"There is a {other.kind} of that name." for other in self.components() if other.name == spec.name][
-            :1
-        ]
+        hints += [
+            f"That is the name of a component of kind {other.kind}."
+            for other in self.components()
+            if other.name == spec.name
+        ][:1]
         failed = [problem.message for problem in self.faults if problem.is_fault]
         if failed:
             hints += ["These plugins failed, it may be one of theirs:", *failed]

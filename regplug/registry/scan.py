@@ -66,7 +66,8 @@ def scan(switches: Switches) -> Scan:
         RequestError: A path that was named does not exist or holds no plugin.
     """
     result = Scan()
-    installed = list(installed_distributions())
+    installed, unreadable = installed_distributions()
+    result.problems += unreadable
     named = _Named.resolve(switches.plugins, installed)
     distributions = _deduplicated([*named.distributions, *installed], named, result)
     for distribution in distributions:
@@ -88,7 +89,8 @@ class _Named:
 
     @classmethod
     def resolve(cls, texts: tuple[str, ...], installed: list[InstalledDistribution]) -> _Named:
-        known = {name for one in installed for name in (normalized(one.name), *(entry for entry, _ in one.entries))}
+        known = {normalized(one.name) for one in installed}
+        known |= {name for one in installed for entry in one.entries for name in entry}
         names: set[str] = set()
         candidates: list[Candidate] = []
         distributions: list[InstalledDistribution] = []
@@ -97,8 +99,7 @@ class _Named:
                 names |= {text, normalized(text)}
             elif not _is_path(text):
                 candidates.append(_module_candidate(text))
-            elif _holds_distributions(path := Path(text).expanduser().resolve()):
-                found = list(installed_distributions(path))
+            elif found := _distributions_at(path := Path(text).expanduser().resolve()):
                 distributions += found
                 names |= {normalized(one.name) for one in found}
             else:
@@ -106,15 +107,17 @@ class _Named:
         return cls(names=frozenset(names), candidates=tuple(candidates), distributions=tuple(distributions))
 
     def includes(self, origin: Origin) -> bool:
-        return normalized(origin.distribution) in self.names or origin.entry in self.names
+        return not self.names.isdisjoint({normalized(origin.distribution), origin.entry, origin.module})
 
 
 def _is_path(text: str) -> bool:
     return text.endswith(".py") or text.startswith((".", "~")) or "/" in text or os.sep in text
 
 
-def _holds_distributions(path: Path) -> bool:
-    return path.is_dir() and not (path / "__init__.py").exists() and any(installed_distributions(path))
+def _distributions_at(path: Path) -> list[InstalledDistribution]:
+    """The distributions that lie in a folder; a folder with `__init__.py` is a package and nothing else."""
+    is_plain_folder = path.is_dir() and not (path / "__init__.py").exists()
+    return installed_distributions(path)[0] if is_plain_folder else []
 
 
 def _module_candidate(module: str) -> Candidate:

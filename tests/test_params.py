@@ -1,0 +1,172 @@
+"""Parameters of components: described, checked, written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pytest
+from annotated_types import Ge, Gt, Interval, Len, Lt, MinLen
+
+from regplug.api import Activation, NoParams, Search, Stackable
+from regplug.errors import ParameterError, PluginError
+from regplug.params import check_fields, describe_params, make_params, params_to_dict, stackable_fields
+
+Rate = Annotated[float, Ge(0), Lt(1)]
+
+
+@dataclass(frozen=True)
+class Inner:
+    depth: int = 1
+
+
+@dataclass(frozen=True)
+class Params:
+    """Parameters of a fake."""
+
+    rate: Annotated[Rate | tuple[Rate, ...], Stackable(), Search(low=0.1, high=0.9)] = 0.1
+    "Chance that an entry is dropped, one for all sites\n    or one for each."
+    width: Annotated[int, Gt(0)] = 8
+    "Width."
+    hidden: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (4,)
+    normalize: Literal["none", "unit"] = "unit"
+    path: str = ""
+    flag: bool = False
+    limit: Annotated[float, Ge(0)] | None = None
+    momentum: Annotated[float, Interval(ge=0, le=1)] = 0.5
+
+
+@dataclass(frozen=True)
+class Derived(Params):
+    extra: Annotated[tuple[float, ...], Len(1, 3)] = (1.0,)
+    "Only here."
+
+
+@dataclass(frozen=True)
+class Picky:
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+
+
+FAKE = Activation(name="fake", target="a:b", summary="", params=Params)
+
+
+def test_defaults_are_taken_where_nothing_is_given():
+    assert make_params(FAKE, {}) == Params()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"rate": 0}, Params(rate=0.0)),
+        ({"rate": [0.2, 0.5]}, Params(rate=(0.2, 0.5))),
+        ({"hidden": [1, 2]}, Params(hidden=(1, 2))),
+        ({"normalize": "none"}, Params(normalize="none")),
+        ({"limit": "none"}, Params(limit=None)),
+        ({"limit": 3}, Params(limit=3.0)),
+        ({"path": "none"}, Params(path="none")),
+        ({"flag": True}, Params(flag=True)),
+    ],
+)
+def test_allowed_values_are_taken(values, expected):
+    made = make_params(FAKE, values)
+    assert made == expected
+    assert all(type(getattr(made, name)) is type(getattr(expected, name)) for name in values)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"rate": 1.0}, "rate=1.0 is not allowed: float or list of float, >= 0, < 1"),
+        ({"rate": [0.2, 1.5]}, "rate=[0.2, 1.5] is not allowed"),
+        ({"rate": float("nan")}, "rate=nan is not allowed"),
+        ({"rate": True}, "rate=True is not allowed"),
+        ({"rate": "0.5"}, "rate='0.5' is not allowed"),
+        ({"width": 2.0}, "width=2.0 is not allowed: int, > 0"),
+        ({"width": 0}, "width=0 is not allowed"),
+        ({"hidden": []}, "hidden=[] is not allowed: list of int, at least 1 of them, >= 1"),
+        ({"hidden": [0]}, "hidden=[0] is not allowed"),
+        ({"hidden": 4}, "hidden=4 is not allowed"),
+        ({"normalize": "unti"}, "normalize='unti' is not allowed: one of none, unit"),
+        ({"path": 5}, 'path=5 is not allowed: text. A number is text in quotes: "5".'),
+        ({"flag": 1}, "flag=1 is not allowed: true or false"),
+        ({"limit": "nothing"}, "limit='nothing' is not allowed: float or none, >= 0"),
+        ({"momentum": 1.1}, "momentum=1.1 is not allowed: float, >= 0, <= 1"),
+        ({"raet": 0.1}, "raet is unknown. Did you mean rate?"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_with_what_is(values, told):
+    with pytest.raises(ParameterError) as caught:
+        make_params(FAKE, values, origin="fake-dist")
+    assert caught.value.message.startswith("activation fake (fake-dist): ")
+    assert told in caught.value.message
+    assert caught.value.hint == "`regplug plugins show fake` lists the parameters."
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(ParameterError) as caught:
+        make_params(FAKE, {"rate": 2, "wdith": 3, "width": -1})
+    assert all(word in caught.value.message for word in ("rate=2", "wdith is unknown", "width=-1"))
+
+
+def test_a_component_without_parameters_says_so():
+    with pytest.raises(ParameterError, match="slope is unknown: there are no parameters"):
+        make_params(Activation(name="relu", target="a:b", summary=""), {"slope": 1})
+    assert make_params(Activation(name="relu", target="a:b", summary=""), {}) == NoParams()
+
+
+def test_what_the_class_itself_refuses_is_a_parameter_error():
+    with pytest.raises(ParameterError, match="low must not be above high"):
+        make_params(Activation(name="picky", target="a:b", summary="", params=Picky), {"low": 2})
+
+
+def test_a_field_says_all_of_itself():
+    rate, width, *_ = describe_params(Params)
+    assert (rate.name, rate.type, rate.default, rate.bounds) == ("rate", "float or list of float", 0.1, ">= 0, < 1")
+    assert rate.doc == "Chance that an entry is dropped, one for all sites or one for each."
+    assert rate.stackable
+    assert rate.search == Search(low=0.1, high=0.9)
+    assert (width.allowed, width.doc, width.stackable, width.search) == ("int, > 0", "Width.", False, None)
+
+
+def test_only_the_marked_fields_may_differ_in_a_stack():
+    assert stackable_fields(Params) == ("rate",)
+    assert stackable_fields(NoParams) == ()
+
+
+def test_a_derived_class_has_the_texts_of_its_bases():
+    docs = {info.name: info.doc for info in describe_params(Derived)}
+    assert (docs["width"], docs["extra"], docs["path"]) == ("Width.", "Only here.", "")
+    assert describe_params(Derived)[-1].bounds == "at least 1 of them, at most 3 of them"
+
+
+def test_a_class_without_source_has_no_texts():
+    made = dataclass(frozen=True)(type("Made", (), {"__annotations__": {"a": int}, "a": 1}))
+    assert [info.doc for info in describe_params(made)] == [""]
+
+
+def test_parameters_become_what_json_knows():
+    @dataclass(frozen=True)
+    class Outer:
+        inner: Inner
+        rates: tuple[float, ...]
+
+    assert params_to_dict(Outer(Inner(), (0.1, 0.2))) == {"inner": {"depth": 1}, "rates": [0.1, 0.2]}
+
+
+def test_parameters_written_and_read_again_are_the_same():
+    params = Params(rate=(0.2, 0.5), limit=1.0)
+    assert Params(**check_fields(Params, params_to_dict(params), subject="again")) == params
+
+
+def test_annotations_that_cannot_be_read_are_the_plugins_fault():
+    @dataclass(frozen=True)
+    class Local:
+        width: Nowhere = 1  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(PluginError, match="Nowhere"):
+        describe_params(Local)
