@@ -35,7 +35,10 @@ def csv_file(params: CSVParams, context: DataContext) -> RawData:
         raise DataError(f"{table.path} has no column beside the target {target}.", hint="Is the delimiter right?")
     rows_x = np.stack([_numbers(table, name) for name in names], axis=1)
     rows_y, task = _targets(table, target, params.task)
-    labels = rows_y if task.is_classification else None
+    labels = None
+    if task.is_classification:
+        _check_class_sizes(table.path, target, task, rows_y, num_splits=3 if params.validation else 2)
+        labels = rows_y
     index = split_indices(len(rows_y), valid=params.validation, test=params.test, seed=context.data_seed, labels=labels)
     train, valid, test = (Split(x=rows_x[rows], y=rows_y[rows]) for rows in index)
     return RawData(
@@ -158,6 +161,17 @@ def _targets(table: _Table, target: str, task: str) -> tuple[Array, Task]:
         raise DataError(f"{table.path}, column {target}: every row has the class {class_names[0]}.")
     names = tuple(str(name) for name in class_names)
     return classes.astype(np.int64), Task(kind="classification", num_outputs=len(names), class_names=names)
+
+
+def _check_class_sizes(path: Path, target: str, task: Task, classes: Array, num_splits: int) -> None:
+    sizes = np.bincount(classes)
+    rarest = int(sizes.argmin())
+    if sizes[rarest] < num_splits:
+        raise DataError(
+            f"{path}, column {target}: class {task.class_names[rarest]} has {sizes[rarest]} row(s), fewer than the "
+            f"{num_splits} splits; there are {len(sizes)} classes.",
+            hint="Leave out or join rare classes; for a quantity, ask for task=regression.",
+        )
 
 
 def _looks_like_classes(cells: Sequence[str]) -> bool:

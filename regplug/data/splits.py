@@ -47,8 +47,11 @@ def split_indices(
     Raises:
         DataError: Too few rows, in all or of one class, for these parts.
     """
-    sizes = [round(part * num_rows) if part < 1 else int(part) for part in (valid, test)]
-    if sum(sizes) >= num_rows or any(part > 0 and size == 0 for part, size in zip((valid, test), sizes, strict=True)):
+    parts = (valid, test)
+    sizes = [round(part * num_rows) if part < 1 else int(part) for part in parts]
+    is_empty = any(part > 0 and size == 0 for part, size in zip(parts, sizes, strict=True))
+    # Rounding may leave a row to train where the shares leave none.
+    if is_empty or sum(sizes) >= num_rows or sum(part for part in parts if part < 1) >= 1:
         raise DataError(
             f"{num_rows} rows cannot be parted into {sizes[0]} validation, {sizes[1]} test and some training rows.",
             hint="Choose other shares: each split that is asked for needs a row, and so does the training split.",
