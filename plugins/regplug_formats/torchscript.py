@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but not listed by torch
 
 from regplug.api import NoParams
 from regplug.bundles.formats import Array, Captured, Format, Run
@@ -35,9 +36,9 @@ class TorchScript(Format):
         with _deprecated(), torch.no_grad():
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("error", torch.jit.TracerWarning)
-                    traced = torch.jit.trace(captured.module, captured.example, check_trace=False)
-            except torch.jit.TracerWarning as warning:
+                    warnings.simplefilter("error", TracerWarning)
+                    traced = torch.jit.trace(captured.module, captured.example, check_trace=False)  # type: ignore[no-untyped-call]
+            except TracerWarning as warning:
                 raise ExportError(
                     f"Format torchscript cannot trace this model truly: {' '.join(str(warning).split())[:300]}",
                     hint="The forward takes a number out of a tensor, or branches on it: use torch's functions.",
@@ -50,7 +51,7 @@ class TorchScript(Format):
         module = _load(path)
 
         def run(rows: Array) -> Array:
-            with _deprecated(), torch.no_grad(), torch.jit.optimized_execution(optimised):
+            with _deprecated(), torch.no_grad(), torch.jit.optimized_execution(optimised):  # type: ignore[attr-defined]
                 output: Array = module(torch.from_numpy(rows)).numpy()
             return output
 
@@ -88,7 +89,7 @@ def _in_training(module: Any, kind: str) -> bool:
 
 def _load(path: Path, extra: dict[str, Any] | None = None) -> Any:
     with _deprecated():
-        return torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+        return torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager

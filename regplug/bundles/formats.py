@@ -90,7 +90,7 @@ class Format(abc.ABC):
     def standalone(self) -> str | None:
         """A Python program that needs neither regplug nor torch, or `None` where the runtime is torch.
 
-        It is called as `python -c PROGRAM MODEL INPUT.npz NAME OUTPUT.npy`: it runs MODEL on the array NAME of INPUT.npz
-        and writes what comes out.
+        It is called as `python -c PROGRAM MODEL INPUT.npz NAME OUTPUT.npy`: it runs MODEL on the array NAME of
+        INPUT.npz and writes what comes out.
         """
         return None

@@ -18,8 +18,8 @@ VERIFICATION = "verification.json"
 SAMPLE_INPUT = "sample_input.npz"
 SAMPLE_OUTPUT = "sample_output.npz"
 CHECKSUMS = "SHA256SUMS"
-OUTPUT_NAME = {"logits": "logits", "probabilities": "probabilities", "values": "values"}
-"""Name of the graph's output by what it holds."""
+MODEL_ONNX = "model.onnx"
+"""The file that `predict` runs."""
 
 
 def canonical_json(document: Mapping[str, Any]) -> str:

@@ -153,7 +153,7 @@ def _test_mse(name: str, outputs: Array, test: TestData) -> Check:
     error = worst_error(outputs, test.outputs)
     figure = float(np.mean((outputs - targets) ** 2))
     expected = float(np.mean((test.outputs - targets) ** 2))
-    detail = f"mean squared error of the file on {len(outputs)} test rows, held against torch's; outputs differ by {error:.2g}"
+    detail = f"mean squared error of the file on {len(outputs)} test rows, held against torch's; off by {error:.2g}"
     return Check(name=name, passed=error <= test.tolerance, figure=figure, limit=expected, detail=detail)
 
 
@@ -184,7 +184,8 @@ def changed_answers(got: Array, want: Array, tolerance: float) -> Array:
         return np.zeros(len(want), bool)
     top = np.sort(want, axis=1)
     lead = top[:, -1] - top[:, -2]
-    return (got.argmax(1) != want.argmax(1)) & (lead > 2 * tolerance)
+    changed: Array = (got.argmax(1) != want.argmax(1)) & (lead > 2 * tolerance)
+    return changed
 
 
 def _line(error: BaseException) -> str:

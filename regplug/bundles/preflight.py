@@ -28,8 +28,9 @@ def weights_finite(deployed: nn.Module) -> Check:
     Raises:
         ExportError: Names the first one and how many of its entries are bad.
     """
-    state = [(name, value, ~torch.isfinite(value)) for name, value in deployed.named_parameters()]
-    state += [(name, value, torch.isnan(value)) for name, value in deployed.named_buffers()]
+    parameters, buffers = deployed.named_parameters(), deployed.named_buffers()
+    state: list[tuple[str, Tensor, Tensor]] = [(name, value, ~torch.isfinite(value)) for name, value in parameters]
+    state += [(name, value, torch.isnan(value)) for name, value in buffers]
     for name, value, bad in state:
         if bad.any():
             raise ExportError(
@@ -78,9 +79,10 @@ def takes_every_batch(deployed: Deployed, raw: Tensor, task: Task) -> Check:
 
 def _broke(deployed: Deployed, raw: Tensor, size: int, error: Exception) -> ExportError:
     line = user_line(error)
+    at = f" at {line}" if line else ""
     return ExportError(
-        f"The model cannot take a batch of {size} rows of shape {tuple(raw.shape[1:])}: {where_it_broke(deployed, raw)} "
-        f"raises {type(error).__name__}{f' at {line}' if line else ''}: {_first_line(error)}",
+        f"The model cannot take a batch of {size} rows of shape {tuple(raw.shape[1:])}: "
+        f"{where_it_broke(deployed, raw)} raises {type(error).__name__}{at}: {_first_line(error)}",
         hint="If a batch size is written into the model, take it from the input: x.flatten(1), x.view(x.shape[0], -1).",
     )
 
@@ -91,7 +93,7 @@ def _require_output(output: object, size: int, task: Task) -> None:
         raise ExportError(f"The model puts out {kind}.", hint="It must return one tensor of floats, (B, K).")
     if tuple(output.shape) != (size, task.num_outputs):
         raise ExportError(
-            f"The model gives {tuple(output.shape)} for {size} rows; this {task.kind} needs {(size, task.num_outputs)}.",
+            f"The model gives {tuple(output.shape)} for {size} rows; a {task.kind} needs {(size, task.num_outputs)}.",
             hint="The first axis is the batch. If it is written into the model, take it from the input: x.flatten(1).",
         )
 
@@ -255,7 +257,7 @@ def _loose_tensors(deployed: nn.Module) -> list[tuple[str, nn.Module, str, Tenso
 def _not_in_state(deployed: nn.Module, error: float) -> ExportError:
     loose = [f"{place(name)}: {attribute}" for name, _, attribute, _ in _loose_tensors(deployed)]
     return ExportError(
-        f"The state_dict does not hold all that the model answers with: without the rest, outputs differ by {error:.3g}."
+        f"The state_dict does not hold all that the model answers with: without the rest, they differ by {error:.3g}."
         + (f" Tensors kept as plain attributes: {'; '.join(loose)}." if loose else ""),
         hint="Keep statistics and constants with self.register_buffer(name, tensor).",
     )

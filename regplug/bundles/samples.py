@@ -6,8 +6,9 @@ the outputs alike, and `tolerance` and `tolerance.CASE`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,8 @@ def write_samples(folder: Path, references: Sequence[Reference], input_name: str
     inputs = {_key(input_name, ref.case): ref.inputs for ref in references}
     outputs = {_key(output_name, ref.case): ref.outputs for ref in references}
     limits = {_key(_TOLERANCE, ref.case): np.float64(ref.tolerance) for ref in references}
-    np.savez(folder / SAMPLE_INPUT, **inputs)
-    np.savez(folder / SAMPLE_OUTPUT, **outputs, **limits)
+    _save(folder / SAMPLE_INPUT, inputs)
+    _save(folder / SAMPLE_OUTPUT, {**outputs, **limits})
 
 
 def read_samples(folder: Path, input_name: str, output_name: str) -> list[Reference]:
@@ -53,6 +54,10 @@ def read_samples(folder: Path, input_name: str, output_name: str) -> list[Refere
         raise VerificationError(
             f"{folder}: the samples cannot be read: {type(error).__name__}: {error}", hint="Export the run again."
         ) from error
+
+
+def _save(path: Path, arrays: Mapping[str, Any]) -> None:
+    np.savez(path, **arrays)
 
 
 def _key(name: str, case: str) -> str:

@@ -2,8 +2,8 @@
 
 tolerance = 16 * max(|torch32 - torch64|, eps * max|output|)
 
-with the maximum over all outputs of a case and eps of float32. A fixed rtol and atol either misses faults or cries wolf:
-the rounding of a model depends on its depth and on the size of what goes through it.
+with the maximum over all outputs of a case and eps of float32. A fixed rtol and atol either misses faults or cries
+wolf: the rounding of a model depends on its depth and on the size of what goes through it.
 """
 
 from __future__ import annotations

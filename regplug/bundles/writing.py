@@ -16,6 +16,7 @@ from regplug.bundles.capture import EXAMPLE_ROWS, capture
 from regplug.bundles.cases import Reference, make_cases
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Captured, Format
+from regplug.bundles.graph import check_graph
 from regplug.bundles.isolate import Deployed, isolate
 from regplug.bundles.layout import MANIFEST, SAMPLE_INPUT, VERIFICATION, canonical_json, write_checksums
 from regplug.bundles.manifest import build_manifest
@@ -32,7 +33,7 @@ from regplug.bundles.preflight import (
     weights_finite,
 )
 from regplug.bundles.publish import published
-from regplug.bundles.report import Check, Report, holds, prefixed
+from regplug.bundles.report import Check, Report, prefixed
 from regplug.bundles.request import Bundle, BundleRequest
 from regplug.bundles.samples import write_samples
 from regplug.bundles.tolerance import references
@@ -172,18 +173,6 @@ def _check(
     checks = check_graph(form, path, manifest)
     checks += check_file(form, path, known, classes=classes)
     return checks if test is None else [*checks, check_test(form, path, test, classes=classes)]
-
-
-def check_graph(form: Format, path: Path, manifest: dict[str, Any]) -> list[Check]:
-    """Walks through a saved graph and compares the manifest inside the file; whatever raises is a failed check."""
-    try:
-        inside = canonical_json(form.manifest(path))
-        same = inside == canonical_json(manifest)
-        told = holds("manifest", same, "the manifest inside the file is manifest.json" if same else "it is another one")
-        return [told, *form.inspect(path, manifest)]
-    except Exception as error:
-        detail = f"the file cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return [holds("graph", False, detail)]
 
 
 def _test_data(request: BundleRequest, module: torch.nn.Module, real: Reference, work: _Work) -> TestData | None:

@@ -1,0 +1,76 @@
+"""What a bundle is, in ten lines. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from regplug.bundles.layout import VERIFICATION, read_manifest, require_bundle
+from regplug.bundles.report import Report
+from regplug.errors import VerificationError
+
+_NAMES_SHOWN = 10
+
+
+def inspect_bundle(path: Path) -> list[str]:
+    """Tells what a bundle is, from its manifest and report; nothing is proven here.
+
+    Raises:
+        BundleError: The path is no bundle.
+        VerificationError: Its manifest or report cannot be read.
+    """
+    path = Path(path)
+    require_bundle(path)
+    manifest = read_manifest(path)
+    try:
+        return _lines(path, manifest, Report.from_json(json.loads((path / VERIFICATION).read_bytes())))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VerificationError(
+            f"{path}: what it says of itself cannot be read ({type(error).__name__}: {error}).",
+            hint=f"Ask `regplug verify {path}` what is wrong.",
+        ) from error
+
+
+def _lines(path: Path, manifest: dict[str, Any], report: Report) -> list[str]:
+    given, output, versions = manifest["input"], manifest["output"], manifest["versions"]
+    limits = "any value" if given["range"] is None else f"{given['range'][0]:g} to {given['range'][1]:g}"
+    verdict = "passed" if report.passed else f"{len(report.failures)} FAILED"
+    return [
+        f"bundle    {path} (schema {manifest['schema_version']})",
+        f"task      {manifest['task']}, {_outputs(manifest)}",
+        f"input     {given['name']!r}: {given['dtype']} {_shape(given['shape'])}, {given['layout']}, {limits}",
+        f"output    {output['name']!r}: {output['dtype']} {_shape(output['shape'])}",
+        f"baked in  {', '.join(manifest['baked_in'])}",
+        f"files     {', '.join(_file(path, name, facts) for name, facts in manifest['files'].items())}",
+        f"state     sha256 {manifest['state_sha256'][:16]}, run {manifest.get('run_id') or 'untracked'}",
+        f"proven    {len(report.checks)} checks {verdict} at export{_measured(report)}",
+        f"made with {', '.join(f'{name} {version}' for name, version in versions.items() if version)}",
+        f"next      regplug verify {path}; regplug predict {path} INPUT",
+    ]
+
+
+def _outputs(manifest: dict[str, Any]) -> str:
+    names = manifest["class_names"]
+    if not names:
+        return f"{manifest['num_outputs']} {'classes' if manifest['task'] == 'classification' else 'values'}"
+    more = f", and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"{len(names)} classes: {', '.join(names[:_NAMES_SHOWN])}{more}"
+
+
+def _shape(shape: list[int | str]) -> str:
+    return f"({', '.join(map(str, shape))})"
+
+
+def _file(path: Path, name: str, facts: dict[str, Any]) -> str:
+    size = (path / name).stat().st_size / 2**10
+    opset = f", opset {facts['opset']}" if "opset" in facts else ""
+    return f"{name} ({facts['format']}{opset}, {size:,.0f} KiB)"
+
+
+def _measured(report: Report) -> str:
+    measured = [check for check in report.checks if check.name.rpartition(".")[2] in ("test_accuracy", "test_mse")]
+    if not measured:
+        return ""
+    name = measured[0].name.rpartition(".")[2].replace("_", " ")
+    return f", {name} of the file {measured[0].figure:.4g}"

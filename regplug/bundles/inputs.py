@@ -1,0 +1,241 @@
+"""What people have in files - arrays, tables, images - as the raw input of a bundle. numpy only; Pillow for images."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regplug.bundles.formats import Array
+from regplug.errors import BundleError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+_IMAGE_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_FULL_SCALE = 255.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputForm:
+    """What a bundle takes, from its manifest.
+
+    Args:
+        name: Name of the graph's input.
+        layout: `image` or `row`.
+        dtype: Of the raw input.
+        shape: Shape without the batch axis.
+        range: Least and greatest raw value, where there is one.
+        columns: Column names of rows; empty where none are known.
+    """
+
+    name: str
+    layout: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    range: tuple[float, float] | None
+    columns: tuple[str, ...]
+
+    @classmethod
+    def from_manifest(cls, manifest: dict[str, Any]) -> InputForm:
+        """Reads it from a manifest."""
+        part = manifest["input"]
+        return cls(
+            name=part["name"],
+            layout=part["layout"],
+            dtype=np.dtype(part["dtype"]),
+            shape=tuple(part["shape"][1:]),
+            range=None if part["range"] is None else (part["range"][0], part["range"][1]),
+            columns=tuple(manifest.get("column_names") or ()),
+        )
+
+    def __str__(self) -> str:
+        if self.layout == "image":
+            return f"images of {self.dtype} (batch, {', '.join(map(str, self.shape))})"
+        return f"rows of {self.shape[0]} {self.dtype} numbers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One file, read.
+
+    Args:
+        rows: Raw rows `(B, ...)` in the bundle's dtype.
+        notes: What was done or looks doubtful, for a person.
+    """
+
+    rows: Array
+    notes: tuple[str, ...] = ()
+
+
+def read_input(path: Path, form: InputForm) -> Input:
+    """Reads one file as raw input.
+
+    Args:
+        path: `.npy`, `.npz`, `.csv`, or an image.
+        form: What the bundle takes.
+
+    Raises:
+        BundleError: The file cannot be read, or does not fit; says what is needed.
+    """
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise BundleError(f"There is no file {path}.", hint="Give .npy, .npz, .csv or image files.")
+    if suffix in (".npy", ".npz"):
+        return _checked(path, _read_array(path, form), form)
+    if suffix == ".csv":
+        return _checked(path, _read_csv(path, form), form)
+    if suffix in IMAGE_SUFFIXES:
+        return _read_image(path, form)
+    raise BundleError(f"{path} has a type that predict does not read.", hint="Give .npy, .npz, .csv or image files.")
+
+
+def _read_array(path: Path, form: InputForm) -> Array:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleError(f"{path} is no array file: {error}", hint="Write it with numpy.save.") from error
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    with loaded:
+        names = list(loaded.files)
+        wanted = names[0] if len(names) == 1 else form.name
+        if wanted not in names:
+            raise BundleError(
+                f"{path} holds {', '.join(names) or 'no array'}; none is named {form.name!r}.",
+                hint=f"Save one array, or name it {form.name!r}.",
+            )
+        array: Array = loaded[wanted]
+        return array
+
+
+def _checked(path: Path, array: Array, form: InputForm) -> Input:
+    rows = array[None] if array.shape == form.shape else array
+    if rows.shape[1:] != form.shape or not len(rows):
+        raise BundleError(f"{path} has shape {array.shape}; this bundle takes {form}.", hint="Reshape it, or add rows.")
+    if rows.dtype.kind not in "buif":
+        raise BundleError(f"{path} holds {rows.dtype}; this bundle takes {form}.", hint="Give numbers.")
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        row = int(np.argmax(~np.isfinite(rows).reshape(len(rows), -1).all(1)))
+        raise BundleError(f"{path}: row {row} holds NaN or infinity.", hint="Fill it in, or leave the row out.")
+    return Input(rows=_converted(path, rows, form), notes=_range_notes(path, rows, form))
+
+
+def _converted(path: Path, rows: Array, form: InputForm) -> Array:
+    if rows.dtype == form.dtype:
+        return np.ascontiguousarray(rows)
+    if form.dtype.kind in "ui":
+        limits = np.iinfo(form.dtype)
+        if rows.dtype.kind == "f" or rows.min() < limits.min or rows.max() > limits.max:
+            raise BundleError(
+                f"{path} holds {rows.dtype} from {rows.min():.6g} to {rows.max():.6g}; this bundle takes {form}.",
+                hint=f"Give the raw values, {limits.min} to {limits.max}: normalisation is inside the model.",
+            )
+    return np.ascontiguousarray(rows.astype(form.dtype))
+
+
+def _range_notes(path: Path, rows: Array, form: InputForm) -> tuple[str, ...]:
+    if form.range is None or (rows.min() >= form.range[0] and rows.max() <= form.range[1]):
+        return ()
+    return (
+        f"{path.name}: values from {rows.min():.6g} to {rows.max():.6g} go beyond the range "
+        f"{form.range[0]:g} to {form.range[1]:g} that the model was made for.",
+    )
+
+
+def _read_csv(path: Path, form: InputForm) -> Array:
+    if form.layout != "row":
+        raise BundleError(f"{path} is a table; this bundle takes {form}.", hint="Give an image or an .npy file.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            lines = [(reader.line_num, line) for line in reader if line]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BundleError(f"{path} cannot be read as a table: {error}", hint="Give UTF-8 text with commas.") from error
+    if not lines:
+        raise BundleError(f"{path} is empty.", hint=f"This bundle takes {form}.")
+    header = None if all(map(_is_number, lines[0][1])) else [cell.strip() for cell in lines[0][1]]
+    body = lines if header is None else lines[1:]
+    columns = _columns(path, header, len(lines[0][1]), form)
+    if not body:
+        raise BundleError(f"{path} has a header and no rows.", hint=f"This bundle takes {form}.")
+    return np.array([_numbers(path, number, line, columns) for number, line in body])
+
+
+def _columns(path: Path, header: Sequence[str] | None, width: int, form: InputForm) -> list[tuple[int, str]]:
+    """Position and name of each column that the model takes, in the model's order."""
+    needed = form.shape[0]
+    if header is not None and form.columns:
+        missing = [name for name in form.columns if name not in header]
+        if missing:
+            raise BundleError(
+                f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}.",
+                hint=f"This bundle takes the columns {', '.join(form.columns)}, in any order.",
+            )
+        return [(header.index(name), name) for name in form.columns]
+    if width != needed:
+        raise BundleError(f"{path} has {width} columns; this bundle takes {form}.", hint=_columns_hint(form))
+    names = header or form.columns or [str(position + 1) for position in range(width)]
+    return list(enumerate(names))
+
+
+def _columns_hint(form: InputForm) -> str:
+    return f"They are {', '.join(form.columns)}." if form.columns else "Leave out the target and every index."
+
+
+def _numbers(path: Path, number: int, line: Sequence[str], columns: Sequence[tuple[int, str]]) -> list[float]:
+    values = []
+    for position, name in columns:
+        cell = line[position].strip() if position < len(line) else ""
+        if not _is_number(cell):
+            raise BundleError(
+                f"{path}, line {number}, column {name!r}: {cell!r} is no number.", hint="Every column must be a number."
+            )
+        values.append(float(cell))
+    return values
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_image(path: Path, form: InputForm) -> Input:
+    if form.layout != "image":
+        raise BundleError(f"{path} is an image; this bundle takes {form}.", hint="Give a .csv or an .npy file.")
+    channels, height, width = form.shape
+    if channels not in _IMAGE_MODES:
+        raise BundleError(f"No image file has {channels} channels.", hint=f"Give an .npy file: {form}.")
+    # Pillow is needed for images alone, and predict on a table must not pay for it.
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            size, mode = image.size, image.mode
+            pixels = np.asarray(image.convert(_IMAGE_MODES[channels]))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read as an image: {error}", hint="Give a PNG or JPEG file.") from error
+    if size != (width, height):
+        raise BundleError(
+            f"{path} is {size[0]} x {size[1]} pixels; this bundle takes {width} x {height} (width x height).",
+            hint="Crop or resize it yourself: what is cut away or blurred changes the answer.",
+        )
+    if mode.startswith(("I", "F")):
+        raise BundleError(f"{path} has more than 8 bits a pixel ({mode}).", hint="Give an 8-bit image or an .npy file.")
+    return _scaled(path, pixels.reshape(height, width, channels).transpose(2, 0, 1)[None], form)
+
+
+def _scaled(path: Path, pixels: Array, form: InputForm) -> Input:
+    """Pixels in the model's raw units: full scale is 255 in a file and the range's end in the model."""
+    if form.range is None or form.range == (0.0, _FULL_SCALE):
+        return Input(rows=np.ascontiguousarray(pixels.astype(form.dtype)))
+    low, high = form.range
+    values = low + pixels * ((high - low) / _FULL_SCALE)
+    rows = np.rint(values) if form.dtype.kind in "ui" else values
+    note = f"{path.name}: pixels of 0 to 255 were scaled to the model's range {low:g} to {high:g}."
+    return Input(rows=np.ascontiguousarray(rows.astype(form.dtype)), notes=(note,))
