@@ -268,7 +268,7 @@ def test_whole_numbers_as_classes_are_sorted_as_numbers(tmp_path):
 
 def test_spreadsheets_byte_order_mark_semicolons_quotes_and_blank_lines_are_read(tmp_path):
     rows = "".join(f'{i};"{"x" if i % 2 else "y"}; quoted" \n\n' for i in range(20))
-    raw = table(tmp_path, "a; b\n" + rows, delimiter=";", encoding="utf-8-sig")
+    raw = table(tmp_path, "a; b\n" + rows, delimiter="semicolon", encoding="utf-8-sig")
     assert raw.inputs.names == ("a",)
     assert raw.task.class_names == ("x; quoted", "y; quoted")
 

@@ -74,7 +74,7 @@ class CSVParams:
     "Column to predict; empty for the last one."
     task: Literal["auto", "classification", "regression"] = "auto"
     "auto: classes where the target has text or at most 20 different whole numbers, else regression."
-    delimiter: Literal[",", ";", "|", "tab", "space"] = ","
+    delimiter: Literal["comma", "semicolon", "tab", "space", "bar"] = "comma"
     "What stands between two columns."
     validation: Share = 0.2
     "Share of the rows that validate; 0 for none."

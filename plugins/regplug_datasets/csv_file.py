@@ -18,7 +18,7 @@ from regplug_datasets import CSVParams
 MOST_CLASSES_OF_NUMBERS = 20
 """A target of whole numbers has classes up to so many different ones, and is a quantity beyond."""
 
-_DELIMITERS = {"tab": "\t", "space": " "}
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "bar": "|"}
 
 
 def csv_file(params: CSVParams, context: DataContext) -> RawData:
@@ -80,7 +80,7 @@ def _read_table(params: CSVParams) -> _Table:
     try:
         # utf-8-sig: spreadsheets write a byte order mark, which would become part of the first name.
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter=_DELIMITERS.get(params.delimiter, params.delimiter))
+            reader = csv.reader(file, delimiter=_DELIMITERS[params.delimiter])
             numbered = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells]
     except FileNotFoundError as error:
         raise DataError(f"No file {path}.", hint="Paths are taken from the folder in which you stand.") from error
