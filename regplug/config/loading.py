@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from regplug.config.run_config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
+from regplug.config.run_config import KIND_BY_FIELD, REPEATED_FIELDS, RUN_HINT, RunConfig
 from regplug.errors import RequestError, did_you_mean
 from regplug.params import check_fields, describe_params
 from regplug.spec import ComponentSpec, read_value, write_value
@@ -68,7 +68,7 @@ class _Draft:
         if name not in names:
             raise RequestError(f"{origin}: {name} is unknown.", hint=did_you_mean(name, names))
         if name not in _COMPONENT_FIELDS:
-            self._fields |= check_fields(RunConfig, {name: value}, subject=origin)
+            self._fields |= check_fields(RunConfig, {name: value}, subject=origin, hint=RUN_HINT)
             return
         with _told(f"{origin}: {name}"):
             if name in REPEATED_FIELDS:

@@ -15,7 +15,7 @@ from regplug.errors import CompositionError, RequestError
 from regplug.params import check_fields, describe_params, params_to_dict
 from regplug.spec import ComponentSpec
 
-_HINT = "`regplug run --help` lists what there is, with defaults."
+RUN_HINT = "`regplug run --help` lists what there is, with defaults."
 
 KIND_BY_FIELD: Mapping[str, str] = {
     "model": "model",
@@ -101,7 +101,7 @@ class RunConfig:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for name in REPEATED_FIELDS:
             given[name] = (given[name],) if isinstance(given[name], str) else given[name]
-        for name, value in check_fields(RunConfig, given, subject="The run", hint=_HINT).items():
+        for name, value in check_fields(RunConfig, given, subject="The run", hint=RUN_HINT).items():
             object.__setattr__(self, name, value)
         parse_schedule(self.schedule)
         for name in KIND_BY_FIELD:
@@ -125,7 +125,7 @@ class RunConfig:
                 f"{field} names {twice} twice.", hint=f"Tell them apart: {twice} and {twice}@second:param=value."
             )
         if not specs and field in ("model", "dataset", "init"):
-            raise RequestError(f"{field} is empty.", hint=_HINT)
+            raise RequestError(f"{field} is empty.", hint=RUN_HINT)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all fields as JSON knows them."""
