@@ -1,0 +1,299 @@
+"""A bundle holds what the contract says, and appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from made_bundles import THREE, Normalize, both, cnn, image_request, mlp, onnx_only, row_request, rows, trained
+from torch import nn
+
+from regplug.api import NoParams, Task
+from regplug.bundles.layout import CHECKSUMS, sha256_file
+from regplug.bundles.publish import published
+from regplug.bundles.request import Bundle
+from regplug.bundles.verifying import verify_bundle
+from regplug.bundles.writing import write_bundle
+from regplug.errors import ExportError, RequestError, VerificationError
+from regplug.state_hash import state_sha256
+from regplug_formats import OnnxParams
+from regplug_formats.onnx_format import Onnx
+from regplug_formats.pt2 import Pt2
+
+FILES = {
+    "model.onnx",
+    "model.ts",
+    "manifest.json",
+    "verification.json",
+    "sample_input.npz",
+    "sample_output.npz",
+    "SHA256SUMS",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Bundle]:
+    network = trained(mlp(), torch.from_numpy(rows() - 5) / 2)
+    test = (rows(90), np.arange(90) % 3)
+    request = row_request(network, test=test, rebuild=mlp, value_range=(-10.0, 20.0))
+    return network, write_bundle(request, tmp_path_factory.mktemp("made") / "deep" / "bundle")
+
+
+def test_a_bundle_holds_exactly_the_files_of_the_contract(made: tuple[nn.Module, Bundle]) -> None:
+    bundle = made[1]
+    assert set(bundle.files) == FILES == {path.name for path in bundle.path.iterdir()}
+    assert not [path for path in bundle.path.parent.iterdir() if path != bundle.path]
+
+
+def test_every_check_has_passed_and_stands_in_the_file(made: tuple[nn.Module, Bundle]) -> None:
+    bundle = made[1]
+    document = json.loads((bundle.path / "verification.json").read_text())
+    assert bundle.verification.passed
+    assert document == bundle.verification.as_json()
+    assert all(set(check) == {"name", "passed", "figure", "limit", "detail"} for check in document["checks"])
+    names = {check.name for check in bundle.verification.checks}
+    assert {
+        "onnx.numbers.disabled.real",
+        "torchscript.numbers.all.real",
+        "onnx.clean_process",
+        "model.rebuilt",
+    } <= names
+    assert len(names) == len(bundle.verification.checks)
+
+
+def test_the_checksums_are_those_that_sha256sum_reads(made: tuple[nn.Module, Bundle]) -> None:
+    folder = made[1].path
+    lines = (folder / CHECKSUMS).read_text().splitlines()
+    assert {line.split("  ")[1] for line in lines} == FILES - {CHECKSUMS}
+    assert all(sha256_file(folder / line.split("  ")[1]) == line.split("  ")[0] for line in lines)
+
+
+def test_the_manifest_says_what_the_bundle_is(made: tuple[nn.Module, Bundle]) -> None:
+    network, bundle = made
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    assert manifest["schema_version"] == 1
+    assert (manifest["task"], manifest["class_names"]) == ("classification", list(THREE.class_names))
+    assert manifest["input"] == {
+        "name": "input",
+        "layout": "row",
+        "dtype": "float32",
+        "shape": ["batch", 4],
+        "range": [-10.0, 20.0],
+    }
+    assert manifest["output"]["name"] == "logits"
+    assert manifest["state_sha256"] == state_sha256(network)
+    assert (manifest["opset"], manifest["ir_version"], manifest["run_id"]) == (20, 10, "0123abcd")
+    assert manifest["versions"]["torch"] == torch.__version__.partition("+")[0] or manifest["versions"]["torch"]
+
+
+def test_the_manifest_lies_inside_both_model_files(made: tuple[nn.Module, Bundle]) -> None:
+    folder = made[1].path
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, filename, form in both():
+        assert form.manifest(folder / filename) == manifest, name
+
+
+def test_raw_input_goes_in_and_the_networks_logits_come_out(made: tuple[nn.Module, Bundle]) -> None:
+    network, bundle = made
+    session = onnxruntime.InferenceSession(str(bundle.path / "model.onnx"))
+    raw = rows(5)
+    with torch.no_grad():
+        expected = network.eval()((torch.from_numpy(raw) - 5) * 0.5).numpy()
+    np.testing.assert_allclose(session.run(["logits"], {"input": raw})[0], expected, atol=1e-5)
+
+
+def test_the_accuracy_of_the_file_itself_is_measured(made: tuple[nn.Module, Bundle]) -> None:
+    network, bundle = made
+    with torch.no_grad():
+        answers = network.eval()((torch.from_numpy(rows(90)) - 5) * 0.5).argmax(1).numpy()
+    check = next(c for c in bundle.verification.checks if c.name == "onnx.test_accuracy")
+    assert check.figure == pytest.approx((answers == np.arange(90) % 3).mean())
+
+
+def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
+    network = trained(mlp(), torch.from_numpy(rows() - 5) / 2).train()
+    network[3].eval()
+    modes = [module.training for module in network.modules()]
+    before, generator = state_sha256(network), torch.get_rng_state()
+    write_bundle(row_request(network, formats=onnx_only()), tmp_path / "bundle")
+    assert [module.training for module in network.modules()] == modes
+    assert state_sha256(network) == before
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(weight.requires_grad for weight in network.parameters())
+
+
+def test_images_of_bytes_go_in_as_they_are_and_probabilities_come_out_on_request(tmp_path: Path) -> None:
+    bundle = write_bundle(image_request(probabilities=True), tmp_path / "bundle")
+    session = onnxruntime.InferenceSession(str(bundle.path / "model.onnx"))
+    assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [("input", "tensor(uint8)", ["batch", 1, 8, 8])]
+    shares = session.run(["probabilities"], {"input": np.full((4, 1, 8, 8), 200, np.uint8)})[0]
+    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-6)
+    assert json.loads((bundle.path / "manifest.json").read_text())["baked_in"][-1] == "softmax"
+
+
+def test_a_regression_gives_values_and_its_error_is_measured(tmp_path: Path) -> None:
+    task = Task(kind="regression", num_outputs=2)
+    test = (rows(70), np.zeros((70, 2), np.float32))
+    request = row_request(nn.Linear(4, 2), task=task, test=test)
+    bundle = write_bundle(request, tmp_path / "bundle")
+    names = {check.name for check in bundle.verification.checks}
+    assert {"onnx.test_mse", "torchscript.test_mse"} <= names
+    assert not [name for name in names if "argmax" in name]
+    assert [value.name for value in onnx.load(bundle.path / "model.onnx").graph.output] == ["values"]
+
+
+def test_opset_18_and_torch_exports_own_format_are_proven_alike(tmp_path: Path) -> None:
+    formats = [("onnx", "model.onnx", Onnx(OnnxParams(opset=18))), ("pt2", "model.pt2", Pt2(NoParams()))]
+    bundle = write_bundle(row_request(formats=formats), tmp_path / "bundle")
+    assert [entry.version for entry in onnx.load(bundle.path / "model.onnx").opset_import] == [18]
+    assert verify_bundle(bundle.path).passed
+
+
+def test_a_network_in_float64_is_exported_in_float32(tmp_path: Path) -> None:
+    bundle = write_bundle(row_request(nn.Linear(4, 3).double(), formats=onnx_only()), tmp_path / "bundle")
+    assert bundle.verification.passed
+
+
+def test_parametrized_weights_are_exported_as_they_act(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 8)), nn.ReLU(), nn.Linear(8, 3))
+    assert write_bundle(row_request(network), tmp_path / "bundle").verification.passed
+
+
+def test_a_model_that_cannot_run_in_float64_still_has_a_tolerance(tmp_path: Path) -> None:
+    class Float32(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x.to(torch.float32))
+
+    report = write_bundle(row_request(Float32(), formats=onnx_only()), tmp_path / "bundle").verification
+    limit = next(check.limit for check in report.checks if check.name == "onnx.numbers.all.real")
+    assert limit is not None
+    assert 0 < limit < 1e-4
+
+
+def test_a_few_samples_are_enough(tmp_path: Path) -> None:
+    assert write_bundle(row_request(samples=rows(3), formats=onnx_only()), tmp_path / "bundle").verification.passed
+
+
+def test_a_bundle_is_replaced_and_nothing_else_is(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    first = write_bundle(row_request(formats=onnx_only()), out)
+    again = write_bundle(row_request(nn.Linear(4, 3), formats=onnx_only()), out)
+    assert first.verification.passed
+    assert verify_bundle(out).passed
+    assert json.loads((out / "manifest.json").read_text())["state_sha256"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"], again
+
+
+def test_a_folder_that_is_no_bundle_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    with pytest.raises(RequestError, match="is no bundle; it is left as it is"):
+        write_bundle(row_request(nn.Linear(4, 3)), tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="cannot be made in"):
+        write_bundle(row_request(nn.Linear(4, 3)), tmp_path / "file" / "bundle")
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("regplug.bundles.writing.write_checksums", full)
+    with pytest.raises(ExportError, match="No space left on device"):
+        write_bundle(row_request(nn.Linear(4, 3), formats=onnx_only()), tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_replacement_keeps_the_old_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "bundle"
+    out.mkdir()
+    for name in ("SHA256SUMS", "manifest.json"):
+        (out / name).write_text("old")
+    rename = os.rename
+
+    def refuses_the_new(source: str, target: str, **kwargs: object) -> None:
+        if str(source).endswith(".part"):
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuses_the_new)
+    with pytest.raises(ExportError, match="Input/output error"), published(out) as folder:
+        (folder / "manifest.json").write_text("new")
+    assert (out / "manifest.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_failed_check_means_no_bundle_and_says_which(tmp_path: Path) -> None:
+    class Nudged(Onnx):
+        def write(self, captured, path, manifest):  # type: ignore[no-untyped-def]
+            super().write(captured, path, manifest)
+            model = onnx.load(path)
+            weight = next(i for i in model.graph.initializer if len(i.dims) == 2)
+            array = onnx.numpy_helper.to_array(weight).copy()
+            array[0, 0] += 1e-3
+            weight.CopyFrom(onnx.numpy_helper.from_array(array, weight.name))
+            onnx.save(model, path)
+
+    with pytest.raises(VerificationError, match=r"onnx\.numbers\.all\.real"):
+        write_bundle(row_request(formats=[("onnx", "model.onnx", Nudged(OnnxParams()))]), tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"samples": rows()[:, :, None]}, "do not fit layout 'row'"),
+        ({"samples": rows()[:0]}, "do not fit layout 'row'"),
+        ({"samples": np.full((3, 4), np.nan, np.float32)}, "NaN"),
+        ({"formats": []}, "No export format"),
+        ({"formats": [*onnx_only(), *onnx_only()]}, "asked for twice"),
+        ({"formats": [("onnx", "manifest.json", Onnx(OnnxParams()))]}, "cannot write"),
+        ({"test": (rows(5), np.zeros(4))}, "do not fit samples"),
+        ({"task": Task(kind="regression", num_outputs=3), "probabilities": True}, "the task is a regression"),
+        ({"manifest": {"schema_version": 9}}, "cannot be given: schema_version"),
+        ({"manifest": {"lr": float("nan")}}, "is not JSON"),
+    ],
+)
+def test_a_request_that_does_not_fit_together_is_refused(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        write_bundle(row_request(nn.Linear(4, 3), **changes), tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_standalone_program_needs_neither_torch_nor_regplug(made: tuple[nn.Module, Bundle], tmp_path: Path) -> None:
+    folder, program = made[1].path, Onnx(OnnxParams()).standalone()
+    output = tmp_path / "output.npy"
+    guard = "\nassert not {'torch', 'regplug', 'mlflow'} & set(sys.modules)"
+    arguments = [str(folder / "model.onnx"), str(folder / "sample_input.npz"), "input", str(output)]
+    subprocess.run([sys.executable, "-c", program + guard, *arguments], check=True)
+    with np.load(folder / "sample_output.npz") as known:
+        np.testing.assert_allclose(np.load(output), known["logits"], atol=float(known["tolerance"]))
+
+
+def test_preprocessing_is_part_of_the_graph(tmp_path: Path) -> None:
+    network = trained(cnn(), torch.rand(8, 1, 8, 8))
+    twice = image_request(network, preprocess=Normalize(10.0, 2 / 255), formats=onnx_only())
+    bundle = write_bundle(twice, tmp_path / "bundle")
+    raw = np.full((1, 1, 8, 8), 77, np.uint8)
+    with torch.no_grad():
+        expected = network.eval()((torch.from_numpy(raw).float() - 10) * 2 / 255).numpy()
+    session = onnxruntime.InferenceSession(str(bundle.path / "model.onnx"))
+    np.testing.assert_allclose(session.run(None, {"input": raw})[0], expected, atol=1e-5)
