@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from regplug.api import DataContext, Task
-from regplug.data import Array, InputSpec, RawData, Split, split_indices
+from regplug.data import Array, InputSpec, RawData, Split, encode_classes, split_indices
 from regplug.errors import DataError, did_you_mean
 from regplug_datasets import CSVParams
 
@@ -156,11 +156,10 @@ def _targets(table: _Table, target: str, task: str) -> tuple[Array, Task]:
     if "" in cells:
         line = table.lines[cells.index("")]
         raise DataError(f"{table.path}, line {line}, column {target}: the cell is empty.", hint="Leave the row out.")
-    class_names, classes = np.unique(_class_labels(cells), return_inverse=True)
-    if len(class_names) < 2:
-        raise DataError(f"{table.path}, column {target}: every row has the class {class_names[0]}.")
-    names = tuple(str(name) for name in class_names)
-    return classes.astype(np.int64), Task(kind="classification", num_outputs=len(names), class_names=names)
+    classes, names = encode_classes(_class_labels(cells))
+    if len(names) < 2:
+        raise DataError(f"{table.path}, column {target}: every row has the class {names[0]}.")
+    return classes, Task(kind="classification", num_outputs=len(names), class_names=names)
 
 
 def _check_class_sizes(path: Path, target: str, task: Task, classes: Array, num_splits: int) -> None:

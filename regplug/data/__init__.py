@@ -7,6 +7,7 @@ front of the exported model, so raw input goes into the file.
 
 from __future__ import annotations
 
+from regplug.data.arrays import encode_classes, raw_from_arrays
 from regplug.data.raw import Array, InputSpec, Normalization, RawData, Split, digest
 from regplug.data.splits import order, split_indices
 from regplug.data.tensors import Normalize, Prepared, TensorSplit, prepare
@@ -21,7 +22,9 @@ __all__ = [
     "Split",
     "TensorSplit",
     "digest",
+    "encode_classes",
     "order",
     "prepare",
+    "raw_from_arrays",
     "split_indices",
 ]

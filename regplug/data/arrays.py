@@ -1,0 +1,102 @@
+"""Arrays of the user's own as a dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from regplug.api import Task
+from regplug.data.raw import Array, InputSpec, Normalization, RawData, Split
+from regplug.data.splits import split_indices
+from regplug.errors import DataError
+
+
+def raw_from_arrays(
+    x: Any,
+    y: Any,
+    *,
+    valid: float = 0.2,
+    test: float = 0.2,
+    seed: int = 0,
+    normalize: Normalization | None = None,
+    name: str = "arrays",
+) -> RawData:
+    """Returns arrays as a dataset, parted at random; with the same share of each class where there are classes.
+
+    Args:
+        x: Rows `(B, F)` or images `(B, C, H, W)`; NumPy's, torch's or nested lists. Images of uint8 stay uint8 with the
+            range 0 to 255; all else becomes float32.
+        y: Classes `(B,)` as integers, booleans or text; or values of a floating type, `(B,)` or `(B, K)`.
+        valid: Validation rows: a share below 1, or a number of rows; 0 for none.
+        test: Test rows, likewise.
+        seed: The data's seed.
+        normalize: As in `RawData`; `None` for `unit` with uint8 images and `standard` else.
+        name: Of the dataset.
+
+    Raises:
+        DataError: The arrays have another number of axes or of rows, or are too few for the splits.
+
+    >>> raw = raw_from_arrays([[0.0], [1.0], [2.0], [3.0]], [0.5, 1.5, 2.5, 3.5], valid=1, test=1)
+    >>> raw.task.kind, len(raw.train)
+    ('regression', 2)
+    """
+    inputs_x, inputs = _inputs(_to_numpy(x))
+    targets, task = _targets(_to_numpy(y))
+    if len(inputs_x) != len(targets):
+        raise DataError(f"x has {len(inputs_x)} rows and y has {len(targets)}.", hint="Give one target for each row.")
+    labels = targets if task.is_classification else None
+    index = split_indices(len(targets), valid=valid, test=test, seed=seed, labels=labels)
+    train, validation, testing = (Split(x=inputs_x[rows], y=targets[rows]) for rows in index)
+    return RawData(
+        name=name,
+        train=train,
+        valid=validation if len(validation) else None,
+        test=testing,
+        task=task,
+        inputs=inputs,
+        normalize=normalize or ("unit" if inputs.dtype == "uint8" else "standard"),
+        source="arrays in memory",
+    )
+
+
+def encode_classes(labels: Array) -> tuple[Array, tuple[str, ...]]:
+    """Returns the labels' ranks as int64 `(B,)` and the sorted labels as text.
+
+    >>> encode_classes(np.array(["b", "a", "b"]))
+    (array([1, 0, 1]), ('a', 'b'))
+    """
+    names, classes = np.unique(labels, return_inverse=True)
+    return classes.astype(np.int64), tuple(str(label) for label in names)
+
+
+def _to_numpy(array: Any) -> Array:
+    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+
+
+def _inputs(x: Array) -> tuple[Array, InputSpec]:
+    if x.ndim not in (2, 4) or x.dtype.kind not in "buif":
+        raise DataError(
+            f"x is {x.dtype} of shape {x.shape}; it must be numbers of shape (rows, features) or (rows, channels, "
+            "height, width).",
+            hint="Grey images (rows, height, width) need a channel axis: x[:, None].",
+        )
+    if x.ndim == 4 and x.dtype == np.uint8:
+        return x, InputSpec(layout="image", shape=x.shape[1:], dtype="uint8", low=0, high=255)
+    spec = InputSpec(layout="row" if x.ndim == 2 else "image", shape=x.shape[1:], dtype="float32")
+    return x.astype(np.float32), spec
+
+
+def _targets(y: Array) -> tuple[Array, Task]:
+    if y.dtype.kind == "f" and y.ndim in (1, 2):
+        values = (y[:, None] if y.ndim == 1 else y).astype(np.float32)
+        return values, Task(kind="regression", num_outputs=values.shape[1])
+    if y.dtype.kind in "biuU" and y.ndim == 1:
+        classes, names = encode_classes(y)
+        return classes, Task(kind="classification", num_outputs=len(names), class_names=names)
+    raise DataError(
+        f"y is {y.dtype} of shape {y.shape}; it must be classes (rows,) as integers or text, or floating values "
+        "(rows,) or (rows, outputs).",
+        hint="For classes given as one-hot rows, pass y.argmax(axis=1).",
+    )
