@@ -1,7 +1,8 @@
 """Parameters: frozen dataclasses with bounds, read, described and checked.
 
 A field is `Annotated[float, Ge(0), Lt(1), Stackable()] = 0.1` with a line of text below it. Values are checked
-strictly: an int is taken for a float, and nothing else is converted, so `true` is no number and `"0.5"` is text.
+strictly: an int is taken for a float, a list for a tuple, and nothing else is converted, so `true` is no number and
+`"0.5"` is text.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import annotated_types as at
 
 from regplug.api import Component, Search, Stackable
 from regplug.errors import ParameterError, PluginError, did_you_mean
+from regplug.spec import plain_number
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -134,7 +136,7 @@ def _check(cls: type, name: str, value: Any) -> Any:
     hint = _hints(cls)[name]
     if value == "none" and _allows_none(hint):
         return None
-    return _adapters(cls)[name].validate_python(_tuples(value), strict=True)
+    return _adapters(cls)[name].validate_python(_as_python(value), strict=True)
 
 
 def _allows_none(hint: Any) -> bool:
@@ -143,8 +145,9 @@ def _allows_none(hint: Any) -> bool:
     return type(None) in members and not members & {str, "none"}
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+def _as_python(value: Any) -> Any:
+    """Lists as tuples, and numpy's and torch's scalars as Python's numbers."""
+    return tuple(map(_as_python, value)) if isinstance(value, list | tuple) else plain_number(value)
 
 
 @functools.cache

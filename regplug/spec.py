@@ -142,15 +142,23 @@ def write_value(value: Any) -> str:
     >>> write_value((1, "a,b", True))
     '[1,"a,b",true]'
     """
+    value = plain_number(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        return float.__repr__(value)
     if isinstance(value, str):
         return value if _is_plain(value) else json.dumps(value, ensure_ascii=False)
     if isinstance(value, list | tuple):
         return f"[{','.join(map(write_value, value))}]"
     raise RequestError(f"{value!r} cannot be written as a value.", hint="Numbers, true, false, text and lists can.")
+
+
+def plain_number(value: Any) -> Any:
+    """Returns a scalar of numpy or torch as Python's number, and anything else as it is."""
+    return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
 
 
 def _is_plain(text: str) -> bool:
@@ -265,4 +273,4 @@ class _Reader:
         return _read_bare(text)
 
 
-__all__ = ["ComponentSpec", "is_component_name", "read_value", "write_value"]
+__all__ = ["ComponentSpec", "is_component_name", "plain_number", "read_value", "write_value"]

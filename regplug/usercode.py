@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -147,12 +147,15 @@ def describe_object(kind: str, code: str, name: str, target: Any) -> Component:
         return replace(own, target=code)
     if not callable(target):
         raise RequestError(f"{code} is of type {type(target).__name__}; a class or function was expected.")
+    params = getattr(target, "Params", NoParams)
+    if not isinstance(params, type) or not is_dataclass(params):
+        raise RequestError(f"{code}: Params is no dataclass.", hint="Write @dataclass(frozen=True) above class Params.")
     lines = (getattr(target, "__doc__", None) or "").strip().splitlines()
     common: dict[str, Any] = {
         "name": name,
         "target": code,
         "summary": lines[0] if lines else f"Your own {kind}.",
-        "params": getattr(target, "Params", NoParams),
+        "params": params,
     }
     if kind == "regularizer":
         return Regularizer(**common, phases=derive_phases(target))

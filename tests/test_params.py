@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Interval, Len, Lt, MinLen
 
@@ -105,6 +106,12 @@ def test_what_is_not_allowed_is_refused_with_what_is(values, told):
     assert caught.value.message.startswith("activation fake (fake-dist): ")
     assert told in caught.value.message
     assert caught.value.hint == "`regplug plugins show fake` lists the parameters."
+
+
+def test_scalars_of_numpy_are_numbers():
+    made = make_params(FAKE, {"width": np.int64(3), "rate": [np.float64(0.2)], "flag": np.True_})
+    assert made == Params(width=3, rate=(0.2,), flag=True)
+    assert (type(made.width), type(made.rate[0])) == (int, float)
 
 
 def test_all_problems_are_told_at_once():

@@ -154,6 +154,8 @@ def test_parameters_are_checked_before_the_target_is_imported(site):
 
 
 NET = '''
+from dataclasses import dataclass
+
 class Net:
     """A net of my own."""
 
@@ -164,8 +166,9 @@ def needs(width):
     return width
 
 class L0:
+    @dataclass(frozen=True)
     class Params:
-        pass
+        strength: float = 1.0
 
     def penalty(self, step, weights, outputs):
         return 0
@@ -205,6 +208,17 @@ def test_a_users_own_regularizer_gets_a_descriptor(net):
     found = net.find("regularizer", "./net.py:L0")
     assert found.component.phases == ("objective", "weights")
     assert found.component.params.__name__ == "Params"
+
+
+def test_a_users_own_regularizer_is_built_from_its_parameters(net):
+    with pytest.raises(ParameterError, match="strenth is unknown"):
+        build(net.find("regularizer", "./net.py:L0"), {"strenth": 3})
+
+
+def test_parameters_of_the_users_own_that_are_no_dataclass_are_refused(net, tmp_path):
+    (tmp_path / "bad.py").write_text("class L0:\n    class Params: strength = 1")
+    with pytest.raises(RequestError, match="Params is no dataclass"):
+        net.find("regularizer", "./bad.py:L0")
 
 
 def test_a_users_own_value_that_cannot_be_called_is_refused(net):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,6 +144,10 @@ def test_the_key_is_the_alias_or_else_the_name():
 def test_the_values_of_a_component_cannot_be_changed():
     with pytest.raises(TypeError):
         ComponentSpec.parse("l2:strength=1").values["strength"] = 2  # type: ignore[index]
+
+
+def test_scalars_of_numpy_are_written_as_numbers():
+    assert write_value([np.float64(0.1), np.float32(0.5), np.int64(3), np.False_]) == "[0.1,0.5,3,false]"
 
 
 def test_what_no_value_can_be_is_refused():

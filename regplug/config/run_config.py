@@ -95,7 +95,7 @@ class RunConfig:
     export: bool = True
     "Whether it is exported and verified."
     out: str = ""
-    "Folder for the bundle; empty to keep it with the run."
+    "Folder for the bundle; empty for bundles/ and the start of the run id."
 
     def __post_init__(self) -> None:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import sys
@@ -39,8 +40,11 @@ class InstalledDistribution:
     @property
     def is_foreign(self) -> bool:
         """Whether it merely lies in the current folder, where anybody may have put it."""
-        installed = {Path(sysconfig.get_path(scheme)).resolve() for scheme in ("purelib", "platlib")}
-        return self.folder == Path.cwd().resolve() and self.folder not in installed
+        return self.folder == Path.cwd().resolve() and self.folder not in _site_folders()
+
+
+def _site_folders() -> set[Path]:
+    return {Path(sysconfig.get_path(scheme)).resolve() for scheme in ("purelib", "platlib")}
 
 
 def installed_distributions(folder: Path | None = None) -> tuple[list[InstalledDistribution], list[Problem]]:
@@ -74,12 +78,13 @@ def _read(distribution: importlib.metadata.Distribution) -> InstalledDistributio
     entries = sorted((entry.name, entry.value) for entry in distribution.entry_points.select(group=PROJECT))
     folder = Path(str(distribution.locate_file(""))).resolve()
     source = _editable_source(distribution)
-    name = distribution.metadata["Name"]
+    metadata = distribution.metadata  # parsed anew at each access
+    name = metadata["Name"]
     if not name:
         raise ValueError(f"the distribution with the entry points {', '.join(dict(entries))} has no name")
     return InstalledDistribution(
         name=name,
-        version=distribution.version or "",
+        version=metadata["Version"] or "",
         folder=folder,
         source=source or folder,
         editable=source is not None,
@@ -99,6 +104,7 @@ def _editable_source(distribution: importlib.metadata.Distribution) -> Path | No
         return None  # a damaged record says nothing about where the code lies
 
 
+@functools.cache
 def host_version() -> str:
     """Returns the installed version of the host, or empty where it is not installed."""
     try:
