@@ -1,0 +1,29 @@
+"""Tracking: runs, studies, files and models in MLflow. The only room of mlflow, which is imported when a store opens.
+
+>>> import sys, regplug.tracking
+>>> "mlflow" in sys.modules
+False
+"""
+
+from __future__ import annotations
+
+from regplug.tracking.children import ChildRun
+from regplug.tracking.location import Location, experiment_name, resolve_location
+from regplug.tracking.reading import MetricPoint, RunInfo
+from regplug.tracking.run import TrackedRun
+from regplug.tracking.store import Store, open_store
+from regplug.tracking.ui import compare_url, ui_command
+
+__all__ = [
+    "ChildRun",
+    "Location",
+    "MetricPoint",
+    "RunInfo",
+    "Store",
+    "TrackedRun",
+    "compare_url",
+    "experiment_name",
+    "open_store",
+    "resolve_location",
+    "ui_command",
+]

@@ -1,0 +1,70 @@
+"""Whether the process that writes a run still lives: from the run's tags, without asking MLflow."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+HEARTBEAT_TAG = "regplug.heartbeat"
+PROCESS_TAG = "regplug.process"
+
+HEARTBEAT_EVERY_S = 10.0
+STALE_AFTER_S = 60.0
+
+
+def heartbeat_tags() -> dict[str, str]:
+    """Returns the tags which say that this process writes the run now: epoch seconds, and host:pid:start."""
+    return {
+        HEARTBEAT_TAG: f"{time.time():.0f}",
+        PROCESS_TAG: f"{platform.node()}:{os.getpid()}:{_start_of(os.getpid())}",
+    }
+
+
+def is_stale(status: str, tags: Mapping[str, str], now_s: float | None = None) -> bool:
+    """Returns whether a run is called RUNNING and nobody writes it any more.
+
+    On the machine that wrote it the process decides; elsewhere a heartbeat older than a minute does. A run without
+    a heartbeat is not regplug's, and nothing is said of it.
+
+    >>> is_stale("RUNNING", {"regplug.heartbeat": "100", "regplug.process": "elsewhere:1:"}, now_s=130.0)
+    False
+    >>> is_stale("RUNNING", {"regplug.heartbeat": "100", "regplug.process": "elsewhere:1:"}, now_s=161.0)
+    True
+    """
+    if status != "RUNNING" or HEARTBEAT_TAG not in tags:
+        return False
+    host, _, rest = tags.get(PROCESS_TAG, "").rpartition(":")[0].rpartition(":")
+    if host == platform.node() and rest.isdigit():
+        start = tags[PROCESS_TAG].rpartition(":")[2]
+        return _start_of(int(rest)) != start if _can_see_processes() else not _is_alive(int(rest))
+    age_s = (time.time() if now_s is None else now_s) - float(tags[HEARTBEAT_TAG])
+    return age_s > STALE_AFTER_S
+
+
+def _can_see_processes() -> bool:
+    return Path("/proc/self/stat").exists()
+
+
+def _start_of(pid: int) -> str:
+    """When the process started, in clock ticks since boot, so that a reused pid is told apart; empty if it is gone.
+
+    A zombie counts as gone.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,105 @@
+"""Where runs are kept: resolved from what was asked, the environment and the folder. Imports no mlflow."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlparse
+
+from regplug.errors import TrackingError
+
+_SQLITE = "sqlite:///"
+_DATABASES = ("postgresql", "mysql", "mssql")
+_NEXT_STEP = (
+    "Set MLFLOW_TRACKING_URI to sqlite:///mlruns/mlflow.db or to the address of an MLflow server, "
+    "or unset it for the default."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """A tracking store.
+
+    Args:
+        uri: What MLflow is given; a path in it is absolute.
+        kind: A SQLite file, another database, or a server.
+        database: The SQLite file, else `None`.
+        artifacts: Absolute URI below which new experiments keep their files; `None` where the server decides.
+    """
+
+    uri: str
+    kind: Literal["sqlite", "database", "server"]
+    database: Path | None = None
+    artifacts: str | None = None
+
+
+def resolve_location(tracking_uri: str | None = None, folder: Path = Path()) -> Location:
+    """Returns where runs are kept: `tracking_uri`, else `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in `folder`.
+
+    Args:
+        tracking_uri: An MLflow tracking URI or `None`. A relative SQLite path counts from `folder`.
+        folder: Folder of the default store.
+
+    Raises:
+        TrackingError: It is a store of plain files, which MLflow no longer keeps, or a SQLite that lies in memory.
+    """
+    asked = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not asked:
+        _refuse_file_store(folder / "mlruns")
+        return _locate_sqlite(folder / "mlruns" / "mlflow.db")
+    scheme = urlparse(asked).scheme.lower()
+    if scheme.startswith("sqlite"):
+        return _locate_sqlite(_sqlite_path(asked, folder))
+    if scheme.startswith(_DATABASES):
+        root = os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or _file_uri(folder / "mlruns" / "artifacts")
+        return Location(uri=asked, kind="database", artifacts=root)
+    # One letter is the drive of a Windows path.
+    if (len(scheme) <= 1 and asked != "databricks") or scheme == "file":
+        raise TrackingError(f"{asked} is a store of plain files, which MLflow no longer keeps.", hint=_NEXT_STEP)
+    return Location(uri=asked, kind="server")
+
+
+def experiment_name(asked: str) -> str:
+    """Returns the experiment that runs go to: `MLFLOW_EXPERIMENT_NAME` where it is set, else the one asked for."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or asked
+
+
+def _sqlite_path(uri: str, folder: Path) -> Path:
+    path = uri.partition(":///")[2].partition("?")[0]
+    if not path or path == ":memory:":
+        raise TrackingError(f"{uri} names no file, so nothing would be kept.", hint=_NEXT_STEP)
+    # MLflow itself writes such URIs both quoted and plain.
+    plain = folder / path
+    return plain if plain.exists() or "%" not in path else folder / unquote(path)
+
+
+def _locate_sqlite(path: Path) -> Location:
+    database = path.absolute()
+    if {"?", "#"} & set(str(database)):
+        raise TrackingError(
+            f"{database} has a ? or # in its path, which a SQLite address cannot carry.",
+            hint="Work in another folder, or set MLFLOW_TRACKING_URI.",
+        )
+    return Location(
+        uri=f"{_SQLITE}{database.as_posix()}",
+        kind="sqlite",
+        database=database,
+        artifacts=_file_uri(database.parent / "artifacts"),
+    )
+
+
+def _file_uri(path: Path) -> str:
+    return path.absolute().as_uri()
+
+
+def _refuse_file_store(folder: Path) -> None:
+    """Refuses a folder that holds runs as plain files and no database beside them."""
+    if (folder / "mlflow.db").exists() or not any(folder.glob("[0-9]*/meta.yaml")):
+        return
+    raise TrackingError(
+        f"{folder} holds runs as plain files, which MLflow no longer keeps.",
+        hint=f"Take them over with: mlflow migrate-filestore --source {folder.parent} "
+        f"--target sqlite:///{folder / 'mlflow.db'}",
+    )

@@ -1,0 +1,176 @@
+"""What a run is called in the MLflow UI: its name, parameters, tags and note. Pure functions, no mlflow."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from regplug.tracking.limits import MAX_KEY_LENGTH, shorten
+
+_NOT_ALLOWED = re.compile(r"[^\w\-. /]", re.ASCII)
+_NAME_LENGTH = 250
+
+NamedParams = tuple[str, Mapping[str, object]]
+"""A component's name (or alias) and its parameters."""
+
+
+def run_name(model: str, regs: Sequence[NamedParams], seed: int) -> str:
+    """Returns a readable name that says what differs.
+
+    Args:
+        model: The model's name.
+        regs: Regularizers, each with the parameters worth naming (those that are not defaults).
+        seed: The run's seed.
+
+    >>> run_name("mlp", [("dropout", {"drop_probability": 0.5}), ("l2", {})], 3)
+    'mlp + dropout(p=0.5) + l2 seed 3'
+    >>> run_name("linear", [], 0)
+    'linear seed 0'
+    """
+    parts = [model, *(_with_params(name, params) for name, params in regs)]
+    tail = f" seed {seed}"
+    return shorten(" + ".join(parts), _NAME_LENGTH - len(tail)) + tail
+
+
+def _with_params(name: str, params: Mapping[str, object]) -> str:
+    inside = ", ".join(f"{_short(key)}={param_text(value)}" for key, value in params.items())
+    return f"{name}({inside})" if inside else name
+
+
+def _short(key: str) -> str:
+    return "p" if key.endswith("probability") else key
+
+
+def param_text(value: object) -> str:
+    """Returns a parameter as the UI shows and sorts it: numbers as numbers, the rest as JSON or plain text.
+
+    >>> [param_text(value) for value in (0.5, 3, 1e-05, True, None, [64, 32], "relu")]
+    ['0.5', '3', '1e-05', 'true', 'none', '[64,32]', 'relu']
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "none"
+    if isinstance(value, int | float):
+        return repr(value)
+    plain = list(value) if isinstance(value, tuple | set | frozenset) else value
+    return json.dumps(plain, separators=(",", ":"), default=str)
+
+
+def safe_key(key: str) -> str:
+    """Returns a name that MLflow takes for a parameter, metric or tag.
+
+    >>> safe_key("reg.dropout@wide.drop_probability")
+    'reg.dropout-wide.drop_probability'
+    """
+    return shorten_key(_NOT_ALLOWED.sub("-", key))
+
+
+def shorten_key(key: str) -> str:
+    """Returns `key` cut to the length MLflow takes."""
+    return key[:MAX_KEY_LENGTH]
+
+
+def run_params(
+    config: Mapping[str, object],
+    *,
+    model: NamedParams,
+    dataset: NamedParams,
+    regularizers: Sequence[NamedParams] = (),
+    others: Mapping[str, NamedParams] | None = None,
+) -> dict[str, object]:
+    """Returns a run's parameters, flat, in the columns that the UI compares.
+
+    Args:
+        config: What else the run was given (`optimizer`, `lr`, `epochs`, `seed`, ...); nested tables are flattened
+            with dots. Entries named like a component below are left to it.
+        model: Name and parameters; they become `model` and `model.<param>`.
+        dataset: The same for the dataset.
+        regularizers: Each becomes `reg.<name>.<param>`, all together `regularizers`, sorted and joined by +.
+        others: Components of other kinds by the column they stand in: `activation`, `init`.
+
+    >>> params = run_params({"lr": 0.1, "seed": 3}, model=("mlp", {"hidden": [64]}), dataset=("digits", {}),
+    ...     regularizers=[("l2", {"strength": 0.1}), ("dropout", {})])
+    >>> list(params)
+    ['model', 'model.hidden', 'dataset', 'regularizers', 'reg.l2.strength', 'lr', 'seed']
+    >>> params["regularizers"], params["reg.l2.strength"]
+    ('dropout+l2', 0.1)
+    """
+    columns = {"model": model, "dataset": dataset, **(others or {})}
+    flat: dict[str, object] = {}
+    for column, (name, params) in columns.items():
+        flat[column] = name
+        flat |= {f"{column}.{key}": value for key, value in flatten(params).items()}
+    flat["regularizers"] = "+".join(sorted(name for name, _ in regularizers)) or "none"
+    for name, params in regularizers:
+        flat |= {f"reg.{name}.{key}": value for key, value in flatten(params).items()}
+    flat |= flatten({key: value for key, value in config.items() if key not in {*columns, "reg", "regularizers"}})
+    return {safe_key(key): value for key, value in flat.items()}
+
+
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Returns nested tables as one, keys joined by dots.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def line_up(runs: Sequence[Mapping[str, object]], off: Mapping[str, object]) -> list[dict[str, object]]:
+    """Returns the runs' parameters with one column set, so that parallel coordinates read at once.
+
+    Args:
+        runs: Each run's parameters.
+        off: By parameter, the value that means it is off (0 for a strength). One that is absent in a run and named
+            here gets that value; others stay absent.
+
+    >>> line_up([{"reg.l2.strength": 0.1}, {}], {"reg.l2.strength": 0, "reg.l1.strength": 0})
+    [{'reg.l2.strength': 0.1}, {'reg.l2.strength': 0}]
+    """
+    seen = {key for run in runs for key in run}
+    return [{**run, **{key: value for key, value in off.items() if key in seen and key not in run}} for run in runs]
+
+
+def provenance_tags(components: Sequence[tuple[str, str, str, str]]) -> dict[str, str]:
+    """Returns where each component comes from, as tags.
+
+    Args:
+        components: Kind, name, distribution and version of each.
+
+    >>> provenance_tags([("regularizer", "dropout", "regplug", "0.1.0")])
+    {'regplug.component.regularizer.dropout': 'regplug:dropout@0.1.0'}
+    """
+    return {
+        safe_key(f"regplug.component.{kind}.{name}"): f"{distribution}:{name}@{version}"
+        for kind, name, distribution, version in components
+    }
+
+
+def note(*, title: str, model: str, dataset: str, regularizers: str, training: str, command: str) -> dict[str, str]:
+    """Returns the tag which the UI shows as the run's description: what it is, and the command that repeats it.
+
+    Args:
+        title: The run's name.
+        model: The model in words.
+        dataset: The data in words.
+        regularizers: The regularizers in words; empty for none.
+        training: Optimizer, learning rate, epochs and seed in words.
+        command: What to type to repeat it.
+
+    >>> words = {"title": "mlp seed 0", "model": "mlp", "dataset": "digits", "regularizers": "", "training": "sgd"}
+    >>> note(**words, command="regplug run")["mlflow.note.content"].splitlines()[0]
+    '**mlp seed 0**: mlp on digits  '
+    """
+    lines = [f"**{title}**: {model} on {dataset}", f"Regularizers: {regularizers or 'none'}", f"Training: {training}"]
+    # Two spaces before the end of a line are markdown's line break.
+    return {"mlflow.note.content": "  \n".join([*lines, f"Repeat with:\n`{command}`"])}

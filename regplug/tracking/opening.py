@@ -1,0 +1,140 @@
+"""Opens a store once: prepares a fresh SQLite file, and finds out within seconds what cannot be reached or written."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from regplug.errors import TrackingError
+from regplug.tracking.location import Location
+from regplug.tracking.trouble import explain, tracking_trouble
+
+REACH_TIMEOUT_S = 5.0
+"""How long a server or a database gets to answer when a store opens."""
+
+_LOCK_TIMEOUT_S = 60.0
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_QUIET = {"MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_DISABLE_AGENT_HINT": "1"}
+
+
+def open_backend(location: Location) -> tuple[Any, Any]:
+    """Returns MLflow's client on the store, and its SQL store (`None` for a server).
+
+    Raises:
+        TrackingError: It cannot be reached or written.
+    """
+    _quieten()
+    doing = f"The tracking store {location.uri} cannot be used"
+    with tracking_trouble(doing):
+        if location.database is not None:
+            _prepare_sqlite(location, location.database, doing)
+            sql_store = _open_sql_store(location)
+        elif location.kind == "database":
+            _reach_database(location.uri)
+            sql_store = _open_sql_store(location)
+        else:
+            _reach_server(location.uri)
+            sql_store = None
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=location.uri), sql_store
+
+
+def _quieten() -> None:
+    """Turns MLflow's telemetry and chatter off where the user has not asked for it; errors still come as exceptions."""
+    if "DO_NOT_TRACK" not in os.environ:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It logs the traceback of each database error that it raises, and we raise that error.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def _open_sql_store(location: Location) -> Any:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    # mlflow ships types, and half of its functions have none.
+    return SqlAlchemyStore(location.uri, location.artifacts)  # type: ignore[no-untyped-call]
+
+
+def _prepare_sqlite(location: Location, database: Path, doing: str) -> None:
+    """Creates the schema where there is none, in one process at a time, and sees whether the file can be written."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if not _has_content(database):
+        try:
+            with FileLock(f"{database}.lock", timeout=_LOCK_TIMEOUT_S):
+                if not _has_content(database):
+                    _create_sqlite(location, database)
+        except Timeout:
+            raise TrackingError(
+                f"{doing}: another process has been creating it for {_LOCK_TIMEOUT_S:.0f} s.",
+                hint=f"End that process, or remove {database}.lock.",
+            ) from None
+    with closing(sqlite3.connect(database, timeout=20)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        # Takes the write lock and gives it back: a read-only file or folder shows here and not after the training.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+
+def _has_content(database: Path) -> bool:
+    return database.exists() and database.stat().st_size > 0
+
+
+def _create_sqlite(location: Location, database: Path) -> None:
+    """Creates schema and default experiment in a file beside and renames it: one killed meanwhile leaves no half."""
+    draft = database.with_name(f"{database.name}.new")
+    draft.unlink(missing_ok=True)
+    try:
+        store = _open_sql_store(replace(location, uri=f"sqlite:///{draft.as_posix()}"))
+        store.engine.dispose()
+        draft.replace(database)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _reach_database(uri: str) -> None:
+    """Connects once: MLflow itself would try for a hundred seconds."""
+    import sqlalchemy
+
+    url = sqlalchemy.make_url(uri)
+    if url.host:
+        port = url.port or _PORTS[url.get_backend_name()]
+        with closing(socket.create_connection((url.host, port), timeout=REACH_TIMEOUT_S)):
+            pass
+    engine = sqlalchemy.create_engine(url)
+    try:
+        with engine.connect():
+            pass
+    finally:
+        engine.dispose()
+
+
+def _reach_server(uri: str) -> None:
+    """Asks the server one question without retries: MLflow itself would try for four minutes."""
+    if not uri.startswith(("http://", "https://")):
+        return
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    response = http_request(  # type: ignore[no-untyped-call]
+        get_default_host_creds(uri),  # type: ignore[no-untyped-call]
+        "/api/2.0/mlflow/experiments/search",
+        "POST",
+        max_retries=0,
+        timeout=REACH_TIMEOUT_S,
+        raise_on_status=False,
+        json={"max_results": 1},
+    )
+    if response.status_code != 200:
+        answer = RuntimeError(f"it answered {response.status_code} {response.reason}")
+        raise explain(f"The tracking server {uri} cannot be used", answer)

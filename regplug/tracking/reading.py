@@ -1,0 +1,179 @@
+"""Runs as they are read back: finding one, listing several, what their metrics were."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from regplug.errors import RequestError, did_you_mean
+from regplug.tracking.liveness import is_stale
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_PREFIX = re.compile(r"[0-9a-f]{4,31}")
+_PAGE = 1000
+_NEAR_NAMES_FROM = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """A run as it is in the store.
+
+    Args:
+        run_id: Its id.
+        name: Its name.
+        experiment: Name of its experiment.
+        experiment_id: Id of its experiment.
+        status: RUNNING, FINISHED, FAILED or KILLED.
+        is_stale: Whether it is called RUNNING and its process is gone.
+        started: When it began.
+        ended: When it ended, or `None`.
+        params: Parameters as texts.
+        tags: Tags.
+        metrics: Last value of each metric.
+        artifact_uri: Where its files are.
+    """
+
+    run_id: str
+    name: str
+    experiment: str
+    experiment_id: str
+    status: str
+    is_stale: bool
+    started: datetime
+    ended: datetime | None
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    artifact_uri: str
+
+    @property
+    def parent_id(self) -> str | None:
+        """Id of the study's run that it belongs to, or `None`."""
+        return self.tags.get("mlflow.parentRunId")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricPoint:
+    """A value that a metric had.
+
+    Args:
+        step: When, in steps (epochs).
+        value: The value; NaN where it was none.
+        timestamp_ms: When, in milliseconds since the epoch.
+    """
+
+    step: int
+    value: float
+    timestamp_ms: int
+
+
+def to_info(run: Any, experiment: str) -> RunInfo:
+    """Returns MLflow's run as `RunInfo`."""
+    tags = dict(run.data.tags)
+    return RunInfo(
+        run_id=run.info.run_id,
+        name=run.info.run_name or tags.get("mlflow.runName", ""),
+        experiment=experiment,
+        experiment_id=str(run.info.experiment_id),
+        status=run.info.status,
+        is_stale=is_stale(run.info.status, tags),
+        started=_when(run.info.start_time or 0),
+        ended=_when(run.info.end_time) if run.info.end_time else None,
+        params=dict(run.data.params),
+        tags=tags,
+        metrics=dict(run.data.metrics),
+        artifact_uri=run.info.artifact_uri,
+    )
+
+
+def list_experiments(client: Any) -> dict[str, str]:
+    """Returns the names of the experiments by id."""
+    found: dict[str, str] = {}
+    token = None
+    while True:
+        page = client.search_experiments(max_results=_PAGE, page_token=token)
+        found |= {str(each.experiment_id): each.name for each in page}
+        token = page.token
+        if not token:
+            return found
+
+
+def search(
+    client: Any, experiments: Mapping[str, str], filter_string: str = "", limit: int | None = None
+) -> list[RunInfo]:
+    """Returns runs, the newest first.
+
+    Args:
+        client: MLflow's client.
+        experiments: Names by id of the experiments to look in.
+        filter_string: MLflow's filter.
+        limit: Most runs to return.
+    """
+    infos: list[RunInfo] = []
+    for page in _pages(client, list(experiments), filter_string, limit):
+        infos += [to_info(run, experiments[str(run.info.experiment_id)]) for run in page]
+        if limit is not None and len(infos) >= limit:
+            return infos[:limit]
+    return infos
+
+
+def _pages(client: Any, experiment_ids: Sequence[str], filter_string: str, limit: int | None) -> Iterator[Any]:
+    token = None
+    while experiment_ids:
+        page = client.search_runs(
+            list(experiment_ids),
+            filter_string=filter_string,
+            max_results=min(_PAGE, limit or _PAGE),
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        yield page
+        token = page.token
+        if not token:
+            return
+
+
+def find(client: Any, text: str) -> RunInfo:
+    """Returns the run that an id, the beginning of an id (four characters or more) or a name means.
+
+    Raises:
+        RequestError: No run is meant, or several are.
+    """
+    experiments = list_experiments(client)
+    found: list[RunInfo] = []
+    if _RUN_ID.fullmatch(text):
+        found = search(client, experiments, f"attributes.run_id = '{text}'", limit=1)
+    elif _PREFIX.fullmatch(text):
+        found = search(client, experiments, f"attributes.run_id LIKE '{text}%'", limit=10)
+    if not found:
+        found = _named(client, experiments, text)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = "\n".join(
+            f"  {run.run_id}  {run.name}  {run.started:%Y-%m-%d %H:%M:%S}  {run.status}" for run in found
+        )
+        raise RequestError(f"{text} means several runs:\n{listed}", hint="Give the beginning of one id.")
+    raise RequestError(f"There is no run {text}.", hint=_near(client, experiments, text))
+
+
+def _named(client: Any, experiments: Mapping[str, str], name: str) -> list[RunInfo]:
+    quoted = name.replace("'", "''")
+    return search(client, experiments, f"attributes.run_name = '{quoted}'", limit=10) if name else []
+
+
+def _near(client: Any, experiments: Mapping[str, str], text: str) -> str:
+    recent = search(client, experiments, limit=_NEAR_NAMES_FROM)
+    if not recent:
+        return "Nothing is tracked here yet: start with regplug run."
+    hint = did_you_mean(text, [run.name for run in recent])
+    if hint.startswith("Known:"):
+        return f"`regplug runs list` shows them; the last was {recent[0].name} ({recent[0].run_id[:8]})."
+    return hint
+
+
+def _when(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)

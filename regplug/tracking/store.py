@@ -1,0 +1,240 @@
+"""A tracking store that is open: starts, finds, reads and continues runs."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from regplug.errors import RequestError, TrackingError, did_you_mean
+from regplug.tracking import children as bulk
+from regplug.tracking import reading
+from regplug.tracking.children import ChildRun
+from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags
+from regplug.tracking.location import Location, experiment_name, resolve_location
+from regplug.tracking.opening import open_backend
+from regplug.tracking.reading import MetricPoint, RunInfo
+from regplug.tracking.run import ERROR_TAG, TrackedRun
+from regplug.tracking.system import source_tags, system_tags
+from regplug.tracking.trouble import tracking_trouble
+
+
+def open_store(tracking_uri: str | None = None, folder: Path = Path()) -> Store:
+    """Opens the tracking store: what is asked for, else `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in `folder`.
+
+    A fresh store is created, once, however many processes meet it. MLflow is imported here and not before.
+
+    Args:
+        tracking_uri: An MLflow tracking URI or `None`.
+        folder: Folder of the default store.
+
+    Raises:
+        TrackingError: It cannot be reached or written, or is of a kind that MLflow no longer keeps.
+    """
+    location = resolve_location(tracking_uri, folder)
+    client, sql_store = open_backend(location)
+    return Store(location, client, sql_store)
+
+
+class Store:
+    """An open store. Made by `open_store`.
+
+    Args:
+        location: Where it is.
+        client: MLflow's client on it.
+        sql_store: MLflow's SQL store on it, or `None` for a server.
+    """
+
+    def __init__(self, location: Location, client: Any, sql_store: Any) -> None:
+        self.location = location
+        self._client = client
+        self._sql_store = sql_store
+        self._experiment_ids: dict[str, str] = {}
+
+    def start_run(
+        self,
+        *,
+        experiment: str,
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        parent: str | None = None,
+    ) -> TrackedRun:
+        """Starts a run, with the facts about machine and code as tags.
+
+        Args:
+            experiment: The question it belongs to; created where it is new. `MLFLOW_EXPERIMENT_NAME` wins over it.
+            name: What it is called.
+            params: Its parameters, flat.
+            tags: Its tags.
+            parent: Id of the study's run, for a child.
+
+        Raises:
+            TrackingError: The store cannot be written.
+        """
+        name_kept = experiment_name(experiment)
+        start_tags = {**source_tags(), **heartbeat_tags()}
+        if parent is not None:
+            start_tags["mlflow.parentRunId"] = parent
+        with tracking_trouble("The run could not be started"):
+            experiment_id = self.experiment_id(name_kept)
+            created = self._client.create_run(experiment_id, tags=start_tags, run_name=name)
+        run = self._tracked(created, name_kept)
+        try:
+            run.set_tags({**system_tags(), **tags})
+            run.log_params(params)
+        except BaseException as error:
+            run.__exit__(type(error), error, error.__traceback__)
+            raise
+        return run
+
+    def resume_run(self, text: str) -> TrackedRun:
+        """Continues a run: the same MLflow run is RUNNING again, written by this process.
+
+        Args:
+            text: Its id, the beginning of it, or its name.
+
+        Raises:
+            RequestError: There is no such run, or another process is writing it.
+        """
+        info = self.find_run(text)
+        if info.status == "RUNNING" and not info.is_stale and PROCESS_TAG in info.tags:
+            raise RequestError(
+                f"Run {info.name} ({info.run_id[:8]}) is being written by process {info.tags[PROCESS_TAG]}.",
+                hint="Wait for its end, or end that process.",
+            )
+        with tracking_trouble("The run could not be continued"):
+            self._client.update_run(info.run_id, status="RUNNING")
+            if ERROR_TAG in info.tags:
+                self._client.delete_tag(info.run_id, ERROR_TAG)
+            run = self._tracked(self._client.get_run(info.run_id), info.experiment)
+        run.set_tags(heartbeat_tags())
+        return run
+
+    def log_children(self, parent_id: str, experiment: str, children: Sequence[ChildRun]) -> list[str]:
+        """Writes many finished children of a study's run, in few transactions, and returns their ids in order.
+
+        Args:
+            parent_id: The study's run.
+            experiment: That run's experiment; `MLFLOW_EXPERIMENT_NAME` wins over it, as it did for the parent.
+            children: The runs.
+
+        Raises:
+            TrackingError: The store cannot be written.
+        """
+        with tracking_trouble("The study's runs could not be logged"):
+            experiment_id = self.experiment_id(experiment_name(experiment))
+            user = source_tags()["mlflow.user"]
+            if self._sql_store is None:
+                return bulk.write_through_client(self._client, experiment_id, parent_id, user, children)
+            return bulk.write_to_database(self._sql_store, experiment_id, parent_id, user, children)
+
+    def experiment_id(self, name: str) -> str:
+        """Returns the id of an experiment, which is created where it is new.
+
+        Raises:
+            TrackingError: It was deleted in MLflow and still bears the name.
+        """
+        if name not in self._experiment_ids:
+            self._experiment_ids[name] = self._find_experiment(name) or self._create_experiment(name)
+        return self._experiment_ids[name]
+
+    def find_run(self, text: str) -> RunInfo:
+        """Returns the run that an id, the beginning of one or a name means.
+
+        Raises:
+            RequestError: None or several are meant; near names or the several are told.
+        """
+        with tracking_trouble("Runs could not be read"):
+            return reading.find(self._client, text)
+
+    def runs(self, experiment: str | None = None, limit: int | None = 100, parent: str | None = None) -> list[RunInfo]:
+        """Returns runs, the newest first.
+
+        Args:
+            experiment: Only those of this experiment.
+            limit: Most runs to return; `None` for all.
+            parent: Only the children of the run with this id.
+
+        Raises:
+            RequestError: There is no such experiment.
+        """
+        with tracking_trouble("Runs could not be read"):
+            experiments = reading.list_experiments(self._client)
+            if experiment is not None:
+                if experiment not in experiments.values():
+                    raise RequestError(
+                        f"There is no experiment {experiment}.", hint=did_you_mean(experiment, experiments.values())
+                    )
+                experiments = {key: name for key, name in experiments.items() if name == experiment}
+            wanted = f"tags.`mlflow.parentRunId` = '{parent}'" if parent else ""
+            return reading.search(self._client, experiments, wanted, limit)
+
+    def experiments(self) -> dict[str, str]:
+        """Returns the names of the experiments by id."""
+        with tracking_trouble("Experiments could not be read"):
+            return reading.list_experiments(self._client)
+
+    def metric_history(self, run_id: str, key: str) -> list[MetricPoint]:
+        """Returns every value that a metric had, by step; none for a metric that was not logged."""
+        with tracking_trouble("Metrics could not be read"):
+            points = self._client.get_metric_history(run_id, key)
+        ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
+        return [MetricPoint(step=each.step, value=each.value, timestamp_ms=each.timestamp) for each in ordered]
+
+    def read_artifact(self, run_id: str, path: str) -> Path:
+        """Returns a run's file or folder as a local path: itself where it is local, else a copy that was fetched.
+
+        Raises:
+            RequestError: The run has no such file.
+        """
+        with tracking_trouble(f"{path} could not be read"):
+            known = self.artifact_names(run_id, path.rpartition("/")[0])
+            if path not in known:
+                raise RequestError(f"Run {run_id[:8]} has no file {path}.", hint=did_you_mean(path, known))
+            place = None if self._sql_store is not None else tempfile.mkdtemp(prefix="regplug-")
+            return Path(self._client.download_artifacts(run_id, path, place))
+
+    def artifact_names(self, run_id: str, folder: str = "") -> list[str]:
+        """Returns the paths of the files and folders in a run's `folder`."""
+        with tracking_trouble("Files could not be listed"):
+            return [str(file.path) for file in self._client.list_artifacts(run_id, folder or None)]
+
+    def _tracked(self, run: Any, experiment: str) -> TrackedRun:
+        return TrackedRun(
+            self._client,
+            run_id=run.info.run_id,
+            name=run.info.run_name,
+            experiment=experiment,
+            experiment_id=str(run.info.experiment_id),
+            artifact_uri=run.info.artifact_uri,
+        )
+
+    def _find_experiment(self, name: str) -> str | None:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            return None
+        if found.lifecycle_stage != "active":
+            raise TrackingError(
+                f"Experiment {name} was deleted in MLflow.",
+                hint=f"Choose another, or: mlflow experiments restore --experiment-id {found.experiment_id}",
+            )
+        return str(found.experiment_id)
+
+    def _create_experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        place = None
+        if self.location.artifacts is not None:
+            # Absolute and readable: MLflow's own default is relative to wherever a process happens to stand.
+            place = f"{self.location.artifacts.rstrip('/')}/{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}"
+        try:
+            return str(self._client.create_experiment(name, artifact_location=place))
+        except MlflowException:
+            # Another process was faster.
+            found = self._find_experiment(name)
+            if found is None:
+                raise
+            return found

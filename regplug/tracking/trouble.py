@@ -1,0 +1,62 @@
+"""Turns what MLflow, the database and the file system raise into one `TrackingError` with the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from regplug.errors import RegplugError, TrackingError
+
+_HINTS = {
+    "readonly database": "Make the folder writable, or set MLFLOW_TRACKING_URI to a store that is.",
+    "unable to open database": "Make the folder writable, or set MLFLOW_TRACKING_URI to a store that is.",
+    "Permission denied": "Make the folder writable, or set MLFLOW_TRACKING_URI to a store that is.",
+    "Read-only file system": "Set MLFLOW_TRACKING_URI to a store that can be written.",
+    "disk is full": "Free some space; what was logged before is kept.",
+    "No space left": "Free some space; what was logged before is kept.",
+    "database is locked": "Another process has held the database for long; end it, or use a server for many writers.",
+    "not a database": "Move the file away, or set MLFLOW_TRACKING_URI to another store.",
+    "out-of-date database schema": "Upgrade it, after a backup, with: mlflow db upgrade URI",
+    "Can't locate revision": "A newer MLflow wrote this database: upgrade with pip install -U mlflow.",
+    "No module named": "Install the database's driver: psycopg2-binary for PostgreSQL, pymysql for MySQL.",
+    "401": "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
+    "403": "Ask the server's owner for access.",
+}
+_GENERAL_HINT = "Check MLFLOW_TRACKING_URI; unset it to track in mlruns/mlflow.db."
+
+
+@contextmanager
+def tracking_trouble(doing: str) -> Iterator[None]:
+    """Raises what goes wrong inside as a `TrackingError` which says what was being done.
+
+    Args:
+        doing: What is done, as the error's beginning: "Metrics could not be logged".
+    """
+    try:
+        yield
+    except RegplugError:
+        raise
+    except Exception as error:
+        if not _is_storage_trouble(error):
+            raise
+        raise explain(doing, error) from error
+
+
+def explain(doing: str, error: BaseException) -> TrackingError:
+    """Returns the `TrackingError` for what was raised, with the hint that fits it."""
+    reason = _reason(error)
+    hint = next((hint for sign, hint in _HINTS.items() if sign in reason), _GENERAL_HINT)
+    return TrackingError(f"{doing}: {reason}", hint=hint)
+
+
+def _is_storage_trouble(error: Exception) -> bool:
+    """Whether it comes from the store and not from a mistake in the program."""
+    origins = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return isinstance(error, OSError | ImportError) or bool(origins & {"mlflow", "sqlalchemy", "alembic", "sqlite3"})
+
+
+def _reason(error: BaseException) -> str:
+    """The first line that says something; SQLAlchemy's class prefix and statement are left away."""
+    text = str(getattr(error, "orig", None) or error).strip()
+    line = text.splitlines()[0] if text else type(error).__name__
+    return line.removeprefix("(sqlite3.OperationalError)").strip()[:500]

@@ -1,0 +1,51 @@
+"""MLflow's own UI: the command that starts it on a store, and the address of its compare page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from regplug.errors import RequestError
+from regplug.tracking.location import Location
+
+if TYPE_CHECKING:
+    from regplug.tracking.store import Store
+
+
+def ui_command(store: Store | Location, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
+    """Returns the command line which starts MLflow's UI on a store.
+
+    Args:
+        store: The store, or where it is: `resolve_location()` imports no mlflow.
+        host: Network interface to listen on.
+        port: Port to listen on.
+
+    Raises:
+        RequestError: The store is a server, which has its UI already.
+    """
+    location = store if isinstance(store, Location) else store.location
+    if location.kind == "server":
+        raise RequestError(f"{location.uri} is an MLflow server.", hint="Open that address: its UI is already there.")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", location.uri]
+    if location.artifacts:
+        command += ["--default-artifact-root", location.artifacts]
+    return [*command, "--host", host, "--port", str(port), "--workers", "1"]
+
+
+def compare_url(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
+    """Returns the address of MLflow's compare page.
+
+    Args:
+        base: Address of the UI.
+        experiment_id: The runs' experiment.
+        run_ids: Two runs or more.
+
+    >>> compare_url("http://127.0.0.1:5000/", "1", ["a", "b"])
+    'http://127.0.0.1:5000/#/compare-runs?runs=%5B%22a%22%2C%22b%22%5D&experiments=%5B%221%22%5D'
+    """
+    runs = quote(json.dumps(list(run_ids), separators=(",", ":")), safe="")
+    experiments = quote(json.dumps([experiment_id]), safe="")
+    return f"{base.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}"
