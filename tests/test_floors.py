@@ -22,7 +22,7 @@ FLOORS = (
     {"composition", "data", "noise", "ordering", "own_dropout", "regularizer", "seeds", "sites", "state_hash"},
     {"evaluation", "probes", "statistics", "training"},
     {"assembly", "bundles", "plots", "report", "tracking"},
-    {"plan", "runner"},
+    {"given", "planning", "results", "runner", "tracked"},
     {"studies", "testing"},
     {"cli"},
 )
@@ -241,3 +241,9 @@ def test_a_descriptor_module_needs_only_the_authors_face():
         if not any(is_in(found.target, name) for name in allowed)
     ]
     assert wrong == []
+
+
+def test_no_module_takes_the_name_of_a_function_of_the_root():
+    words = {"run", "sweep", "cross_validate", "search", "compare", "export", "verify", "predict"}
+    taken = {module.split(".")[1] for module in modules() if module.startswith("regplug.")}
+    assert taken & words == set(), "importing such a module would replace the function regplug.NAME"
