@@ -33,12 +33,13 @@ def place(name: str) -> str:
 
 def user_line(error: BaseException) -> str:
     """The last line of the user's own code that an error went through, as `file:line`, or the empty text."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not any(part in frame.filename for part in _LIBRARIES) and Path(frame.filename).parent != _HERE
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def is_users(filename: str) -> bool:
+    """Whether a file is the user's own and neither a library's nor ours."""
+    return not any(part in filename for part in _LIBRARIES) and Path(filename).parent != _HERE
 
 
 @dataclass(frozen=True)

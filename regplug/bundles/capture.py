@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import re
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
-from regplug.bundles.blame import place, user_line
+from regplug.bundles.blame import is_users, place, user_line
 from regplug.bundles.report import Check, holds
 from regplug.errors import ExportError
 
@@ -32,6 +33,7 @@ _TRAINING_ARGUMENT = {
     "aten.native_batch_norm.default": 5,
     "aten.cudnn_batch_norm.default": 5,
 }
+_FRAME = re.compile(r'File "(.+)", line (\d+)')
 _NUMPY = re.compile(r"numpy", re.IGNORECASE)
 _DATA_DEPENDENT = re.compile(r"data-dependent|Could not guard|GuardOnDataDependent|unbacked", re.IGNORECASE)
 _FIXED_BATCH = re.compile(r"Constraints violated|specialized it to be a constant", re.IGNORECASE)
@@ -47,9 +49,10 @@ def capture(deployed: nn.Module, example: Tensor) -> tuple[ExportedProgram, list
     Raises:
         ExportError: The model cannot be captured, or its graph is random, writes buffers, or takes batch statistics.
     """
-    with torch.no_grad(), _quiet():
+    with torch.no_grad():
         try:
-            program = torch.export.export(deployed, (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
+            with _quiet():
+                program = torch.export.export(deployed, (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
         except Exception as error:
             raise _explained(error) from error
         checks = judge(program)
@@ -138,9 +141,8 @@ def _operators(program: ExportedProgram) -> list[Node]:
 def _where(node: Node) -> str:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     name, kind = (stack[-1][0], stack[-1][1]) if stack else ("", "")
-    lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if "/torch/" not in line]
-    files = [line for line in lines if line.startswith("File ")]
-    return f"{place(name)}{f' ({kind})' if kind else ''}{f', {files[-1]},' if files else ''}"
+    lines = [f"{file}:{line}" for file, line in _FRAME.findall(node.meta.get("stack_trace") or "") if is_users(file)]
+    return f"{place(name)}{f' ({kind})' if kind else ''}{f' at {lines[-1]}' if lines else ''}"
 
 
 def _explained(error: Exception) -> ExportError:
@@ -165,11 +167,12 @@ def _short(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what torch logs about a failed capture out of the user's terminal: the error says it in fewer words."""
+    """Keeps what torch logs and prints about a failed capture out of the user's terminal; the error says it shorter."""
     logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level, logger.level = logger.level, logging.CRITICAL
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
     finally:
         logger.level = level
 

@@ -1,0 +1,242 @@
+"""Inference from a bundle: arrays, tables and images, and what does not fit is refused with what is needed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_bundles import FLOWERS, THREE, Normalize, image_request, onnx_only, row_request, rows
+from PIL import Image
+from torch import nn
+
+from regplug.api import NoParams, Task
+from regplug.bundles.predict import Predictions, predict, softmax
+from regplug.bundles.writing import write_bundle
+from regplug.errors import BundleError, RequestError, VerificationError
+from regplug_formats.torchscript import TorchScript
+
+NETWORK = nn.Linear(4, 3)
+
+
+@pytest.fixture(scope="module")
+def table_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    request = row_request(NETWORK, formats=onnx_only())
+    return write_bundle(request, tmp_path_factory.mktemp("table") / "bundle").path
+
+
+@pytest.fixture(scope="module")
+def image_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    request = image_request(network, formats=onnx_only(), probabilities=True)
+    return write_bundle(request, tmp_path_factory.mktemp("image") / "bundle").path
+
+
+@pytest.fixture(scope="module")
+def values_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    task = Task(kind="regression", num_outputs=2)
+    request = row_request(nn.Linear(4, 2), formats=onnx_only(), task=task, manifest={})
+    return write_bundle(request, tmp_path_factory.mktemp("values") / "bundle").path
+
+
+def saved(path: Path, array: np.ndarray) -> Path:
+    np.save(path, array)
+    return path
+
+
+def expected(raw: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return NETWORK(Normalize(5.0, 0.5)(torch.from_numpy(raw))).softmax(1).numpy()
+
+
+def shares(predictions: Predictions) -> np.ndarray:
+    """Probabilities in the order of the classes."""
+    return np.array([[dict(row.top)[name] for name in FLOWERS] for row in predictions.rows])
+
+
+def test_an_array_of_raw_rows_gives_labels_and_probabilities(table_bundle: Path, tmp_path: Path) -> None:
+    raw = rows(700)
+    answer = predict(table_bundle, [saved(tmp_path / "x.npy", raw)])
+    np.testing.assert_allclose(shares(answer), expected(raw), atol=1e-6)
+    assert [row.row for row in answer.rows] == list(range(700))
+    assert [row.label for row in answer.rows] == [FLOWERS[c] for c in expected(raw).argmax(1)]
+    first = answer.as_json()["predictions"][0]
+    assert set(first) == {"source", "row", "label", "probability", "top"}
+
+
+def test_top_says_how_many_classes_are_named(table_bundle: Path, tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.npy", rows(2))
+    assert [len(predict(table_bundle, [path], top=top).rows[0].top) for top in (1, 2, 9)] == [1, 2, 3]
+    with pytest.raises(RequestError, match="--top 0"):
+        predict(table_bundle, [path], top=0)
+
+
+def test_one_row_many_rows_and_other_number_types_are_taken(table_bundle: Path, tmp_path: Path) -> None:
+    raw = np.round(rows(3))
+    np.savez(tmp_path / "x.npz", other=raw[:1], input=raw)
+    paths = [
+        saved(tmp_path / "one.npy", raw[0]),
+        saved(tmp_path / "double.npy", raw.astype(np.float64)),
+        saved(tmp_path / "whole.npy", raw.astype(np.int64)),
+        tmp_path / "x.npz",
+    ]
+    answer = predict(table_bundle, paths)
+    np.testing.assert_allclose(shares(answer), expected(raw)[[0, 0, 1, 2, 0, 1, 2, 0, 1, 2]], atol=1e-6)
+    assert answer.rows[-1].source == str(tmp_path / "x.npz")
+
+
+def test_columns_of_a_table_are_matched_by_name(table_bundle: Path, tmp_path: Path) -> None:
+    raw = rows(2)
+    path = tmp_path / "x.csv"
+    lines = [f"{d},{a},tulip,{c},{b}" for a, b, c, d in raw.tolist()]
+    path.write_text("\n".join(["d, a,species,c,b", *lines]))
+    np.testing.assert_allclose(shares(predict(table_bundle, [path])), expected(raw), atol=1e-6)
+
+
+def test_a_table_without_header_is_taken_in_order(table_bundle: Path, tmp_path: Path) -> None:
+    raw = rows(2)
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(",".join(map(str, row)) for row in raw.tolist()) + "\n\n")
+    np.testing.assert_allclose(shares(predict(table_bundle, [path])), expected(raw), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,c,d\n1,2,3,4\n1,2,red,4\n", r"line 3, column 'c': 'red' is no number"),
+        ("a,b,c,d\n1,2,3\n", r"line 2, column 'd': '' is no number"),
+        ("a,b,c\n1,2,3\n", r"lacks the column d"),
+        ("1,2,3\n", r"has 3 columns; this bundle takes rows of 4"),
+        ("a,b,c,d\n", r"header and no rows"),
+        ("", r"is empty"),
+        ("a,b,c,d\n1,2,nan,4\n", r"row 0 holds NaN"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_with_its_place(
+    table_bundle: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(text)
+    with pytest.raises(BundleError, match=message):
+        predict(table_bundle, [path])
+
+
+def test_an_image_is_read_with_pillow(image_bundle: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "grey.png")
+    Image.fromarray(np.stack([pixels] * 3, -1)).save(tmp_path / "colour.png")
+    paths = [tmp_path / "grey.png", tmp_path / "colour.png", saved(tmp_path / "x.npy", pixels[None, None])]
+    answer = predict(image_bundle, paths)
+    np.testing.assert_allclose(shares(answer)[1:], shares(answer)[:-1], atol=1e-6)
+    np.testing.assert_allclose(shares(answer).sum(1), 1, atol=1e-6)
+    assert answer.notes == ()
+
+
+def test_pixels_are_brought_to_the_models_range_and_that_is_said(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    digits = np.random.default_rng(0).integers(0, 17, (64, 1, 8, 8)).astype(np.float32)
+    request = image_request(
+        network, preprocess=Normalize(0.0, 1 / 16), samples=digits, value_range=(0.0, 16.0), formats=onnx_only()
+    )
+    bundle = write_bundle(request, tmp_path / "bundle").path
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(tmp_path / "white.png")
+    paths = [tmp_path / "white.png", saved(tmp_path / "full.npy", np.full((1, 8, 8), 16.0))]
+    answer = predict(bundle, paths)
+    np.testing.assert_allclose(shares(answer)[0], shares(answer)[1], atol=1e-6)
+    assert answer.notes == ("white.png: pixels of 0 to 255 were scaled to the model's range 0 to 16.",)
+    beyond = predict(bundle, [saved(tmp_path / "beyond.npy", np.full((1, 8, 8), 200.0))])
+    assert "go beyond the range 0 to 16" in beyond.notes[0]
+
+
+def test_an_image_of_another_size_is_not_resized_in_silence(image_bundle: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((28, 32), np.uint8)).save(tmp_path / "large.png")
+    with pytest.raises(BundleError, match=r"is 32 x 28 pixels; this bundle takes 8 x 8"):
+        predict(image_bundle, [tmp_path / "large.png"])
+
+
+def test_inputs_of_the_wrong_shape_or_type_are_refused(image_bundle: Path, table_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("1")
+    (tmp_path / "broken.npy").write_text("1")
+    (tmp_path / "broken.png").write_text("1")
+    (tmp_path / "x.csv").write_text("1")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "x.png")
+    np.savez(tmp_path / "x.npz", one=rows(1), two=rows(1))
+    cases = [
+        (table_bundle, saved(tmp_path / "wide.npy", rows(2, 5)), r"shape \(2, 5\)"),
+        (table_bundle, saved(tmp_path / "empty.npy", rows(0)), r"shape \(0, 4\)"),
+        (table_bundle, saved(tmp_path / "text.npy", np.array([["a"] * 4])), "holds <U1"),
+        (table_bundle, saved(tmp_path / "nan.npy", np.full((2, 4), np.nan)), "row 0 holds NaN"),
+        (table_bundle, tmp_path / "x.npz", "none is named 'input'"),
+        (table_bundle, tmp_path / "x.png", "is an image; this bundle takes rows of 4"),
+        (table_bundle, tmp_path / "x.txt", "a type that predict does not read"),
+        (table_bundle, tmp_path / "broken.npy", "is no array file"),
+        (table_bundle, tmp_path / "none.npy", "There is no file"),
+        (image_bundle, tmp_path / "broken.png", "cannot be read as an image"),
+        (image_bundle, tmp_path / "x.csv", "is a table; this bundle takes images"),
+        (image_bundle, saved(tmp_path / "unit.npy", np.full((1, 8, 8), 0.5)), "normalisation is inside the model"),
+        (image_bundle, saved(tmp_path / "big.npy", np.full((1, 8, 8), 256)), "from 256 to 256"),
+    ]
+    for bundle, path, message in cases:
+        with pytest.raises(BundleError, match=message):
+            predict(bundle, [path])
+
+
+def test_a_regression_gives_values(values_bundle: Path, tmp_path: Path) -> None:
+    answer = predict(values_bundle, [saved(tmp_path / "x.npy", rows(3))])
+    assert [len(row.values) for row in answer.rows] == [2, 2, 2]
+    assert set(answer.as_json()["predictions"][0]) == {"source", "row", "values"}
+    path = tmp_path / "x.csv"
+    path.write_text("w,x,y,z\n" + "\n".join(",".join(map(str, row)) for row in rows(3).tolist()))
+    from_table = predict(values_bundle, [path])
+    np.testing.assert_allclose([row.values for row in from_table.rows], [row.values for row in answer.rows], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])
+def test_a_changed_byte_is_refused_before_it_answers(table_bundle: Path, tmp_path: Path, name: str) -> None:
+    bundle = shutil.copytree(table_bundle, tmp_path / "bundle")
+    content = bytearray((bundle / name).read_bytes())
+    content[-2] ^= 1
+    (bundle / name).write_bytes(content)
+    with pytest.raises(VerificationError, match=f"{name} is not the file that was proven"):
+        predict(bundle, [saved(tmp_path / "x.npy", rows(1))])
+
+
+def test_a_bundle_without_onnx_says_so(tmp_path: Path) -> None:
+    request = row_request(nn.Linear(4, 3), formats=[("torchscript", "model.ts", TorchScript(NoParams()))])
+    bundle = write_bundle(request, tmp_path / "bundle").path
+    with pytest.raises(BundleError, match=r"has no model\.onnx"):
+        predict(bundle, [saved(tmp_path / "x.npy", rows(1))])
+
+
+def test_what_is_no_bundle_and_no_input_is_refused(tmp_path: Path, table_bundle: Path) -> None:
+    with pytest.raises(BundleError, match="There is no bundle"):
+        predict(tmp_path / "nothing", [tmp_path / "x.npy"])
+    with pytest.raises(RequestError, match="No input"):
+        predict(table_bundle, [])
+
+
+def test_predict_imports_neither_torch_nor_mlflow_nor_pillow_for_a_table(table_bundle: Path, tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.npy", rows(1))
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from regplug.bundles.predict import predict\n"
+        "from regplug.bundles.describe import inspect_bundle\n"
+        f"predict(Path({str(table_bundle)!r}), [Path({str(path)!r})]); inspect_bundle(Path({str(table_bundle)!r}))\n"
+        "assert not {'torch', 'mlflow', 'onnx', 'PIL', 'pydantic', 'regplug.registry'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_softmax_does_not_overflow() -> None:
+    np.testing.assert_allclose(softmax(np.array([[1e4, 1e4, -1e4]])), [[0.5, 0.5, 0.0]])
+
+
+def test_classes_without_names_are_numbered(tmp_path: Path) -> None:
+    task = Task(kind="classification", num_outputs=THREE.num_outputs)
+    bundle = write_bundle(row_request(nn.Linear(4, 3), task=task, formats=onnx_only()), tmp_path / "bundle").path
+    answer = predict(bundle, [saved(tmp_path / "x.npy", rows(1))])
+    assert {label for label, _ in answer.rows[0].top} == {"0", "1", "2"}
