@@ -22,7 +22,7 @@ FLOORS = (
     {"composition", "data", "noise", "ordering", "own_dropout", "regularizer", "seeds", "sites", "state_hash"},
     {"evaluation", "probes", "statistics", "training"},
     {"assembly", "bundles", "plots", "report", "tracking"},
-    {"given", "planning", "results", "runner", "tracked"},
+    {"exporting", "given", "planning", "results", "runner", "tracked"},
     {"studies", "testing"},
     {"cli"},
 )
