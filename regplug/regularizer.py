@@ -44,8 +44,8 @@ class Outputs(NamedTuple):
 
 
 Loss = Callable[..., tuple[Tensor, Outputs]]
-"""`loss(params, number=0, x=..., y=...) -> (scalar, outputs)`: the data loss at these parameters in the forward pass of that
-number, which has masks of its own; at another batch where `x` and `y` are given."""
+"""`loss(params, number=0, x=..., y=...) -> (scalar, outputs)`: the data loss at these parameters in the forward pass
+of that number, which has masks of its own; at another batch where `x` and `y` are given."""
 
 
 class Clock:

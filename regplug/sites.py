@@ -116,8 +116,8 @@ class SiteLayer(nn.Module):
         running = current_pass.get()
         if running is None:
             raise RuntimeError(
-                f"The layer of {self.owner} at {self.key} reads its rate and noise from regplug's loop. Call the model in "
-                "evaluation mode, or train it with regplug."
+                f"The layer of {self.owner} at {self.key} reads its rate and noise from regplug's loop. Call the model "
+                "in evaluation mode, or train it with regplug."
             )
         step = running.step.child(self.owner)
         return self.act(step.settings, step.noise.get(pass_key(self.key, running.number)), x)
@@ -211,8 +211,8 @@ class Sites:
             names = ", ".join(dict.fromkeys(site.name for site in self.all)) or "none"
             raise CompositionError(
                 f"{self._owner} found no place in the model: it has no activation module.",
-                hint=f"Name modules with at=, for example {self._owner}:at=NAME. Modules: {names}. A functional activation, "
-                "such as torch.relu in forward, is no module: use nn.ReLU.",
+                hint=f"Name modules with at=, for example {self._owner}:at=NAME. Modules: {names}. A functional "
+                "activation, such as torch.relu in forward, is no module: use nn.ReLU.",
             )
         return chosen
 
@@ -293,8 +293,8 @@ def find_roles(model: nn.Module) -> dict[str, Role]:
     """Says what each parameter is for.
 
     Returns:
-        Name -> `norm` for parameters of normalization modules (torch's, or marked `is_normalization`), `bias` for others
-        named so or with fewer than two axes, else `weight`. A parametrized weight is listed under its effective name.
+        Name -> `norm` for parameters of normalization modules (torch's, or marked `is_normalization`), `bias` for
+        others named so or with fewer than two axes, else `weight`. A parametrized weight stands under its own name.
     """
     roles: dict[str, Role] = {}
     for prefix, module in model.named_modules():
@@ -322,10 +322,8 @@ def without_site_layers(model: nn.Module) -> nn.Module:
 
 
 def _kept(side: nn.ModuleList) -> nn.ModuleList:
-    return nn.ModuleList(
-        nn.ModuleList(layer for layer in call if not isinstance(layer, SiteLayer))
-        for call in side  # type: ignore[attr-defined] # a ModuleList of ModuleLists
-    )
+    calls: list[Any] = list(side)
+    return nn.ModuleList(nn.ModuleList(layer for layer in call if not isinstance(layer, SiteLayer)) for call in calls)
 
 
 def _simplest(module: Augmented) -> nn.Module:

@@ -38,11 +38,30 @@ def published(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _begin(out: Path) -> Path:
+def require_free(out: Path) -> None:
+    """Refuses a place where no bundle can appear, before anything is trained for it.
+
+    Raises:
+        RequestError: Something that is no bundle lies there, or its parent cannot be written.
+    """
+    _refuse_taken(out)
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise RequestError(
+            f"A bundle cannot be made in {out.parent}: {parent} cannot be written.",
+            hint="Give a folder that you may write with --out.",
+        )
+
+
+def _refuse_taken(out: Path) -> None:
     if out.is_symlink() or (out.exists() and not _may_replace(out)):
         raise RequestError(
             f"{out} exists and is no bundle; it is left as it is.", hint="Give another place with --out, or remove it."
         )
+
+
+def _begin(out: Path) -> Path:
+    _refuse_taken(out)
     folder = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,8 @@ def load_target(registered: Registered) -> Any:
         RequestError: The user's own code could not be imported.
     """
     target = registered.component.target
+    if registered.given is not None:
+        return registered.given
     if registered.is_user_code:
         return load_object(target)
     module, _, attributes = target.partition(":")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from regplug.api import PROJECT, Component
 
@@ -104,11 +104,13 @@ class Registered:
         component: The descriptor.
         origin: The plugin that offers it.
         is_user_code: Whether it was named by path instead of offered by a plugin.
+        given: What its target would name, where the caller has handed it over as an object.
     """
 
     component: Component
     origin: Origin
     is_user_code: bool = False
+    given: Any = None
 
     @property
     def kind(self) -> str:

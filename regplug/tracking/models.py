@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +48,7 @@ def log_onnx_model(
     """
     from mlflow.entities import LoggedModelOutput
 
-    with tracking_trouble("The model could not be logged"):
+    with _own_warnings_only(), tracking_trouble("The model could not be logged"):
         model = client.create_logged_model(experiment_id, name=name, source_run_id=run_id, model_type="onnx")
         try:
             with tempfile.TemporaryDirectory() as place:
@@ -60,6 +62,14 @@ def log_onnx_model(
         client.finalize_logged_model(model.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return str(model.model_uri)
+
+
+@contextmanager
+def _own_warnings_only() -> Iterator[None]:
+    """Silences what mlflow.pyfunc says of its own type hints each time it is imported."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType", category=UserWarning)
+        yield
 
 
 def _save(

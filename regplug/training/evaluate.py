@@ -74,6 +74,12 @@ class Evaluator:
         rows = self._rows[split]
         return rows is not None and rows.ndim > 1
 
+    @torch.no_grad()
+    def params_of(self, state: State, run: int) -> dict[str, Tensor]:
+        """The parameters of one run as they are evaluated."""
+        params, _ = self._tensors(state)
+        return dict(params) if self._lift.runs is None else {name: value[run] for name, value in params.items()}
+
     def _tensors(self, state: State) -> tuple[Tensors, Tensors]:
         if self._evaluated is None:
             return state.params, state.buffers

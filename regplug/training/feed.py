@@ -79,8 +79,8 @@ class Feed:
         for number, start in enumerate(range(0, self.rows, span)):
             part = rows[..., start : start + span]
             axis = part.ndim - 1
-            xs = self._gather(self._pool.x, part).split(self._batch_size, axis)
-            ys = self._gather(self._pool.y, part).split(self._batch_size, axis)
+            xs = torch.split(self._gather(self._pool.x, part), self._batch_size, axis)
+            ys = torch.split(self._gather(self._pool.y, part), self._batch_size, axis)
             noise = self._block(epoch, number)
             for step, (x, y) in enumerate(zip(xs, ys, strict=True)):
                 size = y.shape[axis]

@@ -154,6 +154,11 @@ class Trainer:
         """Logits or values of each run on a split: `(rows, outputs)`, or `(runs, rows, outputs)` of a stack."""
         return self._evaluator.outputs(self.state, getattr(self._pools, split), split)
 
+    def weights_of(self, run: int) -> dict[str, Tensor]:
+        """Effective weights of one run as they are evaluated, detached: for probes, which only look."""
+        params = self._evaluator.params_of(self.state, run)
+        return {name: value.detach() for name, value in self._program.weights(params).items()}
+
     def tensors_of(self, run: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Parameters and buffers of one run."""
         state = self.state

@@ -125,10 +125,11 @@ class _Effective:
         return functional_call(self.parametrization, own, ())  # type: ignore[no-any-return]
 
     def inverse(self, value: Tensor) -> dict[str, Tensor]:
+        originals: Any = value
         for module in reversed(list(self.parametrization.children())):
             right_inverse: Callable[[Any], Any] = module.right_inverse  # type: ignore[assignment]
-            value = right_inverse(value)
-        values = value if isinstance(value, (tuple, list)) else (value,)
+            originals = right_inverse(originals)
+        values = originals if isinstance(originals, tuple | list) else (originals,)
         return dict(zip(self.originals, values, strict=True))
 
 

@@ -1,0 +1,442 @@
+"""From a configuration to everything that a training needs; nothing is trained or tracked here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regplug.api import DataContext, ModelContext, Task
+from regplug.composition import Composition, compose
+from regplug.config import RunConfig, parse_schedule
+from regplug.data import Prepared, RawData, prepare
+from regplug.errors import CompositionError, DataError, ModelError, PluginError
+from regplug.ordering import Entry, Placed, check_composition, resolve_order
+from regplug.own_dropout import KEY as OWN_DROPOUT
+from regplug.own_dropout import OwnDropout, has_own_dropout
+from regplug.registry import Registered, Registry, build, read_params
+from regplug.regularizer import Company, Notice, RegularizerFunctions
+from regplug.seeds import derive_seed
+from regplug.sites import Augmented, Place, SiteLayer, Sites, find_roles, find_sites
+from regplug.spec import ComponentSpec
+from regplug.training.loop import Course
+from regplug.training.losses import LossFunction, make_loss
+from regplug.training.optimizers import UpdateRule, make_rule
+from regplug.training.program import Program, split_tensors
+from regplug.training.schedules import rate_factors
+from regplug.training.state import Pool, RunInputs
+
+DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """One component of a run, with its parameters.
+
+    Args:
+        spec: As the user wrote it.
+        registered: What it means and where it comes from.
+        params: Its parameters, all of them.
+    """
+
+    spec: ComponentSpec
+    registered: Registered
+    params: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Components:
+    """Every component of a run, found and with checked parameters; torch is not needed for it."""
+
+    model: Chosen
+    dataset: Chosen
+    init: Chosen
+    activation: Chosen | None
+    regs: tuple[Chosen, ...]
+    probes: tuple[Chosen, ...]
+    formats: tuple[Chosen, ...]
+
+    def all(self) -> tuple[Chosen, ...]:
+        """All of them, for provenance."""
+        alone = (self.model, self.dataset, self.init, *((self.activation,) if self.activation else ()))
+        return (*alone, *self.regs, *self.probes, *self.formats)
+
+
+def find_components(config: RunConfig, registry: Registry) -> Components:
+    """Finds every component that a configuration names.
+
+    Raises:
+        UnknownComponentError: A component is not installed.
+        ParameterError: A parameter is unknown or not allowed.
+    """
+
+    def chosen(field: str, kind: str) -> tuple[Chosen, ...]:
+        found = []
+        for spec in config.specs(field):
+            registered = registry.find(kind, spec)
+            found.append(Chosen(spec=spec, registered=registered, params=read_params(registered, spec.values)))
+        return tuple(found)
+
+    activation = chosen("activation", "activation")
+    return Components(
+        model=chosen("model", "model")[0],
+        dataset=chosen("dataset", "dataset")[0],
+        init=chosen("init", "initializer")[0],
+        activation=activation[0] if activation else None,
+        regs=chosen("reg", "regularizer"),
+        probes=chosen("probe", "probe"),
+        formats=chosen("format", "format") if config.export else (),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A restructured model with its regularizers in order.
+
+    Args:
+        model: In training mode, on the run's device and of its number format.
+        regularizer: The composition.
+        places: Regularizer's key -> where its layers are.
+        order: The resolved order with reasons.
+        notices: What components say of the composition, none of which refuses it.
+        settings: Regularizer's key -> parameter -> number.
+    """
+
+    model: nn.Module
+    regularizer: Composition
+    places: Mapping[str, Sequence[Place]]
+    order: tuple[Placed, ...]
+    notices: tuple[Notice, ...]
+    settings: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """Everything that a training needs.
+
+    Args:
+        config: What was asked for.
+        components: What it means.
+        data: Normalised tensors.
+        network: The model and its regularizers.
+        program: What each step computes.
+        rule: The optimizer's update rule.
+        course: How long and how often.
+        inputs: What this run brings to the loop.
+    """
+
+    config: RunConfig
+    components: Components
+    data: Prepared
+    network: Network
+    program: Program
+    rule: UpdateRule
+    course: Course
+    inputs: RunInputs
+
+
+def load_data(config: RunConfig, components: Components) -> Prepared:
+    """Reads or generates the data and normalises them.
+
+    Raises:
+        DataError: They cannot be read or do not fit.
+    """
+    dataset = components.dataset
+    raw = build(dataset.registered, dataset.spec.values, DataContext(data_seed=config.data_seed))
+    if not isinstance(raw, RawData):
+        raise PluginError(
+            f"The dataset {dataset.registered.name} ({dataset.registered.full_name}) returned a {type(raw).__name__}.",
+            hint="A dataset returns a regplug.data.RawData.",
+        )
+    data = prepare(raw, dtype=DTYPES[config.dtype], device=find_device(config.device))
+    if config.batch_size > len(data.train):
+        raise DataError(
+            f"batch_size={config.batch_size} is larger than the {len(data.train)} training rows of {raw.name}.",
+            hint=f"Choose --batch-size {len(data.train)} or less.",
+        )
+    return data
+
+
+def find_device(name: str) -> torch.device:
+    """The device that a configuration means.
+
+    Raises:
+        ModelError: A GPU is asked for and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise ModelError("device=cuda, and torch finds no GPU.", hint="Use --device cpu or --device auto.")
+    return torch.device("cuda" if has_gpu and name in ("cuda", "auto") else "cpu")
+
+
+def assemble(config: RunConfig, components: Components, data: Prepared) -> Assembly:
+    """Builds model, regularizers, loss and optimizer.
+
+    Args:
+        config: What was asked for.
+        components: What it means.
+        data: What it is trained on.
+
+    Raises:
+        CompositionError: Components contradict each other or the run.
+        ModelError: The model does not fit data or task.
+    """
+    loss = make_loss(config.loss, data.task)
+    rule = make_rule(config.optimizer, momentum=config.momentum, nesterov=config.nesterov)
+    network = build_network(config, components, data)
+    program = Program(model=network.model, regularizer=network.regularizer, loss=loss, task=data.task)
+    params, buffers = split_tensors(network.model)
+    _check_last_batch(network.model, len(data.train), config.batch_size)
+    return Assembly(
+        config=config,
+        components=components,
+        data=data,
+        network=network,
+        program=program,
+        rule=rule,
+        course=make_course(config, len(data.train)),
+        inputs=RunInputs(seed=config.seed, rate=config.lr, settings=network.settings, params=params, buffers=buffers),
+    )
+
+
+def make_course(config: RunConfig, rows: int) -> Course:
+    """How long and how often a run of that many training rows trains and is evaluated."""
+    steps = -(-rows // config.batch_size)
+    factors = rate_factors(
+        parse_schedule(config.schedule), epochs=config.epochs, steps_per_epoch=steps, warmup=config.warmup
+    )
+    return Course(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        shuffle=config.shuffle,
+        factors=factors,
+        evaluate_every=config.evaluate_every,
+    )
+
+
+def build_network(config: RunConfig, components: Components, data: Prepared) -> Network:
+    """Builds and initialises the model, then lets the regularizers restructure it in their order."""
+    model = build_model(config, components, data)
+    members, order = _members(components, data.task)
+    places: dict[str, Sequence[Place]] = {}
+    example = data.train.x[:2]
+    if has_own_dropout(model):
+        members = {OWN_DROPOUT: OwnDropout(), **members}
+        places[OWN_DROPOUT] = _restructured(members[OWN_DROPOUT], OWN_DROPOUT, model, example)
+    found = find_sites(model, example)
+    for key, functions in members.items():
+        if key != OWN_DROPOUT:
+            sites = Sites(model, found, key)
+            functions.restructure(model, sites)
+            places[key] = tuple(sites.places)
+    model.to(device=example.device, dtype=example.dtype)
+    params = {chosen.spec.key: chosen.params for chosen in components.regs}
+    notices = _notices(config, components, data, model, members)
+    return Network(
+        model=model.train(),
+        regularizer=compose(members),
+        places=places,
+        order=tuple(order),
+        notices=tuple(notices),
+        settings={key: numbers_of(value) for key, value in params.items()},
+    )
+
+
+def _restructured(functions: RegularizerFunctions, key: str, model: nn.Module, example: Tensor) -> tuple[Place, ...]:
+    sites = Sites(model, find_sites(model, example), key)
+    functions.restructure(model, sites)
+    return tuple(sites.places)
+
+
+def _members(components: Components, task: Task) -> tuple[dict[str, RegularizerFunctions], list[Placed]]:
+    entries = [
+        Entry(key=reg.spec.key, descriptor=reg.registered.component, source=reg.registered.full_name)  # type: ignore[arg-type] # found as a regularizer
+        for reg in components.regs
+    ]
+    check_composition(entries, task)
+    order = resolve_order(entries)
+    regs = {reg.spec.key: reg for reg in components.regs}
+    members = {}
+    for placed in order:
+        reg = regs[placed.key]
+        functions = build(reg.registered, reg.spec.values)
+        if not isinstance(functions, RegularizerFunctions):
+            raise PluginError(
+                f"The regularizer {reg.registered.full_name} is a {type(functions).__name__}.",
+                hint="Its target must be a subclass of regplug.regularizer.RegularizerFunctions.",
+            )
+        members[placed.key] = functions
+    return members, order
+
+
+def numbers_of(params: Any) -> dict[str, Any]:
+    """The numeric parameters of a component, for `step.settings`: numbers, and tuples of numbers."""
+
+    def is_number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    values = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
+    return {
+        name: value
+        for name, value in values.items()
+        if is_number(value) or (isinstance(value, tuple) and value and all(map(is_number, value)))
+    }
+
+
+def build_model(config: RunConfig, components: Components, data: Prepared) -> nn.Module:
+    """Builds the model and fills its parameters, all from the run's seed; torch's global generator is restored.
+
+    Raises:
+        ModelError: Its output does not fit the task.
+    """
+    chosen = components.model
+    context = ModelContext(
+        input_shape=tuple(data.train.x.shape[1:]), task=data.task, activation=_activation_factory(components)
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "init"))
+        built = build(chosen.registered, chosen.spec.values, context)
+    name = chosen.registered.name
+    if not isinstance(built, nn.Module):
+        raise ModelError(f"The model {name} is a {type(built).__name__}.", hint="A model is a torch.nn.Module.")
+    built.to(device=data.train.x.device, dtype=data.train.x.dtype)
+    _check_output(built, name, data)
+    _initialize(built, components.init, config.seed)
+    return built
+
+
+def _activation_factory(components: Components) -> Callable[[], nn.Module] | None:
+    chosen = components.activation
+    if chosen is None:
+        return None
+
+    def make() -> nn.Module:
+        module: nn.Module = build(chosen.registered, chosen.spec.values)
+        # Sites are found by this mark: an activation of a plugin or of the user's own is one like torch's.
+        module.is_activation = True  # type: ignore[assignment]
+        return module
+
+    return make
+
+
+@torch.no_grad()
+def _initialize(model: nn.Module, chosen: Chosen, seed: int) -> None:
+    generator = torch.Generator().manual_seed(derive_seed(seed, "init", "rule"))
+    roles = find_roles(model)
+    for name, param in model.named_parameters():
+        filled = param.detach().to("cpu")
+        build(chosen.registered, chosen.spec.values, roles[name], filled, generator)
+        param.copy_(filled)
+
+
+@torch.no_grad()
+def _check_output(model: nn.Module, name: str, data: Prepared) -> None:
+    example, want = data.train.x[:2], (min(2, len(data.train)), data.task.num_outputs)
+    model.eval()
+    try:
+        output = model(example)
+    except Exception as error:
+        raise ModelError(
+            f"The model {name} cannot take inputs of shape {tuple(example.shape)}: {error}",
+            hint="The first axis is the batch; the others are those of one input of the dataset.",
+        ) from error
+    finally:
+        model.train()
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if shape != want:
+        what = "one logit for each class" if data.task.is_classification else "one column for each target"
+        raise ModelError(
+            f"The model {name} returns {shape} for two inputs, and the {data.task.kind} needs {want}.",
+            hint=f"It must return {what}: {data.task.num_outputs}.",
+        )
+
+
+def _notices(
+    config: RunConfig,
+    components: Components,
+    data: Prepared,
+    model: nn.Module,
+    members: Mapping[str, RegularizerFunctions],
+) -> list[Notice]:
+    words = {r.spec.key: frozenset((r.registered.name, *r.registered.component.tags)) for r in components.regs}
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    followed = _followed_by_batch_norm(model)
+    notices = []
+    for chosen in components.regs:
+        key = chosen.spec.key
+        company = Company(
+            tags={other: tags for other, tags in words.items() if other != key},
+            params={other.spec.key: other.params for other in components.regs if other.spec.key != key},
+            optimizer=config.optimizer,
+            task=data.task,
+            has_validation=data.valid is not None,
+            has_batch_norm=bool(norms),
+            batch_norm_after=key in followed,
+        )
+        notices += list(members[key].check(company))
+    refused = [notice for notice in notices if notice.kind == "refuse"]
+    if refused:
+        raise CompositionError(
+            "\n  ".join(notice.message for notice in refused), hint=" ".join(notice.hint for notice in refused)
+        )
+    return notices
+
+
+def _followed_by_batch_norm(model: nn.Module) -> set[str]:
+    """Keys of the regularizers of which a layer stands before a batch normalization, in the order of registration."""
+    waiting: set[str] = set()
+    followed: set[str] = set()
+    for module in _in_order(model):
+        if isinstance(module, SiteLayer):
+            waiting.add(module.owner)
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            followed |= waiting
+    return followed
+
+
+def _in_order(model: nn.Module) -> list[nn.Module]:
+    """Modules as they are passed: what stands before a module before it."""
+    if isinstance(model, Augmented):
+        parts: list[nn.Module] = [model.before, model.module, model.after]
+    else:
+        parts = list(model.children())
+    return [model, *(inner for part in parts for inner in _in_order(part))]
+
+
+def _check_last_batch(model: nn.Module, rows: int, batch_size: int) -> None:
+    has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    last = rows % batch_size or batch_size
+    if has_batch_norm and last == 1:
+        raise CompositionError(
+            f"{rows} training rows in batches of {batch_size} leave a last batch of one row, of which a batch "
+            "normalization can take no variance.",
+            hint=f"Choose another batch size, for example --batch-size {batch_size + 1}.",
+        )
+
+
+def pools_of(data: Prepared) -> tuple[Pool, Pool | None, Pool]:
+    """Training, validation and test rows as the loop takes them."""
+    valid = None if data.valid is None else Pool(x=data.valid.x, y=data.valid.y)
+    return Pool(x=data.train.x, y=data.train.y), valid, Pool(x=data.test.x, y=data.test.y)
+
+
+__all__ = [
+    "Assembly",
+    "Chosen",
+    "Components",
+    "LossFunction",
+    "Network",
+    "assemble",
+    "build_model",
+    "build_network",
+    "find_components",
+    "find_device",
+    "load_data",
+    "make_course",
+    "numbers_of",
+    "pools_of",
+]

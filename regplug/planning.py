@@ -1,0 +1,107 @@
+"""What would run, in which order and why; nothing is trained and nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from regplug.api import Phase
+from regplug.assembly import assemble, find_components, load_data
+from regplug.config import RunConfig, resolve_config
+from regplug.registry import Registry, default_registry
+
+PHASES: tuple[Phase, ...] = (
+    "structure",
+    "noise",
+    "state",
+    "data",
+    "objective",
+    "gradient",
+    "optimizer",
+    "weights",
+    "epoch",
+    "finish",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanStep:
+    """One regularizer in one phase.
+
+    Args:
+        phase: The phase.
+        name: The regularizer's key.
+        why: What decided its place.
+    """
+
+    phase: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What would run.
+
+    Args:
+        config: The configuration with every parameter spelled out.
+        order: Phases in the order in which a run meets them, each with its regularizers in order.
+        warnings: What is legal and doubtful.
+        facts: Lines about data, model and training.
+        stacked: Groups of runs that would train together.
+    """
+
+    config: RunConfig
+    order: tuple[PlanStep, ...]
+    warnings: tuple[str, ...]
+    facts: tuple[str, ...]
+    stacked: tuple[dict[str, Any], ...]
+
+    def document(self) -> dict[str, Any]:
+        """The plan as JSON knows it."""
+        return {
+            "config": self.config.to_dict(),
+            "order": [{"phase": step.phase, "name": step.name, "why": step.why} for step in self.order],
+            "warnings": list(self.warnings),
+            "facts": list(self.facts),
+            "stacked": list(self.stacked),
+        }
+
+
+def make_plan(config: RunConfig, registry: Registry | None = None) -> Plan:
+    """Builds everything that the run would build, on the real data, and says what it would do.
+
+    Raises:
+        RequestError: What `regplug run` would refuse.
+    """
+    registry = registry or default_registry()
+    resolved = resolve_config(config, registry)
+    components = find_components(resolved, registry)
+    data = load_data(resolved, components)
+    made = assemble(resolved, components, data)
+    steps = [
+        PlanStep(phase=phase, name=placed.key, why=_why(placed.key, placed.why, made.network.places))
+        for phase in PHASES
+        for placed in made.network.order
+        if phase in placed.phases
+    ]
+    rows = [f"{name} {len(split)}" for name, split in data.raw.splits()]
+    num_params = sum(param.numel() for param in made.program.params.values())
+    steps_per_epoch = -(-len(data.train) // resolved.batch_size)
+    facts = (
+        f"data: {data.raw.name}, {data.task.kind}, rows: {', '.join(rows)}",
+        f"model: {components.model.registered.name}, {num_params:,} trained numbers",
+        f"training: {resolved.epochs} epochs of {steps_per_epoch} steps, {resolved.optimizer}, lr {resolved.lr:g}",
+    )
+    return Plan(
+        config=resolved,
+        order=tuple(steps),
+        warnings=tuple(f"{notice.message} {notice.hint}" for notice in made.network.notices),
+        facts=facts,
+        stacked=({"runs": 1, "why": "one run trains its own tensors in place"},),
+    )
+
+
+def _why(key: str, why: str, places: Any) -> str:
+    keys = [place.key for place in places.get(key, ())]
+    return f"{why}; acts at {', '.join(keys)}" if keys else why

@@ -1,0 +1,252 @@
+"""One run from its configuration to its proven files: data, training, tracking, bundle."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from regplug.assembly import Assembly, assemble, find_components, load_data, pools_of
+from regplug.bundles.publish import require_free
+from regplug.bundles.request import Bundle
+from regplug.config import RunConfig, resolve_config
+from regplug.evaluation import confusion_matrix, evaluate_predictions
+from regplug.exporting import export_run
+from regplug.plots import confusion_matrix_png, curves_png
+from regplug.probes import Probe, ProbeView
+from regplug.registry import Registry, build, default_registry
+from regplug.results import Observer, RunResult, RunStarted
+from regplug.sites import without_site_layers
+from regplug.state_hash import state_sha256
+from regplug.tracked import describe_run
+from regplug.tracking import Store, TrackedRun, experiment_name, open_store
+from regplug.training.loop import EpochRecord, Pools, Trainer
+from regplug.training.program import restore_tensors
+
+CLEAN = ("train", "valid", "test")
+
+
+def execute(
+    config: RunConfig,
+    *,
+    registry: Registry | None = None,
+    observers: Sequence[Observer] = (),
+    tracking_uri: str | None = None,
+) -> RunResult:
+    """Trains, tracks, exports and verifies one run.
+
+    Args:
+        config: What to run.
+        registry: What is installed; by default all of it.
+        observers: Who is told.
+        tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
+
+    Raises:
+        RequestError: The request was wrong; nothing was started.
+        FailedError: The run was tracked and ended FAILED.
+    """
+    registry = registry or default_registry()
+    stages = _Stages(observers)
+    config = resolve_config(config, registry)
+    components = find_components(config, registry)
+    if config.export:
+        require_free(Path(config.out or "bundles/any"))
+    with _threads(config.threads):
+        with stages.stage("loading data"):
+            data = load_data(config, components)
+        with stages.stage("building"):
+            made = assemble(config, components, data)
+        with stages.stage("opening the tracking store"):
+            store = open_store(tracking_uri)
+        return _Run(made, store, observers, stages).execute()
+
+
+class _Stages:
+    """Tells observers which stage begins, and measures each."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        for observer in self._observers:
+            observer.stage(name)
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - began
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Run:
+    """One tracked run."""
+
+    def __init__(self, made: Assembly, store: Store, observers: Sequence[Observer], stages: _Stages) -> None:
+        self._made, self._store, self._observers, self._stages = made, store, observers, stages
+        self._config, self._data = made.config, made.data
+        self._warnings = tuple(f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
+        self._probes: list[Probe] = [build(p.registered, p.spec.values) for p in made.components.probes]
+        self._metrics: dict[str, float] = {}
+        self._history: dict[str, list[tuple[float, float]]] = {}
+        train, valid, test = pools_of(made.data)
+        self._trainer = Trainer(
+            program=made.program,
+            rule=made.rule,
+            runs=[made.inputs],
+            pools=Pools(train=train, valid=valid, test=test),
+            course=made.course,
+            places=made.network.places,
+            stacked=False,
+        )
+
+    def execute(self) -> RunResult:
+        """Runs it all."""
+        told = describe_run(self._made, self._warnings)
+        experiment = experiment_name(told.experiment)
+        bundle: Bundle | None = None
+        with self._store.start_run(
+            experiment=experiment, name=told.name, params=told.params, tags=told.tags
+        ) as tracked:
+            self._begin(tracked, told.name, experiment)
+            with self._stages.stage("training"):
+                self._train(tracked)
+            with self._stages.stage("evaluating"):
+                model = self._finish(tracked)
+            if self._config.export:
+                with self._stages.stage("exporting and verifying"):
+                    bundle = self._export(tracked, model)
+        result = RunResult(
+            run_id=tracked.run_id,
+            run_name=told.name,
+            experiment=experiment,
+            tracking_uri=self._store.location.uri,
+            status="FINISHED",
+            config=self._config,
+            metrics=self._metrics,
+            state_sha256=state_sha256(model),
+            model=model,
+            warnings=self._warnings,
+            bundle_path=bundle.path if bundle else None,
+            bundle_files=bundle.files if bundle else (),
+            verification=bundle.verification if bundle else None,
+            seconds=self._stages.seconds,
+        )
+        for observer in self._observers:
+            observer.run_finished(result)
+        return result
+
+    def _begin(self, tracked: TrackedRun, name: str, experiment: str) -> None:
+        raw = self._data.raw
+        tracked.log_text(self._config.to_toml(), "config.toml")
+        tracked.log_dict(self._config.to_dict(), "config.json")
+        rows = {split_name: len(split) for split_name, split in raw.splits()}
+        tracked.log_dataset(raw.name, self._data.digest, raw.source, profile={"rows": rows})
+        info = RunStarted(
+            run_id=tracked.run_id,
+            name=name,
+            experiment=experiment,
+            tracking_uri=self._store.location.uri,
+            epochs=self._config.epochs,
+            steps_per_epoch=-(-len(self._data.train) // self._config.batch_size),
+            warnings=self._warnings,
+        )
+        for observer in self._observers:
+            observer.run_started(info)
+
+    def _train(self, tracked: TrackedRun) -> None:
+        for record in self._trainer.train():
+            values = {name: numbers[0] for name, numbers in record.metrics.items()}
+            values |= self._probed() | {"time/epoch_s": record.seconds}
+            self._log(tracked, values, record.epoch)
+            seen = EpochRecord(
+                epoch=record.epoch,
+                metrics={name: [value] for name, value in values.items()},
+                seconds=record.seconds,
+                active=record.active,
+            )
+            for observer in self._observers:
+                observer.epoch_ended(seen)
+
+    def _finish(self, tracked: TrackedRun) -> nn.Module:
+        """Finalizes, measures every split on the final weights and keeps state and figures."""
+        trainer, data = self._trainer, self._data
+        trainer.finish()
+        values = self._probed()
+        for split in CLEAN:
+            if getattr(data, split) is not None:
+                values |= {name: numbers[0] for name, numbers in trainer.evaluate(split).items()}
+        outputs = trainer.outputs("test").cpu().numpy()
+        values = {
+            **{
+                f"test/{name}": value
+                for name, value in evaluate_predictions(outputs, data.raw.test.y, data.task).items()
+            },
+            **values,
+        }
+        for name in ("loss", "accuracy"):
+            if f"test/{name}" in values and f"train/{name}" in values:
+                values[f"gap/{name}"] = values[f"test/{name}"] - values[f"train/{name}"]
+        self._log(tracked, values, trainer.state.epoch)
+        if data.task.is_classification:
+            matrix = confusion_matrix(outputs, data.raw.test.y)
+            tracked.log_figure_png(confusion_matrix_png(matrix, data.task.class_names), "confusion_matrix.png")
+        tracked.log_figure_png(curves_png(self._history), "curves.png")
+        model = self._trained_model()
+        _log_state(tracked, model)
+        tracked.set_tags({"regplug.state_sha256": state_sha256(model)})
+        return model
+
+    def _trained_model(self) -> nn.Module:
+        params, buffers = self._trainer.tensors_of(0)
+        restore_tensors(self._made.program.model, params, buffers)
+        return without_site_layers(self._made.program.model).cpu().eval()
+
+    def _export(self, tracked: TrackedRun, model: nn.Module) -> Bundle:
+        out = Path(self._config.out or f"bundles/{tracked.run_id[:8]}")
+        bundle = export_run(self._made, model, run_id=tracked.run_id, out=out)
+        tracked.log_folder(bundle.path, "bundle")
+        tracked.set_tags({"regplug.bundle": str(bundle.path.absolute())})
+        return bundle
+
+    def _probed(self) -> dict[str, float]:
+        if not self._probes:
+            return {}
+        params = self._trainer.weights_of(0)
+        roles = {name: self._made.program.roles[name] for name in params}
+        view = ProbeView(params=params, roles=roles)
+        return {name: value for probe in self._probes for name, value in probe.measure(view).items()}
+
+    def _log(self, tracked: TrackedRun, values: dict[str, float], epoch: int) -> None:
+        tracked.log_metrics(values, epoch)
+        self._metrics |= values
+        for name, value in values.items():
+            if not name.startswith("time/"):
+                points = self._history.setdefault(name, [])
+                if points and points[-1][0] == epoch:
+                    points.pop()
+                points.append((epoch, value))
+
+
+def _log_state(tracked: TrackedRun, model: nn.Module) -> None:
+    """Keeps the trained state, so that the run can be exported again."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "state.pt"
+        torch.save(model.state_dict(), file)
+        tracked.log_file(file)

@@ -1,0 +1,112 @@
+"""What a run is called and described by in its tracking store."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from regplug.assembly import Assembly, Chosen
+from regplug.config import RunConfig
+from regplug.params import params_to_dict
+from regplug.tracking.naming import note, provenance_tags, run_name, run_params
+from regplug.tracking.system import source_tags, system_tags
+
+_NOT_PARAMETERS = ("reg", "probe", "format", "out", "name", "experiment", "export", "threads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A run as the tracking store shows it.
+
+    Args:
+        experiment: The question it belongs to.
+        name: What differs, readable.
+        params: Flat, numbers as numbers.
+        tags: Provenance, machine, note.
+    """
+
+    experiment: str
+    name: str
+    params: Mapping[str, object]
+    tags: Mapping[str, str]
+
+
+def describe_run(made: Assembly, warnings: tuple[str, ...]) -> Description:
+    """Describes an assembled run."""
+    config, parts = made.config, made.components
+    model, dataset = parts.model.registered.name, parts.dataset.registered.name
+    regs = [(reg.spec.key, _values(reg)) for reg in parts.regs]
+    others = {"init": (parts.init.registered.name, _values(parts.init))}
+    if parts.activation:
+        others["activation"] = (parts.activation.registered.name, _values(parts.activation))
+    fields = {name: value for name, value in config.to_dict().items() if name not in _NOT_PARAMETERS}
+    name = config.name or run_name(model, [(reg.spec.key, _changed(reg)) for reg in parts.regs], config.seed)
+    training = f"{config.optimizer}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}"
+    provenance = [
+        (c.registered.kind, c.registered.name, c.registered.distribution, c.registered.version) for c in parts.all()
+    ]
+    tags = {
+        **system_tags(),
+        "system/threads": str(torch.get_num_threads()),
+        **source_tags(),
+        **provenance_tags(provenance),
+        **note(
+            title=name,
+            model=model,
+            dataset=dataset,
+            regularizers=", ".join(map(str, config.specs("reg"))),
+            training=training,
+            command=command_of(config),
+        ),
+    }
+    if warnings:
+        tags["regplug.warnings"] = " ".join(warnings)
+    return Description(
+        experiment=config.experiment or f"{dataset}/{model}",
+        name=name,
+        params=run_params(
+            {**fields, "loss": made.program.loss.name},
+            model=(model, _values(parts.model)),
+            dataset=(dataset, _values(parts.dataset)),
+            regularizers=regs,
+            others=others,
+        ),
+        tags=tags,
+    )
+
+
+def command_of(config: RunConfig) -> str:
+    """The command that repeats a run: every field that is not at its default."""
+    words = ["regplug", "run"]
+    for field in dataclasses.fields(RunConfig):
+        value = getattr(config, field.name)
+        if value == field.default or field.name == "out":
+            continue
+        flag = f"--{field.name.replace('_', '-')}"
+        if field.name == "export":
+            words.append("--no-export")
+        elif field.name in ("shuffle", "nesterov"):
+            words += ["--set", f"{field.name}={str(value).lower()}"]
+        else:
+            for each in value if isinstance(value, tuple) else (value,):
+                words += [flag, str(each)]
+    return shlex.join(words)
+
+
+def _values(chosen: Chosen) -> dict[str, object]:
+    if isinstance(chosen.params, Mapping):
+        return dict(chosen.params)
+    return params_to_dict(chosen.params)
+
+
+def _changed(chosen: Chosen) -> dict[str, object]:
+    """The parameters worth naming: those that are not at their defaults."""
+    values = _values(chosen)
+    if isinstance(chosen.params, Mapping):
+        return values
+    defaults = params_to_dict(type(chosen.params)())
+    return {name: value for name, value in values.items() if value != defaults.get(name)}
