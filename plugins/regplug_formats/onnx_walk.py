@@ -79,8 +79,8 @@ def no_random_node(model: Any) -> Check:
 
 
 def constant_statistics(model: Any) -> Check:
-    """Every batch norm has its statistics as constants and is not in training mode."""
-    constants = {initializer.name for initializer in model.graph.initializer}
+    """Every batch norm has statistics that no input reaches, and is not in training mode."""
+    constants = _data_free(model.graph)
     norms = [node for node in _nodes(model.graph) if node.op_type == "BatchNormalization"]
     bad = [
         node.name
@@ -88,6 +88,15 @@ def constant_statistics(model: Any) -> Check:
         if not set(node.input[1:5]) <= constants or _attribute(node, "training_mode", 0) or len(node.output) > 1
     ]
     return at_most("constant_statistics", len(bad), 0, f"{', '.join(bad) or 'none'} of {len(norms)} batch norms")
+
+
+def _data_free(graph: Any) -> set[str]:
+    """Names of the values that depend on constants and shapes alone."""
+    free = {initializer.name for initializer in graph.initializer} | {""}
+    for node in graph.node:
+        if node.op_type in ("Shape", "Size") or set(node.input) <= free:
+            free |= set(node.output)
+    return free
 
 
 def no_reduction_over_batch(model: Any) -> Check:

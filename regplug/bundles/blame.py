@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 Same: TypeAlias = Callable[[Tensor, Tensor], bool]
 
 _HERE = Path(__file__).parent
-_LIBRARIES = ("/torch/", "/onnxscript/", "/onnx_ir/", "/onnx/", "/concurrent/", "<string>", "<frozen")
+_TORCH = str(Path(torch.__file__).parent)
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
+_CONVERTERS = ("/onnxscript/", "/onnx_ir/", "/site-packages/onnx/")
 
 
 def title(name: str, module: nn.Module) -> str:
@@ -39,7 +42,9 @@ def user_line(error: BaseException) -> str:
 
 def is_users(filename: str) -> bool:
     """Whether a file is the user's own and neither a library's nor ours."""
-    return not any(part in filename for part in _LIBRARIES) and Path(filename).parent != _HERE
+    is_standard = filename.startswith(_STANDARD_LIBRARY) and "site-packages" not in filename
+    is_torch = filename.startswith((_TORCH, "<")) or any(part in filename for part in _CONVERTERS)
+    return not is_standard and not is_torch and Path(filename).parent != _HERE
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,9 @@ from regplug.errors import ExportError
 EXAMPLE_ROWS = 3
 """Neither 1, which `torch.export` takes for a constant, nor a batch size that is tried later."""
 
-_TRAINING_ARGUMENT = {
-    "aten.dropout.default": 2,
-    "aten.dropout_.default": 2,
-    "aten.feature_dropout.default": 2,
-    "aten.alpha_dropout.default": 2,
-    "aten.feature_alpha_dropout.default": 2,
-    "aten.native_dropout.default": 2,
-    "aten.rrelu.default": 3,
-    "aten.batch_norm.default": 5,
-    "aten.native_batch_norm.default": 5,
-    "aten.cudnn_batch_norm.default": 5,
-}
+_TRAINING = ("train", "training")
+"""What torch calls the argument by which an operator is told that this is training."""
+
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
 _NUMPY = re.compile(r"numpy", re.IGNORECASE)
 _DATA_DEPENDENT = re.compile(r"data-dependent|Could not guard|GuardOnDataDependent|unbacked", re.IGNORECASE)
@@ -90,18 +81,24 @@ def training_arguments_off(program: ExportedProgram) -> Check:
     Raises:
         ExportError: One is not; module and line are named.
     """
-    seen = 0
-    for node in _operators(program):
-        index = _TRAINING_ARGUMENT.get(str(node.target))
-        if index is None:
-            continue
-        seen += 1
-        if len(node.args) > index and node.args[index]:
+    told = [(node, training) for node in _operators(program) if (training := _training(node)) is not None]
+    for node, training in told:
+        if training is not False:
             raise ExportError(
                 f"{_where(node)} applies {node.target} in training mode.",
                 hint="Pass training=self.training; a batch norm needs running statistics (track_running_stats=True).",
             )
-    return holds("training_arguments", True, f"{seen} dropouts and batch norms, all told it is no training")
+    return holds("training_arguments", True, f"{len(told)} operators are told that this is no training")
+
+
+def _training(node: Node) -> object:
+    """What an operator is told of training, or `None` where it does not ask."""
+    schema = getattr(node.target, "_schema", None)
+    for index, argument in enumerate(schema.arguments if schema else ()):
+        if argument.name in _TRAINING:
+            given = node.args[index] if index < len(node.args) else node.kwargs.get(argument.name)
+            return argument.default_value if given is None else given
+    return None
 
 
 def no_random_op(program: ExportedProgram) -> Check:
@@ -111,7 +108,8 @@ def no_random_op(program: ExportedProgram) -> Check:
         ExportError: One does; operator, module and line are named.
     """
     for node in _operators(program):
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        draws = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        if draws and _training(node) is not False:
             raise ExportError(
                 f"{_where(node)} draws random numbers in evaluation mode ({node.target}).",
                 hint="Let the noise depend on self.training.",
