@@ -1,0 +1,7 @@
+"""`python -m regplug`."""
+
+from __future__ import annotations
+
+from regplug.cli import main
+
+main()

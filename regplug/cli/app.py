@@ -1,0 +1,119 @@
+"""The command `regplug`: its subcommands by name, each imported when it is called and never for `--help`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from regplug.cli.failures import Failure
+from regplug.cli.output import stdout_for_document
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "run": ("regplug.cli.run", "Train, track, export and verify one model."),
+    "plan": ("regplug.cli.plan", "Print what run would do, in which order and why."),
+    "plugins": ("regplug.cli.plugins", "What is installed: list, show NAME, doctor."),
+    "runs": ("regplug.cli.runs", "What is tracked: list, show RUN."),
+    "ui": ("regplug.cli.ui", "Start the MLflow UI on the tracking store."),
+    "verify": ("regplug.cli.verify", "Prove a bundle again, from its files alone."),
+    "predict": ("regplug.cli.predict", "Answer with a bundle; needs onnxruntime and numpy only."),
+    "inspect": ("regplug.cli.inspect", "Tell what a bundle is."),
+}
+"""Module that has `app`, and the line for `--help`, by command. A new command is one line here and one module."""
+
+
+class LazyCommands(MutableMapping[str, Any]):
+    """Commands by name; a command's module is imported when it is looked up."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            command = get_command(importlib.import_module(COMMANDS[name][0]).app)
+            command.name = name
+            self._made[name] = command
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class LazyGroup(TyperGroup):
+    """A group that tells of its commands without importing them."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "commands": LazyCommands()})
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the names in the order of the table."""
+        return list(COMMANDS)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Writes the table's lines into `--help`."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+app = typer.Typer(name="regplug", cls=LazyGroup, add_completion=False, rich_markup_mode=None)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from regplug import __version__
+
+        typer.echo(f"regplug {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Which regularization makes a model generalise best, how sure is that, and the winner as a proven file.
+
+    Begin with: regplug run --reg dropout --model mlp
+    """
+
+
+def invoke(args: Sequence[str]) -> int:
+    """Runs one command and returns its exit code: 0 done, 1 failed, 2 wrong request, 130 interrupted.
+
+    An error is told here and nowhere else: on stderr, or with `--json` as the document on stdout.
+    """
+    as_json = "--json" in args and "--help" not in args
+    with stdout_for_document(as_json), warnings.catch_warnings():
+        if not sys.warnoptions:
+            # What libraries tell each other is no news to a user; regplug's own warnings do not go this way.
+            warnings.simplefilter("ignore")
+        try:
+            code = get_command(app).main(list(args) or ["--help"], prog_name="regplug", standalone_mode=False)
+        except (Exception, KeyboardInterrupt) as error:
+            if os.environ.get("REGPLUG_DEBUG"):
+                raise
+            return Failure.of(error).tell(as_json=as_json)
+        # typer swallows Ctrl-C and returns its exit code.
+        return Failure.of(KeyboardInterrupt()).tell(as_json=as_json) if code == 130 else int(code or 0)
+
+
+def main() -> NoReturn:
+    """Runs the console script."""
+    sys.exit(invoke(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""All about one component, as text and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from regplug.api import Component
+from regplug.params import ParameterInfo, describe_params, params_to_dict
+from regplug.spec import write_value
+
+if TYPE_CHECKING:
+    from regplug.registry import Registered
+
+_COMMON = {field.name for field in dataclasses.fields(Component)}
+
+
+def full_document(one: Registered) -> dict[str, Any]:
+    """Returns a component as `plugins show --json` tells it."""
+    from regplug.cli.plugins import component_document
+
+    return {
+        **component_document(one),
+        "target": one.component.target,
+        "provenance": one.provenance,
+        **{name: _listed(value) for name, value in declarations(one.component).items()},
+        "parameters": [_parameter_document(info) for info in describe_params(one.component.params)],
+    }
+
+
+def declarations(component: Component) -> dict[str, Any]:
+    """Returns what a component of its kind declares besides: phases, order, tasks, ..."""
+    own = (field.name for field in dataclasses.fields(component) if field.name not in _COMMON)
+    return {name: getattr(component, name) for name in own}
+
+
+def component_lines(one: Registered, spelling: str) -> list[str]:
+    """Returns a component in lines, the parameters last."""
+    component = one.component
+    facts = [("source", component.source), ("tags", ", ".join(component.tags))]
+    facts += [(name, _words(value)) for name, value in declarations(component).items()]
+    facts += [("from", _origin(one)), ("code", component.target)]
+    told = [f"{name:<11}{text}" for name, text in facts if text]
+    return [f"{one.kind} {spelling}: {component.summary}", *told, *_parameter_lines(one, spelling)]
+
+
+def _origin(one: Registered) -> str:
+    if one.is_user_code:
+        return "your own code"
+    how = ", editable" if one.editable else ""
+    return f"{one.distribution} {one.version} (plugin {one.entry}{how}), {one.location}"
+
+
+def _parameter_lines(one: Registered, spelling: str) -> list[str]:
+    infos = describe_params(one.component.params)
+    if not infos:
+        return ["parameters none"]
+    lines = ["parameters"]
+    for info in infos:
+        lines.append(f"  {info.name} = {_value(info.default)}   ({info.allowed})")
+        lines += [f"      {text}" for text in (info.doc, _stacks(info), _search(info)) if text]
+    first = infos[0]
+    return [*lines, f"write      {spelling}:{first.name}={_value(first.default)}"]
+
+
+def _stacks(info: ParameterInfo) -> str:
+    return "May differ between runs of one stack." if info.stackable else ""
+
+
+def _search(info: ParameterInfo) -> str:
+    if info.search is None:
+        return ""
+    scale = ", on a logarithmic scale" if info.search.log else ""
+    return f"A search looks from {info.search.low:g} to {info.search.high:g}{scale}."
+
+
+def _value(value: Any) -> str:
+    return write_value(list(value) if isinstance(value, tuple) else value)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _parameter_document(info: ParameterInfo) -> dict[str, Any]:
+    search = None if info.search is None else params_to_dict(info.search)
+    return {
+        "name": info.name,
+        "type": info.type,
+        "bounds": info.bounds,
+        "default": _listed(info.default),
+        "doc": info.doc,
+        "stackable": info.stackable,
+        "search": search,
+    }

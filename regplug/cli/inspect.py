@@ -1,0 +1,28 @@
+"""`regplug inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regplug.cli.options import Command, Json, new_app
+from regplug.cli.output import emit, say
+
+app = new_app()
+
+
+@app.command(cls=Command)
+def inspect(bundle: Annotated[str, typer.Argument(help="Folder of the bundle.")], json: Json = False) -> None:
+    """Tell what a bundle is: task, input, output, files, what is baked in; nothing is proven here."""
+    from regplug.bundles.describe import inspect_bundle
+
+    path = Path(bundle)
+    lines = inspect_bundle(path)
+    if json:
+        from regplug.bundles.layout import read_manifest
+
+        emit({"path": bundle, "manifest": read_manifest(path), "lines": lines})
+    else:
+        say(*lines)

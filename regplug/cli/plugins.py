@@ -1,0 +1,174 @@
+"""`regplug plugins`: what is installed, where it comes from and what is wrong with it."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regplug.cli.installed import registry_of
+from regplug.cli.options import Command, Disable, Json, Plugin, new_app
+from regplug.cli.output import emit, note, say, say_table
+from regplug.errors import RequestError, did_you_mean
+
+if TYPE_CHECKING:
+    from regplug.registry import Problem, Registered, Registry
+
+app = new_app()
+
+
+@app.callback()
+def plugins() -> None:
+    """What is installed, where it comes from and what is wrong with it."""
+
+
+@app.command("list", cls=Command)
+def list_components(
+    kind: Annotated[str | None, typer.Option("--kind", help="Only components of this kind.")] = None,
+    disable: Disable = None,
+    plugin: Plugin = None,
+    json: Json = False,
+) -> None:
+    """List the components that plugins offer, by kind."""
+    registry = _registry(disable, plugin)
+    components = registry.components(_known_kind(kind))
+    if json:
+        documents = [component_document(one) for one in components]
+        emit({"components": documents, "problems": [problem_document(one) for one in registry.problems]})
+        return
+    for kind_name, group in groupby(components, key=lambda one: one.kind):
+        rows = [(registry.spelling(one), one.component.summary, _whence(one)) for one in group]
+        say_table((kind_name, "summary", "from"), rows, folds="summary")
+        say("")
+    say("regplug plugins show NAME tells a component's parameters.")
+    if registry.problems:
+        note(*(f"problem: {problem.message}" for problem in registry.problems))
+        note("regplug plugins doctor tells what to do.")
+
+
+@app.command("show", cls=Command)
+def show_component(
+    name: Annotated[str, typer.Argument(help="A name, dist/name, or with --kind your own ./file.py:Name.")],
+    kind: Annotated[str | None, typer.Option("--kind", help="Its kind, where several kinds have the name.")] = None,
+    disable: Disable = None,
+    plugin: Plugin = None,
+    json: Json = False,
+) -> None:
+    """Tell all about a component: parameters, order, conflicts, source and where it comes from."""
+    from regplug.cli.component import component_lines, full_document
+
+    registry = _registry(disable, plugin)
+    found = find_components(registry, name, _known_kind(kind))
+    if json:
+        emit({"components": [full_document(one) for one in found]})
+        return
+    for index, one in enumerate(found):
+        say(*([""] if index else []), *component_lines(one, registry.spelling(one)))
+
+
+@app.command("doctor", cls=Command)
+def doctor(disable: Disable = None, plugin: Plugin = None, json: Json = False) -> None:
+    """Tell what became of each plugin, and what is wrong and what to do about it."""
+    registry = _registry(disable, plugin)
+    if json:
+        documents = [problem_document(one) for one in registry.problems]
+        emit({"plugins": [_plugin_document(one) for one in registry.plugins], "problems": documents})
+        return
+    rows = [
+        (
+            one.entry,
+            f"{one.distribution} {one.version}".strip(),
+            one.status,
+            f"{one.import_ms:.0f}",
+            ", ".join(one.heavy_imports),
+        )
+        for one in registry.plugins
+    ]
+    say_table(("plugin", "distribution", "status", ">import ms", "heavy imports"), rows)
+    say("")
+    for problem in registry.problems:
+        say(f"{problem.what}: {problem.message}", *([f"  {problem.hint}"] if problem.hint else []), "")
+    say(f"{len(registry.problems)} problems." if registry.problems else "No problem was found.")
+
+
+def find_components(registry: Registry, name: str, kind: str | None) -> list[Registered]:
+    """Returns the components that a name means, of one kind or of all.
+
+    Raises:
+        UnknownComponentError: None has the name; near ones are told.
+        RequestError: It is the user's own code and no kind was given.
+    """
+    from regplug.errors import UnknownComponentError
+    from regplug.spec import ComponentSpec
+
+    spec = ComponentSpec.parse(name)
+    if kind is not None:
+        return [registry.find(kind, spec)]
+    if spec.code is not None:
+        raise RequestError(
+            f"{name} is your own code, and nothing says what it is.", hint="Add --kind model, or another."
+        )
+    kinds = sorted({one.kind for one in registry.components() if one.name == spec.name})
+    found = [registry.find(one, spec) for one in kinds]
+    if found:
+        return found
+    names = {registry.spelling(one) for one in registry.components()}
+    hint = did_you_mean(name, names)
+    raise UnknownComponentError(f"No component is named {name!r}.", hint=hint)
+
+
+def component_document(one: Registered) -> dict[str, Any]:
+    """Returns a component as `plugins list --json` tells it."""
+    return {
+        "kind": one.kind,
+        "name": one.name,
+        "summary": one.component.summary,
+        "source": one.component.source,
+        "distribution": one.distribution,
+        "version": one.version,
+        "location": one.location,
+        "editable": one.editable,
+        "tags": list(one.component.tags),
+    }
+
+
+def problem_document(problem: Problem) -> dict[str, str]:
+    """Returns a problem as JSON."""
+    return {
+        "distribution": problem.distribution,
+        "entry": problem.entry,
+        "what": problem.what,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def _plugin_document(record: Any) -> dict[str, Any]:
+    return {
+        "entry": record.entry,
+        "distribution": record.distribution,
+        "version": record.version,
+        "module": record.module,
+        "location": record.origin.location,
+        "editable": record.origin.editable,
+        "status": record.status,
+        "import_ms": round(record.import_ms, 1),
+        "heavy_imports": list(record.heavy_imports),
+    }
+
+
+def _registry(disable: list[str] | None, plugin: list[str] | None) -> Registry:
+    return registry_of({"disable": disable, "plugin": plugin})
+
+
+def _known_kind(kind: str | None) -> str | None:
+    from regplug.api import KINDS
+
+    if kind is not None and kind not in KINDS:
+        raise RequestError(f"There are no components of kind {kind!r}.", hint=did_you_mean(kind, KINDS))
+    return kind
+
+
+def _whence(one: Registered) -> str:
+    return f"{one.distribution} {one.version}".strip()

@@ -1,0 +1,96 @@
+"""A run's progress on stderr: one line with stage, epochs, loss, accuracy and time left; nothing without a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from regplug.cli.output import note, warn
+from regplug.results import Observer, RunStarted
+
+if TYPE_CHECKING:
+    from regplug.training.loop import EpochRecord
+
+_SHOWN = (
+    ("loss", ("valid/loss", "train/loss", "train/running_loss", "train/objective")),
+    ("accuracy", ("valid/accuracy", "train/accuracy", "train/running_accuracy")),
+)
+"""What is shown, and where it is taken from: the first that an epoch has."""
+
+
+def describe_metrics(metrics: Mapping[str, Sequence[float]]) -> str:
+    """Returns an epoch's figures in a few words; each says which data it is of.
+
+    >>> describe_metrics({"train/running_loss": [0.25], "valid/accuracy": [0.9]})
+    'train loss 0.2500  valid accuracy 0.9000'
+    """
+    words = []
+    for label, names in _SHOWN:
+        name = next((name for name in names if metrics.get(name)), None)
+        if name is not None:
+            words.append(f"{name.partition('/')[0]} {label} {metrics[name][0]:.4f}")
+    return "  ".join(words)
+
+
+class Progress(Observer):
+    """Shows a run while it goes; a context manager.
+
+    Args:
+        is_quiet: Whether nothing moves; warnings are told all the same.
+    """
+
+    def __init__(self, *, is_quiet: bool) -> None:
+        self.started: RunStarted | None = None
+        self._bar: Any = None if is_quiet or not sys.stderr.isatty() else _new_bar()
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task("starting", total=None, figures="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if kind is not None and self.started is not None:
+            run, status = self.started, "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+            note(f"Run {run.run_id[:8]} ({run.name}) ended {status}; what it logged is kept.")
+
+    def stage(self, name: str) -> None:
+        """Names the stage."""
+        if self._bar is not None:
+            self._bar.update(self._task, description=name)
+
+    def run_started(self, info: RunStarted) -> None:
+        """Tells warnings, and shows how far it is from here."""
+        self.started = info
+        warn(info.warnings)
+        if self._bar is not None:
+            self._bar.reset(self._task, total=info.epochs)
+
+    def epoch_ended(self, record: EpochRecord) -> None:
+        """Moves the bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=record.epoch, figures=describe_metrics(record.metrics))
+
+
+def _new_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    return Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -1,0 +1,46 @@
+"""`regplug run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from regplug.cli.config_options import read_config, takes_config
+from regplug.cli.installed import registry_of
+from regplug.cli.options import Command, TrackingUri, new_app
+from regplug.cli.output import emit, say
+
+app = new_app()
+
+
+@app.command(cls=Command)
+@takes_config
+def run(tracking_uri: TrackingUri = None, **given: Any) -> None:
+    """Train, track, export and verify one model.
+
+    Components are written name or name:param=value,param=value; your own code ./net.py:Net. What is not given here
+    comes from --config, then from the defaults below.
+    """
+    from regplug.cli.progress import Progress
+
+    config, registry = read_config(given), registry_of(given)
+    with Progress(is_quiet=given["json"]) as progress:
+        from regplug.runner import execute
+
+        result = execute(config, registry=registry, observers=[progress], tracking_uri=tracking_uri)
+    if given["json"]:
+        emit(result.document())
+    else:
+        _tell(result, tracking_uri)
+    if result.status != "FINISHED" or (result.verification is not None and not result.verification.passed):
+        raise typer.Exit(1)
+
+
+def _tell(result: Any, tracking_uri: str | None) -> None:
+    import shlex
+
+    from regplug.cli.summary import lines_of, summarize
+
+    options = f"--tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
+    say(*lines_of(summarize(result, options)))

@@ -1,0 +1,117 @@
+"""`regplug runs`: what is tracked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regplug.cli.options import Command, Json, TrackingUri, new_app
+from regplug.cli.output import emit, say, say_table
+from regplug.cli.summary import format_figure, lines_of, metric_rows
+
+if TYPE_CHECKING:
+    from regplug.tracking import RunInfo, Store
+
+app = new_app()
+
+_UNTOLD_TAGS = ("mlflow.log-model.history", "regplug.heartbeat", "regplug.process")
+
+
+@app.callback()
+def runs() -> None:
+    """What is tracked."""
+
+
+@app.command("list", cls=Command)
+def list_runs(
+    experiment: Annotated[str | None, typer.Option("--experiment", help="Only the runs of this experiment.")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="Most runs to list.", min=1)] = 20,
+    tracking_uri: TrackingUri = None,
+    json: Json = False,
+) -> None:
+    """List the runs, the newest first."""
+    store = _open(tracking_uri)
+    found = store.runs(experiment=experiment, limit=limit)
+    if json:
+        emit({"tracking_uri": store.location.uri, "runs": [_document(run) for run in found]})
+    elif not found:
+        say(f"No run is tracked in {store.location.uri}.", "Begin with: regplug run --reg dropout --model mlp")
+    else:
+        columns = ("id", "run", "experiment", "status", ">test acc.", ">test loss", "started")
+        say_table(columns, [_row(run) for run in found], folds="run")
+
+
+@app.command("show", cls=Command)
+def show_run(
+    run: Annotated[str, typer.Argument(help="Its id, the beginning of it, or its name.")],
+    tracking_uri: TrackingUri = None,
+    json: Json = False,
+) -> None:
+    """Tell a run's parameters, metrics, tags and files."""
+    store = _open(tracking_uri)
+    info = store.find_run(run)
+    files = store.artifact_names(info.run_id)
+    if json:
+        emit({**_document(info), "params": info.params, "tags": info.tags, "artifacts": files})
+    else:
+        _tell(info, files)
+
+
+def _open(tracking_uri: str | None) -> Store:
+    from regplug.tracking import open_store
+
+    return open_store(tracking_uri)
+
+
+def status_of(run: RunInfo) -> str:
+    """Returns a run's status; one whose process is gone is told so."""
+    return "RUNNING (stale)" if run.is_stale else run.status
+
+
+def _row(run: RunInfo) -> tuple[str, ...]:
+    figures = (
+        format_figure(run.metrics[name]) if name in run.metrics else "" for name in ("test/accuracy", "test/loss")
+    )
+    started = f"{run.started.astimezone():%m-%d %H:%M}"
+    return (run.run_id[:8], run.name, run.experiment, status_of(run), *figures, started)
+
+
+def _document(run: RunInfo) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "name": run.name,
+        "experiment": run.experiment,
+        "status": run.status,
+        "is_stale": run.is_stale,
+        "started": run.started.isoformat(),
+        "ended": run.ended.isoformat() if run.ended else None,
+        "metrics": dict(run.metrics),
+        "artifact_uri": run.artifact_uri,
+    }
+
+
+def _tell(run: RunInfo, files: list[str]) -> None:
+    took = f", {(run.ended - run.started).total_seconds():.1f} s" if run.ended else ""
+    head = [
+        ("run", f"{run.name} ({run.run_id})"),
+        ("experiment", run.experiment),
+        ("status", status_of(run)),
+        ("started", f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}{took}"),
+        *metric_rows(run.metrics),
+        ("files", run.artifact_uri),
+    ]
+    say(*lines_of([*head, *(("", name) for name in files)]))
+    _section("parameters", run.params)
+    _section("metrics", {name: format_figure(value) for name, value in run.metrics.items()})
+    _section("tags", {name: value for name, value in run.tags.items() if _is_told(name)})
+
+
+def _is_told(tag: str) -> bool:
+    return tag not in _UNTOLD_TAGS and (not tag.startswith("mlflow.") or tag == "mlflow.parentRunId")
+
+
+def _section(title: str, values: Mapping[str, str]) -> None:
+    if values:
+        say("", title, *(f"  {line}" for line in lines_of(sorted(values.items()))))

@@ -1,0 +1,114 @@
+"""`regplug ui`: MLflow's own UI on the right store, for as long as this command runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from regplug.cli.options import Command, Json, TrackingUri, new_app
+from regplug.cli.output import emit, note, say
+from regplug.errors import RequestError, TrackingError
+
+app = new_app()
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 10.0
+_POLL_S = 0.1
+
+
+@app.command(cls=Command)
+def ui(
+    port: Annotated[int, typer.Option("--port", help="Port to listen on.", min=1, max=65535)] = 5000,
+    host: Annotated[str, typer.Option("--host", help="Network interface to listen on.")] = "127.0.0.1",
+    tracking_uri: TrackingUri = None,
+    json: Json = False,
+) -> None:
+    """Start the MLflow UI on the tracking store; Ctrl-C ends it."""
+    from regplug.tracking.location import resolve_location
+    from regplug.tracking.ui import ui_command
+
+    location = resolve_location(tracking_uri)
+    command = ui_command(location, host, port)
+    if location.database is not None and not location.database.exists():
+        raise TrackingError(
+            f"Nothing is tracked here: there is no {location.database}.",
+            hint="Stand in the folder where you ran `regplug run`, or give --tracking-uri.",
+        )
+    _require_free(host, port)
+    address = f"http://{host}:{port}"
+    with _child(command) as process:
+        _wait_until_it_answers(process, host, port)
+        if json:
+            emit({"address": address, "tracking_uri": location.uri, "pid": process.pid})
+        else:
+            say(f"MLflow UI  {address}", f"store      {location.uri}", "Ctrl-C ends it.")
+        _wait_for_end(process)
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise RequestError(
+                f"{host}:{port} cannot be listened on: {error.strerror}.",
+                hint=f"Take another: --port {port % 65535 + 1}",
+            ) from None
+
+
+@contextlib.contextmanager
+def _child(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with its own group, ended with all that it started when the block is left, also by SIGTERM."""
+    process = subprocess.Popen(command, start_new_session=True, stdout=2)  # noqa: S603  # our own interpreter
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield process
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _end(process)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself, with all that it started
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_TIMEOUT_S)
+            return
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], host: str, port: int) -> None:
+    until = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+            return
+        time.sleep(_POLL_S)
+    raise TrackingError(
+        f"The MLflow UI did not start on {host}:{port}"
+        + (f" (exit code {process.returncode})." if process.returncode else "."),
+        hint="Its own words stand above.",
+    )
+
+
+def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        note("The MLflow UI has ended.")
+        return
+    raise TrackingError(f"The MLflow UI ended by itself (exit code {code}).", hint="Its own words stand above.")
