@@ -161,8 +161,11 @@ def find(client: Any, text: str) -> RunInfo:
 
 
 def _named(client: Any, experiments: Mapping[str, str], name: str) -> list[RunInfo]:
-    quoted = name.replace("'", "''")
-    return search(client, experiments, f"attributes.run_name = '{quoted}'", limit=10) if name else []
+    """Runs of that name. MLflow's filter has two kinds of quotes and no escape."""
+    if not {"'", '"'} <= set(name):
+        quote = '"' if "'" in name else "'"
+        return search(client, experiments, f"attributes.run_name = {quote}{name}{quote}", limit=10) if name else []
+    return [run for run in search(client, experiments, limit=_NEAR_NAMES_FROM) if run.name == name]
 
 
 def _near(client: Any, experiments: Mapping[str, str], text: str) -> str:

@@ -200,8 +200,9 @@ class TrackedRun:
         try:
             self._end_after(error)
         except TrackingError as trouble:
-            # What broke the run is told, and that its end could not be written beside it.
-            error.add_note(str(trouble))
+            # What broke the run is told; that its end could not be written is said beside it, unless it is the same.
+            if str(trouble) != str(error):
+                error.add_note(str(trouble))
 
     def _end_after(self, error: BaseException) -> None:
         is_killed = isinstance(error, KeyboardInterrupt)

@@ -12,6 +12,7 @@ _HINTS = {
     "unable to open database": "Make the folder writable, or set MLFLOW_TRACKING_URI to a store that is.",
     "Permission denied": "Make the folder writable, or set MLFLOW_TRACKING_URI to a store that is.",
     "Read-only file system": "Set MLFLOW_TRACKING_URI to a store that can be written.",
+    "disk I/O error": "Free some space, or see what the disk has; what was logged before is kept.",
     "disk is full": "Free some space; what was logged before is kept.",
     "No space left": "Free some space; what was logged before is kept.",
     "database is locked": "Another process has held the database for long; end it, or use a server for many writers.",
@@ -56,7 +57,9 @@ def _is_storage_trouble(error: Exception) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line that says something; SQLAlchemy's class prefix and statement are left away."""
-    text = str(getattr(error, "orig", None) or error).strip()
-    line = text.splitlines()[0] if text else type(error).__name__
-    return line.removeprefix("(sqlite3.OperationalError)").strip()[:500]
+    """What the driver said where a database failed, else the first line that says something."""
+    cause: BaseException | None = error
+    while cause is not None and not getattr(cause, "orig", None):
+        cause = cause.__cause__
+    text = str(getattr(cause, "orig", error)).strip()
+    return text.splitlines()[0][:500] if text else type(error).__name__

@@ -1,0 +1,146 @@
+"""Where runs are kept, and what is told when that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+from tracking_stores import copied_store, prepared_database
+
+from regplug.errors import TrackingError
+from regplug.tracking import open_store, opening, resolve_location
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("my data é")
+
+
+@pytest.fixture(scope="module")
+def store(folder):
+    return copied_store(folder)
+
+
+def test_the_default_store_is_a_database_in_the_folder(store, folder):
+    assert store.location.database == folder / "mlruns" / "mlflow.db"
+    assert store.location.artifacts == (folder / "mlruns" / "artifacts").as_uri()
+    with closing(sqlite3.connect(store.location.database)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_the_environment_wins_over_the_default(monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert resolve_location(folder=tmp_path).uri == "http://127.0.0.1:5000"
+
+
+def test_what_is_asked_for_wins_over_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert resolve_location("sqlite:///other/runs.db", tmp_path).database == tmp_path / "other" / "runs.db"
+
+
+def test_a_relative_folder_becomes_an_absolute_address(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    location = resolve_location()
+    assert location.uri == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert location.artifacts.startswith("file:///")
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "mlruns", "file:///data/mlruns", "/data/mlruns"])
+def test_a_store_of_plain_files_is_refused_with_the_next_step(uri):
+    with pytest.raises(TrackingError, match="plain files") as caught:
+        resolve_location(uri)
+    assert "sqlite:///mlruns/mlflow.db" in caught.value.hint
+
+
+def test_a_folder_that_holds_a_store_of_plain_files_is_refused(tmp_path):
+    (tmp_path / "mlruns" / "0").mkdir(parents=True)
+    (tmp_path / "mlruns" / "0" / "meta.yaml").touch()
+    with pytest.raises(TrackingError) as caught:
+        resolve_location(folder=tmp_path)
+    assert "mlflow migrate-filestore" in caught.value.hint
+
+
+def test_a_store_in_memory_is_refused():
+    with pytest.raises(TrackingError, match="nothing would be kept"):
+        resolve_location("sqlite:///:memory:")
+
+
+def test_a_server_that_is_down_is_told_within_seconds():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    began = time.monotonic()
+    with pytest.raises(TrackingError, match=f"http://127.0.0.1:{port}"):
+        open_store(f"http://127.0.0.1:{port}")
+    assert time.monotonic() - began < 5
+
+
+def test_a_server_that_never_answers_is_told_within_the_timeout(monkeypatch):
+    monkeypatch.setattr(opening, "REACH_TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        began = time.monotonic()
+        with pytest.raises(TrackingError, match="cannot be used"):
+            open_store(f"http://127.0.0.1:{mute.getsockname()[1]}")
+        assert time.monotonic() - began < 5
+
+
+def test_a_database_server_that_is_down_is_told_within_seconds():
+    began = time.monotonic()
+    with pytest.raises(TrackingError, match="cannot be used"):
+        open_store("postgresql://nobody@127.0.0.1:1/mlflow")
+    assert time.monotonic() - began < 5
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path):
+    (tmp_path / "notes.db").write_text("these are notes, and not a database at all\n" * 100)
+    with pytest.raises(TrackingError, match="not a database"):
+        open_store(f"sqlite:///{tmp_path}/notes.db")
+
+
+def test_a_path_that_cannot_be_a_folder_is_told(tmp_path):
+    (tmp_path / "mlruns").write_text("a file")
+    with pytest.raises(TrackingError, match="cannot be used"):
+        open_store(folder=tmp_path)
+
+
+READ_ONLY = """
+import os, sys
+from pathlib import Path
+import mlflow.store.tracking.sqlalchemy_store
+from regplug.errors import TrackingError
+from regplug.tracking import open_store
+if os.geteuid() == 0:
+    os.setuid(65534)  # root may write anywhere
+try:
+    open_store(folder=Path(sys.argv[1]))
+except TrackingError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have other rights there")
+@pytest.mark.parametrize("has_database", [False, True])
+def test_a_folder_that_cannot_be_written_is_told_before_the_training(tmp_path, folder, store, has_database):
+    place = tmp_path / "mlruns"
+    place.mkdir()
+    if has_database:
+        (place / "mlflow.db").write_bytes(prepared_database())
+        (place / "mlflow.db").chmod(0o444)
+    for each in (tmp_path, *tmp_path.parents[:2]):
+        each.chmod(0o755)
+    place.chmod(0o555)
+    done = subprocess.run([sys.executable, "-c", READ_ONLY, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "cannot be used" in done.stdout, done.stderr
+    assert "Make the folder writable" in done.stdout
