@@ -43,7 +43,13 @@ class Stackable:
     """Marks a number that may differ between the runs of one stack.
 
     The component must then read it from `step.settings`, never from its parameters.
+
+    Args:
+        off: The value at which the component changes nothing, where there is one: what a run without the component is
+            listed with, so that the columns of a comparison line up.
     """
+
+    off: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

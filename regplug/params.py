@@ -51,6 +51,7 @@ class ParameterInfo:
         bounds: Its bounds in words, such as `>= 0, < 1`; empty where there are none.
         doc: The line of text below the field.
         stackable: Whether it may differ between the runs of one stack.
+        off: Where it is stackable, the value at which the component changes nothing; `None` where there is none.
         search: Where a search looks for it, or `None`.
     """
 
@@ -60,6 +61,7 @@ class ParameterInfo:
     bounds: str
     doc: str
     stackable: bool
+    off: float | None
     search: Search | None
 
     @property
@@ -180,6 +182,7 @@ def describe_params(cls: type) -> tuple[ParameterInfo, ...]:
             bounds=", ".join(dict.fromkeys(_bounds(_hints(cls)[field.name]))),
             doc=docs.get(field.name, ""),
             stackable=any(mark is Stackable or isinstance(mark, Stackable) for mark in _marks(_hints(cls)[field.name])),
+            off=next((mark.off for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Stackable)), None),
             search=next((mark for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Search)), None),
         )
         for field in dataclasses.fields(cls)

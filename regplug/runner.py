@@ -118,7 +118,8 @@ class _Run:
 
     def execute(self) -> RunResult:
         """Runs it all."""
-        told = describe_run(self._made, self._warnings)
+        made = self._made
+        told = describe_run(made.config, made.components, loss=made.program.loss.name, warnings=self._warnings)
         experiment = experiment_name(told.experiment)
         bundle: Bundle | None = None
         with self._store.start_run(

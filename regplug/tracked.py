@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
-from regplug.assembly import Assembly, Chosen
+from regplug.assembly import Chosen, Components
 from regplug.config import RunConfig
-from regplug.params import params_to_dict
-from regplug.tracking.naming import note, provenance_tags, run_name, run_params
-from regplug.tracking.system import source_tags, system_tags
+from regplug.params import describe_params, params_to_dict
+from regplug.tracking.naming import note, provenance_tags, run_name, run_params, safe_key
 
 _NOT_PARAMETERS = ("reg", "probe", "format", "out", "name", "experiment", "export", "threads")
 
@@ -35,9 +34,18 @@ class Description:
     tags: Mapping[str, str]
 
 
-def describe_run(made: Assembly, warnings: tuple[str, ...]) -> Description:
-    """Describes an assembled run."""
-    config, parts = made.config, made.components
+def describe_run(
+    config: RunConfig, parts: Components, *, loss: str, warnings: tuple[str, ...] = (), fold: str = ""
+) -> Description:
+    """Describes a run.
+
+    Args:
+        config: What was asked for.
+        parts: Its components.
+        loss: Name of the loss that `auto` came to.
+        warnings: What is legal and doubtful.
+        fold: The fold in words, or empty.
+    """
     model, dataset = parts.model.registered.name, parts.dataset.registered.name
     regs = [(reg.spec.key, _values(reg)) for reg in parts.regs]
     others = {"init": (parts.init.registered.name, _values(parts.init))}
@@ -45,14 +53,13 @@ def describe_run(made: Assembly, warnings: tuple[str, ...]) -> Description:
         others["activation"] = (parts.activation.registered.name, _values(parts.activation))
     fields = {name: value for name, value in config.to_dict().items() if name not in _NOT_PARAMETERS}
     name = config.name or run_name(model, [(reg.spec.key, _changed(reg)) for reg in parts.regs], config.seed)
+    name = f"{name} {fold}".strip()
     training = f"{config.optimizer}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}"
     provenance = [
         (c.registered.kind, c.registered.name, c.registered.distribution, c.registered.version) for c in parts.all()
     ]
     tags = {
-        **system_tags(),
         "system/threads": str(torch.get_num_threads()),
-        **source_tags(),
         **provenance_tags(provenance),
         **note(
             title=name,
@@ -69,7 +76,7 @@ def describe_run(made: Assembly, warnings: tuple[str, ...]) -> Description:
         experiment=config.experiment or f"{dataset}/{model}",
         name=name,
         params=run_params(
-            {**fields, "loss": made.program.loss.name},
+            {**fields, "loss": loss},
             model=(model, _values(parts.model)),
             dataset=(dataset, _values(parts.dataset)),
             regularizers=regs,
@@ -110,3 +117,13 @@ def _changed(chosen: Chosen) -> dict[str, object]:
         return values
     defaults = params_to_dict(type(chosen.params)())
     return {name: value for name, value in values.items() if value != defaults.get(name)}
+
+
+def off_values(components: Components) -> dict[str, object]:
+    """For each stackable number of the regularizers, as a column, the value at which it changes nothing."""
+    return {
+        safe_key(f"reg.{reg.spec.key}.{info.name}"): info.off
+        for reg in components.regs
+        for info in describe_params(type(reg.params))
+        if info.off is not None
+    }

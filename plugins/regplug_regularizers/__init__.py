@@ -17,7 +17,7 @@ Probability = Annotated[float, Ge(0), Lt(1)]
 class DropoutParams:
     """Parameters of `dropout`."""
 
-    drop_probability: Annotated[Probability | tuple[Probability, ...], Stackable(), Search(low=0.0, high=0.8)] = 0.5
+    drop_probability: Annotated[Probability | tuple[Probability, ...], Stackable(off=0), Search(low=0.0, high=0.8)] = 0.5
     "Chance that an entry is set to zero: one number, or one for each place in the order of the forward pass."
     at: str | tuple[str, ...] = ()
     "Globs of module names to put a dropout behind; without it behind each activation."
@@ -39,7 +39,7 @@ class BatchNormParams:
 class PenaltyParams:
     """Parameters of `l1` and `l2`."""
 
-    strength: Annotated[float, Ge(0), Stackable(), Search(low=1e-6, high=1e-1, log=True)] = 1e-4
+    strength: Annotated[float, Ge(0), Stackable(off=0), Search(low=1e-6, high=1e-1, log=True)] = 1e-4
     "What the sum is multiplied with."
     everything: bool = False
     "Whether biases and normalization parameters are penalised too."
@@ -49,7 +49,7 @@ class PenaltyParams:
 class InputNoiseParams:
     """Parameters of `input_noise`."""
 
-    std: Annotated[float, Ge(0), Stackable(), Search(low=1e-2, high=1.0, log=True)] = 0.1
+    std: Annotated[float, Ge(0), Stackable(off=0), Search(low=1e-2, high=1.0, log=True)] = 0.1
     "Standard deviation of the noise, in units of the normalised input."
 
 
@@ -57,7 +57,7 @@ class InputNoiseParams:
 class MixupParams:
     """Parameters of `mixup`."""
 
-    alpha: Annotated[float, Ge(0), Stackable(), Search(low=0.05, high=2.0, log=True)] = 0.2
+    alpha: Annotated[float, Ge(0), Stackable(off=0), Search(low=0.05, high=2.0, log=True)] = 0.2
     "Both parameters of the beta distribution of the share; 0 mixes nothing."
 
 
@@ -65,7 +65,7 @@ class MixupParams:
 class LabelSmoothingParams:
     """Parameters of `label_smoothing`."""
 
-    strength: Annotated[float, Ge(0), Lt(1), Stackable(), Search(low=0.0, high=0.3)] = 0.1
+    strength: Annotated[float, Ge(0), Lt(1), Stackable(off=0), Search(low=0.0, high=0.3)] = 0.1
     "Share of the probability that is spread over all classes."
 
 
@@ -81,7 +81,7 @@ class ClipNormParams:
 class SamParams:
     """Parameters of `sam`."""
 
-    rho: Annotated[float, Ge(0), Stackable(), Search(low=0.01, high=0.5, log=True)] = 0.05
+    rho: Annotated[float, Ge(0), Stackable(off=0), Search(low=0.01, high=0.5, log=True)] = 0.05
     "Radius, in units of the weights, at which the second gradient is taken; 0 is plain descent."
 
 
@@ -89,7 +89,7 @@ class SamParams:
 class WeightDecayParams:
     """Parameters of `weight_decay`."""
 
-    strength: Annotated[float, Ge(0), Stackable(), Search(low=1e-5, high=1.0, log=True)] = 1e-2
+    strength: Annotated[float, Ge(0), Stackable(off=0), Search(low=1e-5, high=1.0, log=True)] = 1e-2
     "Each step multiplies a weight with 1 - rate * strength."
     everything: bool = False
     "Whether biases and normalization parameters decay too."

@@ -30,8 +30,8 @@ class EarlyStopping(RegularizerFunctions):
         if averaging and self.params.keep == "best":
             yield Notice(
                 "refuse",
-                f"early_stopping with {', '.join(averaging)}: the validation loss is that of the average, so the weights of "
-                "the best epoch were never measured.",
+                f"early_stopping with {', '.join(averaging)}: the validation loss is that of the average, so the "
+                "weights of the best epoch were never measured.",
                 "Say early_stopping:keep=last to end with the average at the stop.",
             )
 

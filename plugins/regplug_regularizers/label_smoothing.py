@@ -11,7 +11,10 @@ from regplug.regularizer import RegularizerFunctions, Step
 
 @final
 class LabelSmoothing(RegularizerFunctions):
-    """Trains on `(1 - strength) * t + strength / classes`, as torch's cross entropy does. Source: Szegedy et al. 2016."""
+    """Trains on `(1 - strength) * t + strength / classes`, as torch's cross entropy does.
+
+    Source: Szegedy et al. 2016.
+    """
 
     needs_soft_targets = True
 

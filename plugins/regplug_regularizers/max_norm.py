@@ -23,5 +23,5 @@ class MaxNorm(RegularizerFunctions):
         if step.clock.roles.get(name, "weight") != "weight":
             return weight
         norm = torch.linalg.vector_norm(weight.flatten(1), dim=1)
-        scale = (step.settings["max_norm"] / (norm + 1e-7)).clamp(max=1)
+        scale: Tensor = (step.settings["max_norm"] / (norm + 1e-7)).clamp(max=1)
         return weight * scale.view(-1, *[1] * (weight.ndim - 1))

@@ -17,7 +17,8 @@ class L1(RegularizerFunctions):
     def penalty(self, step: Step, weights: Tensors, outputs: Outputs) -> Tensor | None:
         """The penalty, a scalar."""
         chosen = step.select(weights, everything=self.params.everything)
-        return step.settings["strength"] * sum(weight.abs().sum() for weight in chosen.values())
+        strength: Tensor = step.settings["strength"]
+        return strength * sum(weight.abs().sum() for weight in chosen.values())
 
 
 @final
@@ -29,12 +30,13 @@ class L2(RegularizerFunctions):
         if company.others("decoupled-decay"):
             yield Notice(
                 "warn",
-                "l2 and a decoupled weight decay both shrink the weights, and are not the same method: under an adaptive "
-                "optimizer l2 is divided by the gradient's size.",
+                "l2 and a decoupled weight decay both shrink the weights, and are not the same method: under an "
+                "adaptive optimizer l2 is divided by the gradient's size.",
                 "Keep one of the two.",
             )
 
     def penalty(self, step: Step, weights: Tensors, outputs: Outputs) -> Tensor | None:
         """The penalty, a scalar."""
         chosen = step.select(weights, everything=self.params.everything)
-        return step.settings["strength"] * 0.5 * sum(weight.square().sum() for weight in chosen.values())
+        strength: Tensor = step.settings["strength"]
+        return strength * 0.5 * sum(weight.square().sum() for weight in chosen.values())

@@ -18,13 +18,12 @@ class WeightDecay(RegularizerFunctions):
     """
 
     def check(self, company: Company) -> Iterator[Notice]:
-        """Doubts a second decay of the same weights, where the other has not said so itself."""
-        if len(company.others("decoupled-decay")) > 0:
-            yield Notice(
-                "warn", "Two decoupled decays add up on the same weights.", "Keep one, or give each its own at."
-            )
+        """Doubts a second decoupled decay of the same weights."""
+        if company.others("decoupled-decay"):
+            yield Notice("warn", "Two decoupled decays add up on the same weights.", "Keep one of the two.")
 
     def decay(self, step: Step, name: str, weight: Tensor) -> Tensor | None:
         """The strength, for weights; biases and normalization parameters only where asked."""
         is_weight = step.clock.roles.get(name, "weight") == "weight"
-        return step.settings["strength"] if is_weight or self.params.everything else None  # type: ignore[no-any-return]
+        strength: Tensor = step.settings["strength"]
+        return strength if is_weight or self.params.everything else None
