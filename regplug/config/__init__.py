@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regplug.config.loading import load_config
+from regplug.config.loading import config_from, load_config, read_file
 from regplug.config.resolving import resolve_config
 from regplug.config.run_config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
 from regplug.config.schedules import (
@@ -27,7 +27,9 @@ __all__ = [
     "OneCycle",
     "RunConfig",
     "StepDown",
+    "config_from",
     "load_config",
     "parse_schedule",
+    "read_file",
     "resolve_config",
 ]

@@ -37,10 +37,26 @@ def load_config(
     Raises:
         RequestError: A file cannot be read, a key is unknown, or a value is not allowed; file and key are named.
     """
+    return config_from({} if file is None else read_file(file), str(file), overrides, flags)
+
+
+def config_from(
+    values: Mapping[str, object],
+    origin: str,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+) -> RunConfig:
+    """Returns a run's configuration, with what stands in a file read already; see `load_config`.
+
+    Args:
+        values: Value by field.
+        origin: Where the values stand, for messages.
+        overrides: See `load_config`.
+        flags: See `load_config`.
+    """
     draft = _Draft()
-    if file is not None:
-        for name, value in _read_file(file).items():
-            draft.put(name, value, origin=str(file))
+    for name, value in values.items():
+        draft.put(name, value, origin=origin)
     dotted = []
     for text in overrides:
         path, value = _split_override(text)
@@ -171,7 +187,12 @@ def _as_field(name: str, value: str) -> Any:
     return read_value(value)
 
 
-def _read_file(file: Path) -> dict[str, Any]:
+def read_file(file: Path) -> dict[str, Any]:
+    """Returns what a TOML, YAML or JSON file holds.
+
+    Raises:
+        RequestError: It cannot be read or holds no fields.
+    """
     readers: dict[str, Callable[[str], Any]] = {
         ".toml": tomllib.loads,
         ".yaml": _read_yaml,
