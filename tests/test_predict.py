@@ -93,8 +93,9 @@ def test_columns_of_a_table_are_matched_by_name(table_bundle: Path, tmp_path: Pa
     raw = rows(2)
     path = tmp_path / "x.csv"
     lines = [f"{d},{a},tulip,{c},{b}" for a, b, c, d in raw.tolist()]
-    path.write_text("\n".join(["d, a,species,c,b", *lines]))
-    np.testing.assert_allclose(shares(predict(table_bundle, [path])), expected(raw), atol=1e-6)
+    for delimiter in ",;\t":
+        path.write_text("\n".join(["d, a,species,c,b", *lines]).replace(",", delimiter))
+        np.testing.assert_allclose(shares(predict(table_bundle, [path])), expected(raw), atol=1e-6)
 
 
 def test_a_table_without_header_is_taken_in_order(table_bundle: Path, tmp_path: Path) -> None:
@@ -110,6 +111,7 @@ def test_a_table_without_header_is_taken_in_order(table_bundle: Path, tmp_path: 
         ("a,b,c,d\n1,2,3,4\n1,2,red,4\n", r"line 3, column 'c': 'red' is no number"),
         ("a,b,c,d\n1,2,3\n", r"line 2, column 'd': '' is no number"),
         ("a,b,c\n1,2,3\n", r"lacks the column d"),
+        ("a,b,c,d,a\n1,2,3,4,5\n", r"has the column 'a' twice"),
         ("1,2,3\n", r"has 3 columns; this bundle takes rows of 4"),
         ("a,b,c,d\n", r"header and no rows"),
         ("", r"is empty"),

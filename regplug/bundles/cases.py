@@ -44,8 +44,8 @@ def make_cases(samples: Array) -> dict[str, Array]:
     Returns:
         Raw rows by case, `real` first: 64 of them, at most 7 in the other cases.
     """
-    real = np.resize(samples, (max(BATCHES), *samples.shape[1:])) if len(samples) < max(BATCHES) else samples
-    cases = {"real": np.ascontiguousarray(real[: max(BATCHES)])}
+    # A copy: torch refuses to share arrays that may not be written.
+    cases = {"real": np.resize(samples[: max(BATCHES)], (max(BATCHES), *samples.shape[1:])).copy()}
     shape = (_ROWS, *samples.shape[1:])
     generator = np.random.default_rng(0)
     if samples.dtype == np.uint8:

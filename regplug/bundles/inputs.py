@@ -16,6 +16,7 @@ from regplug.errors import BundleError
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 _IMAGE_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _FULL_SCALE = 255.0
+_DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +151,9 @@ def _read_csv(path: Path, form: InputForm) -> Array:
         raise BundleError(f"{path} is a table; this bundle takes {form}.", hint="Give an image or an .npy file.")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=max(_DELIMITERS, key=first.count))
             lines = [(reader.line_num, line) for line in reader if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BundleError(f"{path} cannot be read as a table: {error}", hint="Give UTF-8 text with commas.") from error
@@ -174,6 +177,9 @@ def _columns(path: Path, header: Sequence[str] | None, width: int, form: InputFo
                 f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}.",
                 hint=f"This bundle takes the columns {', '.join(form.columns)}, in any order.",
             )
+        twice = [name for name in form.columns if header.count(name) > 1]
+        if twice:
+            raise BundleError(f"{path} has the column {twice[0]!r} twice.", hint="Leave one of them out.")
         return [(header.index(name), name) for name in form.columns]
     if width != needed:
         raise BundleError(f"{path} has {width} columns; this bundle takes {form}.", hint=_columns_hint(form))

@@ -37,25 +37,20 @@ class Deployed(nn.Module):
         return output.softmax(1) if self.probabilities else output
 
 
-def isolate(
-    preprocess: nn.Module, network: nn.Module, probabilities: bool, raw: Tensor
-) -> tuple[Deployed, list[Check]]:
+def isolate(preprocess: nn.Module, network: nn.Module, probabilities: bool) -> tuple[Deployed, list[Check]]:
     """Makes the copy that is exported.
 
     Args:
         preprocess: See `Deployed`.
         network: See `Deployed`.
         probabilities: See `Deployed`.
-        raw: A few raw rows `(B, ...)`, on which hooks are shown to change nothing.
 
     Raises:
-        ExportError: It cannot be copied, a submodule stays in training mode, or a hook changes what comes out.
+        ExportError: It cannot be copied, or a submodule stays in training mode.
     """
     deployed = Deployed(_copied(preprocess), _copied(network), probabilities)
     deployed.to("cpu").float().eval().requires_grad_(False)
-    check_mode = evaluation_mode(deployed)
-    check_hooks = remove_hooks(deployed, raw)
-    return deployed, [check_mode, check_hooks]
+    return deployed, [evaluation_mode(deployed)]
 
 
 def _copied(module: nn.Module) -> nn.Module:
@@ -86,6 +81,10 @@ def evaluation_mode(deployed: nn.Module) -> Check:
 
 def remove_hooks(deployed: Deployed, raw: Tensor) -> Check:
     """Takes every hook off, and shows that none of them changed the output.
+
+    Args:
+        deployed: The copy; changed in place.
+        raw: A few raw rows `(B, ...)` that it takes.
 
     Raises:
         ExportError: The output with hooks is another one than without; the hooks are named.

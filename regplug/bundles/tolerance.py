@@ -52,9 +52,9 @@ def _double(deployed: Deployed) -> Deployed:
 def _rounding(deployed: Deployed, double: Deployed, raw: Tensor, outputs: Tensor) -> float:
     try:
         exact = _run_double(double, raw)
-    except (RuntimeError, TypeError):
-        # A forward that makes float32 tensors of its own cannot run in float64; how it answers to the last bit of its
-        # weights tells its rounding as well.
+    except Exception:
+        # It ran in float32; a forward that makes float32 tensors of its own cannot run in float64. How it answers to the
+        # last bit of its weights tells its rounding as well.
         return max(_difference(outputs, _nudged(deployed, seed)(raw)) for seed in range(_PERTURBATIONS))
     return _difference(outputs, exact)
 

@@ -17,7 +17,7 @@ from regplug.bundles.cases import Reference, make_cases
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Captured, Format
 from regplug.bundles.graph import check_graph
-from regplug.bundles.isolate import Deployed, isolate
+from regplug.bundles.isolate import Deployed, isolate, remove_hooks
 from regplug.bundles.layout import MANIFEST, SAMPLE_INPUT, VERIFICATION, canonical_json, write_checksums
 from regplug.bundles.manifest import build_manifest
 from regplug.bundles.numbers import TestData, check_file, check_test, in_batches
@@ -87,7 +87,7 @@ def _proven_model(request: BundleRequest, work: _Work) -> tuple[Captured, list[R
     cases = make_cases(request.samples)
     raw = torch.from_numpy(cases["real"])
     with work.stage("isolate"):
-        deployed, checks = isolate(request.preprocess, request.module, request.probabilities, raw[:EXAMPLE_ROWS])
+        deployed, checks = isolate(request.preprocess, request.module, request.probabilities)
         work.checks += checks
     with work.stage("preflight"):
         known = _preflight(request, deployed, cases, work)
@@ -109,7 +109,7 @@ def _preflight(
 ) -> list[Reference]:
     raw = torch.from_numpy(cases["real"])
     work.checks += [weights_finite(deployed), running_statistics(deployed)]
-    work.checks.append(takes_every_batch(deployed, raw, request.task))
+    work.checks += [takes_every_batch(deployed, raw, request.task), remove_hooks(deployed, raw)]
     known = references(deployed, cases)
     work.checks += [output_finite(known[0]), repeats_equal(deployed, raw)]
     work.checks += [rows_alone(deployed, raw, known[0].tolerance), state_unchanged(deployed, raw)]
@@ -178,10 +178,13 @@ def _check(
 def _test_data(request: BundleRequest, module: torch.nn.Module, real: Reference, work: _Work) -> TestData | None:
     if request.test is None:
         return None
-    inputs, targets = request.test
+    inputs = np.require(request.test[0], requirements=["C", "W"])
     with work.stage("test"), torch.no_grad():
-        outputs = in_batches(lambda rows: module(torch.from_numpy(rows)).numpy(), np.ascontiguousarray(inputs))
-    return TestData(inputs=inputs, targets=np.asarray(targets), outputs=outputs, tolerance=real.tolerance)
+        outputs = in_batches(lambda rows: module(torch.from_numpy(rows)).numpy(), inputs)
+    # Rounding grows with what is rounded, and the test set may hold larger rows than the samples.
+    growth = max(1.0, float(np.abs(outputs).max()) / (float(np.abs(real.outputs).max()) or 1.0))
+    targets = np.asarray(request.test[1])
+    return TestData(inputs=inputs, targets=targets, outputs=outputs, tolerance=real.tolerance * growth)
 
 
 def _finish(folder: Path, manifest: dict[str, Any], work: _Work) -> Report:
