@@ -53,8 +53,8 @@ def _rounding(deployed: Deployed, double: Deployed, raw: Tensor, outputs: Tensor
     try:
         exact = _run_double(double, raw)
     except Exception:
-        # It ran in float32; a forward that makes float32 tensors of its own cannot run in float64. How it answers to the
-        # last bit of its weights tells its rounding as well.
+        # It ran in float32, but makes float32 tensors of its own. How it answers to the last bit of its weights tells
+        # its rounding as well.
         return max(_difference(outputs, _nudged(deployed, seed)(raw)) for seed in range(_PERTURBATIONS))
     return _difference(outputs, exact)
 
