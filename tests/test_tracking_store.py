@@ -11,7 +11,7 @@ import time
 from contextlib import closing
 
 import pytest
-from tracking_stores import copied_store, prepared_database
+from tracking_stores import copied_store, prepared_database, start
 
 from regplug.errors import TrackingError
 from regplug.tracking import open_store, opening, resolve_location
@@ -38,6 +38,39 @@ def test_the_default_store_is_a_database_in_the_folder(store, folder):
     assert store.location.artifacts == (folder / "mlruns" / "artifacts").as_uri()
     with closing(sqlite3.connect(store.location.database)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_what_a_process_killed_while_it_created_the_store_left_is_no_hindrance(tmp_path):
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "mlflow.db.lock").touch()
+    (tmp_path / "mlruns" / "mlflow.db.new").write_text("half a schema")
+    (tmp_path / "mlruns" / "mlflow.db").touch()
+    assert open_store(folder=tmp_path).runs() == []
+    assert not (tmp_path / "mlruns" / "mlflow.db.new").exists()
+
+
+def test_a_database_that_mlflow_made_itself_is_taken_as_it_is(tmp_path):
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/theirs.db"
+    (tmp_path / "theirs.db").write_bytes(prepared_database())
+    theirs = MlflowClient(tracking_uri=uri)
+    experiment = theirs.create_experiment("theirs", artifact_location=(tmp_path / "their files").as_uri())
+    theirs.set_terminated(theirs.create_run(experiment, run_name="their run").info.run_id)
+    store = open_store(uri)
+    assert [info.name for info in store.runs("theirs")] == ["their run"]
+    with start(store, experiment="theirs") as run:
+        run.log_text("a", "a.txt")
+    assert run.artifact_uri.startswith((tmp_path / "their files").as_uri())
+
+
+def test_an_older_schema_is_told_with_the_command_that_upgrades_it(tmp_path):
+    (tmp_path / "old.db").write_bytes(prepared_database())
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+    with pytest.raises(TrackingError, match="out-of-date") as caught:
+        open_store(f"sqlite:///{tmp_path}/old.db")
+    assert "mlflow db upgrade" in caught.value.hint
 
 
 def test_the_environment_wins_over_the_default(monkeypatch, tmp_path):

@@ -47,7 +47,7 @@ class ChildRun:
 
     def plain_tags(self, parent_id: str, user: str) -> dict[str, str]:
         """Returns the tags as MLflow takes them, with those that make it a child of its parent."""
-        texts = {safe_key(key): limits.shorten(text, limits.MAX_TAG_LENGTH) for key, text in self.tags.items()}
+        texts = limits.shorten_all({safe_key(key): text for key, text in self.tags.items()})
         return {**texts, "mlflow.parentRunId": parent_id, "mlflow.runName": self.name, "mlflow.user": user}
 
     def times_ms(self) -> tuple[int, int]:

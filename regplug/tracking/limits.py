@@ -25,6 +25,11 @@ def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def shorten_all(tags: Mapping[str, str]) -> dict[str, str]:
+    """Returns tags, each cut visibly to what MLflow takes."""
+    return {key: shorten(text, MAX_TAG_LENGTH) for key, text in tags.items()}
+
+
 def too_long(values: Mapping[str, str], length: int) -> dict[str, str]:
     """Returns the values that `shorten` would cut."""
     return {key: text for key, text in values.items() if len(text) > length}

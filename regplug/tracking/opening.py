@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from regplug.errors import TrackingError
 from regplug.tracking.location import Location
@@ -21,6 +21,7 @@ REACH_TIMEOUT_S = 5.0
 """How long a server or a database gets to answer when a store opens."""
 
 _LOCK_TIMEOUT_S = 60.0
+_DRAFT_SUFFIX = ".new"
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _QUIET = {"MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_DISABLE_AGENT_HINT": "1"}
 
@@ -33,7 +34,7 @@ def open_backend(location: Location) -> tuple[Any, Any]:
     """
     _quieten()
     doing = f"The tracking store {location.uri} cannot be used"
-    with tracking_trouble(doing):
+    with tracking_trouble(doing), _garbage_kept():
         if location.database is not None:
             _prepare_sqlite(location, location.database, doing)
             sql_store = _open_sql_store(location)
@@ -46,6 +47,18 @@ def open_backend(location: Location) -> tuple[Any, Any]:
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=location.uri), sql_store
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Pauses the garbage collector: it takes a fifth of the 1.9 s in which MLflow is imported, and finds nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _quieten() -> None:
@@ -68,6 +81,8 @@ def _open_sql_store(location: Location) -> Any:
 
 def _prepare_sqlite(location: Location, database: Path, doing: str) -> None:
     """Creates the schema where there is none, in one process at a time, and sees whether the file can be written."""
+    from filelock import FileLock, Timeout
+
     database.parent.mkdir(parents=True, exist_ok=True)
     if not _has_content(database):
         try:
@@ -92,14 +107,31 @@ def _has_content(database: Path) -> bool:
 
 def _create_sqlite(location: Location, database: Path) -> None:
     """Creates schema and default experiment in a file beside and renames it: one killed meanwhile leaves no half."""
-    draft = database.with_name(f"{database.name}.new")
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    draft = database.with_name(database.name + _DRAFT_SUFFIX)
     draft.unlink(missing_ok=True)
+    event.listen(Engine, "connect", _write_without_waiting)
     try:
         store = _open_sql_store(replace(location, uri=f"sqlite:///{draft.as_posix()}"))
         store.engine.dispose()
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
         draft.replace(database)
     finally:
+        event.remove(Engine, "connect", _write_without_waiting)
         draft.unlink(missing_ok=True)
+
+
+def _write_without_waiting(connection: Any, _: Any) -> None:
+    """Spares the draft a wait for the disk at each of some hundred migrations; it is synchronised once, at the end."""
+    if not isinstance(connection, sqlite3.Connection):
+        return
+    file = connection.execute("PRAGMA database_list").fetchone()[2]
+    if file.endswith(_DRAFT_SUFFIX):
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA journal_mode=MEMORY")
 
 
 def _reach_database(uri: str) -> None:

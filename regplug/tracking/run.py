@@ -87,14 +87,14 @@ class TrackedRun:
         texts = {safe_key(key): param_text(value) for key, value in params.items()}
         with tracking_trouble("Parameters could not be logged"):
             self._log(params=[Param(key, limits.shorten(text, limits.MAX_PARAM_LENGTH)) for key, text in texts.items()])
-            self._keep_long(limits.too_long(texts, limits.MAX_PARAM_LENGTH))
+            self.keep_long(limits.too_long(texts, limits.MAX_PARAM_LENGTH))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags; one too long is treated as a parameter is."""
         texts = {safe_key(key): text for key, text in tags.items()}
         with tracking_trouble("Tags could not be set"):
             self._log(tags=texts)
-            self._keep_long(limits.too_long(texts, limits.MAX_TAG_LENGTH))
+            self.keep_long(limits.too_long(texts, limits.MAX_TAG_LENGTH))
 
     def log_text(self, text: str, path: str) -> None:
         """Keeps a text as the run's file `path`."""
@@ -217,10 +217,11 @@ class TrackedRun:
     ) -> None:
         from mlflow.entities import RunTag
 
-        pairs = [RunTag(key, limits.shorten(text, limits.MAX_TAG_LENGTH)) for key, text in (tags or {}).items()]
+        pairs = [RunTag(*pair) for pair in limits.shorten_all(tags or {}).items()]
         limits.log_in_batches(self._client, self.run_id, metrics=metrics, params=params, tags=pairs)
 
-    def _keep_long(self, values: Mapping[str, str]) -> None:
+    def keep_long(self, values: Mapping[str, str]) -> None:
+        """Keeps values whole, by parameter or tag, that were cut for MLflow."""
         if values:
             self._long_values |= values
             self.log_dict(self._long_values, LONG_VALUES_FILE)

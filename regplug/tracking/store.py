@@ -10,10 +10,11 @@ from typing import Any
 
 from regplug.errors import RequestError, TrackingError, did_you_mean
 from regplug.tracking import children as bulk
-from regplug.tracking import reading
+from regplug.tracking import limits, reading
 from regplug.tracking.children import ChildRun
 from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags
 from regplug.tracking.location import Location, experiment_name, resolve_location
+from regplug.tracking.naming import safe_key
 from regplug.tracking.opening import open_backend
 from regplug.tracking.reading import MetricPoint, RunInfo
 from regplug.tracking.run import ERROR_TAG, TrackedRun
@@ -75,7 +76,8 @@ class Store:
             TrackingError: The store cannot be written.
         """
         name_kept = experiment_name(experiment)
-        start_tags = {**source_tags(), **heartbeat_tags()}
+        texts = {safe_key(key): text for key, text in tags.items()}
+        start_tags = {**source_tags(), **system_tags(), **heartbeat_tags(), **limits.shorten_all(texts)}
         if parent is not None:
             start_tags["mlflow.parentRunId"] = parent
         with tracking_trouble("The run could not be started"):
@@ -83,7 +85,7 @@ class Store:
             created = self._client.create_run(experiment_id, tags=start_tags, run_name=name)
         run = self._tracked(created, name_kept)
         try:
-            run.set_tags({**system_tags(), **tags})
+            run.keep_long(limits.too_long(texts, limits.MAX_TAG_LENGTH))
             run.log_params(params)
         except BaseException as error:
             run.__exit__(type(error), error, error.__traceback__)

@@ -17,7 +17,7 @@ _HINTS = {
     "No space left": "Free some space; what was logged before is kept.",
     "database is locked": "Another process has held the database for long; end it, or use a server for many writers.",
     "not a database": "Move the file away, or set MLFLOW_TRACKING_URI to another store.",
-    "out-of-date database schema": "Upgrade it, after a backup, with: mlflow db upgrade URI",
+    "out-of-date database schema": "Upgrade it, after a backup, with: mlflow db upgrade sqlite:///mlruns/mlflow.db",
     "Can't locate revision": "A newer MLflow wrote this database: upgrade with pip install -U mlflow.",
     "No module named": "Install the database's driver: psycopg2-binary for PostgreSQL, pymysql for MySQL.",
     "401": "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
