@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from regplug.cli.failures import Failure
+from regplug.cli.options import AsGiven
 from regplug.cli.output import stdout_for_document
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -55,7 +56,7 @@ class LazyCommands(MutableMapping[str, Any]):
         return len(COMMANDS)
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(AsGiven, TyperGroup):
     """A group that tells of its commands without importing them."""
 
     def __init__(self, **settings: Any) -> None:

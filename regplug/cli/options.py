@@ -1,11 +1,11 @@
-"""Options that several commands share, and the class of commands."""
+"""Options that several commands share, and how commands take them."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Disable = Annotated[
@@ -39,40 +39,57 @@ TrackingUri = Annotated[
 
 def new_app() -> typer.Typer:
     """Returns an application for one command or a group of them."""
-    return typer.Typer(add_completion=False, rich_markup_mode=None)
+    return typer.Typer(cls=Group, add_completion=False, rich_markup_mode=None)
 
 
-class Command(TyperCommand):
-    """A command that takes texts and defaults as they are, and writes metavars into `--help`.
+class AsGiven:
+    """Parameters that take texts, defaults and flags as they are, and write metavars into `--help`.
 
     typer checks every value with pydantic, and the import of that alone would cost `predict` a third of its time; of
-    an option it tells the Python type, such as `<list[str]>`.
+    an option it tells the Python type, such as `<list[str]>`. What is no text is checked as ever.
     """
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        for param in self.params:
-            _take_as_is(param)
-            _tell_metavar(param)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Returns typer's parameters, changed once."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc] # mixed into a command or a group
+        for param in params:
+            if "process_value" not in vars(param):
+                _take_as_given(param)
+                _tell_metavar(param)
+        return params
 
 
-def _take_as_is(param: Any) -> None:
-    checked, wanted = param.process_value, getattr(getattr(param, "type_descriptor", None), "annotation", None)
+class Command(AsGiven, TyperCommand):
+    """A command."""
+
+
+class Group(AsGiven, TyperGroup):
+    """A group of commands."""
+
+
+def _take_as_given(param: Any) -> None:
+    checked = param.process_value
 
     def process_value(ctx: Any, value: Any) -> Any:
-        if not param.required and param.value_is_missing(value):
-            return value
-        is_right = isinstance(value, wanted) if isinstance(wanted, type) else False
-        is_texts = wanted == list[str] and bool(value) and all(isinstance(item, str) for item in value)
-        return value if is_right or is_texts else checked(ctx, value)
+        is_absent = not param.required and param.value_is_missing(value)
+        if not is_absent and not _is_right(value, _annotation(param)):
+            return checked(ctx, value)
+        return value if param.callback is None else param.callback(ctx, param, value)
 
     param.process_value = process_value
 
 
+def _is_right(value: Any, annotation: Any) -> bool:
+    if annotation == list[str]:
+        return bool(value) and all(isinstance(item, str) for item in value)
+    return isinstance(annotation, type) and isinstance(value, annotation)
+
+
 def _tell_metavar(param: Any) -> None:
-    if param.param_type_name != "option":
-        return
-    is_text = getattr(getattr(param, "type_descriptor", None), "annotation", None) in (str, list[str])
-    metavar = param.metavar or ("<text>" if is_text else None)
-    if metavar:
+    metavar = param.metavar or ("<text>" if _annotation(param) in (str, list[str]) else None)
+    if param.param_type_name == "option" and metavar:
         param.display_type_rich = lambda **_: metavar
+
+
+def _annotation(param: Any) -> Any:
+    return getattr(getattr(param, "type_descriptor", None), "annotation", None)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
+import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 _document_stream: ContextVar[TextIO | None] = ContextVar("document_stream", default=None)
 
-_UNBOUNDED = 100_000
-"""Width of what no terminal shows: a table in a pipe is never wrapped."""
+_GAP = "  "
+_NARROWEST = 12
+"""Characters that the column which is wrapped keeps on the narrowest terminal."""
 
 
 @contextlib.contextmanager
@@ -68,34 +69,46 @@ def warn(messages: Sequence[str]) -> None:
     note(*(f"warning: {message}" for message in messages))
 
 
-def console() -> Console:
-    """Returns a rich console on stdout: as wide as the terminal, and without end in a pipe."""
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else _UNBOUNDED
-    return Console(width=width, highlight=False, soft_wrap=False)
-
-
-def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", folds: str = "") -> None:
-    """Writes a table to stdout.
+def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, folds: str = "") -> None:
+    """Writes a table to stdout, as wide as the terminal; in a pipe every row is one line.
 
     Args:
         columns: Headings; one that begins with `>` is set to the right.
         rows: Texts.
-        title: A line above it.
-        folds: The column that wraps where the terminal is narrow; the others keep their width.
+        folds: The column that is wrapped where the terminal is narrow; the others keep their width.
     """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+    heading, *lines = table_lines(columns, rows, folds=folds, width=width)
+    say(typer.style(heading, bold=True), *lines)
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
-        name = column.removeprefix(">")
-        is_right = column.startswith(">")
-        table.add_column(name, justify="right" if is_right else "left", no_wrap=name != folds, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    if title:
-        say(title)
-    console().print(table)
+
+def table_lines(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, folds: str = "", width: int | None = None
+) -> list[str]:
+    """Returns a table in lines, the headings first.
+
+    >>> table_lines(("name", ">figure"), [("a", "1"), ("b", "10")])
+    ['name  figure', '----  ------', 'a          1', 'b         10']
+    """
+    names = [column.removeprefix(">") for column in columns]
+    widths = [max(map(len, cells)) for cells in zip(names, *rows, strict=True)]
+    if width is not None and folds:
+        place = names.index(folds)
+        others = sum(widths) - widths[place] + len(_GAP) * (len(names) - 1)
+        widths[place] = min(widths[place], max(width - others, _NARROWEST))
+    aligns = [">" if column.startswith(">") else "<" for column in columns]
+    body = [line for row in rows for line in _folded(row, widths)]
+    grid = [names, ["-" * one for one in widths], *body]
+    return [_GAP.join(f"{c:{a}{w}}" for c, a, w in zip(row, aligns, widths, strict=True)).rstrip() for row in grid]
+
+
+def _folded(row: Sequence[str], widths: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    """A row as one line or several; only what is wider than its column is wrapped."""
+    cells = [[cell] if len(cell) <= width else _wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
+    yield from itertools.zip_longest(*cells, fillvalue="")
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width) or [""]

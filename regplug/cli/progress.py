@@ -13,6 +13,9 @@ from regplug.results import Observer, RunStarted
 if TYPE_CHECKING:
     from regplug.training.loop import EpochRecord
 
+TRAINING = "training"
+"""The stage that is counted in epochs."""
+
 _SHOWN = (
     ("loss", ("valid/loss", "train/loss", "train/running_loss", "train/objective")),
     ("accuracy", ("valid/accuracy", "train/accuracy", "train/running_accuracy")),
@@ -24,14 +27,18 @@ def describe_metrics(metrics: Mapping[str, Sequence[float]]) -> str:
     """Returns an epoch's figures in a few words; each says which data it is of.
 
     >>> describe_metrics({"train/running_loss": [0.25], "valid/accuracy": [0.9]})
-    'train loss 0.2500  valid accuracy 0.9000'
+    'train loss 0.2500, valid accuracy 0.9000'
+    >>> describe_metrics({"valid/loss": [0.25], "valid/accuracy": [0.9]})
+    'valid loss 0.2500, accuracy 0.9000'
     """
-    words = []
+    words, last = [], ""
     for label, names in _SHOWN:
         name = next((name for name in names if metrics.get(name)), None)
         if name is not None:
-            words.append(f"{name.partition('/')[0]} {label} {metrics[name][0]:.4f}")
-    return "  ".join(words)
+            split = name.partition("/")[0]
+            words.append(f"{'' if split == last else f'{split} '}{label} {metrics[name][0]:.4f}")
+            last = split
+    return ", ".join(words)
 
 
 class Progress(Observer):
@@ -49,7 +56,7 @@ class Progress(Observer):
     def __enter__(self) -> Progress:
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task("starting", total=None, figures="")
+            self._task = self._bar.add_task("starting", total=None, count="", figures="")
         return self
 
     def __exit__(
@@ -64,32 +71,32 @@ class Progress(Observer):
     def stage(self, name: str) -> None:
         """Names the stage."""
         if self._bar is not None:
-            self._bar.update(self._task, description=name)
+            total = self.started.epochs if self.started and name == TRAINING else None
+            self._bar.reset(self._task, total=total, description=name, count="", figures="")
 
     def run_started(self, info: RunStarted) -> None:
-        """Tells warnings, and shows how far it is from here."""
+        """Tells warnings, and remembers how far it is from here."""
         self.started = info
         warn(info.warnings)
-        if self._bar is not None:
-            self._bar.reset(self._task, total=info.epochs)
 
     def epoch_ended(self, record: EpochRecord) -> None:
         """Moves the bar."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=record.epoch, figures=describe_metrics(record.metrics))
+        if self._bar is not None and self.started is not None:
+            count, figures = f"{record.epoch}/{self.started.epochs}", describe_metrics(record.metrics)
+            self._bar.update(self._task, completed=record.epoch, count=count, figures=figures)
 
 
 def _new_bar() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    columns = [TextColumn(f"{{task.{field}}}") for field in ("description", "fields[count]", "fields[figures]")]
     return Bar(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
+        columns[0],
+        BarColumn(bar_width=16),
+        *columns[1:],
         TimeRemainingColumn(compact=True),
         console=Console(stderr=True),
         transient=True,
