@@ -11,8 +11,8 @@ from regplug.noise import Draw, bits, keep_mask
 from regplug.regularizer import RegularizerFunctions, Shapes
 from regplug.sites import Augmented, SiteLayer, Sites
 
-KEY = "model"
-"""Under this key the composition holds a model's own dropout."""
+KEY = "model's own"
+"""Under this key the composition holds a model's own dropout; no alias can be spelled so."""
 
 _WHOLE_CHANNELS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _KINDS = (nn.Dropout, *_WHOLE_CHANNELS)

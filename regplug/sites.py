@@ -247,7 +247,8 @@ def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Puts `new` wherever the model refers to `old`: a module may be registered under two names."""
     for parent in model.modules():
         if parent is not new:
-            for name, child in parent.named_children():
+            # named_children() would skip the second name.
+            for name, child in list(parent._modules.items()):
                 if child is old:
                     setattr(parent, name, new)
 
@@ -261,7 +262,8 @@ def find_sites(model: nn.Module, example: Tensor) -> list[Site]:
         example: Inputs `(batch, ...)`.
 
     Returns:
-        One site for each call of each named module that takes and returns a tensor.
+        One site for each call of each named module that takes and returns a tensor; what was put around a module is no
+        site of its own.
     """
     sites: list[Site] = []
     calls: dict[str, int] = {}
@@ -277,7 +279,10 @@ def find_sites(model: nn.Module, example: Tensor) -> list[Site]:
         return hook
 
     modes = {module: module.training for module in model.modules()}
-    hooks = [module.register_forward_hook(record(name)) for name, module in model.named_modules() if name]
+    augmented = [module for module in model.modules() if isinstance(module, Augmented)]
+    inside = {part for module in augmented for part in module.modules() if part is not module}
+    named = [(name, module) for name, module in model.named_modules() if name and module not in inside]
+    hooks = [module.register_forward_hook(record(name)) for name, module in named]
     try:
         model.eval()
         model(example)

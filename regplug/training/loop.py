@@ -139,7 +139,8 @@ class Trainer:
     def finish(self) -> None:
         """Applies each regularizer's `finalize` to each run and leaves the result in the state; idempotent."""
         if self._program.regularizer.acting("finalize"):
-            self._evaluator.finalize(self.state, self._feed, self._settings, self._clock(self.state.epoch, 0))
+            with self._global_generator():
+                self._evaluator.finalize(self.state, self._feed, self._settings, self._clock(self.state.epoch, 0))
 
     def evaluate(self, split: str) -> dict[str, list[float]]:
         """Loss and, for a classification, accuracy of each run on a split, in evaluation mode.
