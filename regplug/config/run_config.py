@@ -58,7 +58,7 @@ class RunConfig:
     "Data loss; auto is cross_entropy for classes and mse for values."
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     "Update rule; adamw has no weight decay of its own."
-    lr: Annotated[float, Ge(0)] = 0.1
+    lr: Annotated[float, Ge(0)] = 0.2
     "Learning rate."
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     "Momentum of sgd."
@@ -70,7 +70,7 @@ class RunConfig:
     "Epochs in which the learning rate rises from nothing."
     epochs: Annotated[int, Ge(0)] = 30
     "Passes over the training data."
-    batch_size: Annotated[int, Ge(1)] = 64
+    batch_size: Annotated[int, Ge(1)] = 32
     "Examples in a step."
     shuffle: bool = True
     "Whether each epoch has its own order."
