@@ -1,0 +1,42 @@
+"""What the differences between settings of a study are worth: intervals, paired tests, ranks, and sentences.
+
+Numbers in, frozen dataclasses out; every one has a `document()` that JSON can hold.
+"""
+
+from regplug.statistics.analysis import Analysis, analyse, select
+from regplug.statistics.metrics import is_lower_better
+from regplug.statistics.paired import Comparison, compare_pair, holm, paired_t, pairs_needed
+from regplug.statistics.ranks import Ranks, critical_difference, rank
+from regplug.statistics.records import PairKey, Setting, Study, StudyRun
+from regplug.statistics.summary import Summary, bootstrap_interval, summarise, t_interval
+from regplug.statistics.units import Units, find_units
+from regplug.statistics.words import comparison_sentence, number, p_text, span
+
+__all__ = [
+    "Analysis",
+    "Comparison",
+    "PairKey",
+    "Ranks",
+    "Setting",
+    "Study",
+    "StudyRun",
+    "Summary",
+    "Units",
+    "analyse",
+    "bootstrap_interval",
+    "compare_pair",
+    "comparison_sentence",
+    "critical_difference",
+    "find_units",
+    "holm",
+    "is_lower_better",
+    "number",
+    "p_text",
+    "paired_t",
+    "pairs_needed",
+    "rank",
+    "select",
+    "span",
+    "summarise",
+    "t_interval",
+]

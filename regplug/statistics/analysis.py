@@ -1,0 +1,196 @@
+"""A whole study: summaries, ranks, comparisons, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+from regplug.errors import RequestError, did_you_mean
+from regplug.statistics.metrics import check_selection, is_lower_better
+from regplug.statistics.paired import Comparison, compare_pair, correct, differences, is_constant, paired_t
+from regplug.statistics.ranks import Ranks, rank
+from regplug.statistics.records import Study, Values
+from regplug.statistics.summary import Summary, summarise
+from regplug.statistics.units import Units, find_units
+from regplug.statistics.verdict import notes, verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What a study says about one metric.
+
+    Args:
+        study: The study's name.
+        metric: What was compared.
+        is_lower_better: Whether less of it is better.
+        units: What counts as one observation.
+        selected_by: The metric the best setting was chosen by; `None` where none was chosen.
+        selected: The best setting by it.
+        reference: The setting that the others are compared with; `None` where all pairs are.
+        summaries: Best mean first; settings without a value last.
+        comparisons: In the summaries' order.
+        ranks: Where the settings share observations.
+        verdict: The headline.
+        notes: How it was done, and what to bear in mind.
+    """
+
+    study: str
+    metric: str
+    is_lower_better: bool
+    units: Units
+    selected_by: str | None
+    selected: str | None
+    reference: str | None
+    summaries: tuple[Summary, ...]
+    comparisons: tuple[Comparison, ...]
+    ranks: Ranks | None
+    verdict: str
+    notes: tuple[str, ...]
+
+    def comparison_of(self, label: str) -> Comparison | None:
+        """Returns a setting's comparison with the reference."""
+        return next((c for c in self.comparisons if self.reference == c.second and c.first == label), None)
+
+    def document(self) -> dict[str, Any]:
+        """The analysis as JSON knows it."""
+        return {
+            "study": self.study,
+            "metric": self.metric,
+            "is_lower_better": self.is_lower_better,
+            "unit": self.units.kind,
+            "variance_ratio": self.units.variance_ratio,
+            "selected_by": self.selected_by,
+            "selected": self.selected,
+            "reference": self.reference,
+            "summary": [summary.document() for summary in self.summaries],
+            "comparisons": [comparison.document() for comparison in self.comparisons],
+            "ranks": self.ranks and self.ranks.document(),
+            "verdict": self.verdict,
+            "notes": list(self.notes),
+        }
+
+
+def analyse(
+    study: Study,
+    metric: str,
+    *,
+    selected_by: str | None = None,
+    baseline: str | None = None,
+    all_pairs: bool = False,
+    lower_is_better: bool | None = None,
+    bootstrap_seed: int = 0,
+) -> Analysis:
+    """Returns what a study says about a metric.
+
+    Settings are compared with the baseline, where one is named; else with the best one by `selected_by`; else with the
+    best mean of the metric itself. A reference that was picked by its results is compared under Holm's correction over
+    *all* pairs, because the best of many differs from the others by chance more often than one named beforehand.
+
+    Args:
+        study: Settings and runs.
+        metric: What to compare, such as `test/accuracy`.
+        selected_by: What the best setting is chosen by: a metric of the validation set, never of the test set.
+        baseline: A setting named beforehand.
+        all_pairs: Whether to compare every setting with every other.
+        lower_is_better: For metrics whose name does not tell.
+        bootstrap_seed: Of the bootstrap intervals.
+
+    Raises:
+        RequestError: No run has the metric; its name does not tell which way is better; the baseline is no setting; the
+            best would be chosen by the test set.
+    """
+    is_lower = is_lower_better(metric) if lower_is_better is None else lower_is_better
+    values = study.values(metric)
+    units = find_units(values, study.test_to_train)
+    selected = select(study, selected_by) if selected_by else None
+    ranks = rank(values, units, is_lower_better=is_lower)
+    summaries = _summaries(study, metric, units, ranks, is_lower, bootstrap_seed)
+    _check_baseline(study, baseline)
+    reference = None if all_pairs else baseline or (selected if selected and values[selected] else summaries[0].label)
+    order = [summary.label for summary in summaries]
+    comparisons = _comparisons(values, units, order, reference, is_lower, is_named=baseline is not None)
+    bare = Analysis(
+        study=study.name,
+        metric=metric,
+        is_lower_better=is_lower,
+        units=units,
+        selected_by=selected_by,
+        selected=selected,
+        reference=reference,
+        summaries=summaries,
+        comparisons=comparisons,
+        ranks=ranks,
+        verdict="",
+        notes=(),
+    )
+    return replace(bare, verdict=verdict(bare), notes=notes(bare, baseline is not None))
+
+
+def select(study: Study, metric: str, *, lower_is_better: bool | None = None) -> str:
+    """Returns the label of the best setting: the best mean of a metric that is not the test set's.
+
+    A setting with failed runs stands behind those without: the mean of the runs that survived flatters it. Of equal
+    means the first in the study's order is taken.
+
+    Raises:
+        RequestError: The metric is the test set's, or no run has it, or its name does not tell which way is better.
+    """
+    check_selection(metric)
+    is_lower = is_lower_better(metric) if lower_is_better is None else lower_is_better
+    values = study.values(metric)
+    units = find_units(values, study.test_to_train)
+    return _summaries(study, metric, units, None, is_lower, None, failed_last=True)[0].label
+
+
+def _check_baseline(study: Study, baseline: str | None) -> None:
+    if baseline is not None and baseline not in study.labels:
+        raise RequestError(
+            f"The baseline {baseline!r} is no setting of {study.name}.", hint=did_you_mean(baseline, study.labels)
+        )
+
+
+def _summaries(
+    study: Study,
+    metric: str,
+    units: Units,
+    ranks: Ranks | None,
+    is_lower: bool,
+    bootstrap_seed: int | None,
+    *,
+    failed_last: bool = False,
+) -> tuple[Summary, ...]:
+    by_label = {label: [run for run in study.runs if run.setting == label] for label in study.labels}
+    mean_ranks = ranks.mean_ranks if ranks else {}
+    found = [
+        summarise(label, runs, metric, units, mean_rank=mean_ranks.get(label), seed=bootstrap_seed)
+        for label, runs in by_label.items()
+    ]
+
+    def place(summary: Summary) -> tuple[bool, bool, float]:
+        mean = summary.mean or 0.0
+        return summary.mean is None, failed_last and summary.failed > 0, mean if is_lower else -mean
+
+    return tuple(sorted(found, key=place))
+
+
+def _comparisons(
+    values: Values, units: Units, order: Sequence[str], reference: str | None, is_lower: bool, *, is_named: bool
+) -> tuple[Comparison, ...]:
+    pairs = list(combinations(order, 2)) if reference is None else [(x, reference) for x in order if x != reference]
+    bare = [compare_pair(first, second, values, units, is_lower_better=is_lower) for first, second in pairs]
+    others = (
+        [] if reference is None or is_named else _other_p_values(values, units, [x for x in order if x != reference])
+    )
+    return correct(bare, units, others)
+
+
+def _other_p_values(values: Values, units: Units, labels: Sequence[str]) -> list[float]:
+    found = []
+    for first, second in combinations([label for label in labels if values[label]], 2):
+        difference = differences(values[first], values[second], units)
+        scale = max(max(map(abs, values[label].values())) for label in (first, second))
+        if len(difference) > 1 and not is_constant(difference, scale):
+            found.append(paired_t(difference, units.variance_ratio)[1])
+    return found

@@ -1,0 +1,252 @@
+"""Paired comparisons: is one setting better than another, by how much, and how sure is that."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regplug.statistics.records import PairKey
+from regplug.statistics.summary import Interval, standard_deviation, t_interval
+from regplug.statistics.units import Kind, Units
+
+Outcome = Literal["identical", "constant", "too few", "tested"]
+
+ALPHA = 0.05
+POWER = 0.8
+MOST_PAIRS = 1000
+"""More than this is said as more than this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two settings on what they share.
+
+    Args:
+        first: The setting that is asked about.
+        second: The one it is compared with.
+        outcome: `tested`; `identical` where every pair is equal; `constant` where every pair differs by the same, so
+            that no variation is there to test against; `too few` below two pairs.
+        unit: What a pair is.
+        n: Pairs.
+        difference: Mean of first minus second; `None` without a pair.
+        interval: Its 95 % interval by t, not corrected for several comparisons.
+        d_z: Cohen's d of the pairs: mean difference over the standard deviation of the differences (n - 1).
+        t: Student's statistic, with corrected variance where training sets overlap.
+        p_value: Its two-sided p.
+        p_holm: The same after Holm's correction over `family` comparisons.
+        family: How many comparisons the correction counts.
+        wilcoxon_p: Two-sided p of Wilcoxon's signed-rank test.
+        wilcoxon_least_p: The least p that so many pairs that differ can give.
+        is_lower_better: Whether less of the metric is better.
+        pairs_needed: Pairs at which a true difference of this size would be found with power .8; more than
+            `MOST_PAIRS` is `MOST_PAIRS + 1`, and `None` where no number of pairs would do or nothing was tested.
+    """
+
+    first: str
+    second: str
+    outcome: Outcome
+    unit: Kind
+    n: int
+    is_lower_better: bool
+    difference: float | None = None
+    interval: Interval | None = None
+    d_z: float | None = None
+    t: float | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    family: int = 0
+    wilcoxon_p: float | None = None
+    wilcoxon_least_p: float | None = None
+    pairs_needed: int | None = None
+
+    @property
+    def is_different(self) -> bool:
+        """Whether a difference was found at the 5 % level after correction."""
+        return self.p_holm is not None and self.p_holm <= ALPHA
+
+    @property
+    def is_first_better(self) -> bool:
+        """Whether the first one's mean is the better one."""
+        return self.difference is not None and (self.difference < 0) == self.is_lower_better and self.difference != 0
+
+    @property
+    def wilcoxon_can_tell(self) -> bool:
+        """Whether so many pairs could reach the 5 % level in the signed-rank test."""
+        return self.wilcoxon_least_p is not None and self.wilcoxon_least_p <= ALPHA
+
+    def document(self) -> dict[str, Any]:
+        """The comparison as JSON knows it, with its sentence."""
+        from regplug.statistics.words import comparison_sentence
+
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            **fields,
+            "interval": self.interval and list(self.interval),
+            "is_different": self.is_different,
+            "sentence": comparison_sentence(self),
+        }
+
+
+def compare_pair(
+    first: str,
+    second: str,
+    values: Mapping[str, Mapping[PairKey, float]],
+    units: Units,
+    *,
+    is_lower_better: bool,
+) -> Comparison:
+    """Returns the comparison of two settings on the keys they share, not yet corrected for others.
+
+    Args:
+        first: The setting that is asked about.
+        second: The one it is compared with.
+        values: Value by setting and pair key.
+        units: What counts as one observation.
+        is_lower_better: Whether less of the metric is better.
+    """
+    difference = differences(values[first], values[second], units)
+    n = len(difference)
+    bare = Comparison(
+        first=first, second=second, outcome="too few", unit=units.kind, n=n, is_lower_better=is_lower_better
+    )
+    if n == 0:
+        return bare
+    bare = replace(bare, difference=float(difference.mean()))
+    if not difference.any():
+        return replace(bare, outcome="identical", difference=0.0)
+    if n == 1:
+        return bare
+    wilcoxon_p, least_p = _wilcoxon(difference)
+    bare = replace(bare, wilcoxon_p=wilcoxon_p, wilcoxon_least_p=least_p)
+    scale = max(max(map(abs, values[label].values())) for label in (first, second))
+    if is_constant(difference, scale):
+        return replace(bare, outcome="constant")
+    sd = standard_deviation(difference)
+    t, p_value = paired_t(difference, units.variance_ratio)
+    return replace(
+        bare,
+        outcome="tested",
+        interval=t_interval(difference, units.variance_ratio),
+        d_z=float(difference.mean()) / sd,
+        t=t,
+        p_value=p_value,
+        p_holm=p_value,
+        family=1,
+    )
+
+
+def differences(first: Mapping[PairKey, float], second: Mapping[PairKey, float], units: Units) -> NDArray[np.float64]:
+    """Returns first minus second for each observation they share, `(n,)`."""
+    shared = {key: first[key] - second[key] for key in first if key in second}
+    return units.gather(shared, shared)
+
+
+def is_constant(difference: NDArray[np.float64], scale: float) -> bool:
+    """Returns whether differences vary by no more than rounding of numbers of that size."""
+    return float(np.ptp(difference)) <= 8 * sys.float_info.epsilon * scale
+
+
+def paired_t(difference: NDArray[np.float64], variance_ratio: float = 0.0) -> tuple[float, float]:
+    """Returns Student's t of paired differences and its two-sided p: mean / (sd * sqrt(1/n + variance_ratio)).
+
+    Args:
+        difference: Differences that vary `(n,)`, n at least 2.
+        variance_ratio: n_test / n_train where training sets overlap, which makes it the corrected resampled t-test.
+
+    Source: Nadeau and Bengio 2003; Bouckaert and Frank 2004 for repeated folds.
+
+    >>> t, p = paired_t(np.array([1.0, 2.0, 3.0]))
+    >>> round(t, 4), round(p, 4)
+    (3.4641, 0.0742)
+    """
+    from scipy.special import stdtr
+
+    n = len(difference)
+    t = float(difference.mean() / (difference.std(ddof=1) * (1 / n + variance_ratio) ** 0.5))
+    return t, float(2 * stdtr(n - 1, -abs(t)))
+
+
+def _wilcoxon(difference: NDArray[np.float64]) -> tuple[float, float]:
+    """Two-sided p, and the least that so many differences other than zero can give."""
+    from scipy.stats import wilcoxon
+
+    num_nonzero = int(np.count_nonzero(difference))
+    return float(wilcoxon(difference[difference != 0]).pvalue), min(1.0, 2.0 ** (1 - num_nonzero))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values corrected for their number.
+
+    Source: Holm 1979, through statsmodels.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(p_values, alpha=ALPHA, method="holm")[1]] if len(p_values) else []
+
+
+def correct(comparisons: Sequence[Comparison], units: Units, others: Sequence[float] = ()) -> tuple[Comparison, ...]:
+    """Returns the comparisons with Holm's correction, and with the number of pairs that would tell.
+
+    Args:
+        comparisons: Some of them tested.
+        units: What counts as one observation.
+        others: Further p-values that the correction has to count, because the comparisons were picked among them.
+    """
+    tested = [comparison for comparison in comparisons if comparison.p_value is not None]
+    adjusted = iter(holm([*(comparison.p_value for comparison in tested if comparison.p_value is not None), *others]))
+    family = len(tested) + len(others)
+    return tuple(
+        replace(
+            comparison,
+            p_holm=next(adjusted),
+            family=family,
+            pairs_needed=pairs_needed(comparison.d_z or 0.0, ALPHA / family, units.variance_ratio),
+        )
+        if comparison.p_value is not None
+        else comparison
+        for comparison in comparisons
+    )
+
+
+def pairs_needed(d_z: float, alpha: float = ALPHA, variance_ratio: float = 0.0) -> int | None:
+    """Returns the pairs at which a two-sided paired t-test finds an effect with power .8.
+
+    Args:
+        d_z: Cohen's d of the pairs.
+        alpha: Level of the test.
+        variance_ratio: n_test / n_train where training sets overlap.
+
+    Returns:
+        At most `MOST_PAIRS + 1`; `None` where even endless pairs of overlapping training sets would not do.
+
+    >>> pairs_needed(0.5)
+    34
+    """
+    if variance_ratio and _power(d_z, 10**9, alpha, variance_ratio) < POWER:
+        return None
+    if _power(d_z, MOST_PAIRS, alpha, variance_ratio) < POWER:
+        return MOST_PAIRS + 1
+    low, high = 1, MOST_PAIRS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _power(d_z, middle, alpha, variance_ratio) >= POWER else (middle, high)
+    return high
+
+
+def _power(d_z: float, n: int, alpha: float, variance_ratio: float) -> float:
+    """The chance that |t| exceeds its bound; the other tail, below .001 where this one is near .8, left out."""
+    from scipy.special import nctdtr, stdtrit
+
+    noncentrality = abs(d_z) / (1 / n + variance_ratio) ** 0.5
+    # Far from zero the noncentral t underflows, and the answer is no question.
+    return (
+        1.0 if noncentrality > 37 and n > 2 else float(1 - nctdtr(n - 1, noncentrality, stdtrit(n - 1, 1 - alpha / 2)))
+    )

@@ -1,0 +1,136 @@
+"""What a study hands to its statistics: settings, and runs with the key that pairs them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from regplug.errors import RequestError, did_you_mean
+
+FINISHED = "FINISHED"
+
+
+class PairKey(NamedTuple):
+    """What two runs of different settings must share to be a pair.
+
+    Args:
+        seed: Seed of what happens in training.
+        data_seed: Seed of the split, or of generated data.
+        fold: Fold of a cross-validation; `None` where there are no folds. Repeats count on: 0 to k * repeats - 1.
+        dataset: Name of the data.
+    """
+
+    seed: int
+    data_seed: int = 0
+    fold: int | None = None
+    dataset: str = ""
+
+
+Values = Mapping[str, Mapping[PairKey, float]]
+"""Setting's label to the value of one metric by pair key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting of a study.
+
+    Args:
+        label: What people call it; unique in the study.
+        varied: What distinguishes it, by axis: `{"reg.l2.strength": 0.1}`.
+    """
+
+    label: str
+    varied: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRun:
+    """One run of a setting.
+
+    Args:
+        setting: The setting's label.
+        key: Seed, data seed, fold and dataset.
+        metrics: Last value of each metric.
+        status: `FINISHED`, or how else it ended.
+        seconds: Its time of training.
+        run_id: MLflow's.
+    """
+
+    setting: str
+    key: PairKey
+    metrics: Mapping[str, float]
+    status: str = FINISHED
+    seconds: float = 0.0
+    run_id: str = ""
+
+    def value(self, metric: str) -> float | None:
+        """Returns a metric of a finished run; `None` if it failed, lacks the metric, or the value is not finite."""
+        found = self.metrics.get(metric, math.nan)
+        return found if self.status == FINISHED and math.isfinite(found) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Settings and their runs.
+
+    Args:
+        name: What people call the study.
+        settings: In the order in which the study names them.
+        runs: In any order.
+        test_to_train: Rows of a test part over rows of the training part it was judged with, where folds or data seeds
+            redraw both from the same rows; by default 1 / (k - 1) for k folds, and 0, which is independent data, else.
+
+    Raises:
+        RequestError: A label or a run stands there twice, or a run is of no setting.
+    """
+
+    name: str
+    settings: tuple[Setting, ...]
+    runs: tuple[StudyRun, ...]
+    test_to_train: float | None = None
+
+    def __post_init__(self) -> None:
+        labels = Counter(setting.label for setting in self.settings)
+        _refuse_doubles("setting", labels)
+        _refuse_doubles("finished run", Counter((r.setting, *r.key) for r in self.runs if r.status == FINISHED))
+        for run in self.runs:
+            if run.setting not in labels:
+                raise RequestError(
+                    f"Run {run.run_id or run.key} is of setting {run.setting!r}, which the study does not have.",
+                    hint=did_you_mean(run.setting, labels),
+                )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The settings' labels in order."""
+        return tuple(setting.label for setting in self.settings)
+
+    def values(self, metric: str) -> dict[str, dict[PairKey, float]]:
+        """Returns the finite values of a metric by setting and pair key.
+
+        Raises:
+            RequestError: No finished run has it.
+        """
+        found: dict[str, dict[PairKey, float]] = {label: {} for label in self.labels}
+        for run in self.runs:
+            value = run.value(metric)
+            if value is not None:
+                found[run.setting][run.key] = value
+        if not any(found.values()):
+            known = {name for run in self.runs if run.status == FINISHED for name in run.metrics}
+            raise RequestError(
+                f"No finished run of {self.name} has a finite {metric!r}.", hint=did_you_mean(metric, known)
+            )
+        return found
+
+
+def _refuse_doubles(what: str, counts: Mapping[Any, int]) -> None:
+    doubled = [str(key) for key, count in counts.items() if count > 1]
+    if doubled:
+        raise RequestError(
+            f"The same {what} stands in the study {max(counts.values())} times: {', '.join(doubled[:5])}.",
+            hint="Compare studies whose settings differ, or rename one.",
+        )

@@ -1,0 +1,135 @@
+"""Mean, spread and intervals of one setting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regplug.statistics.records import FINISHED, StudyRun
+from regplug.statistics.units import Units
+
+Interval = tuple[float, float]
+
+CONFIDENCE_LEVEL = 0.95
+RESAMPLES = 9999
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One setting's values of one metric.
+
+    Args:
+        label: The setting.
+        runs: Runs with a value.
+        failed: Runs without one: they failed, or the metric is not finite.
+        n: Independent observations among them, see `units`.
+        mean: Mean of the observations; `None` without any.
+        sd: Their standard deviation (n - 1); `None` below two.
+        t_interval: 95 % interval of the mean by Student's t; `None` below two.
+        bootstrap_interval: The same by the bootstrap (BCa), blind to overlapping training sets; `None` below three.
+        seconds: Mean time of a finished run.
+        mean_rank: Mean rank among the settings, 1 the best; `None` where no observation is shared by all.
+    """
+
+    label: str
+    runs: int
+    failed: int
+    n: int
+    mean: float | None
+    sd: float | None
+    t_interval: Interval | None
+    bootstrap_interval: Interval | None
+    seconds: float | None
+    mean_rank: float | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The summary as JSON knows it."""
+        return {
+            "label": self.label,
+            "runs": self.runs,
+            "failed": self.failed,
+            "n": self.n,
+            "mean": self.mean,
+            "sd": self.sd,
+            "t_interval": self.t_interval and list(self.t_interval),
+            "bootstrap_interval": self.bootstrap_interval and list(self.bootstrap_interval),
+            "seconds": self.seconds,
+            "mean_rank": self.mean_rank,
+        }
+
+
+def summarise(
+    label: str, runs: list[StudyRun], metric: str, units: Units, *, mean_rank: float | None = None, seed: int | None = 0
+) -> Summary:
+    """Returns the summary of one setting.
+
+    Args:
+        label: The setting.
+        runs: All its runs.
+        metric: The metric.
+        units: What counts as one observation.
+        mean_rank: Its mean rank, where known.
+        seed: Of the bootstrap; `None` leaves it out.
+    """
+    values = {run.key: value for run in runs if (value := run.value(metric)) is not None}
+    observed = units.gather(values, values)
+    seconds = [run.seconds for run in runs if run.status == FINISHED]
+    return Summary(
+        label=label,
+        runs=len(values),
+        failed=len({run.key for run in runs} - set(values)),
+        n=len(observed),
+        mean=float(observed.mean()) if len(observed) else None,
+        sd=standard_deviation(observed) if len(observed) > 1 else None,
+        t_interval=t_interval(observed, units.variance_ratio),
+        bootstrap_interval=None if seed is None else bootstrap_interval(observed, seed=seed),
+        seconds=float(np.mean(seconds)) if seconds else None,
+        mean_rank=mean_rank,
+    )
+
+
+def standard_deviation(values: NDArray[np.float64]) -> float:
+    """Returns the standard deviation (n - 1); exactly 0 where all values are one up to rounding."""
+    sd = float(values.std(ddof=1))
+    return 0.0 if sd <= 1e-14 * float(np.abs(values).max()) else sd
+
+
+def t_interval(values: NDArray[np.float64], variance_ratio: float = 0.0) -> Interval | None:
+    """Returns the 95 % interval of a mean: mean +- t(n - 1) * sd * sqrt(1/n + variance_ratio).
+
+    Args:
+        values: Observations `(n,)`.
+        variance_ratio: n_test / n_train where training sets overlap.
+
+    Source: Student 1908; Nadeau and Bengio 2003 for the ratio.
+    """
+    from scipy.special import stdtrit
+
+    n = len(values)
+    if n < 2:
+        return None
+    half = (
+        float(stdtrit(n - 1, (1 + CONFIDENCE_LEVEL) / 2)) * standard_deviation(values) * (1 / n + variance_ratio) ** 0.5
+    )
+    mean = float(values.mean())
+    return mean - half, mean + half
+
+
+def bootstrap_interval(values: NDArray[np.float64], *, seed: int = 0) -> Interval | None:
+    """Returns the 95 % bootstrap interval of a mean, bias corrected and accelerated.
+
+    Source: Efron 1987, through scipy.
+    """
+    from scipy.stats import bootstrap
+
+    if len(values) < 3:
+        return None
+    if standard_deviation(values) == 0:
+        return float(values.mean()), float(values.mean())
+    found = bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE_LEVEL, rng=np.random.default_rng(seed)
+    ).confidence_interval
+    return float(found.low), float(found.high)

@@ -1,0 +1,121 @@
+"""The headline of a study, and the notes under it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from regplug.statistics.words import comparison_sentence, number
+
+if TYPE_CHECKING:
+    from regplug.statistics.analysis import Analysis
+
+_MOST_NAMED = 4
+
+
+def verdict(analysis: Analysis) -> str:
+    """Returns the headline: what was chosen by validation, and what the comparison on the metric is worth."""
+    parts = [_selected(analysis)] if analysis.selected else []
+    if len(analysis.summaries) < 2:
+        only = analysis.summaries[0]
+        parts.append(f"One setting, {only.label}: {analysis.metric} {number(only.mean)}. There is nothing to compare.")
+    elif len(analysis.comparisons) == 1:
+        parts.append(comparison_sentence(analysis.comparisons[0]))
+    else:
+        parts.append(_many(analysis))
+    return " ".join(parts)
+
+
+def _selected(analysis: Analysis) -> str:
+    return f"{analysis.selected} has the best {analysis.selected_by}."
+
+
+def _many(analysis: Analysis) -> str:
+    found = [comparison for comparison in analysis.comparisons if comparison.is_different]
+    if analysis.reference is None:
+        return f"{len(found)} of {len(analysis.comparisons)} pairs of settings differ detectably in {analysis.metric}."
+    reference = analysis.reference
+    if not found and all(comparison.outcome == "identical" for comparison in analysis.comparisons):
+        return f"All settings are identical to {reference} in {analysis.metric}."
+    if not found and all(comparison.outcome in ("tested", "identical") for comparison in analysis.comparisons):
+        return f"No detectable difference in {analysis.metric} between {reference} and any other setting."
+    better = [comparison.first for comparison in found if comparison.is_first_better]
+    worse = [comparison.first for comparison in found if not comparison.is_first_better]
+    alike = [c.first for c in analysis.comparisons if c.outcome in ("tested", "identical") and not c.is_different]
+    untested = [c.first for c in analysis.comparisons if c.outcome in ("too few", "constant")]
+    sentences = [
+        f"{reference} is better than {_named(worse)} in {analysis.metric}." if worse else "",
+        f"{_named(better)} {'is' if len(better) == 1 else 'are'} better than {reference} in {analysis.metric}."
+        if better
+        else "",
+        f"No detectable difference between {reference} and {_named(alike)}." if alike else "",
+        f"No test against {reference} was possible for {_named(untested)}." if untested else "",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _named(labels: list[str]) -> str:
+    if len(labels) > _MOST_NAMED:
+        return f"{', '.join(labels[: _MOST_NAMED - 1])} and {len(labels) - _MOST_NAMED + 1} others"
+    return " and ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))
+
+
+def notes(analysis: Analysis, is_baseline_named: bool) -> tuple[str, ...]:
+    """Returns how the comparison was done and what to bear in mind, a sentence or two each."""
+    return tuple(
+        filter(
+            None,
+            (
+                _test(analysis),
+                _unit(analysis),
+                _holm(analysis, is_baseline_named),
+                *_warnings(analysis, is_baseline_named),
+            ),
+        )
+    )
+
+
+def _test(analysis: Analysis) -> str:
+    if analysis.units.variance_ratio:
+        return (
+            "Corrected resampled t-test (Nadeau and Bengio 2003): the training parts share rows, so the variance of a "
+            f"mean is the sample variance times 1/n + {number(analysis.units.variance_ratio, 3)}. Wilcoxon's test "
+            "beside it knows no such correction, and neither does the bootstrap."
+        )
+    return "Paired t-test, two-sided; Wilcoxon's signed-rank test beside it."
+
+
+def _unit(analysis: Analysis) -> str:
+    kind = analysis.units.kind
+    if all(summary.runs == summary.n for summary in analysis.summaries):
+        return f"One {kind} is one observation; pairs share it."
+    return f"One {kind} is one observation: runs within it share their data and were averaged first."
+
+
+def _holm(analysis: Analysis, is_baseline_named: bool) -> str:
+    family = max((comparison.family for comparison in analysis.comparisons), default=0)
+    if family < 2:
+        return ""
+    why = (
+        ""
+        if is_baseline_named or analysis.reference is None
+        else ", every pair of settings, as the reference was picked by its results"
+    )
+    return f"p-values after Holm's correction over {family} comparisons{why}; intervals are 95 % each, uncorrected."
+
+
+def _warnings(analysis: Analysis, is_baseline_named: bool) -> list[str]:
+    failed = sum(summary.failed for summary in analysis.summaries)
+    absent = [summary.label for summary in analysis.summaries if summary.n == 0]
+    return [
+        f"{failed} run{'' if failed == 1 else 's'} failed and {'is' if failed == 1 else 'are'} in no mean."
+        if failed
+        else "",
+        f"Without a value: {_named(absent)}." if absent else "",
+        _reference(analysis) if not is_baseline_named and analysis.reference != analysis.selected else "",
+    ]
+
+
+def _reference(analysis: Analysis) -> str:
+    if analysis.selected is None:
+        return "No setting was chosen by validation: the reference has the best mean of the metric itself."
+    return "The setting chosen by validation has no value here: the reference has the best mean of the metric itself."

@@ -1,0 +1,98 @@
+"""Sentences that say what the numbers are worth, and no more."""
+
+from __future__ import annotations
+
+import math
+
+from regplug.statistics.paired import ALPHA, MOST_PAIRS, Comparison
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Returns a number as people read it.
+
+    >>> number(0.123456), number(12345.6), number(None), number(0.0)
+    ('0.1235', '12350', 'none', '0')
+    """
+    if value is None:
+        return "none"
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
+        decimals = digits - 1 - (math.floor(math.log10(abs(value))) if value else 0)
+        text = f"{round(value, decimals):.{max(0, decimals)}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value:.{digits - 1}e}"
+
+
+def p_text(p_value: float | None) -> str:
+    """Returns `p = 0.031`, `p < 0.001`."""
+    if p_value is None:
+        return "p unknown"
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+
+
+def comparison_sentence(comparison: Comparison) -> str:
+    """Returns what a comparison says, in plain English."""
+    first, second = comparison.first, comparison.second
+    if comparison.outcome == "too few":
+        return f"{first} and {second} share {_pairs(comparison)}: a test needs two or more. Add {comparison.unit}s."
+    if comparison.outcome == "identical":
+        return f"{first} and {second} are identical on {_pairs(comparison)}."
+    if comparison.outcome == "constant":
+        return (
+            f"{first} and {second} differ by exactly {number(abs(comparison.difference or 0))} on "
+            f"{_pairs(comparison)}: nothing varies that the difference could be judged against."
+        )
+    return f"{_tested_sentence(comparison)}{_wilcoxon_remark(comparison)}"
+
+
+def _tested_sentence(comparison: Comparison) -> str:
+    p_value = f"{p_text(comparison.p_holm)}{' after Holm' if comparison.family > 1 else ''}"
+    if not comparison.is_different:
+        return (
+            f"No detectable difference between {comparison.first} and {comparison.second} ({span(comparison)}, "
+            f"{p_value}, {_pairs(comparison)}). {more_needed(comparison)}"
+        )
+    better, worse = comparison.first, comparison.second
+    if not comparison.is_first_better:
+        better, worse = worse, better
+    return f"{better} is better than {worse} by {span(comparison, is_advantage=True)}, {p_value}, {_pairs(comparison)}."
+
+
+def span(comparison: Comparison, *, is_advantage: bool = False) -> str:
+    """Returns `0.12 [0.05, 0.19]`, the difference and its interval; `0.12` alone where there is no interval.
+
+    Args:
+        comparison: What was compared.
+        is_advantage: Whether to turn the sign so that the difference is positive.
+    """
+    difference = comparison.difference or 0.0
+    sign = -1.0 if is_advantage and difference < 0 else 1.0
+    if comparison.interval is None:
+        return number(sign * difference, 3)
+    low, high = sorted(sign * end for end in comparison.interval)
+    return f"{number(sign * difference, 3)} [{number(low, 3)}, {number(high, 3)}]"
+
+
+def more_needed(comparison: Comparison) -> str:
+    """Returns how many more pairs would tell, were the true difference the one that was seen."""
+    needed, unit = comparison.pairs_needed, comparison.unit
+    if needed is None:
+        return "If the true difference is the one seen, more folds of the same rows cannot tell; more rows may."
+    if needed > MOST_PAIRS:
+        return f"If the true difference is the one seen, more than {MOST_PAIRS} {unit}s would be needed to tell."
+    more = needed - comparison.n
+    if more <= 0:
+        return f"If the true difference is the one seen, {comparison.n} {unit}s find it in four of five studies."
+    return f"If the true difference is the one seen, about {more} more {unit}{'' if more == 1 else 's'} would tell."
+
+
+def _wilcoxon_remark(comparison: Comparison) -> str:
+    if comparison.wilcoxon_can_tell or comparison.wilcoxon_least_p is None:
+        return ""
+    return (
+        f" Wilcoxon's signed-rank test cannot reach {ALPHA} on so few pairs "
+        f"(its least p is {number(comparison.wilcoxon_least_p, 3)})."
+    )
+
+
+def _pairs(comparison: Comparison) -> str:
+    return f"{comparison.n} {comparison.unit}{'' if comparison.n == 1 else 's'}"
