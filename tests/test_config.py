@@ -45,7 +45,7 @@ def write(tmp_path: Path, name: str, text: str) -> Path:
 def test_the_defaults_are_those_of_the_manual():
     config = load_config()
     assert config == RunConfig()
-    assert (config.model, config.dataset, config.reg, config.epochs, config.lr) == ("mlp", "digits", (), 30, 0.1)
+    assert (config.model, config.dataset, config.reg, config.epochs, config.lr) == ("mlp", "digits", (), 30, 0.2)
 
 
 def test_every_field_has_a_line_of_text():
