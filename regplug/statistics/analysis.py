@@ -15,6 +15,7 @@ from regplug.statistics.records import Study, Values
 from regplug.statistics.summary import Summary, summarise
 from regplug.statistics.units import Units, find_units
 from regplug.statistics.verdict import notes, verdict
+from regplug.statistics.words import comparison_sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class Analysis:
             "selected": self.selected,
             "reference": self.reference,
             "summary": [summary.document() for summary in self.summaries],
-            "comparisons": [comparison.document() for comparison in self.comparisons],
+            "comparisons": [{**c.document(), "sentence": comparison_sentence(c)} for c in self.comparisons],
             "ranks": self.ranks and self.ranks.document(),
             "verdict": self.verdict,
             "notes": list(self.notes),

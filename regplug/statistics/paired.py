@@ -80,15 +80,12 @@ class Comparison:
         return self.wilcoxon_least_p is not None and self.wilcoxon_least_p <= ALPHA
 
     def document(self) -> dict[str, Any]:
-        """The comparison as JSON knows it, with its sentence."""
-        from regplug.statistics.words import comparison_sentence
-
+        """The comparison as JSON knows it; `words.comparison_sentence` says it in English."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {
             **fields,
             "interval": self.interval and list(self.interval),
             "is_different": self.is_different,
-            "sentence": comparison_sentence(self),
         }
 
 

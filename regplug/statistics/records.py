@@ -19,14 +19,16 @@ class PairKey(NamedTuple):
     Args:
         seed: Seed of what happens in training.
         data_seed: Seed of the split, or of generated data.
-        fold: Fold of a cross-validation; `None` where there are no folds. Repeats count on: 0 to k * repeats - 1.
+        fold: Fold of a cross-validation; `None` where there are no folds.
         dataset: Name of the data.
+        repeat: Repetition of a repeated cross-validation, which draws its folds anew.
     """
 
     seed: int
     data_seed: int = 0
     fold: int | None = None
     dataset: str = ""
+    repeat: int = 0
 
 
 Values = Mapping[str, Mapping[PairKey, float]]

@@ -40,7 +40,7 @@ class Units:
             return (key.dataset,)
         if self.kind == "seed":
             return (key.seed,)
-        return (key.data_seed, -1 if key.fold is None else key.fold)
+        return (key.data_seed, key.repeat, -1 if key.fold is None else key.fold)
 
     def gather(self, values: Mapping[PairKey, float], keys: Iterable[PairKey]) -> NDArray[np.float64]:
         """Returns the means of the observations, float64 `(n,)`, sorted by observation.
