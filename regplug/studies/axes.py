@@ -1,0 +1,186 @@
+"""What varies in a study: `lr=0.1,0.5`, `reg.l2.strength=log(1e-4,1,16)`, `reg=none,dropout,l2+dropout`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
+from regplug.errors import RequestError, did_you_mean
+from regplug.params import describe_params
+from regplug.registry import Registry
+from regplug.spec import ComponentSpec, read_value, write_value
+
+Scale = Literal["list", "log", "linear"]
+
+_RANGE = re.compile(r"(log|linear)\(([^()]*)\)")
+_HINT = "Write AXIS=v1,v2, AXIS=log(1e-4,1,16) or AXIS=linear(0,1,5)."
+
+_NO_AXES = {
+    "seed": "Use --seeds N for seeds.",
+    "data_seed": "Use --data-seeds N for data seeds.",
+    **dict.fromkeys(
+        ("experiment", "name", "out", "export", "format", "probe", "threads", "device"),
+        "It does not change what is trained.",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One thing that varies.
+
+    Args:
+        path: Where it stands in the configuration: `lr`, `model.hidden`, `reg.l2.strength`, `reg`.
+        values: Its values, in order.
+        scale: How a figure draws them.
+    """
+
+    path: str
+    values: tuple[Any, ...]
+    scale: Scale = "list"
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether every value is a number."""
+        return all(isinstance(v, int | float) and not isinstance(v, bool) for v in self.values)
+
+
+def parse_axis(text: str) -> Axis:
+    """Reads one axis.
+
+    Raises:
+        RequestError: It has no name, no value, or a range that makes no sense.
+
+    >>> parse_axis("reg.l2.strength=log(0.01,1,3)").values
+    (0.01, 0.1, 1.0)
+    >>> parse_axis("reg=none,l2+dropout").values
+    ('none', 'l2+dropout')
+    """
+    path, equals, rest = text.partition("=")
+    path, rest = path.strip(), rest.strip()
+    if not equals or not path:
+        raise RequestError(f"The axis {text!r} has no name and values.", hint=_HINT)
+    spread = _RANGE.fullmatch(rest)
+    if spread:
+        scale: Scale = "log" if spread[1] == "log" else "linear"
+        return Axis(path=path, values=_range(text, scale, spread[2]), scale=scale)
+    items = [item.strip() for item in _split(rest)]
+    if not rest or not all(items):
+        raise RequestError(f"The axis {text!r} has no value, so the product is empty.", hint=_HINT)
+    values = tuple(_text(item) if path == "reg" else read_value(item) for item in items)
+    if len(set(map(repr, values))) < len(values):
+        raise RequestError(
+            f"The axis {text!r} names a value twice.", hint="Name each value once; --seeds repeats runs."
+        )
+    return Axis(path=path, values=values)
+
+
+def _text(item: str) -> str:
+    return str(read_value(item)) if item[:1] in "\"'" else item
+
+
+def _split(text: str) -> Iterator[str]:
+    """Parts at commas outside brackets and quotes."""
+    start, depth, quote = 0, 0, ""
+    for at, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in "[(":
+            depth += 1
+        elif letter in "])":
+            depth -= 1
+        elif letter == "," and depth == 0:
+            yield text[start:at]
+            start = at + 1
+    yield text[start:]
+
+
+def _range(text: str, kind: str, inside: str) -> tuple[float, ...]:
+    try:
+        low, high, count = (float(part) for part in inside.split(","))
+    except ValueError:
+        raise RequestError(f"The axis {text!r} is no range: three numbers are needed.", hint=_HINT) from None
+    if count != int(count) or count < 2 or (kind == "log" and min(low, high) <= 0):
+        raise RequestError(
+            f"The axis {text!r} is no range: a count of at least 2, and for log two positive ends.", hint=_HINT
+        )
+    shares = [i / (int(count) - 1) for i in range(int(count))]
+    if kind == "linear":
+        return tuple(low + (high - low) * share for share in shares)
+    # Rounded, so that a decade reads 0.01 and not 0.010000000000000002.
+    return tuple(float(f"{math.exp(math.log(low) + math.log(high / low) * share):.12g}") for share in shares)
+
+
+def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
+    """Returns the configuration with one axis at one value; a regularizer that is absent is added.
+
+    Raises:
+        RequestError: The axis names nothing that can vary, or the value is not allowed there.
+    """
+    field, *keys = path.split(".")
+    if field == "reg" and not keys:
+        added = () if value == "none" else tuple(part.strip() for part in value.split("+"))
+        return dataclasses.replace(config, reg=(*config.reg, *added))
+    if not keys:
+        return dataclasses.replace(config, **{field: value})
+    specs = list(config.specs(field))
+    key = keys[0] if field in REPEATED_FIELDS else None
+    at = 0 if key is None else next((i for i, spec in enumerate(specs) if spec.key == key), len(specs))
+    if at == len(specs):
+        specs.append(ComponentSpec.parse(key or ""))
+    specs[at] = specs[at].with_values({**specs[at].values, keys[-1]: value})
+    texts = tuple(map(str, specs))
+    changed: dict[str, Any] = {field: texts if field in REPEATED_FIELDS else texts[0]}
+    return dataclasses.replace(config, **changed)
+
+
+def check_axes(axes: Sequence[Axis], config: RunConfig, registry: Registry) -> None:
+    """Refuses axes that name nothing, or nothing that can vary.
+
+    Raises:
+        RequestError: Near names are told.
+    """
+    for axis in axes:
+        _check_axis(axis, config, registry)
+    paths = [axis.path for axis in axes]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice:
+        raise RequestError(f"The axis {twice} is given twice.", hint="Put all its values in one.")
+
+
+def _check_axis(axis: Axis, config: RunConfig, registry: Registry) -> None:
+    field, *keys = axis.path.split(".")
+    fields = [f.name for f in dataclasses.fields(RunConfig)]
+    if field not in fields:
+        near = did_you_mean(field, [*fields, *(f"reg.{one.name}" for one in registry.components("regularizer"))])
+        raise RequestError(f"The axis {axis.path} names no field of a run.", hint=near)
+    if field in _NO_AXES:
+        raise RequestError(f"A grid cannot vary {field}.", hint=_NO_AXES[field])
+    depth = 2 if field in REPEATED_FIELDS else 1
+    if keys and (field not in KIND_BY_FIELD or len(keys) != depth):
+        raise RequestError(
+            f"The axis {axis.path} names no parameter.", hint="Write lr, model.hidden or reg.l2.strength."
+        )
+    if not keys:
+        return
+    spec = next((s for s in config.specs(field) if depth == 1 or s.key == keys[0]), None)
+    named = registry.find(KIND_BY_FIELD[field], spec or keys[0])
+    known = [] if named.is_user_code else [info.name for info in describe_params(named.component.params)]
+    if not named.is_user_code and keys[-1] not in known:
+        raise RequestError(
+            f"The axis {axis.path} names no parameter of {named.name}.", hint=did_you_mean(keys[-1], known)
+        )
+
+
+def value_text(value: Any) -> str:
+    """A value as labels show it: a floating number with six digits."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.6g}" if isinstance(value, float) else write_value(value)

@@ -1,0 +1,155 @@
+"""What a study says: statistics over its runs, kept as files of the parent run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from regplug import statistics
+from regplug.data import Prepared
+from regplug.studies.config import Point, Setting, StudyConfig
+from regplug.studies.running import PointResult
+from regplug.tracking import TrackedRun
+
+ANALYSIS_FILE = "analysis.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """What a study says.
+
+    Args:
+        analysis: Settings compared by the metric; `None` where no run finished.
+        best: The setting chosen by the validation metric; `None` where no run finished.
+        metric: What the settings were compared by.
+    """
+
+    analysis: statistics.Analysis | None
+    best: str | None
+    metric: str
+
+
+def conclude(
+    config: StudyConfig,
+    name: str,
+    settings: Sequence[Setting],
+    results: Sequence[PointResult],
+    *,
+    selected_by: str,
+    test_to_train: float | None,
+) -> Conclusion:
+    """Compares the settings of a study.
+
+    The best is chosen by the validation metric. A cross-validation compares by that metric too, since each fold was
+    held out; a sweep compares by the same quantity on the test split, which chose nothing.
+
+    Args:
+        config: The study.
+        name: Its name.
+        settings: All settings, in order.
+        results: One for each run.
+        selected_by: A validation metric.
+        test_to_train: Rows of a test part over rows of its training part, where parts overlap between runs.
+    """
+    metric = selected_by if config.folds else f"test/{selected_by.partition('/')[2]}"
+    if not any(_value(result, metric) is not None for result in results):
+        return Conclusion(analysis=None, best=None, metric=metric)
+    study = statistics.Study(
+        name=name,
+        settings=tuple(statistics.Setting(label=s.label, varied=s.values) for s in settings),
+        runs=tuple(_run(config, result) for result in results),
+        test_to_train=test_to_train,
+    )
+    analysis = statistics.analyse(study, metric, selected_by=selected_by)
+    return Conclusion(analysis=analysis, best=analysis.selected, metric=metric)
+
+
+def _value(result: PointResult, metric: str) -> float | None:
+    value = result.metrics.get(metric, math.nan)
+    return value if result.status == "FINISHED" and math.isfinite(value) else None
+
+
+def _run(config: StudyConfig, result: PointResult) -> statistics.StudyRun:
+    point = result.point
+    fold = None if point.fold is None else point.fold[0] + config.folds * point.fold[1]
+    return statistics.StudyRun(
+        setting=point.setting.label,
+        key=statistics.PairKey(point.config.seed, point.config.data_seed, fold, point.config.specs("dataset")[0].name),
+        metrics=result.metrics,
+        status=result.status,
+        seconds=result.seconds,
+        run_id=result.run_id,
+    )
+
+
+def overlap(first: Prepared, second: Prepared | None) -> float | None:
+    """Rows of a test part over rows of its training part, where two data seeds redraw both from the same rows.
+
+    Args:
+        first: The data of one data seed.
+        second: Those of another, or `None` where there is one only.
+
+    Returns:
+        The ratio; `None` where the data are generated anew, or there is one data seed.
+    """
+    if second is None:
+        return None
+    are_same_rows = np.array_equal(_row_sums(first), _row_sums(second))
+    return len(first.test) / len(first.train) if are_same_rows else None
+
+
+def _row_sums(data: Prepared) -> Any:
+    """The sum of each raw row, sorted: equal where two splits part the same rows."""
+    rows = [split.x.reshape(len(split.x), -1).sum(axis=1, dtype=np.float64) for _, split in data.raw.splits()]
+    return np.sort(np.concatenate(rows))
+
+
+def keep_conclusion(tracked: TrackedRun, conclusion: Conclusion, results: Sequence[PointResult]) -> None:
+    """Keeps the analysis, all curves, and the best setting's numbers with the parent run."""
+    if conclusion.analysis is not None:
+        tracked.log_dict(conclusion.analysis.document(), ANALYSIS_FILE)
+        tracked.set_tags(
+            {"regplug.study.best": conclusion.best or "", "regplug.study.verdict": conclusion.analysis.verdict}
+        )
+        best = [result for result in results if result.point.setting.label == conclusion.best]
+        tracked.log_metrics({f"best/{name}": value for name, value in mean_metrics(best).items()}, 0)
+    tracked.log_dict(curves_document(results), "curves.json")
+
+
+def mean_metrics(results: Sequence[PointResult]) -> Mapping[str, float]:
+    """The mean of each final metric over the finished runs that have it."""
+    finished = [result.metrics for result in results if result.status == "FINISHED"]
+    names = dict.fromkeys(name for metrics in finished for name in metrics)
+    return {name: float(np.mean([m[name] for m in finished if name in m])) for name in names}
+
+
+def curves_document(results: Sequence[PointResult]) -> dict[str, Any]:
+    """Every metric of every run at every epoch."""
+    return {
+        result.point.key: {name: [list(point) for point in points] for name, points in result.history.items()}
+        for result in results
+        if result.history
+    }
+
+
+def run_document(result: PointResult) -> dict[str, Any]:
+    """One run of a study as JSON knows it; a metric that is not finite is `null`."""
+    point: Point = result.point
+    return {
+        "run_id": result.run_id,
+        "setting": point.setting.label,
+        "values": dict(point.setting.values),
+        "seed": point.config.seed,
+        "data_seed": point.config.data_seed,
+        "fold": None if point.fold is None else list(point.fold),
+        "status": result.status,
+        "error": result.error or None,
+        "config": point.config.to_dict(),
+        "metrics": {name: value if math.isfinite(value) else None for name, value in result.metrics.items()},
+        "epochs": result.epochs,
+        "seconds": result.seconds,
+    }

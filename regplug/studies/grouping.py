@@ -1,0 +1,68 @@
+"""Which runs can be stacked, in what groups, and why others cannot."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from regplug.assembly import Components, find_components
+from regplug.params import stackable_fields
+from regplug.registry import Registry
+from regplug.studies.config import Point
+
+_OF_THE_RUN = ("lr", "seed", "data_seed", "reg", "name", "experiment", "out", "export", "format", "probe")
+"""Fields in which runs of one stack may differ; of `reg` only what is marked Stackable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Runs that differ only in numbers.
+
+    Args:
+        points: The runs.
+        components: Components of the first; the others' have the same names.
+        why_single: Why they cannot be stacked, or empty.
+    """
+
+    points: tuple[Point, ...]
+    components: Components
+    why_single: str = ""
+
+
+def group_points(points: Sequence[Point], registry: Registry) -> list[Group]:
+    """Groups runs by everything that must be equal in a stack, in the order in which each group first appears."""
+    groups: dict[str, list[Point]] = {}
+    first: dict[str, Components] = {}
+    for point in points:
+        components = find_components(point.config, registry)
+        key = repr(_shared(point, components))
+        groups.setdefault(key, []).append(point)
+        first.setdefault(key, components)
+    return [
+        Group(points=tuple(members), components=first[key], why_single=_why_single(first[key]))
+        for key, members in groups.items()
+    ]
+
+
+def _shared(point: Point, components: Components) -> tuple[Any, ...]:
+    config = point.config
+    fields = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config) if f.name not in _OF_THE_RUN]
+    regs = tuple(sorted((reg.spec.key, str(_fixed(reg))) for reg in components.regs))
+    return (*fields, regs, point.fold is None)
+
+
+def _fixed(reg: Any) -> dict[str, Any]:
+    """What of a regularizer must be equal; of a stackable number only its shape: one rate, or one for each site."""
+    values = {f.name: getattr(reg.params, f.name) for f in dataclasses.fields(reg.params)}
+    free = set(stackable_fields(type(reg.params))) if reg.registered.component.stackable else set()
+    return {
+        "component": reg.registered.full_name,
+        **{n: (len(v) if isinstance(v, tuple) else "number") if n in free else v for n, v in values.items()},
+    }
+
+
+def _why_single(components: Components) -> str:
+    not_stackable = [reg.spec.key for reg in components.regs if not reg.registered.component.stackable]  # type: ignore[attr-defined] # a regularizer
+    return f"{', '.join(not_stackable)} declares that it cannot be stacked" if not_stackable else ""

@@ -1,0 +1,207 @@
+"""A study in its tracking store: one parent, its children in batches, and what an earlier attempt has finished."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from regplug.assembly import find_components
+from regplug.errors import RequestError
+from regplug.registry import Registry
+from regplug.studies.config import Point
+from regplug.studies.running import PointResult
+from regplug.tracked import describe_run, off_values
+from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, experiment_name
+from regplug.tracking.naming import line_up
+
+if TYPE_CHECKING:
+    from regplug.studies.engine import Study
+
+STUDY_TAG = "regplug.study"
+FINGERPRINT_TAG = "regplug.study.fingerprint"
+POINT_TAG = "regplug.study.point"
+EPOCHS_METRIC = "time/epochs"
+SECONDS_METRIC = "time/run_s"
+STUDY_FILE = "study.json"
+
+MOST_POINTS = 200
+"""Metric points that a child logs; its full curves are a file of the study."""
+
+
+class Keeper:
+    """Writes a study while it is trained; a context manager that ends the parent run.
+
+    Args:
+        store: Where.
+        study: The study.
+        registry: What is installed.
+    """
+
+    def __init__(self, store: Store, study: Study, registry: Registry) -> None:
+        self.store, self._registry = store, registry
+        self._study, self._kind, self._loss, points = study.config, study.kind, study.loss, study.points
+        base = study.config.base
+        dataset, model = base.specs("dataset")[0].name, base.specs("model")[0].name
+        self.experiment = experiment_name(base.experiment or f"{dataset}/{model}")
+        axes = ", ".join(axis.path for axis in (*study.config.crossed, *study.config.zipped)) or "seeds"
+        self.name = base.name or f"{study.kind} of {axes}"
+        self._by_key = {point.key: point for point in points}
+        self._off: dict[str, object] = {}
+        for point in points:
+            self._off |= off_values(find_components(point.config, registry))
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="regplug-tracking")
+        self._waiting: list[Future[list[PointResult]]] = []
+
+    def open(self) -> dict[str, PointResult]:
+        """Starts the parent run, or goes on with one that was killed.
+
+        Returns:
+            What an earlier attempt has finished, by `Point.key`.
+
+        Raises:
+            RequestError: A study of this name is not finished and has another configuration.
+        """
+        earlier = self._earlier()
+        if earlier is None:
+            self.tracked: TrackedRun = self.store.start_run(
+                experiment=self.experiment, name=self.name, params=self._params(), tags=self._tags()
+            )
+            self.tracked.log_dict(self._study.to_dict(), STUDY_FILE)
+            return {}
+        self.tracked = self.store.resume_run(earlier.run_id)
+        children = self.store.runs(self.experiment, limit=None, parent=earlier.run_id)
+        known = [child for child in children if child.status != "RUNNING" and child.tags.get(POINT_TAG) in self._by_key]
+        return {child.tags[POINT_TAG]: _finished(child, self._by_key[child.tags[POINT_TAG]]) for child in known}
+
+    def keep(self, results: Sequence[PointResult]) -> None:
+        """Writes finished runs, beside the training."""
+        self._waiting.append(self._thread.submit(self._write, list(results)))
+
+    def kept(self) -> list[PointResult]:
+        """Waits for everything to be written; returns all results with their run ids.
+
+        Raises:
+            TrackingError: The store could not be written.
+        """
+        return [result for future in self._waiting for result in future.result()]
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # What is trained already is written, whatever happened.
+        self._thread.shutdown(wait=True)
+        self.tracked.__exit__(kind, error, traceback)
+
+    def _earlier(self) -> RunInfo | None:
+        """The newest unfinished study of this name."""
+        if self.experiment not in self.store.experiments().values():
+            return None
+        found = [
+            run
+            for run in self.store.runs(self.experiment, limit=None)
+            if run.name == self.name and run.tags.get(STUDY_TAG) == self._kind and run.status != "FINISHED"
+        ]
+        same = [run for run in found if run.tags.get(FINGERPRINT_TAG) == self._study.fingerprint()]
+        if found and not same and self._study.base.name:
+            raise RequestError(
+                f"The study {self.name} is not finished and has another configuration: {self._difference(found[0])}.",
+                hint="Use the same command to go on with it, or another --name for a new study.",
+            )
+        return same[0] if same else None
+
+    def _difference(self, run: RunInfo) -> str:
+        text = self.store.read_artifact(run.run_id, STUDY_FILE).read_text(encoding="utf-8")
+        before, now = _flat(json.loads(text)), _flat(self._study.to_dict())
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        return "; ".join(f"{name} was {before.get(name)!r} and is {now.get(name)!r}" for name in names)
+
+    def _params(self) -> dict[str, object]:
+        study = self._study
+        return {
+            "grid": " x ".join(study.grid) or "none",
+            "zip": " with ".join(study.zip) or "none",
+            "seeds": study.seeds,
+            "data_seeds": study.data_seeds,
+            "folds": study.folds,
+            "repeats": study.repeats,
+            "metric": study.metric,
+            "model": study.base.model,
+            "dataset": study.base.dataset,
+        }
+
+    def _tags(self) -> dict[str, str]:
+        return {STUDY_TAG: self._kind, FINGERPRINT_TAG: self._study.fingerprint()}
+
+    def _write(self, results: list[PointResult]) -> list[PointResult]:
+        children = [self._child(result) for result in results]
+        columns = line_up([child.params for child in children], self._off)
+        aligned = [replace(c, params=p | _missing(p, self._off)) for c, p in zip(children, columns, strict=True)]
+        ids = self.store.log_children(self.tracked.run_id, self.experiment, aligned)
+        self.tracked.beat()
+        return [replace(result, run_id=run_id) for result, run_id in zip(results, ids, strict=True)]
+
+    def _child(self, result: PointResult) -> ChildRun:
+        point = result.point
+        fold = "" if point.fold is None else f"fold {point.fold[0]}" + f".{point.fold[1]}" * (self._study.repeats > 1)
+        data = f"data {point.config.data_seed}" if self._study.data_seeds > 1 else ""
+        components = find_components(point.config, self._registry)
+        told = describe_run(replace(point.config, name=""), components, loss=self._loss, fold=f"{data} {fold}".strip())
+        params = dict(told.params) | {"setting": point.setting.label}
+        if point.fold is not None:
+            params |= {"fold": point.fold[0], "repeat": point.fold[1]}
+        tags = dict(told.tags) | {POINT_TAG: point.key}
+        if result.error:
+            tags["regplug.error"] = result.error
+        return ChildRun(name=told.name, params=params, tags=tags, metrics=_points(result), status=_status(result))
+
+
+def _missing(params: Mapping[str, object], off: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in off.items() if name not in params}
+
+
+def _status(result: PointResult) -> Any:
+    return result.status
+
+
+def _points(result: PointResult) -> list[tuple[str, float, int, int]]:
+    """At most `MOST_POINTS` points: the last epoch of each metric, and others evenly spread."""
+    now = int(time.time() * 1000)
+    each = max(2, MOST_POINTS // max(1, len(result.history)) - 1)
+    points = []
+    for name, history in result.history.items():
+        stride = max(1, -(-len(history) // each))
+        thinned = [*history[:-1][::stride], history[-1]]
+        points += [(name, value, epoch, now) for epoch, value in thinned]
+    return [
+        *points,
+        (SECONDS_METRIC, result.seconds, result.epochs, now),
+        (EPOCHS_METRIC, float(result.epochs), result.epochs, now),
+    ]
+
+
+def _finished(child: RunInfo, point: Point) -> PointResult:
+    """What an earlier attempt has written."""
+    metrics = dict(child.metrics)
+    return PointResult(
+        point=point,
+        status=child.status,
+        metrics={name: value for name, value in metrics.items() if name not in (SECONDS_METRIC, EPOCHS_METRIC)},
+        history={},
+        seconds=metrics.get(SECONDS_METRIC, 0.0),
+        epochs=int(metrics.get(EPOCHS_METRIC, 0)),
+        error=child.tags.get("regplug.error", ""),
+        run_id=child.run_id,
+    )
+
+
+def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
+    base = {f"base.{name}": value for name, value in document["base"].items()}
+    return {**{name: value for name, value in document.items() if name != "base"}, **base}

@@ -1,0 +1,336 @@
+"""Trains the runs of one group: stacked in chunks of a size that was measured, or one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regplug.assembly import Assembly, assemble, build_network, find_components, numbers_of
+from regplug.data import Prepared
+from regplug.errors import DivergedError
+from regplug.probes import Probe, ProbeView
+from regplug.registry import Registry, build
+from regplug.studies.config import Point
+from regplug.studies.grouping import Group
+from regplug.training.loop import Course, EpochRecord, Pools, Trainer
+from regplug.training.program import split_tensors
+from regplug.training.state import Pool, RunInputs
+
+DataOf = Callable[[Point], Prepared]
+
+MEMORY_SHARE = 0.25
+"""Share of the free memory that one stack may take."""
+
+_TRIAL_STEPS = 3
+_COPIES = 6
+"""Parameters, gradients, two optimizer slots and two temporaries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointResult:
+    """What one run of a study came to.
+
+    Args:
+        point: The run.
+        status: `FINISHED`, or `FAILED` with `error`.
+        metrics: The last value of each metric.
+        history: Metric -> points (epoch, value).
+        seconds: Its share of the time of its stack.
+        epochs: Epochs that it trained.
+        error: What went wrong.
+        run_id: MLflow's, once it is tracked.
+    """
+
+    point: Point
+    status: str
+    metrics: Mapping[str, float]
+    history: Mapping[str, Sequence[tuple[int, float]]]
+    seconds: float
+    epochs: int
+    error: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunks:
+    """How a group is trained.
+
+    Args:
+        sizes: Runs in each stack, in order; 1 is a run by itself.
+        why: What decided it.
+    """
+
+    sizes: tuple[int, ...]
+    why: str
+
+
+class GroupRunner:
+    """Trains the runs of one group.
+
+    Args:
+        group: The runs.
+        registry: What is installed.
+        data_of: The data of a run; equal data are the same object.
+    """
+
+    def __init__(self, group: Group, registry: Registry, data_of: DataOf) -> None:
+        self._group, self._registry, self._data_of = group, registry, data_of
+        self._initial: dict[int, tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
+
+    def check(self) -> None:
+        """Builds the first run, so that what is refused is refused before anything is trained.
+
+        Raises:
+            CompositionError: Components contradict each other or the run.
+            ModelError: The model does not fit data or task.
+        """
+        point = self._group.points[0]
+        assemble(point.config, self._group.components, self._data_of(point))
+
+    def chunks(self) -> Chunks:
+        """Measures and decides how many runs train together."""
+        points = self._group.points
+        if self._group.why_single or len(points) == 1:
+            why = self._group.why_single or "it is the only run of its kind"
+            return Chunks(sizes=(1,) * len(points), why=why)
+        try:
+            most, bound = self._fitting(), ""
+            with torch.random.fork_rng(devices=[]):
+                seconds = {size: self._trial(size) / size for size in self._candidates(most)}
+        except _CannotLiftError as error:
+            return Chunks(sizes=(1,) * len(points), why=f"cannot be stacked: {error}")
+        best = min(seconds, key=lambda size: seconds[size])
+        if most < len(points):
+            bound = f", at most {most} fit into memory"
+        told = ", ".join(f"{size}: {value * 1e6:.0f}" for size, value in seconds.items())
+        count = math.ceil(len(points) / best)
+        sizes = tuple(len(points) // count + (i < len(points) % count) for i in range(count))
+        return Chunks(sizes=sizes, why=f"microseconds a step and run, by stack size: {told}{bound}")
+
+    def run(
+        self, chunks: Chunks, on_epoch: Callable[[EpochRecord, int], None] | None = None
+    ) -> Iterator[list[PointResult]]:
+        """Trains chunk by chunk and yields what each came to."""
+        start = 0
+        for size in chunks.sizes:
+            points = self._group.points[start : start + size]
+            start += size
+            yield self._train(points, on_epoch)
+
+    # One chunk.
+
+    def _train(self, points: Sequence[Point], on_epoch: Callable[[EpochRecord, int], None] | None) -> list[PointResult]:
+        began = time.perf_counter()
+        trainer, made = self._trainer(points, stacked=len(points) > 1)
+        log = _Log(points, [build(p.registered, p.spec.values) for p in made.components.probes], made)
+        try:
+            for record in trainer.train():
+                log.add(record, trainer)
+                if on_epoch is not None:
+                    on_epoch(record, len(points))
+            trainer.finish()
+        except DivergedError as error:
+            seconds = time.perf_counter() - began
+            return [log.result(0, seconds, trainer.state.epoch, str(error.message))]
+        log.finish(trainer)
+        seconds = (time.perf_counter() - began) / len(points)
+        state = trainer.state
+        return [
+            log.result(run, seconds, state.stopped[run] or state.epoch, _diverged(state.diverged[run]))
+            for run in range(len(points))
+        ]
+
+    def _trainer(self, points: Sequence[Point], *, stacked: bool, rows: int | None = None) -> tuple[Trainer, Assembly]:
+        datas = list({id(data): data for data in map(self._data_of, points)}.values())
+        components = find_components(points[0].config, self._registry)
+        made = assemble(points[0].config, components, datas[0])
+        course = made.course if rows is None else _short(made.course)
+        trainer = Trainer(
+            program=made.program,
+            rule=made.rule,
+            runs=[self._inputs(point, datas, made, rows, stacked) for point in points],
+            pools=_pools(datas),
+            course=course,
+            places=made.network.places,
+            stacked=stacked,
+        )
+        return trainer, made
+
+    def _inputs(
+        self, point: Point, datas: Sequence[Prepared], made: Assembly, rows: int | None, stacked: bool
+    ) -> RunInputs:
+        config, data = point.config, self._data_of(point)
+        at = next(i for i, each in enumerate(datas) if each is data)
+        params, buffers = self._start(point, data) if stacked else (made.inputs.params, made.inputs.buffers)
+        components = find_components(config, self._registry)
+        own = {} if len(datas) == 1 and rows is None else _rows(datas, at, rows)
+        return RunInputs(
+            seed=config.seed,
+            rate=config.lr,
+            settings={reg.spec.key: numbers_of(reg.params) for reg in components.regs},
+            params=params,
+            buffers=buffers,
+            **own,
+        )
+
+    def _start(self, point: Point, data: Prepared) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Initial tensors; they depend on the seed, and on the data's shapes alone."""
+        key = point.config.seed
+        if key not in self._initial:
+            components = find_components(point.config, self._registry)
+            self._initial[key] = split_tensors(build_network(point.config, components, data).model)
+        return self._initial[key]
+
+    # How many at once.
+
+    def _candidates(self, most: int) -> list[int]:
+        sizes = {min(size, most) for size in (1, 8, 32, 128, most)}
+        return sorted(sizes)
+
+    def _trial(self, size: int) -> float:
+        """Seconds a step takes for that many runs, the best of a few after a warm-up."""
+        points = self._group.points[:size]
+        rows = min(points[0].config.batch_size * _TRIAL_STEPS, len(self._data_of(points[0]).train))
+        try:
+            trainer, _ = self._trainer(points, stacked=size > 1, rows=rows)
+            trainer.evaluate("test")
+            records = trainer.train()
+            next(records)  # the first epoch warms up
+            return next(records).seconds / _TRIAL_STEPS
+        except DivergedError:
+            return math.inf
+        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+            if size == 1:
+                raise
+            raise _CannotLiftError(str(error).strip().splitlines()[0]) from error
+
+    def _fitting(self) -> int:
+        """How many runs fit into the memory that a stack may take."""
+        point = self._group.points[0]
+        data = self._data_of(point)
+        made = assemble(point.config, self._group.components, data)
+        numbers = sum(p.numel() for p in made.program.params.values()) * _COPIES
+        numbers += point.config.batch_size * _activations(made, data.train.x[:2]) * 3
+        size = data.train.x.element_size()
+        each = numbers * size + (8 << 20) * bool(made.network.regularizer.acting("noise"))
+        return max(1, min(len(self._group.points), int(MEMORY_SHARE * free_memory_bytes() / each)))
+
+
+class _CannotLiftError(Exception):
+    """A model or regularizer fails under vmap; never leaves this module."""
+
+
+def _diverged(where: str) -> str:
+    return f"The run diverged: {where}." if where else ""
+
+
+class _Log:
+    """Collects what the runs of a chunk measure."""
+
+    def __init__(self, points: Sequence[Point], probes: Sequence[Probe], made: Assembly) -> None:
+        self._points, self._probes, self._made = points, probes, made
+        self._history: list[dict[str, list[tuple[int, float]]]] = [{} for _ in points]
+        self._last: list[dict[str, float]] = [{} for _ in points]
+
+    def add(self, record: EpochRecord, trainer: Trainer) -> None:
+        """Takes an epoch in."""
+        is_evaluated = any(name.startswith(("valid/", "test/")) for name in record.metrics)
+        for run, is_active in enumerate(record.active):
+            if not is_active:
+                continue
+            values = {name: numbers[run] for name, numbers in record.metrics.items()}
+            if is_evaluated:
+                values |= self._probed(trainer, run)
+            self._put(run, record.epoch, values)
+
+    def finish(self, trainer: Trainer) -> None:
+        """Measures the final weights on every split."""
+        data = self._made.data
+        splits = [name for name in ("train", "valid", "test") if getattr(data, name) is not None]
+        measured = {name: numbers for split in splits for name, numbers in trainer.evaluate(split).items()}
+        for name in ("loss", "accuracy"):
+            if f"test/{name}" in measured:
+                pairs = zip(measured[f"test/{name}"], measured[f"train/{name}"], strict=True)
+                measured[f"gap/{name}"] = [test - train for test, train in pairs]
+        for run in range(len(self._points)):
+            values = {name: numbers[run] for name, numbers in measured.items()} | self._probed(trainer, run)
+            self._put(run, trainer.state.stopped[run] or trainer.state.epoch, values)
+
+    def _put(self, run: int, epoch: int, values: Mapping[str, float]) -> None:
+        self._last[run] |= values
+        for name, value in values.items():
+            points = self._history[run].setdefault(name, [])
+            if points and points[-1][0] == epoch:
+                points.pop()
+            points.append((epoch, value))
+
+    def _probed(self, trainer: Trainer, run: int) -> dict[str, float]:
+        if not self._probes:
+            return {}
+        params = trainer.weights_of(run)
+        view = ProbeView(params=params, roles={name: self._made.program.roles[name] for name in params})
+        return {name: value for probe in self._probes for name, value in probe.measure(view).items()}
+
+    def result(self, run: int, seconds: float, epochs: int, error: str) -> PointResult:
+        """What one run came to."""
+        return PointResult(
+            point=self._points[run],
+            status="FAILED" if error else "FINISHED",
+            metrics=self._last[run],
+            history=self._history[run],
+            seconds=seconds,
+            epochs=epochs,
+            error=error,
+        )
+
+
+def _pools(datas: Sequence[Prepared]) -> Pools:
+    """The rows of all data one after the other."""
+
+    def pool(split: str) -> Pool:
+        parts = [getattr(data, split) for data in datas]
+        if len(parts) == 1:
+            return Pool(x=parts[0].x, y=parts[0].y)
+        return Pool(x=torch.cat([part.x for part in parts]), y=torch.cat([part.y for part in parts]))
+
+    has_valid = datas[0].valid is not None
+    return Pools(train=pool("train"), valid=pool("valid") if has_valid else None, test=pool("test"))
+
+
+def _rows(datas: Sequence[Prepared], at: int, limit: int | None) -> dict[str, Tensor]:
+    """The rows of one of the data in the pools of all."""
+    rows = {}
+    for split in ("train", "valid", "test"):
+        sizes = [0 if getattr(data, split) is None else len(getattr(data, split)) for data in datas]
+        if sizes[at]:
+            count = sizes[at] if limit is None else min(limit, sizes[at])
+            start = sum(sizes[:at])
+            rows[f"{split}_rows"] = torch.arange(start, start + count, device=datas[at].train.x.device)
+    return rows
+
+
+def _short(course: Course) -> Course:
+    """Three epochs of a few steps without evaluation, for a trial."""
+    never = 1 << 30
+    return dataclasses.replace(
+        course, epochs=3, factors=[1.0] * 3 * _TRIAL_STEPS, evaluate_every=never, evaluate_train_every=never
+    )
+
+
+def _activations(made: Assembly, example: Tensor) -> int:
+    """Numbers that one sample leaves behind in a forward pass."""
+    from regplug.sites import find_sites
+
+    return sum(math.prod(site.output_shape[1:]) for site in find_sites(made.program.model, example))
+
+
+def free_memory_bytes() -> int:
+    """Memory that is free now."""
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
