@@ -147,6 +147,11 @@ def test_the_experiment_of_the_environment_wins(store, monkeypatch):
     assert store.find_run(run.run_id).experiment == "our question"
 
 
+def test_an_experiment_opens_in_the_ui_among_trained_models(store):
+    experiment = store._client.get_experiment(store.experiment_id("digits/mlp"))
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
 def test_an_experiment_that_was_deleted_is_told(folder):
     store = open_store(folder=folder)
     store._client.delete_experiment(store.experiment_id("gone"))

@@ -12,7 +12,7 @@ from regplug.tracking.location import Location, experiment_name, resolve_locatio
 from regplug.tracking.reading import MetricPoint, RunInfo
 from regplug.tracking.run import TrackedRun
 from regplug.tracking.store import Store, open_store
-from regplug.tracking.ui import compare_url, ui_command
+from regplug.tracking.ui import compare_url, ui_command, ui_environment
 
 __all__ = [
     "ChildRun",
@@ -26,4 +26,5 @@ __all__ = [
     "open_store",
     "resolve_location",
     "ui_command",
+    "ui_environment",
 ]

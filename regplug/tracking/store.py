@@ -21,6 +21,9 @@ from regplug.tracking.run import ERROR_TAG, TrackedRun
 from regplug.tracking.system import source_tags, system_tags
 from regplug.tracking.trouble import tracking_trouble
 
+# Makes the UI open the experiment among trained models; without it, it opens among chats and traces.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
 
 def open_store(tracking_uri: str | None = None, folder: Path = Path()) -> Store:
     """Opens the tracking store: what is asked for, else `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in `folder`.
@@ -233,7 +236,7 @@ class Store:
             # Absolute and readable: MLflow's own default is relative to wherever a process happens to stand.
             place = f"{self.location.artifacts.rstrip('/')}/{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}"
         try:
-            return str(self._client.create_experiment(name, artifact_location=place))
+            return str(self._client.create_experiment(name, artifact_location=place, tags=_EXPERIMENT_TAGS))
         except MlflowException:
             # Another process was faster.
             found = self._find_experiment(name)

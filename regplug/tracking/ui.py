@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -33,6 +34,22 @@ def ui_command(store: Store | Location, host: str = "127.0.0.1", port: int = 500
     if location.artifacts:
         command += ["--default-artifact-root", location.artifacts]
     return [*command, "--host", host, "--port", str(port), "--workers", "1"]
+
+
+def ui_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Returns the environment in which to run `ui_command`.
+
+    The server's job runner is off unless it was asked for: it serves chats only, and doubles the time until the UI
+    answers (24 s against 12 s on two busy cores). So is telemetry.
+
+    Args:
+        environment: What is set already; it wins.
+
+    >>> ui_environment({"MLFLOW_DISABLE_TELEMETRY": "false"})["MLFLOW_DISABLE_TELEMETRY"]
+    'false'
+    """
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {**quiet, **environment}
 
 
 def compare_url(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
