@@ -64,7 +64,10 @@ def show_component(
         emit({"components": [full_document(one) for one in found]})
         return
     for index, one in enumerate(found):
-        say(*([""] if index else []), *component_lines(one, registry.spelling(one)))
+        say(
+            *([""] if index else []),
+            *component_lines(one, one.full_name if one.is_user_code else registry.spelling(one)),
+        )
 
 
 @app.command("doctor", cls=Command)
@@ -89,7 +92,8 @@ def doctor(disable: Disable = None, plugin: Plugin = None, json: Json = False) -
     say("")
     for problem in registry.problems:
         say(f"{problem.what}: {problem.message}", *([f"  {problem.hint}"] if problem.hint else []), "")
-    say(f"{len(registry.problems)} problems." if registry.problems else "No problem was found.")
+    number = len(registry.problems)
+    say(f"{number} problem{'' if number == 1 else 's'}." if number else "No problem was found.")
 
 
 def find_components(registry: Registry, name: str, kind: str | None) -> list[Registered]:

@@ -19,6 +19,9 @@ from regplug.errors import RequestError, TrackingError
 
 app = new_app()
 
+_QUIET = {"MLFLOW_LOGGING_LEVEL": "WARNING", "UVICORN_LOG_LEVEL": "warning", "PYTHONWARNINGS": "ignore"}
+"""A line for each request would bury the address."""
+
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.1
@@ -68,7 +71,8 @@ def _require_free(host: str, port: int) -> None:
 @contextlib.contextmanager
 def _child(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A process with its own group, ended with all that it started when the block is left, also by SIGTERM."""
-    process = subprocess.Popen(command, start_new_session=True, stdout=2)  # noqa: S603  # our own interpreter
+    environment = {**_QUIET, **os.environ}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=2)  # noqa: S603  # ours
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield process
