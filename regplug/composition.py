@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regplug.noise import Draw, Key
+from regplug.noise import Draw, Key, pass_key
 from regplug.regularizer import (
     EpochEnd,
     FinishForward,
@@ -62,7 +62,7 @@ def compose(members: Mapping[str, RegularizerFunctions] | Sequence[tuple[str, Re
     """Returns one regularizer that applies the members in order.
 
     Settings, noise and state of the composition are those of the members under their keys; state is flat, with keys
-    `member/name`.
+    `member/name`. A composition may be a member of another; layers are put in by the outermost members alone.
 
     Args:
         members: Key -> regularizer, in the order in which each function applies them.
@@ -88,16 +88,23 @@ class Composition(RegularizerFunctions):
         return self._acting[function]
 
     def noise(self, shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Draw]:
-        """Not called: the host asks each member, with its own places (`draws`)."""
-        raise NotImplementedError("ask the members: see Composition.draws")
+        """What its members need where it is itself a member, under `member/name`; the host asks `draws`."""
+        return {
+            f"{m.key}/{name}": draw
+            for m in self._acting["noise"]
+            for name, draw in m.functions.noise(shapes, settings.get(m.key, {})).items()
+        }
 
     def draws(self, shapes_of: Callable[[str], Shapes], settings: Mapping[str, Mapping[str, Any]]) -> dict[Key, Draw]:
-        """What all members need of one run at each step."""
-        return {
-            (member.key, key): draw
-            for member in self._acting["noise"]
-            for key, draw in member.functions.noise(shapes_of(member.key), settings.get(member.key, {})).items()
-        }
+        """What all members need of one run at each step; a place draws anew for each forward pass."""
+        found: dict[Key, Draw] = {}
+        for member in self._acting["noise"]:
+            shapes = shapes_of(member.key)
+            at_places = {place.key for place in shapes.places}
+            for key, draw in member.functions.noise(shapes, settings.get(member.key, {})).items():
+                for number in range(self.passes if key in at_places else 1):
+                    found[member.key, pass_key(key, number)] = draw
+        return found
 
     def init(self, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
         """The states of all members, flat."""

@@ -85,7 +85,12 @@ class Step:
 
     def child(self, name: str) -> Step:
         """The step as the component of that name sees it."""
-        return Step(self.settings.get(name, _EMPTY), self.noise.get(name, _EMPTY), self.clock)
+        return Step(self.settings.get(name, _EMPTY), self.noise.get(name) or self._nested(name), self.clock)
+
+    def _nested(self, name: str) -> Noise:
+        """The noise of a member of a composition that is itself a member: there names are flat."""
+        prefix = f"{name}/"
+        return {key.removeprefix(prefix): each for key, each in self.noise.items() if key.startswith(prefix)}
 
     def select(self, tensors: Tensors, *, everything: bool = False) -> dict[str, Tensor]:
         """The tensors whose role is `weight`, or all: penalties skip biases and normalization unless asked."""

@@ -172,7 +172,7 @@ def test_a_parametrized_weight_has_a_role_under_its_own_name():
 
 def test_a_site_layer_outside_the_loop_says_what_to_do():
     made = assembled(reg=["dropout"])
-    with pytest.raises(RuntimeError, match="dropout at activation1#0 .* evaluation mode"):
+    with pytest.raises(RuntimeError, match=r"dropout at activation1#0 .* evaluation mode"):
         made.network.model(made.data.train.x[:2])
 
 
