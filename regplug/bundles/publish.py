@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,12 +46,14 @@ def require_free(out: Path) -> None:
         RequestError: Something that is no bundle lies there, or its parent cannot be written.
     """
     _refuse_taken(out)
-    parent = next(folder for folder in out.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
+    parent = next(folder for folder in Path(out).absolute().parents if folder.exists())
+    try:
+        # Permission bits do not tell of a read-only or virtual file system; an attempt does.
+        tempfile.TemporaryDirectory(dir=parent, prefix=".regplug-").cleanup()
+    except OSError as error:
         raise RequestError(
-            f"A bundle cannot be made in {out.parent}: {parent} cannot be written.",
-            hint="Give a folder that you may write with --out.",
-        )
+            f"A bundle cannot be made in {out.parent}: {error}.", hint="Give a folder that you may write with --out."
+        ) from error
 
 
 def _refuse_taken(out: Path) -> None:
