@@ -11,6 +11,9 @@ from regplug.bundles.formats import Array
 BATCHES = (1, 2, 7, 64)
 """Batch sizes at which the real rows go through a file."""
 
+REAL = "real"
+"""The case of real rows."""
+
 NONFINITE = "nonfinite"
 """The case with NaN and infinity in its first two rows; the others are real."""
 
@@ -45,7 +48,7 @@ def make_cases(samples: Array) -> dict[str, Array]:
         Raw rows by case, `real` first: 64 of them, at most 7 in the other cases.
     """
     # A copy: torch refuses to share arrays that may not be written.
-    cases = {"real": np.resize(samples[: max(BATCHES)], (max(BATCHES), *samples.shape[1:])).copy()}
+    cases = {REAL: np.resize(samples[: max(BATCHES)], (max(BATCHES), *samples.shape[1:])).copy()}
     shape = (_ROWS, *samples.shape[1:])
     generator = np.random.default_rng(0)
     if samples.dtype == np.uint8:
@@ -57,7 +60,7 @@ def make_cases(samples: Array) -> dict[str, Array]:
         cases["zeros"] = np.zeros(shape, samples.dtype)
         cases["normal"] = normal
         cases["large"] = normal * samples.dtype.type(_LARGE)
-        cases[NONFINITE] = _with_nonfinite(cases["real"][:_ROWS])
+        cases[NONFINITE] = _with_nonfinite(cases[REAL][:_ROWS])
     return cases
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from regplug.bundles.cases import BATCHES, NONFINITE, Reference
+from regplug.bundles.cases import BATCHES, NONFINITE, REAL, Reference
 from regplug.bundles.formats import Array, Format, Run
 from regplug.bundles.report import Check, at_most, holds
 
@@ -48,36 +48,40 @@ def check_run(run: Run, level: str, references: Sequence[Reference], *, classes:
         references: What the model puts out, `real` first.
         classes: Whether the outputs are judged by their largest, too.
     """
-    checks = [
-        _guarded(f"numbers.{level}.{ref.case}", _numbers, run, ref) for ref in references if ref.case != NONFINITE
-    ]
-    checks += [
-        _guarded(f"numbers.{level}.{ref.case}", _nonfinite, run, ref) for ref in references if ref.case == NONFINITE
-    ]
-    real = references[0]
-    if classes:
-        checks.append(_guarded(f"argmax.{level}", _argmax, run, real))
-    checks.append(_guarded(f"repeat.{level}", _repeat, run, real))
-    checks.append(_guarded(f"row_alone.{level}", _row_alone, run, real))
+    checks: list[Check] = []
+    for reference in references:
+        try:
+            checks += _case(run, level, reference, classes=classes)
+        except Exception as error:
+            checks.append(holds(f"numbers.{level}.{reference.case}", False, f"the file raises: {_line(error)}"))
     return checks
 
 
-def _guarded(name: str, check: Callable[[str, Run, Reference], Check], run: Run, reference: Reference) -> Check:
-    try:
-        return check(name, run, reference)
-    except Exception as error:
-        return holds(name, False, f"the file raises: {_line(error)}")
+def _case(run: Run, level: str, reference: Reference, *, classes: bool) -> list[Check]:
+    outputs = run(reference.inputs)
+    name = f"numbers.{level}.{reference.case}"
+    if reference.case == NONFINITE:
+        return [_nonfinite(name, outputs, reference)]
+    if reference.case != REAL:
+        error = worst_error(outputs, reference.outputs)
+        return [at_most(name, error, reference.tolerance, "largest difference from torch")]
+    checks = [
+        _numbers(name, run, outputs, reference),
+        at_most(f"repeat.{level}", worst_error(run(reference.inputs), outputs), 0.0, "largest difference of a repeat"),
+        _row_alone(f"row_alone.{level}", run, outputs, reference),
+    ]
+    return [*checks, _argmax(f"argmax.{level}", outputs, reference)] if classes else checks
 
 
-def _numbers(name: str, run: Run, reference: Reference) -> Check:
-    sizes = [size for size in BATCHES if size < len(reference.inputs)] + [len(reference.inputs)]
+def _numbers(name: str, run: Run, outputs: Array, reference: Reference) -> Check:
+    sizes = [size for size in BATCHES if size < len(outputs)]
     errors = [worst_error(run(reference.inputs[:size]), reference.outputs[:size]) for size in sizes]
-    detail = f"largest difference from torch at batch {', '.join(map(str, sizes))}"
+    errors.append(worst_error(outputs, reference.outputs))
+    detail = f"largest difference from torch at batch {', '.join(map(str, [*sizes, len(outputs)]))}"
     return at_most(name, max(errors), reference.tolerance, detail)
 
 
-def _nonfinite(name: str, run: Run, reference: Reference) -> Check:
-    outputs = run(reference.inputs)
+def _nonfinite(name: str, outputs: Array, reference: Reference) -> Check:
     error = worst_error(outputs[2:], reference.outputs[2:])
     swallowed = int((np.isnan(reference.outputs[:2]) & np.isfinite(outputs[:2])).any(1).sum())
     detail = "NaN and infinity do not change the other rows"
@@ -87,21 +91,14 @@ def _nonfinite(name: str, run: Run, reference: Reference) -> Check:
     return at_most(name, error, reference.tolerance, detail)
 
 
-def _argmax(name: str, run: Run, reference: Reference) -> Check:
-    wrong = int(changed_answers(run(reference.inputs), reference.outputs, reference.tolerance).sum())
+def _argmax(name: str, outputs: Array, reference: Reference) -> Check:
+    wrong = int(changed_answers(outputs, reference.outputs, reference.tolerance).sum())
     return at_most(name, wrong, 0, "rows with another answer than torch's, near ties left out")
 
 
-def _repeat(name: str, run: Run, reference: Reference) -> Check:
-    first = run(reference.inputs)
-    error = max(worst_error(run(reference.inputs), first) for _ in range(2))
-    return at_most(name, error, 0.0, "largest difference between repeats")
-
-
-def _row_alone(name: str, run: Run, reference: Reference) -> Check:
-    together = run(reference.inputs)
-    rows = [row for row in _ROWS_ALONE if row < len(together)]
-    error = max(worst_error(run(reference.inputs[row : row + 1]), together[row : row + 1]) for row in rows)
+def _row_alone(name: str, run: Run, outputs: Array, reference: Reference) -> Check:
+    rows = [row for row in _ROWS_ALONE if row < len(outputs)]
+    error = max(worst_error(run(reference.inputs[row : row + 1]), outputs[row : row + 1]) for row in rows)
     return at_most(name, error, reference.tolerance, "largest difference between a row alone and in a batch")
 
 

@@ -113,38 +113,37 @@ def output_finite(reference: Reference) -> Check:
     return at_most("model.output_finite", 0.0, 0.0, "on real inputs")
 
 
-def repeats_equal(deployed: Deployed, raw: Tensor) -> Check:
-    """The same rows give the same bits, twice.
+def repeats_equal(deployed: Deployed, reference: Reference) -> Check:
+    """The same rows give the same bits again.
 
     Raises:
         ExportError: Something is random in evaluation mode; the module is named.
     """
+    raw, before = torch.from_numpy(reference.inputs), torch.from_numpy(reference.outputs)
     with torch.no_grad():
-        outputs = [deployed(raw) for _ in range(3)]
-    error = max(float((other - outputs[0]).abs().max()) for other in outputs[1:])
+        error = float((deployed(raw) - before).abs().max())
     if not error <= 0:
         raise ExportError(
             f"The model is random in evaluation mode: the same input gives outputs that differ by {error:.3g}. "
             f"It starts in {where_they_part(deployed, raw, raw, torch.equal)}.",
             hint="Let the noise depend on self.training: F.dropout(x, p, training=self.training), or nn.Dropout.",
         )
-    return at_most("model.repeat", error, 0.0, "largest difference between repeats")
+    return at_most("model.repeat", error, 0.0, "largest difference of a repeat")
 
 
-def rows_alone(deployed: Deployed, raw: Tensor, tolerance: float) -> Check:
-    """Row i of a batch gives what the row gives alone.
-
-    Args:
-        deployed: The isolated model.
-        raw: 64 raw rows.
-        tolerance: Largest allowed difference, for rounding.
+def rows_alone(deployed: Deployed, reference: Reference) -> Check:
+    """Row i of a batch gives what the row gives alone, up to rounding.
 
     Raises:
         ExportError: A row's answer depends on its batch; the module is named.
     """
+    raw, together, tolerance = (
+        torch.from_numpy(reference.inputs),
+        torch.from_numpy(reference.outputs),
+        reference.tolerance,
+    )
     rows = [row for row in _ROWS_ALONE if row < len(raw)]
     with torch.no_grad():
-        together = deployed(raw)
         errors = [float((deployed(raw[row : row + 1]) - together[row]).abs().max()) for row in rows]
     worst = max(range(len(rows)), key=errors.__getitem__)
     if not errors[worst] <= tolerance:
@@ -187,16 +186,15 @@ def state_unchanged(deployed: Deployed, raw: Tensor) -> Check:
 
 
 def rebuilt_equal(
-    deployed: Deployed, network: nn.Module, raw: Tensor, rebuild: Callable[[], nn.Module], tolerance: float
+    deployed: Deployed, network: nn.Module, rebuild: Callable[[], nn.Module], reference: Reference
 ) -> Check:
     """A fresh model with the trained `state_dict` gives the same output.
 
     Args:
         deployed: The isolated model.
         network: The trained network, whose state is taken.
-        raw: Raw rows.
         rebuild: Makes the network anew.
-        tolerance: Largest allowed difference.
+        reference: What the model puts out.
 
     Raises:
         ExportError: Something that was learned is not in the state.
@@ -211,10 +209,11 @@ def rebuilt_equal(
         ) from error
     again = Deployed(deployed.preprocess, fresh.to("cpu").float().eval(), deployed.probabilities)
     with torch.no_grad():
-        error_size = float((again(raw) - deployed(raw)).abs().max())
-    if not error_size <= tolerance:
+        outputs = again(torch.from_numpy(reference.inputs))
+    error_size = float((outputs - torch.from_numpy(reference.outputs)).abs().max())
+    if not error_size <= reference.tolerance:
         raise _not_in_state(deployed, error_size)
-    return at_most("model.rebuilt", error_size, tolerance, "built anew from its state")
+    return at_most("model.rebuilt", error_size, reference.tolerance, "built anew from its state")
 
 
 def state_is_all(deployed: Deployed, raw: Tensor) -> Check:

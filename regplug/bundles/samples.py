@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from regplug.bundles.cases import Reference
+from regplug.bundles.cases import REAL, Reference
 from regplug.bundles.layout import SAMPLE_INPUT, SAMPLE_OUTPUT
 from regplug.errors import VerificationError
 
-_REAL = "real"
 _TOLERANCE = "tolerance"
 
 
@@ -40,7 +39,7 @@ def read_samples(folder: Path, input_name: str, output_name: str) -> list[Refere
             np.load(folder / SAMPLE_INPUT, allow_pickle=False) as inputs,
             np.load(folder / SAMPLE_OUTPUT, allow_pickle=False) as outputs,
         ):
-            names = [name.removeprefix(input_name).removeprefix(".") or _REAL for name in inputs.files]
+            names = [name.removeprefix(input_name).removeprefix(".") or REAL for name in inputs.files]
             return [
                 Reference(
                     case=case,
@@ -48,7 +47,7 @@ def read_samples(folder: Path, input_name: str, output_name: str) -> list[Refere
                     outputs=outputs[_key(output_name, case)],
                     tolerance=float(outputs[_key(_TOLERANCE, case)]),
                 )
-                for case in sorted(names, key=lambda case: case != _REAL)
+                for case in sorted(names, key=lambda case: case != REAL)
             ]
     except Exception as error:
         raise VerificationError(
@@ -61,4 +60,4 @@ def _save(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def _key(name: str, case: str) -> str:
-    return name if case == _REAL else f"{name}.{case}"
+    return name if case == REAL else f"{name}.{case}"
