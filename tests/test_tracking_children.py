@@ -84,3 +84,17 @@ def test_128_children_of_200_points_take_less_than_eight_seconds(store):
         assert time.monotonic() - began < 8
     assert len(set(ids)) == 128
     assert len(store.metric_history(ids[-1], "train/m2")) == 50
+
+
+def test_children_are_written_beside_a_run_that_another_thread_writes(store):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread, start(store, experiment="beside", name="study") as parent:
+        written = [thread.submit(store.log_children, parent.run_id, "beside", _children(8)) for _ in range(5)]
+        for step in range(300):
+            parent.log_metrics({"train/loss": step / 3}, step=step)
+            if step % 20 == 0:
+                parent.flush()
+        ids = [run_id for each in written for run_id in each.result()]
+    assert len(store.runs(parent=parent.run_id, limit=None)) == len(set(ids)) == 40
+    assert len(store.metric_history(parent.run_id, "train/loss")) == 300

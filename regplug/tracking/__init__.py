@@ -12,7 +12,7 @@ from regplug.tracking.location import Location, experiment_name, resolve_locatio
 from regplug.tracking.reading import MetricPoint, RunInfo
 from regplug.tracking.run import TrackedRun
 from regplug.tracking.store import Store, open_store
-from regplug.tracking.ui import compare_url, ui_command, ui_environment
+from regplug.tracking.ui import compare_url, run_url, ui_command, ui_environment
 
 __all__ = [
     "ChildRun",
@@ -25,6 +25,7 @@ __all__ = [
     "experiment_name",
     "open_store",
     "resolve_location",
+    "run_url",
     "ui_command",
     "ui_environment",
 ]

@@ -15,6 +15,9 @@ from regplug.tracking.location import Location
 if TYPE_CHECKING:
     from regplug.tracking.store import Store
 
+# Shows the pages of trained models around it; the UI's own default is those of chats.
+_TRAINING = "workflowType=machine_learning"
+
 
 def ui_command(store: Store | Location, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
     """Returns the command line which starts MLflow's UI on a store.
@@ -60,9 +63,18 @@ def compare_url(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
         experiment_id: The runs' experiment.
         run_ids: Two runs or more.
 
-    >>> compare_url("http://127.0.0.1:5000/", "1", ["a", "b"])
+    >>> compare_url("http://127.0.0.1:5000/", "1", ["a", "b"]).partition("&workflow")[0]
     'http://127.0.0.1:5000/#/compare-runs?runs=%5B%22a%22%2C%22b%22%5D&experiments=%5B%221%22%5D'
     """
     runs = quote(json.dumps(list(run_ids), separators=(",", ":")), safe="")
     experiments = quote(json.dumps([experiment_id]), safe="")
-    return f"{base.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}"
+    return f"{base.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}&{_TRAINING}"
+
+
+def run_url(base: str, experiment_id: str, run_id: str) -> str:
+    """Returns the address of a run's page.
+
+    >>> run_url("http://127.0.0.1:5000", "1", "a").partition("?")[0]
+    'http://127.0.0.1:5000/#/experiments/1/runs/a'
+    """
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?{_TRAINING}"
