@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
+from dataclasses import dataclass
+from io import BytesIO, StringIO
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,11 +22,161 @@ MOST_NUMBERED_CLASSES = 20
 MOST_LETTERS = 24
 """A longer class name is cut."""
 
+MOST_ROW_LETTERS = 34
+MOST_MARKED_POINTS = 24
+"""More points than these stand without a dot each."""
+
 _COLORS = {"train": "#0072b2", "valid": "#d55e00", "test": "#009e73"}
 """From Okabe and Ito 2008: told apart with any colour vision."""
 
+_CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_INK = "#2f3437"
+"""Of text and axes; in an SVG it becomes the colour of the page's text."""
+
+_SVG_BLUE = f"var(--figure-blue, {_CYCLE[0]})"
+"""A dark page can make it lighter."""
+
 History = Mapping[str, Sequence[tuple[float, float]]]
 """Metric name, such as `train/loss`, to its points (epoch, value)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """A line with a band, or dots with intervals.
+
+    Args:
+        label: What it is.
+        xs: Where: ascending numbers, or numbers of rows `(n,)`.
+        mean: Its values `(n,)`; what is not finite is left out.
+        low: Lower ends `(n,)`; NaN where there is no interval.
+        high: Upper ends `(n,)`.
+    """
+
+    label: str
+    xs: Sequence[float]
+    mean: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def bands_figure(x_name: str, y_name: str, bands: Sequence[Band], *, is_log: bool = False) -> Figure:
+    """Returns a figure of lines with bands: a metric against a strength, or against the epoch.
+
+    Args:
+        x_name: Name of what varies.
+        y_name: Name of the metric.
+        bands: One for each line, six or less to be told apart.
+        is_log: Whether x is logarithmic; a zero then stands left of the least positive value, on a linear stretch.
+    """
+    figure, (axes,) = _figure(1, 6.4, 3.8)
+    for at, band in enumerate(bands):
+        color = _CYCLE[at % len(_CYCLE)]
+        marker = "o" if len(band.xs) <= MOST_MARKED_POINTS else None
+        axes.fill_between(band.xs, band.low, band.high, color=color, alpha=0.2, linewidth=0)
+        # A leading underscore would hide the line from the legend.
+        label = (
+            f" {_shorten(band.label, MOST_ROW_LETTERS)}"
+            if band.label.startswith("_")
+            else _shorten(band.label, MOST_ROW_LETTERS)
+        )
+        axes.plot(band.xs, band.mean, color=color, linewidth=1.8, marker=marker, markersize=4, label=label)
+    if is_log:
+        _make_logarithmic(axes, [x for band in bands for x in band.xs])
+    _dress(axes, x_name, y_name)
+    if len(bands) > 1 or (bands and bands[0].label):
+        _legend(axes)
+    return figure
+
+
+def rows_figure(x_name: str, labels: Sequence[str], rows: Band, *, zero: str = "") -> Figure:
+    """Returns a figure of a dot with its interval for each row: means of settings, or differences (a forest plot).
+
+    Args:
+        x_name: What the dots measure.
+        labels: One for each row, from above.
+        rows: `mean`, `low` and `high` by row; `xs` is not looked at.
+        zero: What a line at zero says; empty for no line.
+    """
+    figure, (axes,) = _figure(1, 6.4, 1.2 + 0.32 * max(1, len(labels)))
+    at = np.arange(len(labels))
+    mean, low, high = (np.asarray(values, dtype=np.float64) for values in (rows.mean, rows.low, rows.high))
+    if zero:
+        axes.axvline(0, color=_INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.7)
+        axes.set_title(zero, fontsize=9, color=_INK, parse_math=False)
+    axes.hlines(at, low, high, color=_CYCLE[0], linewidth=2, alpha=0.55)
+    axes.plot(mean, at, "o", color=_CYCLE[0], markersize=6)
+    _dress(axes, x_name, "")
+    axes.set_yticks(at, [_shorten(label, MOST_ROW_LETTERS) for label in labels], parse_math=False)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    return figure
+
+
+def strength_png(
+    axis_name: str,
+    metric: str,
+    xs: Sequence[float],
+    mean: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    is_log: bool = False,
+) -> bytes:
+    """Returns a figure of a metric against one strength, with its band over seeds.
+
+    Args:
+        axis_name: Name of the strength.
+        metric: Name of the metric.
+        xs: Strengths, ascending `(n,)`.
+        mean: Means `(n,)`.
+        low: Lower ends of the band `(n,)`; NaN where there is none.
+        high: Upper ends of the band `(n,)`.
+        is_log: Whether the strengths are spaced by factors; zero may be among them.
+    """
+    return png(bands_figure(axis_name, metric, [Band(label="", xs=xs, mean=mean, low=low, high=high)], is_log=is_log))
+
+
+def png(figure: Figure) -> bytes:
+    """Returns a figure as PNG."""
+    return _png(figure)
+
+
+def svg(figure: Figure) -> str:
+    """Returns a figure as an `<svg>` to stand in an HTML page: in the page's text colour, on its background.
+
+    Its letters are text of the page's font, so that they can be found and read aloud.
+    """
+    figure.patch.set_alpha(0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+    text = StringIO()
+    # The salt makes the same numbers the same text.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "regplug"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    drawn = text.getvalue()
+    return drawn[drawn.index("<svg") :].replace(_INK, "currentColor").replace(_CYCLE[0], _SVG_BLUE)
+
+
+def _make_logarithmic(axes: Axes, xs: Sequence[float]) -> None:
+    positive = [x for x in xs if x > 0]
+    if len(positive) == len(xs):
+        axes.set_xscale("log")
+    elif positive:
+        axes.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
+
+
+def _dress(axes: Axes, x_name: str, y_name: str) -> None:
+    axes.set_xlabel(x_name, color=_INK, parse_math=False)
+    axes.set_ylabel(y_name, color=_INK, parse_math=False)
+    axes.tick_params(which="both", color=_INK, labelcolor=_INK)
+    axes.grid(alpha=0.15, color=_INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_INK)
+
+
+def _legend(axes: Axes) -> None:
+    legend = axes.legend(frameon=False, labelcolor=_INK, fontsize=9)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def confusion_matrix_png(matrix: NDArray[np.int64], class_names: Sequence[str] = ()) -> bytes:
@@ -112,8 +264,8 @@ def _draw_line(axes: Axes, name: str, points: Sequence[tuple[float, float]]) -> 
     )
 
 
-def _shorten(name: str) -> str:
-    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+def _shorten(name: str, most: int = MOST_LETTERS) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _write_counts(axes: Axes, matrix: NDArray[np.int64], share: NDArray[Any]) -> None:

@@ -8,13 +8,14 @@ from regplug.statistics.metrics import is_lower_better
 from regplug.statistics.paired import Comparison, compare_pair, holm, paired_t, pairs_needed
 from regplug.statistics.ranks import Ranks, critical_difference, rank
 from regplug.statistics.records import PairKey, Setting, Study, StudyRun
-from regplug.statistics.summary import Summary, bootstrap_interval, summarise, t_interval
+from regplug.statistics.summary import Interval, Summary, bootstrap_interval, summarise, t_interval
 from regplug.statistics.units import Units, find_units
 from regplug.statistics.words import comparison_sentence, number, p_text, span
 
 __all__ = [
     "Analysis",
     "Comparison",
+    "Interval",
     "PairKey",
     "Ranks",
     "Setting",

@@ -47,7 +47,7 @@ def _many(analysis: Analysis) -> str:
         f"{_named(better)} {'is' if len(better) == 1 else 'are'} better than {reference} in {analysis.metric}."
         if better
         else "",
-        f"No detectable difference between {reference} and {_named(alike)}." if alike else "",
+        f"No detectable difference from {reference}: {_named(alike)}." if alike else "",
         f"No test against {reference} was possible for {_named(untested)}." if untested else "",
     ]
     return " ".join(filter(None, sentences))

@@ -1,0 +1,170 @@
+"""Fills the page of a study's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from regplug import plots
+from regplug.report import figures
+from regplug.statistics import Analysis, Comparison, Interval, Study, Summary, comparison_sentence, number, p_text
+
+Curves = Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]]
+"""Metric to setting's label to one curve of (epoch, value) for each run."""
+
+_NONE = "–"  # noqa: RUF001 - the dash that stands for no value in a table
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyReport:
+    """What a report shows.
+
+    Args:
+        title: Its heading.
+        study: Settings and runs.
+        analysis: What they say.
+        command: The command that repeats it; empty for none.
+        curves: Learning curves of the runs, by metric and setting.
+        notes: Further remarks, such as rows that trimming left out.
+        compare_url: Address of MLflow's compare page for the same runs; empty for none.
+        details: Further facts by name, such as the tracking store.
+    """
+
+    title: str
+    study: Study
+    analysis: Analysis
+    command: str = ""
+    curves: Curves = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    compare_url: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Figure:
+    title: str
+    caption: str
+    svg: str
+
+
+def render_report(report: StudyReport) -> str:
+    """Returns a report as one HTML page without anything from outside.
+
+    It is read in light and dark, on a phone, and on paper; every text from outside is escaped, and the page forbids
+    itself scripts and the network.
+
+    Args:
+        report: What it shows.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("regplug.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        report=report,
+        analysis=report.analysis,
+        facts=_facts(report),
+        rows=[_row(report, place, summary) for place, summary in enumerate(report.analysis.summaries, start=1)],
+        # matplotlib escapes the texts it writes into an SVG.
+        figures=[(figure, Markup(figure.svg)) for figure in _figures(report)],  # noqa: S704
+        sentences=[comparison_sentence(comparison) for comparison in report.analysis.comparisons],
+        compare_url=report.compare_url if report.compare_url.startswith(("http://", "https://")) else "",
+    )
+
+
+def _facts(report: StudyReport) -> dict[str, str]:
+    analysis, runs = report.analysis, report.study.runs
+    failed = sum(summary.failed for summary in analysis.summaries)
+    return {
+        "Metric": f"{analysis.metric} ({'lower' if analysis.is_lower_better else 'higher'} is better)",
+        "Settings": str(len(analysis.summaries)),
+        "Runs": f"{len(runs)}, of which {failed} failed" if failed else str(len(runs)),
+        "Best by validation": f"{analysis.selected} ({analysis.selected_by})" if analysis.selected else "not chosen",
+        "Compared with": analysis.reference or "each other",
+        **_rank_facts(analysis),
+        **report.details,
+    }
+
+
+def _rank_facts(analysis: Analysis) -> dict[str, str]:
+    ranks, facts = analysis.ranks, {}
+    if ranks and ranks.friedman_p is not None:
+        facts["Friedman's test of ranks"] = f"{p_text(ranks.friedman_p)} over {analysis.units.plural(ranks.n)}"
+    if ranks and ranks.critical_difference is not None:
+        groups = "; ".join(", ".join(group) for group in ranks.groups) or "none"
+        facts["Critical difference of ranks"] = f"{number(ranks.critical_difference, 3)} (Nemenyi); alike: {groups}"
+    return facts
+
+
+def _row(report: StudyReport, place: int, summary: Summary) -> dict[str, Any]:
+    analysis = report.analysis
+    comparison = analysis.comparison_of(summary.label)
+    return {
+        "place": str(place) if summary.n else _NONE,
+        "label": summary.label,
+        "is_reference": summary.label == analysis.reference,
+        "is_selected": summary.label == analysis.selected,
+        "mean": _text(summary.mean),
+        "interval": _interval(summary.t_interval),
+        "bootstrap": _interval(summary.bootstrap_interval),
+        "sd": _text(summary.sd, 2),
+        "mean_rank": _text(summary.mean_rank, 3),
+        "seconds": _text(summary.seconds, 3),
+        "runs": str(summary.runs),
+        "failed": summary.failed,
+        **_comparison_cells(comparison),
+    }
+
+
+def _comparison_cells(comparison: Comparison | None) -> dict[str, str]:
+    if comparison is None:
+        return dict.fromkeys(("difference", "difference_interval", "p", "wilcoxon", "effect", "says"), _NONE)
+    return {
+        "difference": _text(comparison.difference, 3),
+        "difference_interval": _interval(comparison.interval, 3),
+        "p": p_text(comparison.p_holm).removeprefix("p ").removeprefix("= ")
+        if comparison.p_holm is not None
+        else _NONE,
+        "wilcoxon": _text(comparison.wilcoxon_p, 2),
+        "effect": _text(comparison.d_z, 2),
+        "says": _says(comparison),
+    }
+
+
+def _says(comparison: Comparison) -> str:
+    if comparison.outcome != "tested":
+        return {"too few": "too few pairs", "constant": "constant"}.get(comparison.outcome, comparison.outcome)
+    if not comparison.is_different:
+        return "no detectable difference"
+    return "better" if comparison.is_first_better else "worse"
+
+
+def _text(value: float | None, digits: int = 4) -> str:
+    return _NONE if value is None else number(value, digits)
+
+
+def _interval(interval: Interval | None, digits: int = 4) -> str:
+    return _NONE if interval is None else f"[{number(interval[0], digits)}, {number(interval[1], digits)}]"
+
+
+def _figures(report: StudyReport) -> list[_Figure]:
+    analysis, found = report.analysis, []
+    if any(summary.n for summary in analysis.summaries):
+        drawn = figures.settings_figure(report.study, analysis)
+        caption = "Mean of each setting with its 95 % interval by Student's t."
+        found.append(_Figure(title=f"{analysis.metric} by setting", caption=caption, svg=plots.svg(drawn)))
+    if any(comparison.interval for comparison in analysis.comparisons):
+        caption = "Difference of each pair of settings with its 95 % interval, not corrected for several comparisons."
+        found.append(_Figure(title="Differences", caption=caption, svg=plots.svg(figures.forest_figure(analysis))))
+    caption = "Mean over the runs of the leading settings, with the range of one standard deviation to either side."
+    for metric, by_setting in report.curves.items():
+        drawn = figures.learning_figure(metric, by_setting, figures.leading(analysis, by_setting))
+        found.append(_Figure(title=f"Learning curves: {metric}", caption=caption, svg=plots.svg(drawn)))
+    return found
