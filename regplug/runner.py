@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from regplug.assembly import Assembly, assemble, find_components, load_data, pools_of
+from regplug.assembly import Assembly, assemble, find_components, load_data, pools_of, threads
 from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig, resolve_config
@@ -56,13 +56,13 @@ def execute(
     components = find_components(config, registry)
     if config.export:
         require_free(Path(config.out or "bundles/any"))
-    with _threads(config.threads):
-        with stages.stage("loading data"):
-            data = load_data(config, components)
-        with stages.stage("building"):
-            made = assemble(config, components, data)
-        with stages.stage("opening the tracking store"):
-            store = open_store(tracking_uri)
+    with stages.stage("loading data"):
+        data = load_data(config, components)
+    with stages.stage("building"):
+        made = assemble(config, components, data)
+    with stages.stage("opening the tracking store"):
+        store = open_store(tracking_uri)
+    with threads(made.num_threads()):
         return _Run(made, store, observers, stages).execute()
 
 
@@ -82,17 +82,6 @@ class _Stages:
             yield
         finally:
             self.seconds[name] = time.perf_counter() - began
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Run:
