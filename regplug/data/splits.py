@@ -12,7 +12,7 @@ from regplug.errors import DataError
 from regplug.seeds import derive_seed
 
 
-def order(num_rows: int, seed: int, epoch: int, shuffle: bool = True) -> Tensor:
+def order(num_rows: int, seed: int, epoch: int | str, shuffle: bool = True) -> Tensor:
     """Returns the order of the training rows in one epoch, int64 `(num_rows,)`, on the CPU.
 
     It depends on its arguments alone, so a run that goes on needs no generator's state.
@@ -20,7 +20,7 @@ def order(num_rows: int, seed: int, epoch: int, shuffle: bool = True) -> Tensor:
     Args:
         num_rows: Rows of the training split.
         seed: The run's seed.
-        epoch: From 0.
+        epoch: From 0, or a word for a pass that is no epoch.
         shuffle: `False` gives the rows as they stand.
     """
     if not shuffle:

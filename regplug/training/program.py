@@ -134,6 +134,7 @@ class _Effective:
 
 
 def _effective_weights(model: nn.Module) -> tuple[_Effective, ...]:
+    trained, _ = split_tensors(model)
     found = []
     for prefix, module in model.named_modules():
         for name, parametrization in getattr(module, "parametrizations", {}).items():
@@ -142,7 +143,8 @@ def _effective_weights(model: nn.Module) -> tuple[_Effective, ...]:
             originals = tuple(
                 f"{inner}.{n}" for n, _ in parametrization.named_parameters(recurse=False) if n.startswith("original")
             )
-            found.append(_Effective(path, originals, parametrization))
+            if all(n in trained for n in originals):
+                found.append(_Effective(path, originals, parametrization))
     return tuple(found)
 
 

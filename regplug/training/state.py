@@ -131,8 +131,10 @@ def setting_tensors(runs: Sequence[RunInputs], lift: Lift, pool: Pool) -> dict[s
     floating = pool.x.dtype if pool.x.is_floating_point() else torch.get_default_dtype()
 
     def tensor(values: list[Any]) -> Tensor:
-        made = torch.tensor(values if lift.runs is not None else values[0], device=pool.x.device)
-        return made.to(floating) if made.is_floating_point() else made
+        numbers = values if lift.runs is not None else values[0]
+        made = torch.tensor(numbers, device=pool.x.device)
+        # Anew and not converted: a float64 that went through torch's default type is a float32.
+        return torch.tensor(numbers, dtype=floating, device=pool.x.device) if made.is_floating_point() else made
 
     first = runs[0].settings
     return {key: {n: tensor([run.settings[key][n] for run in runs]) for n in first[key]} for key in first}
