@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from regplug.assembly import Assembly, build_network
+from regplug.bundles.layout import SAMPLE_INPUT, SAMPLE_OUTPUT, read_manifest
 from regplug.bundles.request import Bundle, BundleRequest
 from regplug.bundles.writing import write_bundle
 from regplug.registry import build
 from regplug.sites import without_site_layers
 
 SAMPLE_ROWS = 256
+
+DEPLOYED_FILE = "model.onnx"
+"""The bundle's file that MLflow keeps as a model of its own."""
+
+_DEPLOYED_WITH = ("onnx", "onnxruntime", "numpy")
 
 
 def export_run(made: Assembly, model: nn.Module, *, run_id: str, out: Path) -> Bundle:
@@ -62,3 +70,15 @@ def manifest_of(made: Assembly, run_id: str) -> dict[str, Any]:
         "column_names": list(made.data.inputs.names),
         "dataset": {"name": made.data.raw.name, "digest": made.data.digest},
     }
+
+
+def deployment_samples(bundle: Bundle) -> tuple[Any, Any]:
+    """Real raw inputs and the model's answers to them, out of a bundle's sample files."""
+    manifest = read_manifest(bundle.path)
+    with np.load(bundle.path / SAMPLE_INPUT) as inputs, np.load(bundle.path / SAMPLE_OUTPUT) as outputs:
+        return inputs[manifest["input"]["name"]], outputs[manifest["output"]["name"]]
+
+
+def deployment_requirements() -> list[str]:
+    """What the deployed file needs, pinned to what it was proven with."""
+    return [f"{name}=={metadata.version(name)}" for name in _DEPLOYED_WITH]

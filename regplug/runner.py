@@ -16,7 +16,7 @@ from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig, resolve_config
 from regplug.evaluation import confusion_matrix, evaluate_predictions
-from regplug.exporting import export_run
+from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
 from regplug.plots import confusion_matrix_png, curves_png
 from regplug.probes import Probe, ProbeView
 from regplug.registry import Registry, build, default_registry
@@ -213,6 +213,14 @@ class _Run:
         bundle = export_run(self._made, model, run_id=tracked.run_id, out=out)
         tracked.log_folder(bundle.path, "bundle")
         tracked.set_tags({"regplug.bundle": str(bundle.path.absolute())})
+        if DEPLOYED_FILE in bundle.files:
+            inputs, outputs = deployment_samples(bundle)
+            tracked.log_onnx_model(
+                bundle.path / DEPLOYED_FILE,
+                sample_input=inputs,
+                sample_output=outputs,
+                requirements=deployment_requirements(),
+            )
         return bundle
 
     def _probed(self) -> dict[str, float]:
