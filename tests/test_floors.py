@@ -24,7 +24,7 @@ FLOORS = (
     {"assembly", "bundles", "plots", "report", "tracking"},
     {"exporting", "given", "planning", "results", "runner", "tracked"},
     {"studies", "testing"},
-    {"cli"},
+    {"cli", "face"},
 )
 """Modules and packages of the host by floor. A new one is entered on the lowest floor that its imports allow."""
 
