@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from regplug.cli.options import Disable, Json, Plugin
+from regplug.cli.options import Disable, Json, Plugin, TrackingUri
 from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig, load_config
 from regplug.params import ParameterInfo, describe_params
 
@@ -28,6 +28,7 @@ _COMMON: Mapping[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "tracking_uri": (TrackingUri, None),
     "disable": (Disable, None),
     "plugin": (Plugin, None),
     "json": (Json, False),

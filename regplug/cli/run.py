@@ -8,7 +8,7 @@ import typer
 
 from regplug.cli.config_options import read_config, takes_config
 from regplug.cli.installed import registry_of
-from regplug.cli.options import Command, TrackingUri, new_app
+from regplug.cli.options import Command, new_app
 from regplug.cli.output import emit, say
 
 app = new_app()
@@ -16,7 +16,7 @@ app = new_app()
 
 @app.command(cls=Command)
 @takes_config
-def run(tracking_uri: TrackingUri = None, **given: Any) -> None:
+def run(**given: Any) -> None:
     """Train, track, export and verify one model.
 
     Components are written name or name:param=value,param=value; your own code ./net.py:Net. What is not given here
@@ -24,7 +24,7 @@ def run(tracking_uri: TrackingUri = None, **given: Any) -> None:
     """
     from regplug.cli.progress import Progress
 
-    config, registry = read_config(given), registry_of(given)
+    config, registry, tracking_uri = read_config(given), registry_of(given), given["tracking_uri"]
     with Progress(is_quiet=given["json"]) as progress:
         from regplug.runner import execute
 

@@ -19,8 +19,13 @@ from regplug.errors import RequestError, TrackingError
 
 app = new_app()
 
-_QUIET = {"MLFLOW_LOGGING_LEVEL": "WARNING", "UVICORN_LOG_LEVEL": "warning", "PYTHONWARNINGS": "ignore"}
-"""A line for each request would bury the address."""
+_ENVIRONMENT = {
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # a line for each request would bury the address
+    "UVICORN_LOG_LEVEL": "warning",
+    "PYTHONWARNINGS": "ignore",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes for jobs that nobody gives it here
+}
+"""What MLflow's server is told, where the user tells nothing else."""
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
@@ -49,11 +54,16 @@ def ui(
     address = f"http://{host}:{port}"
     with _child(command) as process:
         _wait_until_it_answers(process, host, port)
-        if json:
-            emit({"address": address, "tracking_uri": location.uri, "pid": process.pid})
-        else:
-            say(f"MLflow UI  {address}", f"store      {location.uri}", "Ctrl-C ends it.")
-        _wait_for_end(process)
+        try:
+            if json:
+                emit({"address": address, "tracking_uri": location.uri, "pid": process.pid})
+            else:
+                say(f"MLflow UI  {address}", f"store      {location.uri}", "Ctrl-C ends it.")
+            code = process.wait()
+        except KeyboardInterrupt:
+            note("The MLflow UI has ended.")  # as it was told to: that is no failure
+            return
+    raise TrackingError(f"The MLflow UI ended by itself (exit code {code}).", hint="Its own words stand above.")
 
 
 def _require_free(host: str, port: int) -> None:
@@ -71,7 +81,7 @@ def _require_free(host: str, port: int) -> None:
 @contextlib.contextmanager
 def _child(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A process with its own group, ended with all that it started when the block is left, also by SIGTERM."""
-    environment = {**_QUIET, **os.environ}
+    environment = {**_ENVIRONMENT, **os.environ}
     process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=2)  # noqa: S603  # ours
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -86,12 +96,12 @@ def _interrupt(*_: Any) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """Asks the group to end, waits for its head, and leaves none of the others behind."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):  # it has ended by itself, with all that it started
+        with contextlib.suppress(ProcessLookupError):  # all of them have ended by themselves
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_STOP_TIMEOUT_S)
-            return
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], host: str, port: int) -> None:
@@ -107,12 +117,3 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], host: str, port: in
         + (f" (exit code {process.returncode})." if process.returncode else "."),
         hint="Its own words stand above.",
     )
-
-
-def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        note("The MLflow UI has ended.")
-        return
-    raise TrackingError(f"The MLflow UI ended by itself (exit code {code}).", hint="Its own words stand above.")
