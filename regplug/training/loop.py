@@ -20,7 +20,7 @@ from regplug.noise import Draw, Key
 from regplug.regularizer import Clock, Shapes, Step, Tensors
 from regplug.seeds import derive_seed
 from regplug.sites import Place
-from regplug.training.evaluate import Evaluator
+from regplug.training.evaluate import Evaluator, in_mode
 from regplug.training.feed import Feed
 from regplug.training.lift import Lift
 from regplug.training.optimizers import Rate, UpdateRule
@@ -309,9 +309,8 @@ class Trainer:
                     raise _FoundError(f"{part} was NaN or infinite at step {step} (epoch {self.state.epoch + 1})")
 
         rates, active = self._rate_of_runs(), self._active_tensor()
-        self._program.model.train()
         try:
-            with self._global_generator():
+            with self._global_generator(), in_mode(self._program.model, training=True):
                 for batch in self._feed.epoch(self.state.epoch):
                     self._stepper.clock = clock = self._clock(self.state.epoch, batch.number)
                     step = clock.index + 1
