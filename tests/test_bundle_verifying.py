@@ -225,12 +225,16 @@ def test_what_is_no_bundle_is_a_wrong_request(tmp_path: Path, make: Callable[[Pa
 
 def test_a_bundle_of_images_tells_what_it_is_in_ten_lines(tmp_path: Path) -> None:
     test = (np.zeros((4, 1, 8, 8), np.uint8), np.zeros(4, np.int64))
-    path = write_bundle(image_request(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), test=test), tmp_path / "b").path
+    config = {"model": "mlp", "reg": ["l2", "dropout"], "dataset": "digits", "seed": 3}
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    path = write_bundle(image_request(network, test=test, manifest={"config": config}), tmp_path / "b").path
     lines = inspect_bundle(path)
     assert len(lines) == 10
     text = "\n".join(lines)
     for words in (
         "3 classes: iris, rose, tulip",
+        "mlp + l2 + dropout, trained on digits, seed 3",
+        "inside: Normalize",
         "uint8 (batch, 1, 8, 8), image, 0 to 255",
         "test accuracy",
         "opset 20",

@@ -39,15 +39,27 @@ def _lines(path: Path, manifest: dict[str, Any], report: Report) -> list[str]:
     return [
         f"bundle    {path} (schema {manifest['schema_version']})",
         f"task      {manifest['task']}, {_outputs(manifest)}",
+        f"model     {_model(manifest)}",
         f"input     {given['name']!r}: {given['dtype']} {_shape(given['shape'])}, {given['layout']}, {limits}",
-        f"output    {output['name']!r}: {output['dtype']} {_shape(output['shape'])}",
-        f"baked in  {', '.join(manifest['baked_in'])}",
+        f"output    {output['name']!r}: {output['dtype']} {_shape(output['shape'])}; inside: {_baked_in(manifest)}",
         f"files     {', '.join(_file(path, name, facts) for name, facts in manifest['files'].items())}",
         f"state     sha256 {manifest['state_sha256'][:16]}, run {manifest.get('run_id') or 'untracked'}",
         f"proven    {len(report.checks)} checks {verdict} at export{_measured(report)}",
         f"made with {', '.join(f'{name} {version}' for name, version in versions.items() if version)}",
         f"next      regplug verify {path}; regplug predict {path} INPUT",
     ]
+
+
+def _model(manifest: dict[str, Any]) -> str:
+    config = manifest.get("config") or {}
+    if "model" not in config:
+        return "the user's own module"
+    parts = " + ".join([config["model"], *config.get("reg", [])])
+    return f"{parts}, trained on {config.get('dataset')}, seed {config.get('seed')}"
+
+
+def _baked_in(manifest: dict[str, Any]) -> str:
+    return ", ".join(name.rpartition(".")[2] for name in manifest["baked_in"])
 
 
 def _outputs(manifest: dict[str, Any]) -> str:

@@ -19,7 +19,9 @@ _ROWS_ALONE = (0, 1, 6)
 _TEST_BATCH = 512
 
 
-def check_file(form: Format, path: Path, references: Sequence[Reference], *, classes: bool) -> list[Check]:
+def check_file(
+    form: Format, path: Path, references: Sequence[Reference], *, classes: bool, test: TestData | None = None
+) -> list[Check]:
     """Runs every check of numbers on a saved file, with optimisation on and off.
 
     Args:
@@ -27,6 +29,7 @@ def check_file(form: Format, path: Path, references: Sequence[Reference], *, cla
         path: The file.
         references: What the model puts out, `real` first.
         classes: Whether the outputs are judged by their largest, too.
+        test: The test set on which the optimised file is measured.
     """
     checks: list[Check] = []
     for level, optimised in LEVELS.items():
@@ -36,6 +39,8 @@ def check_file(form: Format, path: Path, references: Sequence[Reference], *, cla
             checks.append(holds(f"open.{level}", False, f"the runtime cannot open it: {_line(error)}"))
             continue
         checks += check_run(run, level, references, classes=classes)
+        if test is not None and optimised:
+            checks.append(check_test(run, test, classes=classes))
     return checks
 
 
@@ -121,18 +126,16 @@ class TestData:
     tolerance: float
 
 
-def check_test(form: Format, path: Path, test: TestData, *, classes: bool) -> Check:
+def check_test(run: Run, test: TestData, *, classes: bool) -> Check:
     """Measures the file itself on the test set and holds it against the model.
 
     Args:
-        form: Opens the file.
-        path: The file.
+        run: Runs the file.
         test: The test set.
         classes: Whether accuracy is measured; else the mean squared error.
     """
     name = "test_accuracy" if classes else "test_mse"
     try:
-        run = form.open(path, optimised=True)
         outputs = in_batches(run, test.inputs)
     except Exception as error:
         return holds(name, False, f"the file raises: {_line(error)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +31,8 @@ class Check:
         return {
             "name": self.name,
             "passed": self.passed,
-            "figure": self.figure,
-            "limit": self.limit,
+            "figure": _finite(self.figure),
+            "limit": _finite(self.limit),
             "detail": self.detail,
         }
 
@@ -70,6 +71,11 @@ class Report:
             TypeError: A value is not what it should be.
         """
         return cls(checks=tuple(Check(**check) for check in document["checks"]))
+
+
+def _finite(number: float | None) -> float | None:
+    """JSON knows neither NaN nor infinity."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def at_most(name: str, figure: float, limit: float, detail: str = "") -> Check:

@@ -20,7 +20,7 @@ from regplug.bundles.graph import check_graph
 from regplug.bundles.isolate import Deployed, isolate, remove_hooks
 from regplug.bundles.layout import MANIFEST, SAMPLE_INPUT, VERIFICATION, canonical_json, write_checksums
 from regplug.bundles.manifest import build_manifest
-from regplug.bundles.numbers import TestData, check_file, check_test, in_batches
+from regplug.bundles.numbers import TestData, check_file, in_batches
 from regplug.bundles.preflight import (
     output_finite,
     rebuilt_equal,
@@ -171,8 +171,7 @@ def _check(
 ) -> list[Check]:
     classes = request.task.is_classification
     checks = check_graph(form, path, manifest)
-    checks += check_file(form, path, known, classes=classes)
-    return checks if test is None else [*checks, check_test(form, path, test, classes=classes)]
+    return [*checks, *check_file(form, path, known, classes=classes, test=test)]
 
 
 def _test_data(request: BundleRequest, module: torch.nn.Module, real: Reference, work: _Work) -> TestData | None:
