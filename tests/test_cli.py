@@ -221,10 +221,11 @@ def test_a_name_of_several_kinds_shows_them_all(terminal, tmp_path):
 
 
 def test_show_reads_the_users_own_code_where_its_kind_is_told(terminal, tmp_path):
-    (tmp_path / "own_net.py").write_text("class Net:\n    'A network of mine.'\n")
+    (tmp_path / "own_net.py").write_text("class Net:\n    'A network of mine.'\n    def __init__(self, width=8): ...\n")
     said = terminal("plugins", "show", f"{tmp_path}/own_net.py:Net", "--kind", "model")
     assert said.code == 0
     assert "your own code" in said.out
+    assert "Net(width=8)" in said.out
 
 
 def test_a_broken_plugin_is_listed_as_a_problem_and_stops_nothing(terminal, tmp_path):
@@ -281,3 +282,33 @@ def test_progress_is_silent_without_a_terminal(capsys):
     with Progress(is_quiet=False) as progress:
         progress.stage("training")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_run_whose_process_is_gone_is_told_to_be_stale():
+    from datetime import UTC, datetime
+
+    from regplug.cli.runs import status_of
+    from regplug.tracking import RunInfo
+
+    run = RunInfo(
+        run_id="0" * 32, name="mlp", experiment="e", experiment_id="1", status="RUNNING", is_stale=True,
+        started=datetime.now(tz=UTC), ended=None, params={}, tags={}, metrics={}, artifact_uri="",
+    )  # fmt: skip
+    assert status_of(run) == "RUNNING (stale)"
+    assert status_of(dataclasses.replace(run, is_stale=False)) == "RUNNING"
+
+
+def test_help_costs_at_most_three_times_the_import_of_typer():
+    """The least CPU time of five each: what else the machine does counts less so."""
+    import resource
+
+    def least_cpu_s(*command):
+        costs = []
+        for _ in range(5):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return min(costs)
+
+    assert least_cpu_s("-m", "regplug", "--help") <= 3 * least_cpu_s("-c", "import typer")

@@ -20,6 +20,8 @@ from regplug.cli.output import stdout_for_document
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("regplug.cli.run", "Train, track, export and verify one model."),
     "plan": ("regplug.cli.plan", "Print what run would do, in which order and why."),
+    "sweep": ("regplug.cli.sweep", "Run a grid of settings x seeds and say what the differences are worth."),
+    "cv": ("regplug.cli.cv", "Cross-validate settings, then train and export the best."),
     "plugins": ("regplug.cli.plugins", "What is installed: list, show NAME, doctor."),
     "runs": ("regplug.cli.runs", "What is tracked: list, show RUN."),
     "ui": ("regplug.cli.ui", "Start the MLflow UI on the tracking store."),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from regplug.api import Component
 from regplug.params import ParameterInfo, describe_params, params_to_dict
+from regplug.registry import load_target, takes_keywords
 from regplug.spec import write_value
 
 if TYPE_CHECKING:
@@ -15,10 +17,23 @@ if TYPE_CHECKING:
 _COMMON = {field.name for field in dataclasses.fields(Component)}
 
 
+def component_document(one: Registered) -> dict[str, Any]:
+    """Returns a component as `plugins list --json` tells it."""
+    return {
+        "kind": one.kind,
+        "name": one.name,
+        "summary": one.component.summary,
+        "source": one.component.source,
+        "distribution": one.distribution,
+        "version": one.version,
+        "location": one.location,
+        "editable": one.editable,
+        "tags": list(one.component.tags),
+    }
+
+
 def full_document(one: Registered) -> dict[str, Any]:
     """Returns a component as `plugins show --json` tells it."""
-    from regplug.cli.plugins import component_document
-
     return {
         **component_document(one),
         "target": one.component.target,
@@ -52,6 +67,8 @@ def _origin(one: Registered) -> str:
 
 
 def _parameter_lines(one: Registered, spelling: str) -> list[str]:
+    if takes_keywords(one):
+        return [f"parameters keyword arguments of {spelling}{signature_of(one)}"]
     infos = describe_params(one.component.params)
     if not infos:
         return ["parameters none"]
@@ -61,6 +78,14 @@ def _parameter_lines(one: Registered, spelling: str) -> list[str]:
         lines += [f"      {text}" for text in (info.doc, _stacks(info), _search(info)) if text]
     first = infos[0]
     return [*lines, f"write      {spelling}:{first.name}={_value(first.default)}"]
+
+
+def signature_of(one: Registered) -> str:
+    """Returns the signature of the user's own code, or nothing where it has none to show."""
+    try:
+        return str(inspect.signature(load_target(one)))
+    except ValueError:
+        return ""
 
 
 def _stacks(info: ParameterInfo) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regplug.cli.component import component_document, component_lines, full_document
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, Disable, Json, Plugin, new_app
 from regplug.cli.output import emit, note, say, say_table
@@ -56,8 +57,6 @@ def show_component(
     json: Json = False,
 ) -> None:
     """Tell all about a component: parameters, order, conflicts, source and where it comes from."""
-    from regplug.cli.component import component_lines, full_document
-
     registry = _registry(disable, plugin)
     found = find_components(registry, name, _known_kind(kind))
     if json:
@@ -120,21 +119,6 @@ def find_components(registry: Registry, name: str, kind: str | None) -> list[Reg
     names = {registry.spelling(one) for one in registry.components()}
     hint = did_you_mean(name, names)
     raise UnknownComponentError(f"No component is named {name!r}.", hint=hint)
-
-
-def component_document(one: Registered) -> dict[str, Any]:
-    """Returns a component as `plugins list --json` tells it."""
-    return {
-        "kind": one.kind,
-        "name": one.name,
-        "summary": one.component.summary,
-        "source": one.component.source,
-        "distribution": one.distribution,
-        "version": one.version,
-        "location": one.location,
-        "editable": one.editable,
-        "tags": list(one.component.tags),
-    }
 
 
 def problem_document(problem: Problem) -> dict[str, str]:

@@ -1,0 +1,51 @@
+"""`regplug cv`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from regplug.cli.config_options import takes_config
+from regplug.cli.options import Command, TrackingUri, new_app
+from regplug.cli.study_options import DataSeeds, Folds, Grid, Group, Metric, Repeats, Seeds, StudyFile, Zip, read_study
+
+app = new_app()
+
+
+@app.command(cls=Command)
+@takes_config
+def cv(
+    study: StudyFile = None,
+    grid: Grid = None,
+    zip: Zip = None,  # noqa: A002  # the flag's name
+    folds: Folds = None,
+    repeats: Repeats = None,
+    group: Group = None,
+    seeds: Seeds = None,
+    data_seeds: DataSeeds = None,
+    metric: Metric = None,
+    tracking_uri: TrackingUri = None,
+    **given: Any,
+) -> None:
+    """Cross-validate settings on the same folds (5 unless told otherwise), then train and export the best.
+
+    The folds are stratified by class and part what was training and validation; the test split stays out. The best is
+    trained again on the run's own splits; --no-export leaves only the bundle out.
+    """
+    from regplug.cli.studying import carry_out
+    from regplug.studies.config import DEFAULT_FOLDS
+
+    own = {
+        "grid": grid,
+        "zip": zip,
+        "folds": folds,
+        "repeats": repeats,
+        "group": group,
+        "seeds": seeds,
+        "data_seeds": data_seeds,
+        "metric": metric,
+    }
+    asked = read_study(given, study, own)
+    if not asked.folds:
+        asked = dataclasses.replace(asked, folds=DEFAULT_FOLDS)
+    carry_out("cv", asked, given, tracking_uri)

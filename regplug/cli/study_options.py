@@ -1,0 +1,81 @@
+"""The flags of a study, beside those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regplug.config import RunConfig
+from regplug.errors import RequestError
+from regplug.params import describe_params
+
+if TYPE_CHECKING:
+    from regplug.studies.config import StudyConfig
+
+StudyFile = Annotated[
+    str | None,
+    typer.Argument(metavar="[STUDY]", help="A TOML or YAML file with fields of the study and of its runs."),
+]
+Grid = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grid",
+        metavar="<axis>",
+        help="AXIS=v1,v2, AXIS=log(1e-4,1,16) or AXIS=linear(0,1,5), such as lr=0.1,0.2 or reg=none,dropout,"
+        "l2+dropout; repeats, and the product is run.",
+        show_default=False,
+    ),
+]
+Zip = Annotated[
+    list[str] | None,
+    typer.Option("--zip", metavar="<axis>", help="An axis that varies together with the others of --zip; repeats."),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option("--seeds", help="Runs of each setting, with seeds counted up from --seed.", show_default=False),
+]
+DataSeeds = Annotated[
+    int | None,
+    typer.Option("--data-seeds", help="Splits, or generated data, of each setting.", show_default=False),
+]
+PairSeeds = Annotated[
+    bool | None,
+    typer.Option("--pair-seeds", help="Count the data seed up with the seed.", show_default=False),
+]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        help="What the best setting is chosen by; never test/...  [default: valid/accuracy or valid/loss]",
+        show_default=False,
+    ),
+]
+Folds = Annotated[int | None, typer.Option("--folds", help="Parts of the data; each validates once.", min=2)]
+Repeats = Annotated[int | None, typer.Option("--repeats", help="How many times the folds are drawn anew.")]
+Group = Annotated[
+    str | None, typer.Option("--group", help="Column of a csv whose rows with one value stay in one fold.")
+]
+
+
+def read_study(given: Mapping[str, Any], file: str | None, own: Mapping[str, Any]) -> StudyConfig:
+    """Returns the study that the flags mean.
+
+    Args:
+        given: The flags of a run.
+        file: The study file, which `--config` may name as well.
+        own: Flags of the study by field; `None` where not given.
+
+    Raises:
+        RequestError: A value is not allowed, or a file cannot be read.
+    """
+    from regplug.studies.config import load_study
+
+    config = given["config"]
+    if file is not None and config is not None:
+        raise RequestError(f"Two files are given, {file} and {config}.", hint="Name one.")
+    flags = {info.name: given[info.name] for info in describe_params(RunConfig)}
+    studied = {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
+    return load_study(Path(file) if file else config, given["set_"] or (), {**flags, **studied})

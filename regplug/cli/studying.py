@@ -1,0 +1,86 @@
+"""Carries a study out at the terminal, and tells what it says."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from regplug.cli.analysis_text import tell_analysis
+from regplug.cli.installed import registry_of
+from regplug.cli.live_study import LiveStudy
+from regplug.cli.output import emit, note, say
+from regplug.cli.summary import lines_of
+
+if TYPE_CHECKING:
+    from regplug.studies.config import StudyConfig
+    from regplug.studies.results import StudyResult
+
+_MOST_FAILED = 5
+
+
+def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking_uri: str | None) -> None:
+    """Runs a study, shows it while it goes, and tells the end.
+
+    Args:
+        kind: `sweep` or `cv`, which trains the best again.
+        config: The study.
+        given: The command's flags.
+        tracking_uri: As for `regplug run`.
+
+    Raises:
+        typer.Exit: With 1, where a run failed.
+    """
+    with LiveStudy(is_quiet=given["json"]) as live:
+        from regplug.studies.engine import Study
+
+        live.stage("reading data and checking every setting")
+        study = Study(config, kind=kind, registry=registry_of(given))
+        result = study.run([live], tracking_uri, refit=kind == "cv")
+    if given["json"]:
+        emit(result.document())
+    else:
+        _tell(result, tracking_uri)
+    if result.failed:
+        raise typer.Exit(1)
+
+
+def _tell(result: StudyResult, tracking_uri: str | None) -> None:
+    started, conclusion = result.started, result.conclusion
+    if conclusion.analysis is not None:
+        tell_analysis(conclusion.analysis)
+    say("", *lines_of(_rows(result, tracking_uri)))
+    for each in result.failed[:_MOST_FAILED]:
+        note(f"FAILED  {each.point.key}: {each.error}")
+    if len(result.failed) > _MOST_FAILED:
+        note(f"and {len(result.failed) - _MOST_FAILED} more")
+    if result.failed:
+        note(f"error: {len(result.failed)} of {len(result.results)} runs failed.")
+    if started.finished:
+        note(f"{len(started.finished)} runs were finished by an earlier attempt and not repeated.")
+
+
+def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]]:
+    started = result.started
+    tail = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
+    together = "; ".join(f"{each['runs']} in stacks of {_sizes(each['sizes'])}" for each in started.stacked)
+    best = f"{result.best} (by {started.metric})" if result.best else "none: no run finished"
+    rows = [("best", best), *((("note", text)) for text in started.notes)]
+    if result.winner is not None:
+        trained = f"{result.winner.run_name}, run {result.winner.run_id[:8]}"
+        rows.append(("trained again", trained))
+        if result.winner.bundle_path is not None:
+            rows.append(("bundle", str(result.winner.bundle_path)))
+    return [
+        *rows,
+        ("trained", f"{len(result.results)} runs in {result.seconds:.1f} s: {together}"),
+        ("tracked", f"{started.experiment}, study {started.study_id[:8]} ({started.name}), in {started.tracking_uri}"),
+        ("next", f"regplug compare {started.study_id[:8]}{tail}"),
+        ("", f"regplug ui{tail}"),
+    ]
+
+
+def _sizes(sizes: list[int]) -> str:
+    return str(sizes[0]) if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"

@@ -1,0 +1,41 @@
+"""`regplug sweep`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regplug.cli.config_options import takes_config
+from regplug.cli.options import Command, TrackingUri, new_app
+from regplug.cli.study_options import DataSeeds, Grid, Metric, PairSeeds, Seeds, StudyFile, Zip, read_study
+
+app = new_app()
+
+
+@app.command(cls=Command)
+@takes_config
+def sweep(
+    study: StudyFile = None,
+    grid: Grid = None,
+    zip: Zip = None,  # noqa: A002  # the flag's name
+    seeds: Seeds = None,
+    data_seeds: DataSeeds = None,
+    pair_seeds: PairSeeds = None,
+    metric: Metric = None,
+    tracking_uri: TrackingUri = None,
+    **given: Any,
+) -> None:
+    """Run a grid of settings with several seeds, stacked where it can be, and say what the differences are worth.
+
+    The same command continues a study that was killed, and never repeats its finished runs.
+    """
+    from regplug.cli.studying import carry_out
+
+    own = {
+        "grid": grid,
+        "zip": zip,
+        "seeds": seeds,
+        "data_seeds": data_seeds,
+        "pair_seeds": pair_seeds,
+        "metric": metric,
+    }
+    carry_out("sweep", read_study(given, study, own), given, tracking_uri)
