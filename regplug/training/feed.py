@@ -66,7 +66,8 @@ class Feed:
             for run, own in zip(self._runs, self._draws, strict=True)
         ]
         # Runs of one seed on the same rows share order and batch: they are gathered once.
-        self.is_shared = lift.runs is None or all(_same_order(self._runs[0], run) for run in self._runs[1:])
+        self._leaders, self._follows = _groups(self._runs)
+        self.is_shared = lift.runs is None or len(self._leaders) == 1
 
     def epoch(self, epoch: int | str) -> Iterator[Batch]:
         """The batches of one epoch.
@@ -97,9 +98,10 @@ class Feed:
         return values.index_select(0, rows) if rows.ndim == 1 else values[rows]
 
     def _order(self, epoch: int | str) -> Tensor:
-        runs = self._runs[:1] if self.is_shared else self._runs
-        orders = [self._order_of(run, epoch) for run in runs]
-        return (orders[0] if self.is_shared else torch.stack(orders)).to(self._pool.x.device)
+        if self.is_shared:
+            return self._order_of(self._runs[0], epoch).to(self._pool.x.device)
+        orders = torch.stack([self._order_of(self._runs[first], epoch) for first in self._leaders])
+        return orders[self._follows].to(self._pool.x.device)
 
     def _order_of(self, run: RunInputs, epoch: int | str) -> Tensor:
         rows = order(self.rows, run.seed, epoch, self._shuffle)
@@ -114,12 +116,15 @@ class Feed:
         return {key: torch.stack([block[key] for block in blocks], dim=1) for key in blocks[0]}
 
 
-def _same_order(a: RunInputs, b: RunInputs) -> bool:
-    if a.seed != b.seed:
-        return False
-    if a.train_rows is None or b.train_rows is None:
-        return a.train_rows is b.train_rows
-    return a.train_rows is b.train_rows or torch.equal(a.train_rows, b.train_rows)
+def _groups(runs: Sequence[RunInputs]) -> tuple[list[int], Tensor]:
+    """Runs by their order of rows: the first of each group, and to which group each run belongs."""
+    firsts: dict[Any, int] = {}
+    of_run = []
+    for number, run in enumerate(runs):
+        rows = None if run.train_rows is None else run.train_rows.numpy(force=True).tobytes()
+        firsts.setdefault((run.seed, rows), number)
+        of_run.append(list(firsts).index((run.seed, rows)))
+    return list(firsts.values()), torch.tensor(of_run)
 
 
 def cut(rows: Tensor | None, pool: Pool, start: int, stop: int) -> tuple[Any, Any]:

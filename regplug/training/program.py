@@ -15,6 +15,7 @@ from regplug.composition import Composition
 from regplug.regularizer import Loss, Outputs, Role, Step, Tensors
 from regplug.sites import Pass, current_pass, find_roles
 from regplug.training.losses import LossFunction
+from regplug.training.slots import Slots
 
 
 class Program:
@@ -31,6 +32,7 @@ class Program:
         self.model, self.regularizer, self.loss, self.task = model, regularizer, loss, task
         self.roles: Mapping[str, Role] = find_roles(model)
         self.params, self.buffers = split_tensors(model)
+        self._slots = Slots(model, {**self.params, **self.buffers})
         self._effective = _effective_weights(model)
         self._hidden = {name for each in self._effective for name in each.originals}
         self._penalises = bool(regularizer.acting("penalty"))
@@ -94,7 +96,7 @@ class Program:
         if params is self.params and buffers is self.buffers:
             # One run trains the model's own tensors: nothing to swap in.
             return self.model(x)  # type: ignore[no-any-return] # nn.Module returns Any
-        return functional_call(self.model, {**params, **buffers}, (x,))  # type: ignore[no-any-return]
+        return self._slots.call({**params, **buffers}, lambda: self.model(x))
 
     def weights(self, params: Tensors) -> Tensors:
         """Name -> effective weight: what a parametrized layer computes with, not what it is computed from."""
