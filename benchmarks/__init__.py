@@ -1,0 +1,1 @@
+"""What regplug costs, against code written by hand: `python -m benchmarks NAME`."""

@@ -1,0 +1,48 @@
+"""`python -m benchmarks [NAME...]`: times regplug against code written by hand; exit code 1 where a limit is broken."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping
+
+import torch
+
+from benchmarks.report import as_json, as_text
+
+BENCHMARKS: Mapping[str, str] = {
+    "run-mlp": "an epoch of a multilayer perceptron with dropout on MNIST; needs REGPLUG_DATA_DIR",
+    "run-small": "the 400 steps of linear_regression",
+    "host-overhead": "run-mlp with identities composed, and with l2 + clip_norm + max_norm",
+    "start": "whole processes against the imports that they need",
+    "sweep-small": "128 runs of linear_regression stacked",
+    "sweep-mlp": "32 runs of a small perceptron with batch norm and dropout stacked",
+}
+
+
+def main() -> int:
+    """Runs the benchmarks that were named, or all of them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
+    )
+    parser.add_argument("--json", action="store_true", help="print everything that was measured as JSON")
+    parser.add_argument("--repeats", type=int, default=5, help="turns in which each case is timed once")
+    parser.add_argument("--threads", type=int, default=0, help="threads that torch may use; 0 leaves it as it is")
+    asked = parser.parse_args()
+    unknown = sorted(set(asked.names) - set(BENCHMARKS))
+    if unknown or asked.repeats < 1:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(BENCHMARKS)}" if unknown else "--repeats >= 1")
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    reports = []
+    for name in asked.names or BENCHMARKS:
+        module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
+        reports.append(module.bench(asked.repeats))
+        print(as_json(reports[-1]) if asked.json else as_text(reports[-1]) + "\n", flush=True)
+    return 0 if all(report.holds for report in reports) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
