@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from regplug.api import DataContext, ModelContext, Task
+from regplug.company import find_notices
+from regplug.components import Chosen, Components
 from regplug.composition import Composition, compose
 from regplug.config import RunConfig, parse_schedule
 from regplug.data import Prepared, RawData, prepare
@@ -19,13 +21,12 @@ from regplug.errors import CompositionError, DataError, ModelError, PluginError
 from regplug.ordering import Entry, Placed, check_composition, resolve_order
 from regplug.own_dropout import KEY as OWN_DROPOUT
 from regplug.own_dropout import OwnDropout, has_own_dropout
-from regplug.registry import Registered, Registry, build, read_params
-from regplug.regularizer import Company, Notice, RegularizerFunctions
+from regplug.registry import build
+from regplug.regularizer import Notice, RegularizerFunctions
 from regplug.seeds import derive_seed
-from regplug.sites import Augmented, Place, SiteLayer, Sites, find_roles, find_sites
-from regplug.spec import ComponentSpec
+from regplug.sites import Place, Sites, find_roles, find_sites
 from regplug.training.loop import Course
-from regplug.training.losses import LossFunction, make_loss
+from regplug.training.losses import make_loss
 from regplug.training.optimizers import UpdateRule, make_rule
 from regplug.training.program import Program, split_tensors
 from regplug.training.schedules import rate_factors
@@ -46,66 +47,6 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """One component of a run, with its parameters.
-
-    Args:
-        spec: As the user wrote it.
-        registered: What it means and where it comes from.
-        params: Its parameters, all of them.
-    """
-
-    spec: ComponentSpec
-    registered: Registered
-    params: Any
-
-
-@dataclass(frozen=True, kw_only=True)
-class Components:
-    """Every component of a run, found and with checked parameters; torch is not needed for it."""
-
-    model: Chosen
-    dataset: Chosen
-    init: Chosen
-    activation: Chosen | None
-    regs: tuple[Chosen, ...]
-    probes: tuple[Chosen, ...]
-    formats: tuple[Chosen, ...]
-
-    def all(self) -> tuple[Chosen, ...]:
-        """All of them, for provenance."""
-        alone = (self.model, self.dataset, self.init, *((self.activation,) if self.activation else ()))
-        return (*alone, *self.regs, *self.probes, *self.formats)
-
-
-def find_components(config: RunConfig, registry: Registry) -> Components:
-    """Finds every component that a configuration names.
-
-    Raises:
-        UnknownComponentError: A component is not installed.
-        ParameterError: A parameter is unknown or not allowed.
-    """
-
-    def chosen(field: str, kind: str) -> tuple[Chosen, ...]:
-        found = []
-        for spec in config.specs(field):
-            registered = registry.find(kind, spec)
-            found.append(Chosen(spec=spec, registered=registered, params=read_params(registered, spec.values)))
-        return tuple(found)
-
-    activation = chosen("activation", "activation")
-    return Components(
-        model=chosen("model", "model")[0],
-        dataset=chosen("dataset", "dataset")[0],
-        init=chosen("init", "initializer")[0],
-        activation=activation[0] if activation else None,
-        regs=chosen("reg", "regularizer"),
-        probes=chosen("probe", "probe"),
-        formats=chosen("format", "format") if config.export else (),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +211,7 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
             places[key] = tuple(sites.places)
     model.to(device=example.device, dtype=example.dtype)
     params = {chosen.spec.key: chosen.params for chosen in components.regs}
-    notices = _notices(config, components, data, model, members)
+    notices = find_notices(config, components, data, model, members)
     return Network(
         model=model.train(),
         regularizer=compose(members),
@@ -390,58 +331,6 @@ def _check_output(model: nn.Module, name: str, data: Prepared) -> None:
         )
 
 
-def _notices(
-    config: RunConfig,
-    components: Components,
-    data: Prepared,
-    model: nn.Module,
-    members: Mapping[str, RegularizerFunctions],
-) -> list[Notice]:
-    words = {r.spec.key: frozenset((r.registered.name, *r.registered.component.tags)) for r in components.regs}
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    followed = _followed_by_batch_norm(model)
-    notices = []
-    for chosen in components.regs:
-        key = chosen.spec.key
-        company = Company(
-            tags={other: tags for other, tags in words.items() if other != key},
-            params={other.spec.key: other.params for other in components.regs if other.spec.key != key},
-            optimizer=config.optimizer,
-            task=data.task,
-            has_validation=data.valid is not None,
-            has_batch_norm=bool(norms),
-            batch_norm_after=key in followed,
-        )
-        notices += list(members[key].check(company))
-    refused = [notice for notice in notices if notice.kind == "refuse"]
-    if refused:
-        raise CompositionError(
-            "\n  ".join(notice.message for notice in refused), hint=" ".join(notice.hint for notice in refused)
-        )
-    return notices
-
-
-def _followed_by_batch_norm(model: nn.Module) -> set[str]:
-    """Keys of the regularizers of which a layer stands before a batch normalization, in the order of registration."""
-    waiting: set[str] = set()
-    followed: set[str] = set()
-    for module in _in_order(model):
-        if isinstance(module, SiteLayer):
-            waiting.add(module.owner)
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-            followed |= waiting
-    return followed
-
-
-def _in_order(model: nn.Module) -> list[nn.Module]:
-    """Modules as they are passed: what stands before a module before it."""
-    if isinstance(model, Augmented):
-        parts: list[nn.Module] = [model.before, model.module, model.after]
-    else:
-        parts = list(model.children())
-    return [model, *(inner for part in parts for inner in _in_order(part))]
-
-
 def _check_last_batch(model: nn.Module, rows: int, batch_size: int) -> None:
     has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     last = rows % batch_size or batch_size
@@ -457,22 +346,3 @@ def pools_of(data: Prepared) -> tuple[Pool, Pool | None, Pool]:
     """Training, validation and test rows as the loop takes them."""
     valid = None if data.valid is None else Pool(x=data.valid.x, y=data.valid.y)
     return Pool(x=data.train.x, y=data.train.y), valid, Pool(x=data.test.x, y=data.test.y)
-
-
-__all__ = [
-    "Assembly",
-    "Chosen",
-    "Components",
-    "LossFunction",
-    "Network",
-    "assemble",
-    "build_model",
-    "build_network",
-    "find_components",
-    "find_device",
-    "load_data",
-    "make_course",
-    "numbers_of",
-    "pools_of",
-    "threads",
-]

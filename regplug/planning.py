@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from regplug.api import Phase
-from regplug.assembly import assemble, find_components, load_data
+from regplug.assembly import assemble, load_data
+from regplug.components import find_components
 from regplug.config import RunConfig, resolve_config
 from regplug.registry import Registry, default_registry
 

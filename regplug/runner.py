@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from regplug.assembly import Assembly, assemble, find_components, load_data, pools_of, threads
+from regplug.assembly import Assembly, assemble, load_data, pools_of, threads
 from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
+from regplug.components import find_components
 from regplug.config import RunConfig, resolve_config
 from regplug.evaluation import confusion_matrix, evaluate_predictions
 from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run

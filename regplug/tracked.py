@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from regplug.assembly import Chosen, Components
+from regplug.components import Chosen, Components
 from regplug.config import RunConfig
 from regplug.params import describe_params, params_to_dict
 from regplug.tracking.naming import note, provenance_tags, run_name, run_params, safe_key
@@ -121,9 +121,10 @@ def _changed(chosen: Chosen) -> dict[str, object]:
 
 def off_values(components: Components) -> dict[str, object]:
     """For each stackable number of the regularizers, as a column, the value at which it changes nothing."""
+    classes: dict[str, type] = {reg.spec.key: type(reg.params) for reg in components.regs}
     return {
-        safe_key(f"reg.{reg.spec.key}.{info.name}"): info.off
-        for reg in components.regs
-        for info in describe_params(type(reg.params))
+        safe_key(f"reg.{key}.{info.name}"): info.off
+        for key, cls in classes.items()
+        for info in describe_params(cls)
         if info.off is not None
     }

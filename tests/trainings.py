@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from regplug.api import Task
-from regplug.assembly import assemble, find_components, load_data, pools_of
+from regplug.assembly import assemble, load_data, pools_of
+from regplug.components import find_components
 from regplug.config import load_config, resolve_config
 from regplug.data import InputSpec, RawData, Split
 from regplug.given import take_over

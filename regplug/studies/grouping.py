@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regplug.assembly import Components, find_components
+from regplug.components import Components, find_components
+from regplug.data import Prepared
 from regplug.params import stackable_fields
 from regplug.registry import Registry
 from regplug.studies.config import Point
@@ -31,13 +32,22 @@ class Group:
     why_single: str = ""
 
 
-def group_points(points: Sequence[Point], registry: Registry) -> list[Group]:
-    """Groups runs by everything that must be equal in a stack, in the order in which each group first appears."""
+DataOf = Callable[[Point], Prepared]
+
+
+def group_points(points: Sequence[Point], registry: Registry, data_of: DataOf) -> list[Group]:
+    """Groups runs by everything that must be equal in a stack, in the order in which each group first appears.
+
+    Args:
+        points: The runs.
+        registry: What is installed.
+        data_of: The data of a run; in a stack all have as many rows.
+    """
     groups: dict[str, list[Point]] = {}
     first: dict[str, Components] = {}
     for point in points:
         components = find_components(point.config, registry)
-        key = repr(_shared(point, components))
+        key = repr((_shared(point, components), _sizes(data_of(point))))
         groups.setdefault(key, []).append(point)
         first.setdefault(key, components)
     return [
@@ -51,6 +61,11 @@ def _shared(point: Point, components: Components) -> tuple[Any, ...]:
     fields = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config) if f.name not in _OF_THE_RUN]
     regs = tuple(sorted((reg.spec.key, str(_fixed(reg))) for reg in components.regs))
     return (*fields, regs, point.fold is None)
+
+
+def _sizes(data: Prepared) -> list[tuple[int, ...]]:
+    splits = [split for split in (data.train, data.valid, data.test) if split is not None]
+    return [(*split.x.shape, *split.y.shape[1:]) for split in splits]
 
 
 def _fixed(reg: Any) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from regplug.assembly import find_components
+from regplug.components import find_components
 from regplug.errors import RequestError
 from regplug.registry import Registry
 from regplug.studies.config import Point
-from regplug.studies.running import PointResult
+from regplug.studies.measuring import PointResult
+from regplug.studies.running import Chunks
 from regplug.tracked import describe_run, off_values
 from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, experiment_name
 from regplug.tracking.naming import line_up
@@ -28,6 +29,7 @@ POINT_TAG = "regplug.study.point"
 EPOCHS_METRIC = "time/epochs"
 SECONDS_METRIC = "time/run_s"
 STUDY_FILE = "study.json"
+PLAN_FILE = "plan.json"
 
 MOST_POINTS = 200
 """Metric points that a child logs; its full curves are a file of the study."""
@@ -45,6 +47,8 @@ class Keeper:
     def __init__(self, store: Store, study: Study, registry: Registry) -> None:
         self.store, self._registry = store, registry
         self._study, self._kind, self._loss, points = study.config, study.kind, study.loss, study.points
+        self._content = study.content
+        self._fingerprint = study.config.fingerprint(*study.content.values())
         base = study.config.base
         dataset, model = base.specs("dataset")[0].name, base.specs("model")[0].name
         self.experiment = experiment_name(base.experiment or f"{dataset}/{model}")
@@ -71,15 +75,37 @@ class Keeper:
             self.tracked: TrackedRun = self.store.start_run(
                 experiment=self.experiment, name=self.name, params=self._params(), tags=self._tags()
             )
-            self.tracked.log_dict(self._study.to_dict(), STUDY_FILE)
+            self.tracked.log_dict(self._document(), STUDY_FILE)
             return {}
         self.tracked = self.store.resume_run(earlier.run_id)
-        children = self.store.runs(self.experiment, limit=None, parent=earlier.run_id)
+        children = self.store.runs(self.tracked.experiment, limit=None, parent=earlier.run_id)
         known = [child for child in children if child.status != "RUNNING" and child.tags.get(POINT_TAG) in self._by_key]
-        return {child.tags[POINT_TAG]: _finished(child, self._by_key[child.tags[POINT_TAG]]) for child in known}
+        return {child.tags[POINT_TAG]: finished(child, self._by_key[child.tags[POINT_TAG]]) for child in known}
+
+    def keep_plans(self, plans: Sequence[Chunks]) -> None:
+        """Keeps which runs train together, so that going on with a killed study computes in the same order."""
+        self.tracked.log_dict([{"sizes": list(plan.sizes), "why": plan.why} for plan in plans], PLAN_FILE)
+
+    def read_plans(self, sizes: Sequence[int]) -> list[Chunks] | None:
+        """Reads what `keep_plans` kept for groups of these sizes; `None` where there is nothing that fits."""
+        if PLAN_FILE not in self.store.artifact_names(self.tracked.run_id):
+            return None
+        text = self.store.read_artifact(self.tracked.run_id, PLAN_FILE).read_text(encoding="utf-8")
+        try:
+            plans = [Chunks(sizes=tuple(each["sizes"]), why=each["why"]) for each in json.loads(text)]
+        except ValueError:  # killed while it was written
+            return None
+        return plans if [sum(plan.sizes) for plan in plans] == list(sizes) else None
 
     def keep(self, results: Sequence[PointResult]) -> None:
-        """Writes finished runs, beside the training."""
+        """Writes finished runs, beside the training.
+
+        Raises:
+            TrackingError: Earlier ones could not be written.
+        """
+        for future in self._waiting:
+            if future.done():
+                future.result()
         self._waiting.append(self._thread.submit(self._write, list(results)))
 
     def kept(self) -> list[PointResult]:
@@ -102,14 +128,15 @@ class Keeper:
 
     def _earlier(self) -> RunInfo | None:
         """The newest unfinished study of this name."""
-        if self.experiment not in self.store.experiments().values():
+        experiment = experiment_name(self.experiment)
+        if experiment not in self.store.experiments().values():
             return None
         found = [
             run
-            for run in self.store.runs(self.experiment, limit=None)
-            if run.name == self.name and run.tags.get(STUDY_TAG) == self._kind and run.status != "FINISHED"
+            for run in self.store.runs(experiment, limit=None, tags={STUDY_TAG: self._kind})
+            if run.name == self.name and run.status != "FINISHED"
         ]
-        same = [run for run in found if run.tags.get(FINGERPRINT_TAG) == self._study.fingerprint()]
+        same = [run for run in found if run.tags.get(FINGERPRINT_TAG) == self._fingerprint]
         if found and not same and self._study.base.name:
             raise RequestError(
                 f"The study {self.name} is not finished and has another configuration: {self._difference(found[0])}.",
@@ -117,9 +144,12 @@ class Keeper:
             )
         return same[0] if same else None
 
+    def _document(self) -> dict[str, Any]:
+        return {**self._study.to_dict(), "content": self._content}
+
     def _difference(self, run: RunInfo) -> str:
         text = self.store.read_artifact(run.run_id, STUDY_FILE).read_text(encoding="utf-8")
-        before, now = _flat(json.loads(text)), _flat(self._study.to_dict())
+        before, now = _flat(json.loads(text)), _flat(self._document())
         names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         return "; ".join(f"{name} was {before.get(name)!r} and is {now.get(name)!r}" for name in names)
 
@@ -138,7 +168,7 @@ class Keeper:
         }
 
     def _tags(self) -> dict[str, str]:
-        return {STUDY_TAG: self._kind, FINGERPRINT_TAG: self._study.fingerprint()}
+        return {STUDY_TAG: self._kind, FINGERPRINT_TAG: self._fingerprint}
 
     def _write(self, results: list[PointResult]) -> list[PointResult]:
         children = [self._child(result) for result in results]
@@ -187,7 +217,7 @@ def _points(result: PointResult) -> list[tuple[str, float, int, int]]:
     ]
 
 
-def _finished(child: RunInfo, point: Point) -> PointResult:
+def finished(child: RunInfo, point: Point) -> PointResult:
     """What an earlier attempt has written."""
     metrics = dict(child.metrics)
     return PointResult(
@@ -203,5 +233,6 @@ def _finished(child: RunInfo, point: Point) -> PointResult:
 
 
 def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
-    base = {f"base.{name}": value for name, value in document["base"].items()}
-    return {**{name: value for name, value in document.items() if name != "base"}, **base}
+    tables = {"base": "", "content": "content."}
+    inner = {f"{tables[table]}{name}": value for table in tables for name, value in document.get(table, {}).items()}
+    return {**{name: value for name, value in document.items() if name not in tables}, **inner}

@@ -6,24 +6,26 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from regplug.assembly import Assembly, assemble, build_network, find_components, numbers_of
+from regplug.assembly import Assembly, assemble, build_network, numbers_of, threads
+from regplug.components import find_components
 from regplug.data import Prepared
-from regplug.errors import DivergedError
-from regplug.probes import Probe, ProbeView
+from regplug.errors import DivergedError, RegplugError
 from regplug.registry import Registry, build
 from regplug.studies.config import Point
-from regplug.studies.grouping import Group
+from regplug.studies.grouping import DataOf, Group
+from regplug.studies.measuring import Log, PointResult, failed
 from regplug.training.loop import Course, EpochRecord, Pools, Trainer
 from regplug.training.program import split_tensors
 from regplug.training.state import Pool, RunInputs
 
-DataOf = Callable[[Point], Prepared]
+OnEpoch = Callable[[EpochRecord, Sequence[Point]], None]
+"""Called with an epoch's record and the runs that it is of, in its order."""
 
 MEMORY_SHARE = 0.25
 """Share of the free memory that one stack may take."""
@@ -31,31 +33,6 @@ MEMORY_SHARE = 0.25
 _TRIAL_STEPS = 3
 _COPIES = 6
 """Parameters, gradients, two optimizer slots and two temporaries."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PointResult:
-    """What one run of a study came to.
-
-    Args:
-        point: The run.
-        status: `FINISHED`, or `FAILED` with `error`.
-        metrics: The last value of each metric.
-        history: Metric -> points (epoch, value).
-        seconds: Its share of the time of its stack.
-        epochs: Epochs that it trained.
-        error: What went wrong.
-        run_id: MLflow's, once it is tracked.
-    """
-
-    point: Point
-    status: str
-    metrics: Mapping[str, float]
-    history: Mapping[str, Sequence[tuple[int, float]]]
-    seconds: float
-    epochs: int
-    error: str = ""
-    run_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +61,7 @@ class GroupRunner:
         self._group, self._registry, self._data_of = group, registry, data_of
         self._initial: dict[int, tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
 
-    def check(self) -> None:
+    def check(self) -> Assembly:
         """Builds the first run, so that what is refused is refused before anything is trained.
 
         Raises:
@@ -92,7 +69,7 @@ class GroupRunner:
             ModelError: The model does not fit data or task.
         """
         point = self._group.points[0]
-        assemble(point.config, self._group.components, self._data_of(point))
+        return assemble(point.config, self._group.components, self._data_of(point))
 
     def chunks(self) -> Chunks:
         """Measures and decides how many runs train together."""
@@ -115,37 +92,54 @@ class GroupRunner:
         return Chunks(sizes=sizes, why=f"microseconds a step and run, by stack size: {told}{bound}")
 
     def run(
-        self, chunks: Chunks, on_epoch: Callable[[EpochRecord, int], None] | None = None
+        self, chunks: Chunks, done: Collection[str] = (), on_epoch: OnEpoch | None = None
     ) -> Iterator[list[PointResult]]:
-        """Trains chunk by chunk and yields what each came to."""
+        """Trains chunk by chunk and yields what each came to.
+
+        Args:
+            chunks: Which runs train together.
+            done: Keys of the runs that are finished already.
+            on_epoch: Called after each epoch with the record and its runs.
+        """
         start = 0
         for size in chunks.sizes:
-            points = self._group.points[start : start + size]
+            points = [p for p in self._group.points[start : start + size] if p.key not in done]
             start += size
-            yield self._train(points, on_epoch)
+            if points:
+                yield self._train(points, on_epoch)
 
     # One chunk.
 
-    def _train(self, points: Sequence[Point], on_epoch: Callable[[EpochRecord, int], None] | None) -> list[PointResult]:
+    def _train(self, points: Sequence[Point], on_epoch: OnEpoch | None) -> list[PointResult]:
+        """Trains runs together; where that breaks, one by one; a run that breaks by itself has failed."""
+        began = time.perf_counter()
+        try:
+            return self._train_together(points, on_epoch)
+        except Exception as error:  # whatever a model or regularizer of somebody's own raises
+            if len(points) > 1:
+                return [result for point in points for result in self._train([point], on_epoch)]
+            message = error.message if isinstance(error, RegplugError) else f"{type(error).__name__}: {error}"
+            return [failed(points[0], message, time.perf_counter() - began)]
+
+    def _train_together(self, points: Sequence[Point], on_epoch: OnEpoch | None) -> list[PointResult]:
         began = time.perf_counter()
         trainer, made = self._trainer(points, stacked=len(points) > 1)
-        log = _Log(points, [build(p.registered, p.spec.values) for p in made.components.probes], made)
+        log = Log(points, [build(p.registered, p.spec.values) for p in made.components.probes], made)
         try:
-            for record in trainer.train():
-                log.add(record, trainer)
-                if on_epoch is not None:
-                    on_epoch(record, len(points))
-            trainer.finish()
+            with threads(made.num_threads(len(points))):
+                for record in trainer.train():
+                    log.add(record, trainer)
+                    if on_epoch is not None:
+                        on_epoch(record, points)
+                trainer.finish()
+                log.finish(trainer)
         except DivergedError as error:
-            seconds = time.perf_counter() - began
-            return [log.result(0, seconds, trainer.state.epoch, str(error.message))]
-        log.finish(trainer)
+            if len(points) > 1:
+                raise
+            return [log.result(0, time.perf_counter() - began, error.message)]
         seconds = (time.perf_counter() - began) / len(points)
-        state = trainer.state
-        return [
-            log.result(run, seconds, state.stopped[run] or state.epoch, _diverged(state.diverged[run]))
-            for run in range(len(points))
-        ]
+        diverged = trainer.state.diverged
+        return [log.result(run, seconds, _diverged(diverged[run])) for run in range(len(points))]
 
     def _trainer(self, points: Sequence[Point], *, stacked: bool, rows: int | None = None) -> tuple[Trainer, Assembly]:
         datas = list({id(data): data for data in map(self._data_of, points)}.values())
@@ -199,11 +193,12 @@ class GroupRunner:
         points = self._group.points[:size]
         rows = min(points[0].config.batch_size * _TRIAL_STEPS, len(self._data_of(points[0]).train))
         try:
-            trainer, _ = self._trainer(points, stacked=size > 1, rows=rows)
-            trainer.evaluate("test")
-            records = trainer.train()
-            next(records)  # the first epoch warms up
-            return next(records).seconds / _TRIAL_STEPS
+            trainer, made = self._trainer(points, stacked=size > 1, rows=rows)
+            with threads(made.num_threads(size)):
+                trainer.evaluate("test")
+                records = trainer.train()
+                next(records)  # the first epoch warms up
+                return next(records).seconds / _TRIAL_STEPS
         except DivergedError:
             return math.inf
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
@@ -220,7 +215,8 @@ class GroupRunner:
         numbers += point.config.batch_size * _activations(made, data.train.x[:2]) * 3
         size = data.train.x.element_size()
         each = numbers * size + (8 << 20) * bool(made.network.regularizer.acting("noise"))
-        return max(1, min(len(self._group.points), int(MEMORY_SHARE * free_memory_bytes() / each)))
+        free = free_memory_bytes(data.train.x.device)
+        return max(1, min(len(self._group.points), int(MEMORY_SHARE * free / each)))
 
 
 class _CannotLiftError(Exception):
@@ -229,66 +225,6 @@ class _CannotLiftError(Exception):
 
 def _diverged(where: str) -> str:
     return f"The run diverged: {where}." if where else ""
-
-
-class _Log:
-    """Collects what the runs of a chunk measure."""
-
-    def __init__(self, points: Sequence[Point], probes: Sequence[Probe], made: Assembly) -> None:
-        self._points, self._probes, self._made = points, probes, made
-        self._history: list[dict[str, list[tuple[int, float]]]] = [{} for _ in points]
-        self._last: list[dict[str, float]] = [{} for _ in points]
-
-    def add(self, record: EpochRecord, trainer: Trainer) -> None:
-        """Takes an epoch in."""
-        is_evaluated = any(name.startswith(("valid/", "test/")) for name in record.metrics)
-        for run, is_active in enumerate(record.active):
-            if not is_active:
-                continue
-            values = {name: numbers[run] for name, numbers in record.metrics.items()}
-            if is_evaluated:
-                values |= self._probed(trainer, run)
-            self._put(run, record.epoch, values)
-
-    def finish(self, trainer: Trainer) -> None:
-        """Measures the final weights on every split."""
-        data = self._made.data
-        splits = [name for name in ("train", "valid", "test") if getattr(data, name) is not None]
-        measured = {name: numbers for split in splits for name, numbers in trainer.evaluate(split).items()}
-        for name in ("loss", "accuracy"):
-            if f"test/{name}" in measured:
-                pairs = zip(measured[f"test/{name}"], measured[f"train/{name}"], strict=True)
-                measured[f"gap/{name}"] = [test - train for test, train in pairs]
-        for run in range(len(self._points)):
-            values = {name: numbers[run] for name, numbers in measured.items()} | self._probed(trainer, run)
-            self._put(run, trainer.state.stopped[run] or trainer.state.epoch, values)
-
-    def _put(self, run: int, epoch: int, values: Mapping[str, float]) -> None:
-        self._last[run] |= values
-        for name, value in values.items():
-            points = self._history[run].setdefault(name, [])
-            if points and points[-1][0] == epoch:
-                points.pop()
-            points.append((epoch, value))
-
-    def _probed(self, trainer: Trainer, run: int) -> dict[str, float]:
-        if not self._probes:
-            return {}
-        params = trainer.weights_of(run)
-        view = ProbeView(params=params, roles={name: self._made.program.roles[name] for name in params})
-        return {name: value for probe in self._probes for name, value in probe.measure(view).items()}
-
-    def result(self, run: int, seconds: float, epochs: int, error: str) -> PointResult:
-        """What one run came to."""
-        return PointResult(
-            point=self._points[run],
-            status="FAILED" if error else "FINISHED",
-            metrics=self._last[run],
-            history=self._history[run],
-            seconds=seconds,
-            epochs=epochs,
-            error=error,
-        )
 
 
 def _pools(datas: Sequence[Prepared]) -> Pools:
@@ -331,6 +267,8 @@ def _activations(made: Assembly, example: Tensor) -> int:
     return sum(math.prod(site.output_shape[1:]) for site in find_sites(made.program.model, example))
 
 
-def free_memory_bytes() -> int:
-    """Memory that is free now."""
+def free_memory_bytes(device: torch.device) -> int:
+    """Memory that is free now, on a GPU or on this machine."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,78 @@
+"""What regularizers say of each other and of the run, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from regplug.components import Components
+from regplug.config import RunConfig
+from regplug.data import Prepared
+from regplug.errors import CompositionError
+from regplug.regularizer import Company, Notice, RegularizerFunctions
+from regplug.sites import Augmented, SiteLayer
+
+
+def find_notices(
+    config: RunConfig,
+    components: Components,
+    data: Prepared,
+    model: nn.Module,
+    members: Mapping[str, RegularizerFunctions],
+) -> list[Notice]:
+    """What components say of their company, none of which refuses it.
+
+    Args:
+        config: What was asked for.
+        components: What it means.
+        data: What it is trained on.
+        model: The restructured model.
+        members: Regularizers by key.
+
+    Raises:
+        CompositionError: A component refuses the company; all reasons at once.
+    """
+    words = {r.spec.key: frozenset((r.registered.name, *r.registered.component.tags)) for r in components.regs}
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    followed = _followed_by_batch_norm(model)
+    notices = []
+    for chosen in components.regs:
+        key = chosen.spec.key
+        company = Company(
+            tags={other: tags for other, tags in words.items() if other != key},
+            params={other.spec.key: other.params for other in components.regs if other.spec.key != key},
+            optimizer=config.optimizer,
+            task=data.task,
+            has_validation=data.valid is not None,
+            has_batch_norm=bool(norms),
+            batch_norm_after=key in followed,
+        )
+        notices += list(members[key].check(company))
+    refused = [notice for notice in notices if notice.kind == "refuse"]
+    if refused:
+        raise CompositionError(
+            "\n  ".join(notice.message for notice in refused), hint=" ".join(notice.hint for notice in refused)
+        )
+    return notices
+
+
+def _followed_by_batch_norm(model: nn.Module) -> set[str]:
+    """Keys of the regularizers of which a layer stands before a batch normalization, in the order of registration."""
+    waiting: set[str] = set()
+    followed: set[str] = set()
+    for module in _in_order(model):
+        if isinstance(module, SiteLayer):
+            waiting.add(module.owner)
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            followed |= waiting
+    return followed
+
+
+def _in_order(model: nn.Module) -> list[nn.Module]:
+    """Modules as they are passed: what stands before a module before it."""
+    if isinstance(model, Augmented):
+        parts: list[nn.Module] = [model.before, model.module, model.after]
+    else:
+        parts = list(model.children())
+    return [model, *(inner for part in parts for inner in _in_order(part))]
