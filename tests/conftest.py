@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 TOLD = "told"
+pytest_plugins = ["runs"]
 
 
 @pytest.fixture
