@@ -74,6 +74,8 @@ class CSVParams:
     "Column to predict; empty for the last one."
     task: Literal["auto", "classification", "regression"] = "auto"
     "auto: classes where the target has text or at most 20 different whole numbers, else regression."
+    group: str = ""
+    "Column whose rows with one value stay in one split and in one fold; it is no input. Empty for none."
     delimiter: Literal["comma", "semicolon", "tab", "space", "bar"] = "comma"
     "What stands between two columns."
     validation: Share = 0.2

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from regplug.api import DataContext, Task
-from regplug.data import Array, InputSpec, RawData, Split, encode_classes, split_indices
+from regplug.data import Array, InputSpec, RawData, Split, encode_classes, split_groups, split_indices
 from regplug.errors import DataError, did_you_mean
 from regplug_datasets import CSVParams
 
@@ -22,7 +22,7 @@ _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "bar":
 
 
 def csv_file(params: CSVParams, context: DataContext) -> RawData:
-    """Returns the rows of a file, parted at random; with the same share of each class where there are classes.
+    """Returns the rows of a file, parted at random: by groups, else with the same share of each class where there are.
 
     Raises:
         DataError: No such file or column, no header, a row of another length, or text or nothing where a number is
@@ -30,16 +30,22 @@ def csv_file(params: CSVParams, context: DataContext) -> RawData:
     """
     table = _read_table(params)
     target = _find_target(table, params.target)
-    names = tuple(name for name in table.header if name != target)
+    groups = _groups(table, params.group, target)
+    names = tuple(name for name in table.header if name not in (target, params.group))
     if not names:
-        raise DataError(f"{table.path} has no column beside the target {target}.", hint="Is the delimiter right?")
+        beside = f"the target {target}" + f" and the group {params.group}" * bool(params.group)
+        raise DataError(f"{table.path} has no column beside {beside}.", hint="Is the delimiter right?")
     rows_x = np.stack([_numbers(table, name) for name in names], axis=1)
     rows_y, task = _targets(table, target, params.task)
     labels = None
     if task.is_classification:
         _check_class_sizes(table.path, target, task, rows_y, num_splits=3 if params.validation else 2)
         labels = rows_y
-    index = split_indices(len(rows_y), valid=params.validation, test=params.test, seed=context.data_seed, labels=labels)
+    valid_share, test_share, seed = params.validation, params.test, context.data_seed
+    if groups is None:
+        index = split_indices(len(rows_y), valid=valid_share, test=test_share, seed=seed, labels=labels)
+    else:
+        index = split_groups(groups, valid=valid_share, test=test_share, seed=seed)
     train, valid, test = (Split(x=rows_x[rows], y=rows_y[rows]) for rows in index)
     return RawData(
         name="csv",
@@ -50,7 +56,17 @@ def csv_file(params: CSVParams, context: DataContext) -> RawData:
         inputs=InputSpec(layout="row", shape=(len(names),), dtype="float32", names=names),
         normalize=params.normalize,
         source=f"{table.path}, target {target}",
+        groups=None if groups is None else np.concatenate([groups[index[0]], groups[index[1]]]),
     )
+
+
+def _groups(table: _Table, name: str, target: str) -> Array | None:
+    if not name:
+        return None
+    if name not in table.header or name == target:
+        known = [one for one in table.header if one != target]
+        raise DataError(f"{table.path} has no column {name!r} to group by.", hint=did_you_mean(name, known))
+    return np.array(table.column(name))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,7 @@ class LiveStudy:
     """Shows a study while it goes; a context manager and an observer of the study.
 
     Args:
-        is_quiet: Whether nothing moves; notes and warnings are told all the same.
+        is_quiet: whether nothing moves; warnings are told all the same.
     """
 
     def __init__(self, *, is_quiet: bool) -> None:
@@ -123,9 +123,8 @@ class LiveStudy:
         self._show(is_due=True)
 
     def study_started(self, info: StudyStarted) -> None:
-        """Tells notes and warnings, and begins to count."""
+        """Tells warnings, and begins to count."""
         self._started, self._standing = info, Standing(info)
-        note(*info.notes)
         warn(info.warnings)
         self.stage("training")
 

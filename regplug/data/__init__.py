@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from regplug.data.arrays import encode_classes, raw_from_arrays
 from regplug.data.raw import Array, InputSpec, Normalization, RawData, Split, digest
-from regplug.data.splits import order, split_indices
+from regplug.data.splits import order, split_groups, split_indices
 from regplug.data.tensors import Normalize, Prepared, TensorSplit, prepare
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "order",
     "prepare",
     "raw_from_arrays",
+    "split_groups",
     "split_indices",
 ]

@@ -75,6 +75,7 @@ class RawData:
             training split, per column or per channel; `fixed`: the constants in `fixed`.
         fixed: Mean and standard deviation in units of the raw input, for `normalize="fixed"`.
         source: Where the data come from.
+        groups: For each training row, then each validation row, the group that folds keep together, `(B,)`; or `None`.
     """
 
     name: str
@@ -86,6 +87,7 @@ class RawData:
     normalize: Normalization = "none"
     fixed: tuple[float, float] | None = None
     source: str = ""
+    groups: Array | None = None
 
     def splits(self) -> Iterator[tuple[str, Split]]:
         """Yields the name and the rows of each split that there is."""

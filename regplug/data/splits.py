@@ -81,3 +81,26 @@ def _part(
             hint="Leave out or join the rare classes, or ask for larger or fewer splits.",
         ) from error
     return rest, out
+
+
+def split_groups(
+    groups: Array, *, valid: float, test: float, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Parts rows as `split_indices` does, at random by whole groups: no group stands in two parts.
+
+    Args:
+        groups: The group of each row `(B,)`.
+        valid: Share or number of groups that validate; 0 for none.
+        test: Share or number of groups that test.
+        seed: The data's seed.
+
+    Raises:
+        DataError: Too few groups for these parts.
+    """
+    names, members = np.unique(groups, return_inverse=True)
+    try:
+        parts = split_indices(len(names), valid=valid, test=test, seed=seed)
+    except DataError as error:
+        raise DataError(f"By groups: {error.message.replace(' rows', ' groups', 1)}", hint=error.hint) from error
+    train, validation, testing = (np.flatnonzero(np.isin(members, part)) for part in parts)
+    return train, validation, testing

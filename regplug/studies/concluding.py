@@ -12,10 +12,7 @@ import numpy as np
 from regplug import statistics
 from regplug.data import Prepared
 from regplug.studies.config import Point, Setting, StudyConfig
-from regplug.studies.running import PointResult
-from regplug.tracking import TrackedRun
-
-ANALYSIS_FILE = "analysis.json"
+from regplug.studies.measuring import PointResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +20,13 @@ class Conclusion:
     """What a study says.
 
     Args:
+        study: Its settings and runs.
         analysis: Settings compared by the metric; `None` where no run finished.
         best: The setting chosen by the validation metric; `None` where no run finished.
         metric: What the settings were compared by.
     """
 
+    study: statistics.Study
     analysis: statistics.Analysis | None
     best: str | None
     metric: str
@@ -56,29 +55,26 @@ def conclude(
         test_to_train: Rows of a test part over rows of its training part, where parts overlap between runs.
     """
     metric = selected_by if config.folds else f"test/{selected_by.partition('/')[2]}"
-    if not any(_value(result, metric) is not None for result in results):
-        return Conclusion(analysis=None, best=None, metric=metric)
     study = statistics.Study(
         name=name,
         settings=tuple(statistics.Setting(label=s.label, varied=s.values) for s in settings),
-        runs=tuple(_run(config, result) for result in results),
+        runs=tuple(map(_run, results)),
         test_to_train=test_to_train,
     )
+    if not any(run.value(metric) is not None and run.value(selected_by) is not None for run in study.runs):
+        return Conclusion(study=study, analysis=None, best=None, metric=metric)
     analysis = statistics.analyse(study, metric, selected_by=selected_by)
-    return Conclusion(analysis=analysis, best=analysis.selected, metric=metric)
+    return Conclusion(study=study, analysis=analysis, best=analysis.selected, metric=metric)
 
 
-def _value(result: PointResult, metric: str) -> float | None:
-    value = result.metrics.get(metric, math.nan)
-    return value if result.status == "FINISHED" and math.isfinite(value) else None
-
-
-def _run(config: StudyConfig, result: PointResult) -> statistics.StudyRun:
+def _run(result: PointResult) -> statistics.StudyRun:
     point = result.point
-    fold = None if point.fold is None else point.fold[0] + config.folds * point.fold[1]
+    fold, repeat = point.fold or (None, 0)
     return statistics.StudyRun(
         setting=point.setting.label,
-        key=statistics.PairKey(point.config.seed, point.config.data_seed, fold, point.config.specs("dataset")[0].name),
+        key=statistics.PairKey(
+            point.config.seed, point.config.data_seed, fold, point.config.specs("dataset")[0].name, repeat
+        ),
         metrics=result.metrics,
         status=result.status,
         seconds=result.seconds,
@@ -108,21 +104,9 @@ def _row_sums(data: Prepared) -> Any:
     return np.sort(np.concatenate(rows))
 
 
-def keep_conclusion(tracked: TrackedRun, conclusion: Conclusion, results: Sequence[PointResult]) -> None:
-    """Keeps the analysis, all curves, and the best setting's numbers with the parent run."""
-    if conclusion.analysis is not None:
-        tracked.log_dict(conclusion.analysis.document(), ANALYSIS_FILE)
-        tracked.set_tags(
-            {"regplug.study.best": conclusion.best or "", "regplug.study.verdict": conclusion.analysis.verdict}
-        )
-        best = [result for result in results if result.point.setting.label == conclusion.best]
-        tracked.log_metrics({f"best/{name}": value for name, value in mean_metrics(best).items()}, 0)
-    tracked.log_dict(curves_document(results), "curves.json")
-
-
 def mean_metrics(results: Sequence[PointResult]) -> Mapping[str, float]:
     """The mean of each final metric over the finished runs that have it."""
-    finished = [result.metrics for result in results if result.status == "FINISHED"]
+    finished = [result.metrics for result in results if result.is_finished]
     names = dict.fromkeys(name for metrics in finished for name in metrics)
     return {name: float(np.mean([m[name] for m in finished if name in m])) for name in names}
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,9 +15,12 @@ from annotated_types import Ge
 
 from regplug.config import RunConfig, config_from, read_file, resolve_config
 from regplug.errors import CompositionError, ParameterError, RequestError, did_you_mean
-from regplug.params import check_fields
+from regplug.params import check_fields, describe_params
 from regplug.registry import Registry
 from regplug.studies.axes import Axis, check_axes, parse_axis, value_text, with_value
+
+DEFAULT_FOLDS = 5
+"""Folds of a cross-validation that names none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,8 @@ class StudyConfig:
     "Runs of each setting, with seeds counted up from the base's."
     data_seeds: Annotated[int, Ge(1)] = 1
     "Splits, or generated data, of each setting, counted up from the base's data seed."
+    pair_seeds: bool = False
+    "Whether the data seed counts up with the seed, so that each seed has data of its own."
     folds: Annotated[int, Ge(0)] = 0
     "Folds of a cross-validation; 0 keeps the dataset's own validation split."
     repeats: Annotated[int, Ge(1)] = 1
@@ -58,6 +63,13 @@ class StudyConfig:
                 f"metric={self.metric} would choose the best setting by the test split.",
                 hint="Choose by valid/...; the test split is looked at once, at the end.",
             )
+        if self.pair_seeds and self.data_seeds > 1:
+            raise RequestError(
+                "pair_seeds gives each seed its own data, so data_seeds has nothing to count.",
+                hint="Choose --pair-seeds or --data-seeds.",
+            )
+        if self.repeats > 1 and not self.folds:
+            raise RequestError("repeats draws folds anew, and there are none.", hint="Give --folds, or leave it out.")
         lengths = {len(axis.values) for axis in self.zipped}
         if len(lengths) > 1:
             told = ", ".join(f"{axis.path} has {len(axis.values)}" for axis in self.zipped)
@@ -78,12 +90,23 @@ class StudyConfig:
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "base"}
         return {**{k: list(v) if isinstance(v, tuple) else v for k, v in own.items()}, "base": self.base.to_dict()}
 
-    def fingerprint(self) -> str:
-        """What two equal studies share: SHA-256 over everything that decides their runs."""
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> StudyConfig:
+        """Reads what `to_dict` gave."""
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "base"]
+        own = {name: document[name] for name in names if name in document}
+        return cls(base=RunConfig(**document["base"]), **own)
+
+    def fingerprint(self, *content: str) -> str:
+        """What two equal studies share: SHA-256 over everything that decides their runs.
+
+        Args:
+            content: Digests of what names do not tell: data, and weights at the start.
+        """
         document = self.to_dict()
         for name in ("name", "experiment", "out", "export", "format", "threads"):
             document["base"].pop(name)
-        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([document, *content], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +186,10 @@ def settings_of(study: StudyConfig) -> list[Setting]:
     for product in itertools.product(*crossed):
         for together in zipped or [[]]:
             values = dict([*product, *together])
-            settings.append(Setting(label=_label(values), values=values))
+            settings.append(Setting(label=_label(values, value_text), values=values))
+    if len({setting.label for setting in settings}) < len(settings):
+        # Six digits do not tell these values apart.
+        return [Setting(label=_label(setting.values, repr), values=setting.values) for setting in settings]
     return settings
 
 
@@ -171,10 +197,10 @@ def _columns(axes: Sequence[Axis]) -> Iterator[tuple[Any, ...]]:
     return zip(*(axis.values for axis in axes), strict=True)
 
 
-def _label(values: Mapping[str, Any]) -> str:
+def _label(values: Mapping[str, Any], text: Callable[[Any], str]) -> str:
     if set(values) == {"reg"}:
-        return value_text(values["reg"])
-    return ", ".join(f"{path.removeprefix('reg.')}={value_text(value)}" for path, value in values.items()) or "base"
+        return str(values["reg"])
+    return ", ".join(f"{path.removeprefix('reg.')}={text(value)}" for path, value in values.items()) or "base"
 
 
 def points_of(study: StudyConfig, registry: Registry) -> list[Point]:
@@ -184,16 +210,17 @@ def points_of(study: StudyConfig, registry: Registry) -> list[Point]:
         RequestError: An axis names nothing, or values are not allowed.
     """
     check_axes([*study.crossed, *study.zipped], study.base, registry)
+    base = _with_group(study, registry)
     problems: list[str] = []
     points: list[Point] = []
     for setting in settings_of(study):
         try:
-            config = study.base
+            config = base
             for path, value in setting.values.items():
                 config = with_value(config, path, value)
             config = resolve_config(config, registry)
         except (ParameterError, CompositionError, RequestError) as error:
-            problems.append(f"{setting.label}: {error.message}")
+            problems.append(f"{setting.label}: {error.message} {error.hint}".strip())
             continue
         points += _repeated(study, setting, config)
     if problems:
@@ -201,14 +228,20 @@ def points_of(study: StudyConfig, registry: Registry) -> list[Point]:
     return points
 
 
+def _with_group(study: StudyConfig, registry: Registry) -> RunConfig:
+    """The base run; a dataset that takes a `group` is told which column it is."""
+    (dataset,) = study.base.specs("dataset")
+    known = [info.name for info in describe_params(registry.find("dataset", dataset).component.params)]
+    return with_value(study.base, "dataset.group", study.group) if study.group and "group" in known else study.base
+
+
 def _repeated(study: StudyConfig, setting: Setting, config: RunConfig) -> Iterator[Point]:
     drawn = [(fold, repeat) for repeat in range(study.repeats) for fold in range(study.folds)]
     folds: list[tuple[int, int] | None] = [*drawn] or [None]
-    for data_seed in range(config.data_seed, config.data_seed + study.data_seeds):
-        for fold in folds:
-            for seed in range(config.seed, config.seed + study.seeds):
-                yield Point(
-                    setting=setting,
-                    config=dataclasses.replace(config, seed=seed, data_seed=data_seed),
-                    fold=fold,
-                )
+    for data_at, fold, seed_at in itertools.product(range(study.data_seeds), folds, range(study.seeds)):
+        data_seed = config.data_seed + (seed_at if study.pair_seeds else data_at)
+        yield Point(
+            setting=setting,
+            config=dataclasses.replace(config, seed=config.seed + seed_at, data_seed=data_seed),
+            fold=fold,
+        )

@@ -13,10 +13,11 @@ from regplug.errors import DataError
 from regplug.seeds import derive_seed
 
 
-def fold_data(raw: RawData, *, fold: int, folds: int, repeat: int, data_seed: int, groups: Any = None) -> RawData:
+def fold_data(raw: RawData, *, fold: int, folds: int, repeat: int, data_seed: int) -> RawData:
     """Returns the data of one fold: what was training and validation, parted anew; the test split stays.
 
-    Stratified by class where there are classes. Parts are trimmed to the smallest fold's, so that folds can be stacked.
+    Stratified by class where there are classes; rows of one group stay in one fold where the data have groups. Parts
+    are trimmed to the smallest fold's, so that folds can be stacked.
 
     Args:
         raw: The dataset with its own splits.
@@ -24,22 +25,37 @@ def fold_data(raw: RawData, *, fold: int, folds: int, repeat: int, data_seed: in
         folds: How many there are.
         repeat: Which repetition; each draws its folds anew.
         data_seed: The data's seed.
-        groups: For each row of training then validation a group that stays in one fold; `None` for none.
 
     Raises:
-        DataError: More folds than rows, or a class that is missing in a fold.
+        DataError: More folds than rows or groups, or a class that is missing in a fold.
     """
     pooled = pool_rows(raw)
-    parts = _parts(pooled, folds, derive_seed(data_seed, "folds", repeat), groups, raw)
+    parts = _parts(pooled, folds, derive_seed(data_seed, "folds", repeat), raw)
     valid_size = min(len(valid) for _, valid in parts)
     train_size = min(len(train) for train, _ in parts)
     train, valid = parts[fold]
-    return dataclasses.replace(raw, train=pooled.take(train[:train_size]), valid=pooled.take(valid[:valid_size]))
+    return dataclasses.replace(
+        raw, train=pooled.take(train[:train_size]), valid=pooled.take(valid[:valid_size]), groups=None
+    )
 
 
-def trimmed_rows(raw: RawData, folds: int) -> int:
-    """How many rows the smallest fold leaves out of the others, at most: what trimming costs."""
-    return len(pool_rows(raw)) % folds
+def trimming_note(raw: RawData, folds: int, data_seed: int) -> str:
+    """What making the folds equal costs, in words; empty where they are equal.
+
+    Args:
+        raw: The dataset with its own splits.
+        folds: How many folds there are.
+        data_seed: The data's seed.
+    """
+    pooled = pool_rows(raw)
+    parts = _parts(pooled, folds, derive_seed(data_seed, "folds", 0), raw)
+    sizes = [len(valid) for _, valid in parts]
+    if min(sizes) == max(sizes):
+        return ""
+    return (
+        f"{len(pooled)} rows in {folds} folds: validation parts of {min(sizes)} to {max(sizes)} rows are trimmed to "
+        f"{min(sizes)}, training parts to {len(pooled) - max(sizes)}, so that the folds are equal and can be stacked."
+    )
 
 
 def pool_rows(raw: RawData) -> Split:
@@ -49,7 +65,7 @@ def pool_rows(raw: RawData) -> Split:
     return Split(x=np.concatenate([raw.train.x, raw.valid.x]), y=np.concatenate([raw.train.y, raw.valid.y]))
 
 
-def _parts(pooled: Split, folds: int, seed: int, groups: Any, raw: RawData) -> Sequence[tuple[Any, Any]]:
+def _parts(pooled: Split, folds: int, seed: int, raw: RawData) -> Sequence[tuple[Any, Any]]:
     from sklearn import model_selection
 
     if folds > len(pooled):
@@ -60,12 +76,22 @@ def _parts(pooled: Split, folds: int, seed: int, groups: Any, raw: RawData) -> S
     is_classification = raw.task.is_classification
     if is_classification:
         _check_classes(pooled.y, folds, raw)
+    groups = raw.groups
+    if groups is not None and len(groups) != len(pooled):
+        raise DataError(f"{raw.name} has {len(groups)} groups for {len(pooled)} training and validation rows.")
+    if groups is not None and len(np.unique(groups)) < folds:
+        raise DataError(
+            f"{folds} folds were asked for, and the rows of {raw.name} are of {len(np.unique(groups))} groups.",
+            hint="A group stays in one fold: choose fewer --folds.",
+        )
     options = {"n_splits": folds, "shuffle": True, "random_state": seed % 2**32}
     if groups is None:
         splitter = model_selection.StratifiedKFold if is_classification else model_selection.KFold
     else:
         splitter = model_selection.StratifiedGroupKFold if is_classification else model_selection.GroupKFold
     parts = list(splitter(**options).split(pooled.x, pooled.y, groups))
+    if groups is not None and is_classification:
+        _check_fold_classes(pooled.y, parts, raw)
     # Trimming takes the last rows, which must not be those of one class: folds come sorted.
     order = np.random.default_rng(seed)
     return [(order.permutation(train), order.permutation(valid)) for train, valid in parts]
@@ -80,3 +106,16 @@ def _check_classes(y: Any, folds: int, raw: RawData) -> None:
             f"With {folds} folds a class would be missing in a fold: {names}.",
             hint=f"Choose --folds {max(2, int(counts.min()))} or less, or leave rare classes out.",
         )
+
+
+def _check_fold_classes(y: Any, parts: Sequence[tuple[Any, Any]], raw: RawData) -> None:
+    """Groups may gather a class in one fold."""
+    for fold, each in enumerate(parts):
+        missing = [i for i in np.unique(y) if any(i not in y[rows] for rows in each)]
+        if missing:
+            names = ", ".join(raw.task.class_names[i] if raw.task.class_names else str(i) for i in missing)
+            raise DataError(
+                f"Fold {fold} of {len(parts)} has no row of {names} in its training or its validation part: the "
+                "groups do not part otherwise.",
+                hint="Choose fewer --folds, or coarser or other groups.",
+            )

@@ -118,6 +118,16 @@ class Store:
         run.set_tags(heartbeat_tags())
         return run
 
+    def attach(self, run_id: str) -> TrackedRun:
+        """Returns a run to which files and tags are added; its status and its end stay as they are.
+
+        Args:
+            run_id: The whole id.
+        """
+        with tracking_trouble("The run could not be opened"):
+            info = self.find_run(run_id)
+            return self._tracked(self._client.get_run(run_id), info.experiment)
+
     def log_children(self, parent_id: str, experiment: str, children: Sequence[ChildRun]) -> list[str]:
         """Writes many finished children of a study's run, in few transactions, and returns their ids in order.
 
@@ -155,13 +165,20 @@ class Store:
         with tracking_trouble("Runs could not be read"):
             return reading.find(self._client, text)
 
-    def runs(self, experiment: str | None = None, limit: int | None = 100, parent: str | None = None) -> list[RunInfo]:
+    def runs(
+        self,
+        experiment: str | None = None,
+        limit: int | None = 100,
+        parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> list[RunInfo]:
         """Returns runs, the newest first.
 
         Args:
             experiment: Only those of this experiment.
             limit: Most runs to return; `None` for all.
             parent: Only the children of the run with this id.
+            tags: Only those with these tags; values without quotes in them.
 
         Raises:
             RequestError: There is no such experiment.
@@ -174,7 +191,8 @@ class Store:
                         f"There is no experiment {experiment}.", hint=did_you_mean(experiment, experiments.values())
                     )
                 experiments = {key: name for key, name in experiments.items() if name == experiment}
-            wanted = f"tags.`mlflow.parentRunId` = '{parent}'" if parent else ""
+            asked = {**(tags or {}), **({"mlflow.parentRunId": parent} if parent else {})}
+            wanted = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in asked.items())
             return reading.search(self._client, experiments, wanted, limit)
 
     def experiments(self) -> dict[str, str]:

@@ -1,0 +1,124 @@
+"""What the runs of a stack measure, epoch by epoch and at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from regplug.assembly import Assembly
+from regplug.probes import Probe, ProbeView
+from regplug.studies.config import Point
+from regplug.training.loop import EpochRecord, Trainer
+
+FINISHED, FAILED = "FINISHED", "FAILED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointResult:
+    """What one run of a study came to.
+
+    Args:
+        point: The run.
+        status: `FINISHED`, or `FAILED` with `error`.
+        metrics: The last value of each metric.
+        history: Metric -> points (epoch, value); none for a run that an earlier attempt has finished.
+        seconds: Its share of the time of its stack.
+        epochs: Epochs that it trained.
+        error: What went wrong.
+        run_id: MLflow's, once it is tracked.
+    """
+
+    point: Point
+    status: str
+    metrics: Mapping[str, float]
+    history: Mapping[str, Sequence[tuple[int, float]]]
+    seconds: float
+    epochs: int
+    error: str = ""
+    run_id: str = ""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it did not fail."""
+        return self.status == FINISHED
+
+
+class Log:
+    """Collects what the runs of a stack measure.
+
+    Args:
+        points: The runs.
+        probes: Measurements beside the metrics.
+        made: What the stack trains.
+    """
+
+    def __init__(self, points: Sequence[Point], probes: Sequence[Probe], made: Assembly) -> None:
+        self._points, self._probes, self._made = points, probes, made
+        self._history: list[dict[str, list[tuple[int, float]]]] = [{} for _ in points]
+        self._last: list[dict[str, float]] = [{} for _ in points]
+        self._epochs = [0] * len(points)
+
+    def add(self, record: EpochRecord, trainer: Trainer) -> None:
+        """Takes an epoch in."""
+        is_evaluated = any(name.startswith(("valid/", "test/")) for name in record.metrics)
+        for run, is_active in enumerate(record.active):
+            if not is_active or trainer.state.diverged[run]:
+                continue
+            self._epochs[run] = record.epoch
+            values = {name: numbers[run] for name, numbers in record.metrics.items()}
+            if is_evaluated:
+                values |= self._probed(trainer, run)
+            self._put(run, values)
+
+    def finish(self, trainer: Trainer) -> None:
+        """Measures the final weights of the runs that did not diverge on every split."""
+        data = self._made.data
+        splits = [name for name in ("train", "valid", "test") if getattr(data, name) is not None]
+        measured = {name: numbers for split in splits for name, numbers in trainer.evaluate(split).items()}
+        for name in ("loss", "accuracy"):
+            if f"test/{name}" in measured:
+                pairs = zip(measured[f"test/{name}"], measured[f"train/{name}"], strict=True)
+                measured[f"gap/{name}"] = [test - train for test, train in pairs]
+        for run, where in enumerate(trainer.state.diverged):
+            if not where:
+                values = {name: numbers[run] for name, numbers in measured.items()}
+                self._put(run, values | self._probed(trainer, run))
+
+    def result(self, run: int, seconds: float, error: str = "") -> PointResult:
+        """What one run came to.
+
+        Args:
+            run: Which one of the stack.
+            seconds: Its share of the stack's time.
+            error: Why it failed; empty if it did not.
+        """
+        return PointResult(
+            point=self._points[run],
+            status=FAILED if error else FINISHED,
+            metrics=self._last[run],
+            history=self._history[run],
+            seconds=seconds,
+            epochs=self._epochs[run],
+            error=error,
+        )
+
+    def _put(self, run: int, values: Mapping[str, float]) -> None:
+        epoch = self._epochs[run]
+        self._last[run] |= values
+        for name, value in values.items():
+            points = self._history[run].setdefault(name, [])
+            if points and points[-1][0] == epoch:
+                points.pop()
+            points.append((epoch, value))
+
+    def _probed(self, trainer: Trainer, run: int) -> dict[str, float]:
+        if not self._probes:
+            return {}
+        params = trainer.weights_of(run)
+        view = ProbeView(params=params, roles={name: self._made.program.roles[name] for name in params})
+        return {name: value for probe in self._probes for name, value in probe.measure(view).items()}
+
+
+def failed(point: Point, error: str, seconds: float) -> PointResult:
+    """A run that failed before it measured anything."""
+    return PointResult(point=point, status=FAILED, metrics={}, history={}, seconds=seconds, epochs=0, error=error)

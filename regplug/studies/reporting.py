@@ -1,0 +1,141 @@
+"""The report of a study, and the files that stay with its parent run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from regplug.report import StudyReport, render_report
+from regplug.report.figures import settings_png
+from regplug.statistics import Analysis, Study
+from regplug.studies.concluding import curves_document, mean_metrics
+from regplug.studies.config import StudyConfig
+from regplug.tracked import command_of
+from regplug.tracking import RunInfo, Store, compare_url
+
+if TYPE_CHECKING:
+    from regplug.studies.keeping import Keeper
+    from regplug.studies.results import StudyResult
+
+ANALYSIS_FILE = "analysis.json"
+CURVES_FILE = "curves.json"
+FIGURE_FILE = "settings.png"
+REPORT_FILE = "report.html"
+
+UI_ADDRESS = "http://127.0.0.1:5000"
+"""Where `regplug ui` answers unless it is told otherwise."""
+
+MOST_COMPARED = 100
+"""MLflow's compare page and an address in a browser hold so many runs."""
+
+Curve = Sequence[tuple[float, float]]
+Curves = Mapping[str, Mapping[str, Sequence[Curve]]]
+"""Metric to setting's label to one curve of (epoch, value) for each run."""
+
+
+def keep_conclusion(keeper: Keeper, result: StudyResult) -> None:
+    """Keeps analysis, curves, figure, report and the best setting's numbers with the parent run."""
+    tracked, conclusion = keeper.tracked, result.conclusion
+    tracked.log_dict(curves_document(result.results), CURVES_FILE)
+    if conclusion.analysis is None:
+        return
+    tracked.log_dict({**conclusion.analysis.document(), "test_to_train": conclusion.study.test_to_train}, ANALYSIS_FILE)
+    tracked.set_tags(
+        {"regplug.study.best": conclusion.best or "", "regplug.study.verdict": conclusion.analysis.verdict}
+    )
+    best = [each for each in result.results if each.point.setting.label == conclusion.best]
+    tracked.log_metrics({f"best/{name}": value for name, value in mean_metrics(best).items()}, 0)
+    tracked.log_figure_png(settings_png(conclusion.study, conclusion.analysis), FIGURE_FILE)
+    report = report_of(result, conclusion.analysis, keeper.store, tracked.experiment_id)
+    tracked.log_text(render_report(report), REPORT_FILE)
+
+
+def report_of(result: StudyResult, analysis: Analysis, store: Store, experiment_id: str) -> StudyReport:
+    """Returns the report of a study.
+
+    Args:
+        result: The study.
+        analysis: What it says.
+        store: Where it is tracked.
+        experiment_id: MLflow's id of its experiment.
+    """
+    started = result.started
+    run_ids = [each.run_id for each in result.results]
+    return StudyReport(
+        title=started.name,
+        study=result.conclusion.study,
+        analysis=analysis,
+        command=command_of_study(result.config, started.kind),
+        curves=_curves_of(result, analysis, store),
+        notes=(*started.notes, *started.warnings),
+        compare_url=compare_address(store, experiment_id, run_ids),
+        details={
+            "Study": started.study_id,
+            "Experiment": started.experiment,
+            "Tracked in": started.tracking_uri,
+            "Trained together": "; ".join(f"{each['runs']} runs: {each['why']}" for each in started.stacked),
+        },
+    )
+
+
+def compare_address(store: Store, experiment_id: str, run_ids: Sequence[str]) -> str:
+    """Returns MLflow's compare page for at most `MOST_COMPARED` of these runs; empty for fewer than two."""
+    base = store.location.uri if store.location.kind == "server" else UI_ADDRESS
+    chosen = [run_id for run_id in run_ids if run_id][:MOST_COMPARED]
+    return compare_url(base, experiment_id, chosen) if len(chosen) > 1 else ""
+
+
+def curve_metrics(analysis: Analysis) -> tuple[str, ...]:
+    """The metrics whose learning curves are shown."""
+    names = (analysis.metric, analysis.selected_by, f"train/{analysis.metric.partition('/')[2]}")
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _curves_of(result: StudyResult, analysis: Analysis, store: Store) -> Curves:
+    curves: dict[str, dict[str, list[Curve]]] = {}
+    for name in curve_metrics(analysis):
+        for each in result.results:
+            curve = each.history.get(name) or _read_curve(store, each.run_id, name)
+            if each.is_finished and len(curve) > 1:
+                curves.setdefault(name, {}).setdefault(each.point.setting.label, []).append(curve)
+    return curves
+
+
+def _read_curve(store: Store, run_id: str, metric: str) -> Curve:
+    return [(point.step, point.value) for point in store.metric_history(run_id, metric)] if run_id else []
+
+
+def read_curves(store: Store, study: Study, runs: Sequence[RunInfo], metrics: Sequence[str]) -> Curves:
+    """Returns the learning curves of tracked runs.
+
+    Args:
+        store: Where they are.
+        study: Which setting each run is of.
+        runs: Those to read.
+        metrics: Of which metrics.
+    """
+    setting = {run.run_id: run.setting for run in study.runs}
+    curves: dict[str, dict[str, list[Curve]]] = {}
+    for metric in metrics:
+        for run in runs:
+            curve = _read_curve(store, run.run_id, metric) if metric in run.metrics else []
+            if len(curve) > 1:
+                curves.setdefault(metric, {}).setdefault(setting[run.run_id], []).append(curve)
+    return curves
+
+
+def command_of_study(config: StudyConfig, kind: str) -> str:
+    """The command that repeats a study, or goes on with it."""
+    words = ["regplug", kind, *shlex.split(command_of(config.base))[2:]]
+    for field in fields(StudyConfig):
+        value = getattr(config, field.name)
+        if field.name == "base" or value == field.default:
+            continue
+        flag = f"--{field.name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        else:
+            words += [word for each in (value if isinstance(value, tuple) else (value,)) for word in (flag, str(each))]
+    return shlex.join(words)

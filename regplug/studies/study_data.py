@@ -1,0 +1,74 @@
+"""The data of a study's runs: read once for each data seed, parted once for each fold."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from regplug.assembly import DTYPES, check_batch_size, find_device, load_data
+from regplug.components import find_components
+from regplug.data import Prepared, prepare
+from regplug.errors import DataError
+from regplug.registry import Registry
+from regplug.studies.config import Point, StudyConfig
+from regplug.studies.folds import fold_data, trimming_note
+
+
+class StudyData:
+    """Gives each run its data; runs with equal data get the same object.
+
+    Args:
+        study: The study.
+        registry: What is installed.
+    """
+
+    def __init__(self, study: StudyConfig, registry: Registry) -> None:
+        self._study, self._registry = study, registry
+        self._known: dict[tuple[Any, ...], Prepared] = {}
+
+    def __call__(self, point: Point) -> Prepared:
+        """The data of one run.
+
+        Raises:
+            DataError: They cannot be read, or not parted as asked.
+        """
+        config = point.config
+        key = (config.dataset, config.dtype, config.device, config.data_seed, point.fold)
+        if key not in self._known:
+            self._known[key] = self._read(point) if point.fold is None else self._part(point)
+        check_batch_size(config, self._known[key])
+        return self._known[key]
+
+    def notes(self, points: Iterable[Point]) -> tuple[str, ...]:
+        """What a reader should know of the folds."""
+        folded = {(p.config.dataset, p.config.data_seed): p for p in points if p.fold is not None}
+        told = (trimming_note(self._whole(p).raw, self._study.folds, p.config.data_seed) for p in folded.values())
+        return tuple(dict.fromkeys(filter(None, told)))
+
+    def digest(self) -> str:
+        """One SHA-256 for all data that were given so far, hexadecimal."""
+        return hashlib.sha256(" ".join(sorted({data.digest for data in self._known.values()})).encode()).hexdigest()
+
+    def _whole(self, point: Point) -> Prepared:
+        return self(dataclasses.replace(point, fold=None))
+
+    def _read(self, point: Point) -> Prepared:
+        return load_data(point.config, find_components(point.config, self._registry))
+
+    def _part(self, point: Point) -> Prepared:
+        whole, fold = self._whole(point), point.fold or (0, 0)
+        if self._study.group and whole.raw.groups is None:
+            raise DataError(
+                f"group={self._study.group}: the dataset {whole.raw.name} has no groups.",
+                hint="The dataset csv takes a column; arrays of your own are given as RawData(groups=...).",
+            )
+        raw = fold_data(
+            whole.raw,
+            fold=fold[0],
+            folds=self._study.folds,
+            repeat=fold[1],
+            data_seed=point.config.data_seed,
+        )
+        return prepare(raw, dtype=DTYPES[point.config.dtype], device=find_device(point.config.device))
