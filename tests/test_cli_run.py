@@ -79,15 +79,14 @@ def test_the_next_three_commands_can_be_typed(tried, terminal):
 
 
 def test_run_as_json_is_one_document_with_what_the_contract_names(terminal):
-    said = terminal("run", "--epochs", "1", "--json", "--lr", "0.1", "--out", "elsewhere", "--format", "onnx")
+    said = terminal("run", "--epochs", "1", "--json", "--lr", "0.1", "--no-export")
     document = said.document
     assert {
         "run_id", "experiment", "tracking_uri", "status", "config", "state_sha256", "metrics", "bundle", "verification",
     } <= set(document)  # fmt: skip
     assert {"test/accuracy", "test/loss", "norm/weight"} <= set(document["metrics"])
-    assert document["bundle"]["path"] == "elsewhere"
-    assert {"model.onnx", "manifest.json", "SHA256SUMS"} <= set(document["bundle"]["files"])
-    assert document["verification"]["passed"] is True
+    assert document["bundle"] is None
+    assert document["verification"] is None
     assert document["config"]["lr"] == 0.1
     assert said.err == ""
 
@@ -264,6 +263,7 @@ def test_paths_and_stores_are_quoted_in_commands():
         "regplug predict 'a folder' 'a folder/sample_input.npz'",
         "regplug ui --tracking-uri x",
     ]
+    assert result.document()["bundle"] == {"path": "a folder", "files": []}
 
 
 def test_ctrl_c_ends_a_run_killed_with_exit_code_130(tried, terminal):
