@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,10 +40,7 @@ class Evaluator:
         task, count = self._program.task, 0
         loss: Tensor | float = 0.0
         hits: Tensor | float = 0.0
-        measure = self._lift(self._measure_one, (0, 0 if self._has_rows(split) else None))
-        for outputs, y in self._passes(state, pool, split):
-            rows = outputs.shape[self._lift.lead]
-            part_loss, part_hits = measure(outputs, y)
+        for (part_loss, part_hits), rows in self._passes(state, pool, split, self._measured_one):
             loss, hits, count = loss + part_loss * rows, hits + part_hits, count + rows
         values = {"loss": torch.as_tensor(loss / count)}
         if task.is_classification:
@@ -53,26 +50,28 @@ class Evaluator:
     @torch.no_grad()
     def outputs(self, state: State, pool: Pool, split: str) -> Tensor:
         """Logits or values, in the order of the rows."""
-        return torch.cat([outputs for outputs, _ in self._passes(state, pool, split)], self._lift.lead)
+        return torch.cat([out for out, _ in self._passes(state, pool, split, self._called_one)], self._lift.lead)
 
-    def _measure_one(self, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _called_one(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
+        return self._program.call(params, buffers, x)
+
+    def _measured_one(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self._program.call(params, buffers, x)
         hits = (outputs.argmax(-1) == y).sum() if self._program.task.is_classification else outputs.new_zeros(())
         return self._program.loss.mean(outputs, y), hits
 
-    def _passes(self, state: State, pool: Pool, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+    def _passes(self, state: State, pool: Pool, split: str, function: Callable[..., Any]) -> Iterator[tuple[Any, int]]:
+        """Yields what a function of `(params, buffers, x, y)` returns for each part of a split, and its rows."""
         params, buffers = self._tensors(state)
         rows = self._rows[split]
         total = len(pool) if rows is None else rows.shape[-1]
         size = max(1, EVALUATION_ROWS // (self._lift.runs or 1))
-        call = self._lift(self._program.call, (0, 0, None if rows is None or rows.ndim == 1 else 0))
+        own = None if rows is None or rows.ndim == 1 else 0
+        lifted = self._lift(function, (0, 0, own, own))
         with in_mode(self._program.model, training=False):
             for start in range(0, total, size):
                 x, y = cut(rows, pool, start, start + size)
-                yield call(params, buffers, x), y
-
-    def _has_rows(self, split: str) -> bool:
-        rows = self._rows[split]
-        return rows is not None and rows.ndim > 1
+                yield lifted(params, buffers, x, y), y.shape[0 if own is None else 1]
 
     @torch.no_grad()
     def params_of(self, state: State, run: int) -> dict[str, Tensor]:

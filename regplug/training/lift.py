@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch._C._functorch as functorch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+_CALLS = ("_vmap_increment_nesting", "_vmap_decrement_nesting", "_add_batch_dim", "_remove_batch_dim")
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,7 @@ class _Lifted:
         self._function, self._in_dims = function, in_dims
         self._args: tuple[Any, ...] = ()
         self._result: Any = None
-        # Noise comes in as an argument; a function that draws its own must fail rather than share it.
-        self._vmapped = torch.func.vmap(self._of_row, randomness="error")
+        self._has_shared = not isinstance(in_dims, int) and None in in_dims
 
     def __call__(self, *args: Any) -> Any:
         row: list[Tensor] = []
@@ -59,24 +63,65 @@ class _Lifted:
                 _collect(arg, row)
         self._args = args
         try:
-            results = self._vmapped(*row)
+            results = over_runs(self._of_row, row)
             return _rebuilt(self._result, iter(results))
         finally:
             self._args, self._result = (), None
 
-    def _of_row(self, *row: Tensor) -> tuple[Tensor, ...]:
-        given = iter(row)
-        shared = self._shared(self._args)
-        self._result = self._function(
-            *(arg if is_shared else _rebuilt(arg, given) for arg, is_shared in zip(self._args, shared, strict=True))
-        )
+    def _of_row(self, *row: Tensor) -> list[Tensor]:
+        given, shared = iter(row), self._shared(self._args)
+        own = [arg if one else _rebuilt(arg, given) for arg, one in zip(self._args, shared, strict=True)]
+        with _OneColumn(shared_rows=self._has_shared):
+            self._result = self._function(*own)
         results: list[Tensor] = []
         _collect(self._result, results)
-        return tuple(results)
+        return results
 
     def _shared(self, args: tuple[Any, ...]) -> tuple[bool, ...]:
         dims = self._in_dims
         return (False,) * len(args) if isinstance(dims, int) else tuple(axis is None for axis in dims)
+
+
+class _OneColumn(TorchFunctionMode):
+    """Computes a linear layer of one output as a sum of products.
+
+    vmap makes of `F.linear` one product of matrices a run, and of shared rows a copy a run. With one output the sum costs
+    half, and a product with a vector is one product for all runs.
+
+    Args:
+        shared_rows: Whether the runs compute on the same rows.
+    """
+
+    def __init__(self, *, shared_rows: bool) -> None:
+        super().__init__()
+        self._shared_rows = shared_rows
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is F.linear and not kwargs and args[1].shape[0] == 1:
+            return self._column(*args)
+        return func(*args, **(kwargs or {}))
+
+    def _column(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        column = (x @ weight[0]).unsqueeze(-1) if self._shared_rows else (x * weight).sum(-1, keepdim=True)
+        return column if bias is None else column + bias
+
+
+def over_runs(function: Callable[..., Sequence[Tensor]], row: Sequence[Tensor]) -> Sequence[Tensor]:
+    """`torch.func.vmap(function, randomness="error")(*row)`, by the calls that it makes once its arguments are sorted.
+
+    Noise comes in as an argument; a function that draws its own must fail rather than share it.
+    """
+    if not all(hasattr(functorch, name) for name in _CALLS):  # they are not public: a later torch may differ
+        return torch.func.vmap(lambda *own: tuple(function(*own)), randomness="error")(*row)
+    runs = len(row[0])
+    level = functorch._vmap_increment_nesting(runs, "error")
+    try:
+        results = function(*[functorch._add_batch_dim(tensor, 0, level) for tensor in row])
+        return [functorch._remove_batch_dim(result, level, runs, 0) for result in results]
+    finally:
+        functorch._vmap_decrement_nesting()
 
 
 def _collect(nested: Any, row: list[Tensor]) -> None:
