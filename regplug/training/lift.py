@@ -85,8 +85,8 @@ class _Lifted:
 class _OneColumn(TorchFunctionMode):
     """Computes a linear layer of one output as a sum of products.
 
-    vmap makes of `F.linear` one product of matrices a run, and of shared rows a copy a run. With one output the sum costs
-    half, and a product with a vector is one product for all runs.
+    vmap makes of `F.linear` one product of matrices a run, and of shared rows a copy a run. With one output the sum
+    costs half, and a product with a vector is one product for all runs.
 
     Args:
         shared_rows: Whether the runs compute on the same rows.
