@@ -19,18 +19,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").exists())
-COPIED = ("regplug", "plugins", "LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", ".gitignore", "mlruns/.gitignore")
-    ".git",
-    ".venv",
-    "__pycache__",
-    ".*_cache",
-    ".hypothesis",
-    "bundles",
-    "mlruns",
-    "data",
-    "*.egg-info",
-    "dist",
-)
+TEXTS = ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", ".gitignore", "mlruns/.gitignore")
+COPIED = ("regplug", "plugins", *TEXTS)
 
 
 def _run(*command: object, folder: Path) -> str:
