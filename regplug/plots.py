@@ -68,7 +68,7 @@ def bands_figure(x_name: str, y_name: str, bands: Sequence[Band], *, is_log: boo
         bands: One for each line, six or less to be told apart.
         is_log: Whether x is logarithmic; a zero then stands left of the least positive value, on a linear stretch.
     """
-    figure, (axes,) = _figure(1, 6.4, 3.8)
+    figure, (axes,) = _figure(1, 5.2, 3.3)
     for at, band in enumerate(bands):
         color = _CYCLE[at % len(_CYCLE)]
         marker = "o" if len(band.xs) <= MOST_MARKED_POINTS else None
@@ -97,7 +97,7 @@ def rows_figure(x_name: str, labels: Sequence[str], rows: Band, *, zero: str = "
         rows: `mean`, `low` and `high` by row; `xs` is not looked at.
         zero: What a line at zero says; empty for no line.
     """
-    figure, (axes,) = _figure(1, 6.4, 1.2 + 0.32 * max(1, len(labels)))
+    figure, (axes,) = _figure(1, 5.2, 1.1 + 0.3 * max(1, len(labels)))
     at = np.arange(len(labels))
     mean, low, high = (np.asarray(values, dtype=np.float64) for values in (rows.mean, rows.low, rows.high))
     if zero:

@@ -125,7 +125,7 @@ def _row(report: StudyReport, place: int, summary: Summary) -> dict[str, Any]:
 
 def _comparison_cells(comparison: Comparison | None) -> dict[str, str]:
     if comparison is None:
-        return dict.fromkeys(("difference", "difference_interval", "p", "wilcoxon", "effect", "says"), _NONE)
+        return {**dict.fromkeys(("difference", "p", "wilcoxon", "effect", "says"), _NONE), "difference_interval": ""}
     return {
         "difference": _text(comparison.difference, 3),
         "difference_interval": _interval(comparison.interval, 3),

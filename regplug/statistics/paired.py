@@ -145,7 +145,8 @@ def differences(first: Mapping[PairKey, float], second: Mapping[PairKey, float],
 
 def is_constant(difference: NDArray[np.float64], scale: float) -> bool:
     """Returns whether differences vary by no more than rounding of numbers of that size."""
-    return float(np.ptp(difference)) <= 8 * sys.float_info.epsilon * scale
+    is_rounding = float(np.ptp(difference)) <= 8 * sys.float_info.epsilon * scale
+    return is_rounding or standard_deviation(difference) == 0
 
 
 def paired_t(difference: NDArray[np.float64], variance_ratio: float = 0.0) -> tuple[float, float]:
@@ -184,9 +185,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
     """
+    if len(p_values) < 2:
+        return list(p_values)
     from statsmodels.stats.multitest import multipletests
 
-    return [float(p) for p in multipletests(p_values, alpha=ALPHA, method="holm")[1]] if len(p_values) else []
+    return [float(p) for p in multipletests(p_values, alpha=ALPHA, method="holm")[1]]
 
 
 def correct(comparisons: Sequence[Comparison], units: Units, others: Sequence[float] = ()) -> tuple[Comparison, ...]:
