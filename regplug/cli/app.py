@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plan": ("regplug.cli.plan", "Print what run would do, in which order and why."),
     "sweep": ("regplug.cli.sweep", "Run a grid of settings x seeds and say what the differences are worth."),
     "cv": ("regplug.cli.cv", "Cross-validate settings, then train and export the best."),
+    "compare": ("regplug.cli.compare", "Rank what is tracked, with intervals and paired tests; write a report."),
     "plugins": ("regplug.cli.plugins", "What is installed: list, show NAME, doctor."),
     "runs": ("regplug.cli.runs", "What is tracked: list, show RUN."),
     "ui": ("regplug.cli.ui", "Start the MLflow UI on the tracking store."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from regplug.cli.config_options import takes_config
@@ -33,7 +32,6 @@ def cv(
     trained again on the run's own splits; --no-export leaves only the bundle out.
     """
     from regplug.cli.studying import carry_out
-    from regplug.studies.config import DEFAULT_FOLDS
 
     own = {
         "grid": grid,
@@ -45,7 +43,4 @@ def cv(
         "data_seeds": data_seeds,
         "metric": metric,
     }
-    asked = read_study(given, study, own)
-    if not asked.folds:
-        asked = dataclasses.replace(asked, folds=DEFAULT_FOLDS)
-    carry_out("cv", asked, given, tracking_uri)
+    carry_out("cv", read_study("cv", given, study, own), given, tracking_uri)

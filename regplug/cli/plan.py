@@ -2,29 +2,99 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regplug.cli.config_options import read_config, takes_config
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, new_app
 from regplug.cli.output import emit, say, say_table, warn
+from regplug.cli.study_options import (
+    DataSeeds,
+    Folds,
+    Grid,
+    Group,
+    Metric,
+    PairSeeds,
+    Repeats,
+    Seeds,
+    StudyFile,
+    Zip,
+    read_study,
+)
+
+if TYPE_CHECKING:
+    from regplug.planning import Plan
 
 app = new_app()
+
+_MOST_SETTINGS = 3
 
 
 @app.command(cls=Command)
 @takes_config
-def plan(**given: Any) -> None:
-    """Print what `regplug run` would do with the same flags, in which order and why; nothing is written."""
-    from regplug.planning import make_plan
-
-    config, registry = read_config(given), registry_of(given)
-    made = make_plan(config, registry)
+def plan(
+    study: StudyFile = None,
+    grid: Grid = None,
+    zip: Zip = None,  # noqa: A002  # the flag's name
+    seeds: Seeds = None,
+    data_seeds: DataSeeds = None,
+    pair_seeds: PairSeeds = None,
+    folds: Folds = None,
+    repeats: Repeats = None,
+    group: Group = None,
+    metric: Metric = None,
+    **given: Any,
+) -> None:
+    """Print what run, sweep or cv would do with the same flags, in which order and why; nothing is written."""
+    own = {
+        "grid": grid,
+        "zip": zip,
+        "seeds": seeds,
+        "data_seeds": data_seeds,
+        "pair_seeds": pair_seeds,
+        "folds": folds,
+        "repeats": repeats,
+        "group": group,
+        "metric": metric,
+    }
+    is_study = study is not None or any(value is not None for value in own.values())
+    made, facts = _of_study(study, own, given) if is_study else (_of_run(given), ())
     if given["json"]:
         emit(made.document())
-        return
+    else:
+        _tell(made, facts)
+
+
+def _of_run(given: dict[str, Any]) -> Plan:
+    from regplug.planning import make_plan
+
+    return make_plan(read_config(given), registry_of(given))
+
+
+def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> tuple[Plan, tuple[str, ...]]:
+    """The plan of the first run, with the groups of all."""
+    import dataclasses
+
+    from regplug.planning import make_plan
+    from regplug.studies.engine import Study
+
+    asked = read_study("any", given, file, own)
+    kind = "cv" if asked.folds else "sweep"
+    study = Study(asked, kind=kind, registry=registry_of(given))
+    first = make_plan(study.points[0].config, registry_of(given))
+    settings = list(dict.fromkeys(point.setting.label for point in study.points))
+    facts = (
+        f"study: {kind} of {len(settings)} settings, {len(study.points)} runs; the best by {study.metric}",
+        *study.notes,
+        f"what follows is its first run: {study.points[0].key}",
+    )
+    warnings = tuple(dict.fromkeys((*first.warnings, *study.warnings)))
+    return dataclasses.replace(first, stacked=study.stacked(), warnings=warnings), facts
+
+
+def _tell(made: Plan, facts: tuple[str, ...]) -> None:
     warn(made.warnings)
-    say(*made.facts)
+    say(*facts, *made.facts)
     if made.order:
         rows = [(step.phase, step.name, step.why) for step in made.order]
         say("")
@@ -32,4 +102,14 @@ def plan(**given: Any) -> None:
     else:
         say("regularizers: none")
     for group in made.stacked:
-        say("", f"{group['runs']} run{'' if group['runs'] == 1 else 's'}: {group['why']}")
+        say("", f"{group['runs']} run{'' if group['runs'] == 1 else 's'}{_how(group)}: {group['why']}")
+
+
+def _how(group: dict[str, Any]) -> str:
+    """Stack sizes and settings, where it is a study."""
+    if "sizes" not in group:
+        return ""
+    sizes, settings = group["sizes"], group["settings"]
+    together = "one by one" if max(sizes) == 1 else f"in {len(sizes)} stack{'s' * (len(sizes) > 1)} of {max(sizes)}"
+    more = f" and {len(settings) - _MOST_SETTINGS} more" if len(settings) > _MOST_SETTINGS else ""
+    return f" {together} ({'; '.join(settings[:_MOST_SETTINGS])}{more})"

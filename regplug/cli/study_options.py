@@ -60,10 +60,11 @@ Group = Annotated[
 ]
 
 
-def read_study(given: Mapping[str, Any], file: str | None, own: Mapping[str, Any]) -> StudyConfig:
+def read_study(kind: str, given: Mapping[str, Any], file: str | None, own: Mapping[str, Any]) -> StudyConfig:
     """Returns the study that the flags mean.
 
     Args:
+        kind: `sweep` or `cv`.
         given: The flags of a run.
         file: The study file, which `--config` may name as well.
         own: Flags of the study by field; `None` where not given.
@@ -78,4 +79,4 @@ def read_study(given: Mapping[str, Any], file: str | None, own: Mapping[str, Any
         raise RequestError(f"Two files are given, {file} and {config}.", hint="Name one.")
     flags = {info.name: given[info.name] for info in describe_params(RunConfig)}
     studied = {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
-    return load_study(Path(file) if file else config, given["set_"] or (), {**flags, **studied})
+    return load_study(Path(file) if file else config, given["set_"] or (), {**flags, **studied}, kind=kind)

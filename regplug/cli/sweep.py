@@ -38,4 +38,4 @@ def sweep(
         "pair_seeds": pair_seeds,
         "metric": metric,
     }
-    carry_out("sweep", read_study(given, study, own), given, tracking_uri)
+    carry_out("sweep", read_study("sweep", given, study, own), given, tracking_uri)

@@ -68,8 +68,6 @@ class StudyConfig:
                 "pair_seeds gives each seed its own data, so data_seeds has nothing to count.",
                 hint="Choose --pair-seeds or --data-seeds.",
             )
-        if self.repeats > 1 and not self.folds:
-            raise RequestError("repeats draws folds anew, and there are none.", hint="Give --folds, or leave it out.")
         lengths = {len(axis.values) for axis in self.zipped}
         if len(lengths) > 1:
             told = ", ".join(f"{axis.path} has {len(axis.values)}" for axis in self.zipped)
@@ -149,7 +147,11 @@ class Point:
 
 
 def load_study(
-    file: Path | None = None, overrides: Sequence[str] = (), flags: Mapping[str, object] | None = None
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    *,
+    kind: str = "sweep",
 ) -> StudyConfig:
     """Reads a study: its own keys, and every other key is a field of the base run.
 
@@ -157,6 +159,7 @@ def load_study(
         file: A TOML or YAML file.
         overrides: What `--set` takes, for the base run.
         flags: Value by field, of the study or of the base run; `None` where it was not given.
+        kind: `sweep`, which has no folds; `cv`, which has some where none are asked for; or `any` of them.
 
     Raises:
         RequestError: A key is unknown or a value is not allowed.
@@ -175,7 +178,16 @@ def load_study(
     base_file = {name: value for name, value in from_file.items() if name not in own}
     base_flags = {name: value for name, value in given.items() if name not in own}
     base = config_from(base_file, str(file), overrides, base_flags)
-    return StudyConfig(base=base, **study)
+    read = StudyConfig(base=base, **study)
+    folded = next((name for name in ("folds", "repeats", "group") if getattr(read, name) != _default(name)), None)
+    if folded and kind == "sweep":
+        raise RequestError(f"A sweep has no folds, and {folded} is given.", hint="Use regplug cv.")
+    is_cv = kind == "cv" or folded
+    return dataclasses.replace(read, folds=DEFAULT_FOLDS) if is_cv and not read.folds else read
+
+
+def _default(name: str) -> object:
+    return StudyConfig.__dataclass_fields__[name].default
 
 
 def settings_of(study: StudyConfig) -> list[Setting]:

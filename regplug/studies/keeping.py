@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from regplug.studies.engine import Study
 
 STUDY_TAG = "regplug.study"
+STUDY_KINDS = ("sweep", "cv")
 FINGERPRINT_TAG = "regplug.study.fingerprint"
 POINT_TAG = "regplug.study.point"
 EPOCHS_METRIC = "time/epochs"

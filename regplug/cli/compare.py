@@ -1,0 +1,63 @@
+"""`regplug compare`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regplug.cli.options import Command, Json, TrackingUri, new_app
+from regplug.cli.output import emit, say
+
+app = new_app()
+
+
+@app.command(cls=Command)
+def compare(
+    names: Annotated[
+        list[str], typer.Argument(metavar="EXPERIMENT|STUDY...", help="Experiments by name; studies by id or name.")
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="<params>",
+            help="Parameters that make the settings, with commas: reg, lr, model.hidden. reg means the regularizers "
+            "with what varies of them.  [default: everything that differs]",
+            show_default=False,
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="What to compare.  [default: test/accuracy or test/loss]", show_default=False),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="<setting>", help="The setting that the others are compared with."),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", metavar="<file>", help="The report.  [default: report-NAME.html]", show_default=False),
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    json: Json = False,
+) -> None:
+    """Rank the settings of studies or experiments, with intervals and paired tests, and write an HTML report."""
+    from regplug.cli.analysis_text import tell_analysis
+    from regplug.studies.comparing import compare_tracked, report_name
+
+    fields = [part.strip() for part in (by or "").split(",") if part.strip()]
+    found = compare_tracked(names, by=fields, metric=metric or "", baseline=baseline, tracking_uri=tracking_uri)
+    path = Path(out or report_name(names))
+    found.write(path)
+    if json:
+        emit({**found.document(), "report": str(path)})
+        return
+    tell_analysis(found.analysis, is_whole=True)
+    say(*found.notes)
+    tail = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
+    say("", f"report   {path}")
+    if found.compare_url:
+        say(f"MLflow   {found.compare_url}", f"         served by: regplug ui{tail}")

@@ -1,0 +1,239 @@
+"""Tracked runs as settings: what distinguishes them, read back from their parameters."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from regplug.errors import RequestError, did_you_mean
+from regplug.spec import read_value
+from regplug.statistics import PairKey, Setting, StudyRun
+from regplug.studies.config import StudyConfig, settings_of
+from regplug.studies.keeping import EPOCHS_METRIC, SECONDS_METRIC, STUDY_FILE
+from regplug.tracking import RunInfo, Store
+
+COMPONENTS: Mapping[str, str] = {"reg": "regularizers", "model": "model", "activation": "activation", "init": "init"}
+"""Column that names the components, by the field they belong to; their parameters are `<field>.<...>`."""
+
+_NOT_SETTINGS = ("seed", "data_seed", "fold", "repeat", "setting")
+
+
+_Values = dict[str, dict[str, set[str]]]
+"""Component to parameter to the values that it has in the runs."""
+
+
+class Columns:
+    """What distinguishes runs.
+
+    Args:
+        runs: The runs.
+    """
+
+    def __init__(self, runs: Sequence[RunInfo]) -> None:
+        self._runs = runs
+        self._values: dict[str, _Values] = {field: self._component_values(field) for field in (*COMPONENTS, "dataset")}
+        params = dict.fromkeys(name for run in runs for name in run.params)
+        self.scalars = [name for name in params if not self._belongs(name) and name not in _NOT_SETTINGS]
+
+    def differing(self) -> list[str]:
+        """Returns the fields in which the runs differ, seeds, folds and the dataset aside."""
+        return [name for name in (*COMPONENTS, *self.scalars) if len({self.text(name, run) for run in self._runs}) > 1]
+
+    def check(self, by: Sequence[str]) -> None:
+        """Refuses names that are no field and no parameter.
+
+        Raises:
+            RequestError: Near names are told.
+        """
+        params = {name for run in self._runs for name in run.params if name not in _NOT_SETTINGS}
+        for name in by:
+            if name not in COMPONENTS and name not in params:
+                raise RequestError(
+                    f"--by {name} is no parameter of these runs.", hint=did_you_mean(name, {*COMPONENTS, *params})
+                )
+
+    def text(self, field: str, run: RunInfo) -> str:
+        """Returns a field of a run in words: components with those of their parameters that vary."""
+        if field not in self._values:
+            return run.params.get(field, "none")
+        parts = [self._component(field, name, run) for name in _names(field, run)]
+        return "+".join(parts) or "none"
+
+    def varied(self, field: str, run: RunInfo) -> dict[str, Any]:
+        """Returns what a field contributes to the setting: columns and values, numbers as numbers."""
+        if field not in self._values:
+            return {field: _value(run.params.get(field, "none"))}
+        found: dict[str, Any] = {field: "+".join(_names(field, run)) or "none"}
+        for name in _names(field, run):
+            prefix = _prefix(field, name)
+            found |= {f"{prefix}{p}": _value(run.params[f"{prefix}{p}"]) for p in self._varying(field, name, run)}
+        return found
+
+    def _component(self, field: str, name: str, run: RunInfo) -> str:
+        prefix = _prefix(field, name)
+        inside = ", ".join(f"{p}={run.params[f'{prefix}{p}']}" for p in self._varying(field, name, run))
+        return f"{name}({inside})" if inside else name
+
+    def _varying(self, field: str, name: str, run: RunInfo) -> list[str]:
+        prefix = _prefix(field, name)
+        found = self._values[field].get(name, {})
+        return [p for p, values in found.items() if len(values) > 1 and f"{prefix}{p}" in run.params]
+
+    def _component_values(self, field: str) -> _Values:
+        found: _Values = defaultdict(lambda: defaultdict(set))
+        for run in self._runs:
+            for name in _names(field, run):
+                prefix = _prefix(field, name)
+                for key, value in run.params.items():
+                    if key.startswith(prefix):
+                        found[name][key.removeprefix(prefix)].add(value)
+        return found
+
+    def _belongs(self, param: str) -> bool:
+        fields = (*COMPONENTS, "dataset")
+        return param in (*COMPONENTS.values(), "dataset") or param.startswith(tuple(f"{field}." for field in fields))
+
+
+def _names(field: str, run: RunInfo) -> list[str]:
+    text = run.params.get(COMPONENTS.get(field, field), "none")
+    return [name for name in text.split("+") if name != "none"] if field == "reg" else [text]
+
+
+def _prefix(field: str, name: str) -> str:
+    return f"reg.{name}." if field == "reg" else f"{field}."
+
+
+def _value(text: str) -> Any:
+    try:
+        return read_value(text)
+    except RequestError:
+        return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """Runs as a study.
+
+    Args:
+        settings: What distinguishes them.
+        study_runs: The runs, of the settings.
+        runs: The same as they are tracked.
+        notes: What a reader should know.
+    """
+
+    settings: tuple[Setting, ...]
+    study_runs: tuple[StudyRun, ...]
+    runs: tuple[RunInfo, ...]
+    notes: tuple[str, ...]
+
+
+def gather(store: Store, sources: Sequence[tuple[RunInfo | None, Sequence[RunInfo]]], by: Sequence[str]) -> Gathered:
+    """Gathers runs into settings.
+
+    Args:
+        store: Where they are.
+        sources: For each source its study, or `None` for an experiment, and its runs.
+        by: See `compare_tracked`.
+
+    Raises:
+        RequestError: A name in `by` is no parameter, or one setting has several runs of one seed that differ.
+    """
+    runs = [run for _, each in sources for run in each]
+    columns = Columns(runs)
+    columns.check(by)
+    studies = [study for study, _ in sources if study is not None]
+    if not by and len(studies) == len(sources):
+        asked = [each for study in studies for each in settings_of(config_of(store, study))]
+        known = {each.label: Setting(label=each.label, varied=each.values) for each in asked}
+        of_run = {run.run_id: known[run.params["setting"]] for run in runs}
+    else:
+        fields = list(by) or columns.differing()
+        of_run = {run.run_id: _setting(columns, fields, run) for run in runs}
+        known = {setting.label: setting for setting in reversed(of_run.values())}
+    is_one_study = len(sources) == 1 and len(studies) == 1
+    keys = {
+        run.run_id: _key(run, run.params["dataset"] if is_one_study else columns.text("dataset", run)) for run in runs
+    }
+    kept, notes = _without_doubles(runs, {r.run_id: (of_run[r.run_id].label, keys[r.run_id]) for r in runs})
+    return Gathered(
+        settings=tuple(Setting(label=setting.label, varied=setting.varied) for setting in known.values()),
+        study_runs=tuple(_study_run(run, of_run[run.run_id].label, keys[run.run_id]) for run in kept),
+        runs=tuple(kept),
+        notes=(*notes, *_doubts(kept, is_one_study)),
+    )
+
+
+def config_of(store: Store, study: RunInfo) -> StudyConfig:
+    """Returns what a tracked study was asked for."""
+    return StudyConfig.from_dict(json.loads(store.read_artifact(study.run_id, STUDY_FILE).read_text(encoding="utf-8")))
+
+
+def _setting(columns: Columns, fields: Sequence[str], run: RunInfo) -> Setting:
+    if not fields:
+        return Setting(label="all")
+    texts = {field: columns.text(field, run) for field in fields}
+    label = texts["reg"] if list(texts) == ["reg"] else ", ".join(f"{field}={text}" for field, text in texts.items())
+    return Setting(
+        label=label, varied={key: value for field in fields for key, value in columns.varied(field, run).items()}
+    )
+
+
+def _key(run: RunInfo, dataset: str) -> PairKey:
+    fold = run.params.get("fold")
+    return PairKey(
+        seed=int(run.params["seed"]),
+        data_seed=int(run.params["data_seed"]),
+        fold=None if fold is None else int(fold),
+        dataset=dataset,
+        repeat=int(run.params.get("repeat", 0)),
+    )
+
+
+def _without_doubles(
+    runs: Sequence[RunInfo], places: Mapping[str, tuple[str, PairKey]]
+) -> tuple[list[RunInfo], list[str]]:
+    """The newest finished one of equal runs.
+
+    Raises:
+        RequestError: Runs of one setting and seed differ in something else.
+    """
+    by_place: dict[tuple[str, PairKey], list[RunInfo]] = defaultdict(list)
+    for run in runs:
+        by_place[places[run.run_id]].append(run)
+    kept = []
+    for (label, _), equal in by_place.items():
+        differing = _differing(equal)
+        if differing:
+            raise RequestError(
+                f"Runs of the setting {label!r} with one seed differ in {', '.join(differing)}.",
+                hint=f"Make settings of it as well: --by {','.join(['reg', *differing])}",
+            )
+        kept.append(next((run for run in equal if run.status == "FINISHED"), equal[0]))
+    left_out = len(runs) - len(kept)
+    return kept, [f"{left_out} runs were left out: newer ones have the same setting and seed."] if left_out else []
+
+
+def _differing(runs: Sequence[RunInfo]) -> list[str]:
+    names = dict.fromkeys(name for run in runs for name in run.params if name != "setting")
+    return [name for name in names if len({run.params.get(name) for run in runs}) > 1]
+
+
+def _study_run(run: RunInfo, label: str, key: PairKey) -> StudyRun:
+    took = (run.ended - run.started).total_seconds() if run.ended else 0.0
+    return StudyRun(
+        setting=label,
+        key=key,
+        metrics={name: value for name, value in run.metrics.items() if name not in (SECONDS_METRIC, EPOCHS_METRIC)},
+        status=run.status,
+        seconds=run.metrics.get(SECONDS_METRIC, took),
+        run_id=run.run_id,
+    )
+
+
+def _doubts(runs: Sequence[RunInfo], is_one_study: bool) -> list[str]:
+    if is_one_study or len({run.params["data_seed"] for run in runs}) == 1:
+        return []
+    return ["Data seeds count as independent draws: where they part the same rows anew, intervals are too narrow."]
