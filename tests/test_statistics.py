@@ -111,6 +111,13 @@ def test_wilcoxons_test_is_scipys():
     assert compared(first, second).wilcoxon_p == pytest.approx(scipy.stats.wilcoxon(first, second).pvalue)
 
 
+@pytest.mark.parametrize("step", [0.0, 0.5], ids=["ties", "no ties"])
+def test_wilcoxons_test_is_scipys_with_ties_and_zeros(step):
+    differences = np.array([1.0, 1, -1, 2, 2, 0, 3, -2]) + step * np.arange(8) ** 2 / 64
+    expected = scipy.stats.wilcoxon(differences[differences != 0]).pvalue
+    assert compared(differences, [0.0] * 8).wilcoxon_p == pytest.approx(expected, abs=1e-12)
+
+
 def test_d_z_is_the_mean_difference_over_its_standard_deviation():
     assert compared([1.0, 2.0, 3.0], [0.0, 0.0, 0.0]).d_z == pytest.approx(2.0)
 

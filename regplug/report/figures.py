@@ -66,9 +66,8 @@ def forest_figure(analysis: Analysis) -> Figure:
         high=[high for _, high in ends],
     )
     labels = [c.first if is_common else f"{c.first} minus {c.second}" for c in shown]
-    name = f"difference in {analysis.metric}{f' from {analysis.reference}' if is_common else ''}"
     better = "left of zero is better" if analysis.is_lower_better else "right of zero is better"
-    return plots.rows_figure(name, labels, rows, zero=better)
+    return plots.rows_figure(f"difference in {analysis.metric}", labels, rows, zero=better)
 
 
 def learning_figure(metric: str, by_setting: Mapping[str, Sequence[Curve]], labels: Sequence[str]) -> Figure:

@@ -161,8 +161,9 @@ def _figures(report: StudyReport) -> list[_Figure]:
         caption = "Mean of each setting with its 95 % interval by Student's t."
         found.append(_Figure(title=f"{analysis.metric} by setting", caption=caption, svg=plots.svg(drawn)))
     if any(comparison.interval for comparison in analysis.comparisons):
-        caption = "Difference of each pair of settings with its 95 % interval, not corrected for several comparisons."
-        found.append(_Figure(title="Differences", caption=caption, svg=plots.svg(figures.forest_figure(analysis))))
+        title = f"Differences from {analysis.reference}" if analysis.reference else "Differences"
+        caption = "Mean difference of the pairs with its 95 % interval, not corrected for several comparisons."
+        found.append(_Figure(title=title, caption=caption, svg=plots.svg(figures.forest_figure(analysis))))
     caption = "Mean over the runs of the leading settings, with the range of one standard deviation to either side."
     for metric, by_setting in report.curves.items():
         drawn = figures.learning_figure(metric, by_setting, figures.leading(analysis, by_setting))

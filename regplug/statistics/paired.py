@@ -21,6 +21,9 @@ POWER = 0.8
 MOST_PAIRS = 1000
 """More than this is said as more than this."""
 
+MOST_SIGNS = 13
+"""Up to so many differences Wilcoxon's p is exact also where they tie; scipy has the same bound."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -173,8 +176,19 @@ def _wilcoxon(difference: NDArray[np.float64]) -> tuple[float, float]:
     """Two-sided p, and the least that so many differences other than zero can give."""
     from scipy.stats import wilcoxon
 
-    num_nonzero = int(np.count_nonzero(difference))
-    return float(wilcoxon(difference[difference != 0]).pvalue), min(1.0, 2.0 ** (1 - num_nonzero))
+    nonzero = difference[difference != 0]
+    p_value = _signed_rank_p(nonzero) if len(nonzero) <= MOST_SIGNS else float(wilcoxon(nonzero).pvalue)
+    return p_value, min(1.0, 2.0 ** (1 - len(nonzero)))
+
+
+def _signed_rank_p(nonzero: NDArray[np.float64]) -> float:
+    """The exact p over all signs that the ranks could bear; scipy's, which takes 2 s for 13 differences with ties."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.abs(nonzero))
+    signs = 1 - 2 * (np.arange(2 ** len(ranks))[:, None] >> np.arange(len(ranks)) & 1)
+    # Midranks are halves, so that these sums are exact.
+    return float(np.mean(np.abs(signs @ ranks) >= abs(np.sign(nonzero) @ ranks)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
