@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,9 @@ from regplug.training.stepper import write_
 
 EVALUATION_ROWS = 8192
 """Rows that one evaluation pass takes at once, over all runs."""
+
+EVALUATION_NUMBERS = 1 << 22
+"""Input numbers that one evaluation pass of a stack takes at least, where its rows are short."""
 
 
 class Evaluator:
@@ -65,13 +69,19 @@ class Evaluator:
         params, buffers = self._tensors(state)
         rows = self._rows[split]
         total = len(pool) if rows is None else rows.shape[-1]
-        size = max(1, EVALUATION_ROWS // (self._lift.runs or 1))
+        size = self._rows_at_once(pool)
         own = None if rows is None or rows.ndim == 1 else 0
         lifted = self._lift(function, (0, 0, own, own))
         with in_mode(self._program.model, training=False):
             for start in range(0, total, size):
                 x, y = cut(rows, pool, start, start + size)
                 yield lifted(params, buffers, x, y), y.shape[0 if own is None else 1]
+
+    def _rows_at_once(self, pool: Pool) -> int:
+        if self._lift.runs is None:
+            return EVALUATION_ROWS
+        short = min(4 * EVALUATION_ROWS, EVALUATION_NUMBERS // max(1, math.prod(pool.x.shape[1:])))
+        return max(1, max(EVALUATION_ROWS, short) // self._lift.runs)
 
     @torch.no_grad()
     def params_of(self, state: State, run: int) -> dict[str, Tensor]:

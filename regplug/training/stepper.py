@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,31 +66,28 @@ class Stepper:
         if watch:
             watch("the data loss", data)
             watch(self._named("the penalty", "penalty"), total)
-        grads = torch.autograd.grad(total.sum(), self._params, materialize_grads=True)
+        grads = _gradients_of(total, self._params)
         if watch:
             watch("the gradient", grads)
-        with torch.no_grad():
-            point = self._point(noise, grads)
-        if point is not None:
-            grads = self._second(point, noise, x, y)
+        if self._perturb is not None:
+            grads = self._second(self._point(self._perturb, noise, grads), noise, x, y)
         with torch.no_grad():
             self._move(noise, grads, rate, watch)
             if saved is not None and active is not None:
                 self._freeze(saved, active)
         return total.detach(), data.detach(), logits.detach()
 
-    def _point(self, noise: Noise, grads: tuple[Tensor, ...]) -> Tensors | None:
-        if self._perturb is None:
-            return None
+    @torch.no_grad()
+    def _point(self, perturb: Callable[..., Tensors], noise: Noise, grads: tuple[Tensor, ...]) -> Tensors:
         named = dict(zip(self._state.params, grads, strict=True))
-        return self._perturb(self._settings, noise, self._state.params, named)  # type: ignore[no-any-return]
+        return perturb(self._settings, noise, self._state.params, named)
 
     def _second(self, point: Tensors, noise: Noise, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """The gradient at another point, with the same noise; running statistics have moved once already."""
         params = {name: value.detach().requires_grad_() for name, value in point.items()}
         buffers = {name: value.clone() for name, value in self._state.buffers.items()}
         total, _, _ = self._objective(params, buffers, self._settings, noise, x, y)
-        return torch.autograd.grad(total.sum(), list(params.values()), materialize_grads=True)
+        return _gradients_of(total, list(params.values()))
 
     def _move(self, noise: Noise, grads: tuple[Tensor, ...], rate: Rate, watch: Watch | None) -> None:
         state = self._state
@@ -153,6 +150,11 @@ class Stepper:
         step = Step(settings, noise, self.clock)
         params, state = self._regularizer.after_step(step, params, state)
         return (self._program.projected(step, params) if self._regularizer.acting("project") else params), state
+
+
+def _gradients_of(total: Tensor, params: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Each run's gradient of its own objective: runs do not mix, so the gradient of their sum is all of them."""
+    return torch.autograd.grad(total.sum() if total.ndim else total, params, materialize_grads=True)
 
 
 def write_(own: Tensors, new: Tensors) -> None:
