@@ -55,6 +55,8 @@ class _Lifted:
         self._args: tuple[Any, ...] = ()
         self._result: Any = None
         self._has_shared = not isinstance(in_dims, int) and None in in_dims
+        # At its first call vmap loads rules for compositions; without them a loss of classes goes run by run, warning.
+        torch.func.vmap(torch.neg)(torch.zeros(1))
 
     def __call__(self, *args: Any) -> Any:
         row: list[Tensor] = []
