@@ -41,15 +41,13 @@ class Evaluator:
     @torch.no_grad()
     def measure(self, state: State, pool: Pool, split: str) -> dict[str, Tensor]:
         """Loss, and accuracy of a classification: scalars, or one for each run of a stack."""
-        task, count = self._program.task, 0
-        loss: Tensor | float = 0.0
-        hits: Tensor | float = 0.0
-        for (part_loss, part_hits), rows in self._passes(state, pool, split, self._measured_one):
-            loss, hits, count = loss + part_loss * rows, hits + part_hits, count + rows
-        values = {"loss": torch.as_tensor(loss / count)}
-        if task.is_classification:
-            values["accuracy"] = torch.as_tensor(hits / count)
-        return values
+        parts = list(self._passes(state, pool, split, self._measured_one))
+        count = sum(rows for _, rows in parts)
+        only = parts[0][0][0] if len(parts) == 1 else None
+        measured = {"loss": sum(part[0] * rows for part, rows in parts) / count if only is None else only}
+        if self._program.task.is_classification:
+            measured["accuracy"] = sum(part[1] for part, _ in parts) / count
+        return measured
 
     @torch.no_grad()
     def outputs(self, state: State, pool: Pool, split: str) -> Tensor:
@@ -59,10 +57,12 @@ class Evaluator:
     def _called_one(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
         return self._program.call(params, buffers, x)
 
-    def _measured_one(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _measured_one(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         outputs = self._program.call(params, buffers, x)
-        hits = (outputs.argmax(-1) == y).sum() if self._program.task.is_classification else outputs.new_zeros(())
-        return self._program.loss.mean(outputs, y), hits
+        loss = self._program.loss.mean(outputs, y)
+        if not self._program.task.is_classification:
+            return (loss,)
+        return loss, (outputs.argmax(-1) == y).sum()
 
     def _passes(self, state: State, pool: Pool, split: str, function: Callable[..., Any]) -> Iterator[tuple[Any, int]]:
         """Yields what a function of `(params, buffers, x, y)` returns for each part of a split, and its rows."""

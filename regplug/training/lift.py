@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,8 +40,10 @@ class Lift:
 
     def numbers(self, values: Tensor | float) -> list[float]:
         """One Python number for each run."""
+        if self.runs is None:
+            return [float(values)]
         flat = torch.as_tensor(values).detach().to("cpu", torch.float64)
-        return [float(v) for v in flat.expand(self.runs or 1).reshape(-1)] if flat.ndim == 0 else flat.tolist()
+        return flat.expand(self.runs).tolist()
 
 
 class _Lifted:
@@ -117,6 +120,7 @@ def over_runs(function: Callable[..., Sequence[Tensor]], row: Sequence[Tensor]) 
     """
     if not all(hasattr(functorch, name) for name in _CALLS):  # they are not public: a later torch may differ
         return torch.func.vmap(lambda *own: tuple(function(*own)), randomness="error")(*row)
+    _load_rules()
     runs = len(row[0])
     level = functorch._vmap_increment_nesting(runs, "error")
     try:
@@ -124,6 +128,12 @@ def over_runs(function: Callable[..., Sequence[Tensor]], row: Sequence[Tensor]) 
         return [functorch._remove_batch_dim(result, level, runs, 0) for result in results]
     finally:
         functorch._vmap_decrement_nesting()
+
+
+@functools.cache
+def _load_rules() -> None:
+    """Calls vmap once: its first call loads rules without which a loss of classes is computed run by run."""
+    torch.func.vmap(torch.neg)(torch.zeros(1))
 
 
 def _collect(nested: Any, row: list[Tensor]) -> None:
