@@ -81,7 +81,8 @@ def test_the_wheel_holds_host_and_plugins_with_license_and_type_marker(built):
         names = wheel.namelist()
     assert "regplug/py.typed" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    sources = {str(file.relative_to(ROOT)) for file in (ROOT / "regplug").rglob("*.py")}
+    files = [file for file in (ROOT / "regplug").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    sources = {str(file.relative_to(ROOT)) for file in files}
     assert sources <= set(names)
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"regplug", *PLUGINS}
