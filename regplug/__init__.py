@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from regplug.face import compare, cross_validate, predict, run, sweep, verify
+    from regplug.face import compare, cross_validate, export, predict, run, sweep, verify
 
-__all__ = ["compare", "cross_validate", "predict", "run", "sweep", "verify"]
+__all__ = ["compare", "cross_validate", "export", "predict", "run", "sweep", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,9 +12,9 @@ from regplug.errors import RequestError
 from regplug.registry import Registry, default_registry
 
 if TYPE_CHECKING:
-    from regplug.bundles.predict import Predictions
     from torch import nn
 
+    from regplug.bundles.predict import Predictions
     from regplug.bundles.report import Report
     from regplug.exporting import Exported
     from regplug.results import Observer, RunResult
@@ -171,7 +171,7 @@ def _study(
 
 
 def export(
-    model: str | nn.Module,
+    module: str | nn.Module,
     example: Any = None,
     out: PathLike | None = None,
     *,
@@ -183,7 +183,7 @@ def export(
     """Makes a proven bundle of a tracked run's model, `regplug export`, or of a trained module of your own.
 
     Args:
-        model: A run - its id, the beginning of it, or its name - or a trained module.
+        module: A trained module; or a run: its id, the beginning of it, or its name.
         example: For a module: a few real inputs `(N, ...)`, in the type in which a deployer has them.
         out: The folder that appears; needed for a module.
         formats: Formats as components; by default those of the run, or ONNX and TorchScript.
@@ -207,19 +207,17 @@ def export(
     from regplug.exporting import export_module, export_tracked
     from regplug.given import take_over
 
-    if isinstance(model, str):
+    if isinstance(module, str):
         if example is not None:
             raise RequestError("A run was named and an example given.", hint="A run has its own data: leave it out.")
-        objects = {name: more.pop(name) for name in ("model_object", "dataset") if name in more}
+        objects: dict[str, Any] = {name: more.pop(name) for name in ("model", "dataset") if name in more}
         _, known = take_over(objects, registry or default_registry())
         place = None if out is None else Path(out)
-        return export_tracked(model, formats=formats, out=place, probabilities=probabilities, registry=known, **more)
+        return export_tracked(module, formats=formats, out=place, probabilities=probabilities, registry=known, **more)
     if out is None or example is None:
         raise RequestError("A module needs an example and a folder.", hint="regplug.export(module, example, out)")
-    asked = {"formats": formats} if formats else {}
-    return export_module(
-        model, example, Path(out), probabilities=probabilities, registry=registry, **asked, **more
-    )
+    asked: dict[str, Any] = {**more, **({"formats": formats} if formats else {})}
+    return export_module(module, example, Path(out), probabilities=probabilities, registry=registry, **asked)
 
 
 def verify(bundle: PathLike) -> Report:

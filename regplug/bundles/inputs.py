@@ -25,7 +25,7 @@ class InputForm:
 
     Args:
         name: Name of the graph's input.
-        layout: `image` or `row`.
+        layout: `image`, `row` or `array`.
         dtype: Of the raw input.
         shape: Shape without the batch axis.
         range: Least and greatest raw value, where there is one.
@@ -55,6 +55,8 @@ class InputForm:
     def __str__(self) -> str:
         if self.layout == "image":
             return f"images of {self.dtype} (batch, {', '.join(map(str, self.shape))})"
+        if self.layout == "array":
+            return f"arrays of {self.dtype} (batch, {', '.join(map(str, self.shape))})"
         return f"rows of {self.shape[0]} {self.dtype} numbers"
 
 

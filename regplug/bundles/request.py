@@ -16,7 +16,7 @@ from regplug.bundles.layout import CHECKSUMS, MANIFEST, SAMPLE_INPUT, SAMPLE_OUT
 from regplug.bundles.report import Report
 from regplug.errors import RequestError
 
-Layout = Literal["image", "row"]
+Layout = Literal["image", "row", "array"]
 
 _RESERVED = {CHECKSUMS, MANIFEST, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION}
 _KINDS = "buif"
@@ -31,7 +31,7 @@ class BundleRequest:
             copied, never changed; its training flags and device do not matter.
         preprocess: Raw input `(B, ...)` to normalised float input; becomes part of the graph.
         samples: Real raw inputs `(N, ...)` in the dtype in which a deployer has them; 64 rows are used.
-        layout: `image` for N,C,H,W; `row` for N,F.
+        layout: `image` for N,C,H,W; `row` for N,F; `array` for any other shape, such as the N,T,F of sequences.
         task: What was learned.
         formats: Name, file name and object of each format.
         input_name: Name of the graph's input.
@@ -83,11 +83,15 @@ class BundleRequest:
             )
 
     def _validate_samples(self) -> None:
-        rank = 4 if self.layout == "image" else 2
-        if self.samples.ndim != rank or not self.samples.size:
+        ranks: dict[Layout, bool] = {
+            "image": self.samples.ndim == 4,
+            "row": self.samples.ndim == 2,
+            "array": self.samples.ndim >= 2,
+        }
+        if not ranks[self.layout] or not self.samples.size:
             raise RequestError(
                 f"Samples of shape {self.samples.shape} do not fit layout {self.layout!r}.",
-                hint="An image batch is (N, C, H, W), a batch of rows (N, F), with at least one row.",
+                hint="An image batch is (N, C, H, W), a batch of rows (N, F), any other (N, ...), with at least one row.",
             )
         if self.samples.dtype.kind not in _KINDS:
             raise RequestError(f"Samples have dtype {self.samples.dtype}.", hint="Give numbers: uint8 or float32.")

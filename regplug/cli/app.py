@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plugins": ("regplug.cli.plugins", "What is installed: list, show NAME, doctor."),
     "runs": ("regplug.cli.runs", "What is tracked: list, show RUN."),
     "ui": ("regplug.cli.ui", "Start the MLflow UI on the tracking store."),
+    "export": ("regplug.cli.exporting", "Make a proven bundle of a tracked run again."),
     "verify": ("regplug.cli.verify", "Prove a bundle again, from its files alone."),
     "predict": ("regplug.cli.predict", "Answer with a bundle; needs onnxruntime and numpy only."),
     "inspect": ("regplug.cli.inspect", "Tell what a bundle is."),

@@ -10,7 +10,7 @@ from typing import Any
 
 from regplug.errors import RequestError, TrackingError, did_you_mean
 from regplug.tracking import children as bulk
-from regplug.tracking import limits, reading
+from regplug.tracking import limits, reading, registering
 from regplug.tracking.children import ChildRun
 from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags
 from regplug.tracking.location import Location, experiment_name, resolve_location
@@ -224,6 +224,20 @@ class Store:
         """Returns the paths of the files and folders in a run's `folder`."""
         with tracking_trouble("Files could not be listed"):
             return [str(file.path) for file in self._client.list_artifacts(run_id, folder or None)]
+
+    def dataset_digests(self, run_id: str) -> dict[str, str]:
+        """Returns the digests of the data that a run saw, by name of the dataset; 36 characters of each."""
+        with tracking_trouble("The run's data could not be read"):
+            inputs = self._client.get_run(run_id).inputs.dataset_inputs
+        return {each.dataset.name: each.dataset.digest for each in inputs}
+
+    def register_model(self, model_uri: str, *, run_id: str, name: str, alias: str = "") -> str:
+        """Registers a run's logged model under a name and returns its version. See `registering.register`.
+
+        Raises:
+            TrackingError: The registry cannot be written.
+        """
+        return registering.register(self._client, model_uri, run_id=run_id, name=name, alias=alias)
 
     def _tracked(self, run: Any, experiment: str) -> TrackedRun:
         return TrackedRun(

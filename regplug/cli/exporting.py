@@ -1,0 +1,118 @@
+"""`regplug export`."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regplug.cli.installed import registry_of
+from regplug.cli.options import Command, Disable, Json, Plugin, TrackingUri, new_app
+from regplug.cli.output import emit, say
+
+if TYPE_CHECKING:
+    from regplug.exporting import Exported
+
+app = new_app()
+
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="<format>",
+        help="A format to export to; repeats.  [default: those of the run]",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="<folder>",
+        help="Folder for the bundle.  [default: bundles/ and the start of the run id]",
+        show_default=False,
+    ),
+]
+
+
+@app.command(cls=Command)
+def export(
+    run: Annotated[str, typer.Argument(help="The run's id, the beginning of it, or its name.")],
+    formats: Formats = None,
+    out: Out = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="End the graph in a softmax: probabilities come out, not logits.")
+    ] = False,
+    register: Annotated[
+        str, typer.Option("--register", metavar="<name>", help="Register the ONNX file in MLflow.", show_default=False)
+    ] = "",
+    alias: Annotated[
+        str,
+        typer.Option(
+            "--alias",
+            metavar="<alias>",
+            help="Let this alias, such as champion, point to the registered version.",
+            show_default=False,
+        ),
+    ] = "",
+    tracking_uri: TrackingUri = None,
+    disable: Disable = None,
+    plugin: Plugin = None,
+    json: Json = False,
+) -> None:
+    """Make a proven bundle of a tracked run again: rebuilt from its configuration and its trained state."""
+    registry = registry_of({"disable": disable, "plugin": plugin})
+    from regplug.exporting import export_tracked
+
+    exported = export_tracked(
+        run,
+        formats=[spelled(text) for text in formats or ()],
+        out=out,
+        probabilities=probabilities,
+        register=register,
+        alias=alias,
+        registry=registry,
+        tracking_uri=tracking_uri,
+    )
+    if json:
+        emit(exported.document())
+    else:
+        _tell(exported)
+
+
+def spelled(text: str) -> str:
+    """A format's name with underscores for the dashes that people write: `onnx-int8` is `onnx_int8`."""
+    head, colon, values = text.partition(":")
+    is_plain = not set(head) & set("./")
+    return (head.replace("-", "_") if is_plain else head) + colon + values
+
+
+def _tell(exported: Exported) -> None:
+    from regplug.cli.summary import describe_checks, lines_of
+
+    folder = shlex.quote(str(exported.path))
+    rows = [
+        ("run", f"{exported.run_name} ({exported.run_id})"),
+        ("bundle", str(exported.path)),
+        *_file_rows(exported),
+        ("checks", describe_checks(exported.verification)),
+    ]
+    if exported.registered is not None:
+        alias = f", alias {exported.registered.alias}" if exported.registered.alias else ""
+        rows.append(("registered", f"{exported.registered.uri}{alias}"))
+    say(*lines_of([*rows, ("next", f"regplug verify {folder}"), ("", f"regplug inspect {folder}")]))
+
+
+def _file_rows(exported: Exported) -> list[tuple[str, str]]:
+    """Each model file with its size and what it measured on the test set."""
+    from regplug.bundles.layout import read_manifest
+
+    rows: list[tuple[str, str]] = []
+    for filename, facts in read_manifest(exported.path)["files"].items():
+        size = (exported.path / filename).stat().st_size / 2**10
+        names = [f"{facts['format']}.{name}" for name in ("test_accuracy", "test_mse")]
+        measured = [check for check in exported.verification.checks if check.name in names]
+        words = [f"{check.name.rpartition('.')[2].replace('_', ' ')} {check.figure:.4g}" for check in measured]
+        rows.append(("file" if not rows else "", ", ".join([filename, f"{size:,.0f} KiB", *words])))
+    return rows

@@ -1,0 +1,20 @@
+"""From a trained model to its proven bundle: at the end of a run, of a tracked run again, of a user's own module."""
+
+from __future__ import annotations
+
+from regplug.exporting.deployment import DEPLOYED_FILE, deployment_requirements, deployment_samples
+from regplug.exporting.of_module import export_module
+from regplug.exporting.of_run import export_run
+from regplug.exporting.of_tracked import export_tracked
+from regplug.exporting.records import Exported, Registered
+
+__all__ = [
+    "DEPLOYED_FILE",
+    "Exported",
+    "Registered",
+    "deployment_requirements",
+    "deployment_samples",
+    "export_module",
+    "export_run",
+    "export_tracked",
+]

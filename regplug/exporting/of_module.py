@@ -1,0 +1,135 @@
+"""A user's own trained module as a proven bundle; nothing of it needs a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from regplug.api import Task, TaskKind
+from regplug.bundles.formats import Array
+from regplug.bundles.request import BundleRequest, Layout
+from regplug.bundles.writing import write_bundle
+from regplug.components import Chosen
+from regplug.errors import RequestError
+from regplug.exporting.of_run import named_format
+from regplug.exporting.records import Exported
+from regplug.registry import Registry, default_registry, read_params
+from regplug.spec import ComponentSpec
+
+FORMATS = ("onnx", "torchscript")
+_UINT8_RANGE = (0.0, 255.0)
+_NAMES = "Give one name for each class, each name once; a regression has none."
+
+
+def export_module(
+    module: nn.Module,
+    example: Any,
+    out: str | Path,
+    *,
+    class_names: Sequence[str] | None = None,
+    formats: Sequence[str] = FORMATS,
+    preprocess: nn.Module | None = None,
+    probabilities: bool = False,
+    task: TaskKind | None = None,
+    test: tuple[Any, Any] | None = None,
+    value_range: tuple[float, float] | None = None,
+    column_names: Sequence[str] = (),
+    manifest: Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+) -> Exported:
+    """Exports and proves a trained module.
+
+    Args:
+        module: Takes a batch `(B, ...)` and returns logits `(B, C)` or values `(B, K)`. It is copied, never changed.
+        example: A few real inputs `(N, ...)` in the type in which a deployer has them; the more, the more is proven.
+        out: The folder that appears.
+        class_names: One name for each class.
+        formats: Formats as components.
+        preprocess: Raw input to what `module` takes, such as the normalisation; becomes part of the graph.
+        probabilities: Whether the graph ends in a softmax.
+        task: `classification` or `regression`; by default a classification where there are class names or two or more
+            outputs.
+        test: Raw test inputs and targets, on which the files themselves are measured.
+        value_range: Least and greatest raw value; by default 0 to 255 for uint8.
+        column_names: Names of the columns of rows.
+        manifest: More for `manifest.json`.
+        registry: What is installed; by default all of it.
+
+    Raises:
+        RequestError: The request does not fit together; nothing was done.
+        ExportError: The module cannot be exported; names module and fix.
+        VerificationError: A file does not do what the module does; nothing appears.
+    """
+    samples = _array(example)
+    transform = preprocess or nn.Identity()
+    request = BundleRequest(
+        module=module,
+        preprocess=transform,
+        samples=samples,
+        layout=_layout(samples),
+        task=_task(module, transform, samples, class_names, task),
+        formats=[named_format(_chosen(text, registry or default_registry())) for text in formats],
+        value_range=value_range or (_UINT8_RANGE if samples.dtype == np.uint8 else None),
+        test=None if test is None else (_array(test[0]), _array(test[1])),
+        probabilities=probabilities,
+        manifest={**(manifest or {}), "column_names": list(column_names)},
+    )
+    return Exported.of(write_bundle(request, Path(out)))
+
+
+def _array(value: Any) -> Array:
+    array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    # Nothing that a deployer has is a Python float; torch's layers are float32.
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _layout(samples: Array) -> Layout:
+    layouts: dict[int, Layout] = {2: "row", 4: "image"}
+    return layouts.get(samples.ndim, "array")
+
+
+def _task(
+    module: nn.Module, preprocess: nn.Module, samples: Array, class_names: Sequence[str] | None, kind: TaskKind | None
+) -> Task:
+    names = tuple(class_names or ())
+    if names and (kind == "regression" or len(set(names)) != len(names)):
+        raise RequestError(f"Class names {', '.join(names)} were given for a {kind or 'classification'}.", hint=_NAMES)
+    # With names the width is known, and what a module gets wrong is told by the checks, which name its part.
+    width = len(names) or _num_outputs(module, preprocess, samples)
+    return Task(kind=kind or ("classification" if width > 1 else "regression"), num_outputs=width, class_names=names)
+
+
+@torch.no_grad()
+def _num_outputs(module: nn.Module, preprocess: nn.Module, samples: Array) -> int:
+    """Columns of what the module gives to two rows; its mode, its place and torch's random state stay as they are."""
+    modes = {part: part.training for part in module.modules()}
+    raw = torch.from_numpy(np.resize(samples, (2, *samples.shape[1:])).copy()) if samples.size else torch.empty(0)
+    device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
+    try:
+        with torch.random.fork_rng(devices=[]):
+            output = module.eval()(preprocess(raw).to(device))
+    except Exception as error:
+        raise RequestError(
+            f"{type(module).__qualname__} cannot take inputs of shape {samples.shape}: {error}",
+            hint="The example's first axis is the batch; `preprocess` makes of it what the module takes.",
+        ) from error
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+    if not isinstance(output, torch.Tensor) or output.ndim != 2:
+        got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise RequestError(
+            f"{type(module).__qualname__} returns {got}.", hint="It must return one tensor (batch, outputs)."
+        )
+    return output.shape[1]
+
+
+def _chosen(text: str, registry: Registry) -> Chosen:
+    spec = ComponentSpec.parse(text)
+    registered = registry.find("format", spec)
+    return Chosen(spec=spec, registered=registered, params=read_params(registered, spec.values))

@@ -1,0 +1,96 @@
+"""From a finished run to its proven bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from regplug.assembly import Assembly, build_network
+from regplug.bundles.request import Bundle, BundleRequest
+from regplug.bundles.writing import write_bundle
+from regplug.components import Chosen, Components
+from regplug.config import RunConfig
+from regplug.data import Prepared
+from regplug.registry import build
+from regplug.sites import without_site_layers
+
+SAMPLE_ROWS = 256
+
+
+def export_run(made: Assembly, model: nn.Module, *, run_id: str, out: Path) -> Bundle:
+    """Exports and proves a run's trained model.
+
+    Args:
+        made: What the run was made of.
+        model: The trained model, in evaluation mode on the CPU.
+        run_id: MLflow's.
+        out: The folder that appears.
+
+    Raises:
+        ExportError: The model cannot be exported; nothing appears.
+        VerificationError: A file does not do what the model does; nothing appears.
+    """
+    return write_bundle(request_of_run(made.config, made.components, made.data, model, run_id=run_id), out)
+
+
+def request_of_run(
+    config: RunConfig,
+    components: Components,
+    data: Prepared,
+    model: nn.Module,
+    *,
+    run_id: str,
+    probabilities: bool = False,
+) -> BundleRequest:
+    """What a bundle of a run is made from.
+
+    Args:
+        config: What was asked for.
+        components: What it means; its formats are those that are written.
+        data: What the model was trained and tested on.
+        model: The trained model, in evaluation mode on the CPU.
+        run_id: MLflow's.
+        probabilities: Whether the graph ends in a softmax.
+    """
+    raw, inputs = data.raw, data.inputs
+    has_range = inputs.low is not None and inputs.high is not None
+    return BundleRequest(
+        module=model,
+        preprocess=data.preprocess,
+        samples=raw.test.x[:SAMPLE_ROWS],
+        layout=inputs.layout,
+        task=data.task,
+        formats=[named_format(chosen) for chosen in components.formats],
+        value_range=(inputs.low, inputs.high) if has_range else None,  # type: ignore[arg-type] # both are there
+        test=(raw.test.x, raw.test.y),
+        probabilities=probabilities,
+        rebuild=lambda: rebuilt_network(config, components, data),
+        manifest=_manifest(config, components, data, run_id),
+    )
+
+
+def rebuilt_network(config: RunConfig, components: Components, data: Prepared) -> nn.Module:
+    """The network as it is deployed, with the structure that its regularizers gave it, untrained."""
+    return without_site_layers(build_network(config, components, data).model)
+
+
+def named_format(chosen: Chosen) -> tuple[str, str, Any]:
+    """Name, file name and object of a format, as a bundle's request takes them."""
+    registered = chosen.registered
+    filename = registered.component.filename  # type: ignore[attr-defined] # found as a format
+    return registered.name, filename, build(registered, chosen.spec.values)
+
+
+def _manifest(config: RunConfig, components: Components, data: Prepared, run_id: str) -> dict[str, Any]:
+    registered = [chosen.registered for chosen in components.all()]
+    return {
+        "run_id": run_id,
+        "config": config.to_dict(),
+        "plugins": [
+            {"kind": r.kind, "name": r.name, "distribution": r.distribution, "version": r.version} for r in registered
+        ],
+        "column_names": list(data.inputs.names),
+        "dataset": {"name": data.raw.name, "digest": data.digest},
+    }

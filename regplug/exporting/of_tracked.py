@@ -1,0 +1,208 @@
+"""A tracked run exported again: rebuilt from its configuration and its trained state, and held against both."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from regplug.assembly import load_data
+from regplug.bundles.publish import require_free
+from regplug.bundles.request import Bundle
+from regplug.bundles.writing import write_bundle
+from regplug.components import Components, find_components
+from regplug.config import RunConfig, load_config
+from regplug.data import Prepared
+from regplug.errors import DataError, RequestError, UnknownComponentError, VerificationError
+from regplug.exporting.deployment import DEPLOYED_FILE, deployment_requirements, deployment_samples
+from regplug.exporting.of_run import rebuilt_network, request_of_run
+from regplug.exporting.records import Exported, Registered
+from regplug.registry import Registry, default_registry
+from regplug.state_hash import state_sha256
+from regplug.tracking import RunInfo, Store, open_store
+from regplug.tracking.registering import check_names
+
+CONFIG_FILE, STATE_FILE, BUNDLE_FOLDER = "config.toml", "state.pt", "bundle"
+"""What a run keeps of itself, as it names them."""
+
+_STATE_TAG, _BUNDLE_TAG = "regplug.state_sha256", "regplug.bundle"
+_DIGEST_KEPT = 36
+
+
+def export_tracked(
+    run: str,
+    *,
+    formats: Sequence[str] = (),
+    out: str | Path | None = None,
+    probabilities: bool = False,
+    register: str = "",
+    alias: str = "",
+    registry: Registry | None = None,
+    tracking_uri: str | None = None,
+) -> Exported:
+    """Exports and proves a tracked run's model again.
+
+    The run keeps the bundle where it has none yet; with `register` the ONNX file is logged as a model of the run and
+    registered.
+
+    Args:
+        run: Its id, the beginning of it, or its name.
+        formats: Formats as components; by default those of the run.
+        out: The folder that appears; by default `bundles/` and the start of the run id.
+        probabilities: Whether the graph ends in a softmax.
+        register: Name of the registered model that gets a new version; empty for none.
+        alias: Alias that points to that version; empty for none.
+        registry: What is installed; by default all of it.
+        tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
+
+    Raises:
+        RequestError: There is no such run, it kept no trained state, or the request does not fit it.
+        DataError: The dataset is no longer the one that it was trained on.
+        ExportError: The model cannot be exported; nothing appears.
+        VerificationError: The state is not the one that was tracked, or a file does not do what the model does.
+    """
+    _check_request(register, alias)
+    registry, store = registry or default_registry(), open_store(tracking_uri)
+    info = store.find_run(run)
+    place = Path(out or f"bundles/{info.run_id[:8]}")
+    require_free(place)
+    kept = _Kept(store, info, registry, formats)
+    if register:
+        kept.require_deployable()
+    began = time.perf_counter()
+    data = kept.load_data()
+    model = kept.load_model(data)
+    seconds = {"rebuild": time.perf_counter() - began}
+    request = request_of_run(kept.config, kept.components, data, model, run_id=info.run_id, probabilities=probabilities)
+    bundle = write_bundle(request, place)
+    _keep(store, info, bundle)
+    model_uri, registered = _register(store, info, bundle, register, alias)
+    return Exported.of(
+        bundle,
+        seconds={**seconds, **bundle.seconds},
+        run_id=info.run_id,
+        run_name=info.name,
+        tracking_uri=store.location.uri,
+        model_uri=model_uri,
+        registered=registered,
+    )
+
+
+def _check_request(register: str, alias: str) -> None:
+    if register:
+        check_names(register, alias)
+    elif alias:
+        raise RequestError(f"The alias {alias} has no registered model.", hint="Add --register NAME.")
+
+
+class _Kept:
+    """What a run kept: its configuration with the formats asked for, its data and its trained state.
+
+    Args:
+        store: Where it is tracked.
+        info: The run.
+        registry: What is installed.
+        formats: Formats as components; none for those of the run.
+    """
+
+    def __init__(self, store: Store, info: RunInfo, registry: Registry, formats: Sequence[str]) -> None:
+        self._store, self._info = store, info
+        missing = [name for name in (CONFIG_FILE, STATE_FILE) if name not in store.artifact_names(info.run_id)]
+        if missing:
+            raise RequestError(f"Run {info.name} ({info.run_id[:8]}) keeps no {missing[0]}.", hint=_why(info))
+        flags = {"format": tuple(formats) or None, "export": True}
+        self.config: RunConfig = load_config(store.read_artifact(info.run_id, CONFIG_FILE), flags=flags)
+        # The model is exported from the CPU, wherever it was trained.
+        self._here = dataclasses.replace(self.config, device="cpu")
+        self.components = self._find(registry)
+
+    def _find(self, registry: Registry) -> Components:
+        try:
+            return find_components(self._here, registry)
+        except UnknownComponentError as error:
+            if "'yours/" not in error.message:
+                raise
+            raise RequestError(
+                f"Run {self._info.name} was made with an object that no registry holds: {error.message}",
+                hint="Hand it over again, as regplug.run was given it: regplug.export(run, model=..., dataset=...).",
+            ) from error
+
+    def require_deployable(self) -> None:
+        """Refuses formats without the file that is registered."""
+        files = [chosen.registered.component.filename for chosen in self.components.formats]  # type: ignore[attr-defined] # found as formats
+        if DEPLOYED_FILE not in files:
+            raise RequestError(
+                f"{DEPLOYED_FILE} is registered, and no format here writes it.", hint="Add --format onnx."
+            )
+
+    def load_data(self) -> Prepared:
+        """The data, if they are still those that the run saw."""
+        data = load_data(self._here, self.components)
+        digests = self._store.dataset_digests(self._info.run_id)
+        seen = digests.get(data.raw.name)
+        if seen is not None and seen != data.digest[:_DIGEST_KEPT]:
+            raise DataError(
+                f"Dataset {data.raw.name} is not the one that run {self._info.name} was trained on: "
+                f"its digest was {seen[:12]} and is {data.digest[:12]}.",
+                hint="Bring the data back as they were: normalisation and test accuracy of the file come from them.",
+            )
+        return data
+
+    def load_model(self, data: Prepared) -> nn.Module:
+        """The trained network, if its state is the one that was tracked."""
+        model = rebuilt_network(self._here, self.components, data)
+        state = torch.load(
+            self._store.read_artifact(self._info.run_id, STATE_FILE), map_location="cpu", weights_only=True
+        )
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise VerificationError(
+                f"The trained state of run {self._info.name} does not fit its model built anew: {error}",
+                hint="The code of the model or of a regularizer was changed since; bring it back as it was.",
+            ) from error
+        digest, tracked = state_sha256(model), self._info.tags.get(_STATE_TAG)
+        if tracked is not None and digest != tracked:
+            raise VerificationError(
+                f"{STATE_FILE} of run {self._info.name} is not what was trained: its sha256 is {digest[:16]}, "
+                f"tracked was {tracked[:16]}.",
+                hint="The file was changed after the run; train it again: regplug run --config config.toml.",
+            )
+        return model.eval()
+
+
+def _why(info: RunInfo) -> str:
+    if info.parent_id is not None:
+        return "A study keeps numbers of its runs, not their weights: train it alone with `regplug run`."
+    if info.status == "FINISHED":
+        return (
+            "It was not made by `regplug run`; a module of yours is exported by regplug.export(module, example, out)."
+        )
+    return f"It ended {info.status}: train it again with `regplug run`."
+
+
+def _keep(store: Store, info: RunInfo, bundle: Bundle) -> None:
+    """A run that has no bundle yet keeps this one."""
+    if BUNDLE_FOLDER in store.artifact_names(info.run_id):
+        return
+    tracked = store.attach(info.run_id)
+    tracked.log_folder(bundle.path, BUNDLE_FOLDER)
+    tracked.set_tags({_BUNDLE_TAG: str(bundle.path.absolute())})
+
+
+def _register(store: Store, info: RunInfo, bundle: Bundle, name: str, alias: str) -> tuple[str, Registered | None]:
+    if not name:
+        return "", None
+    inputs, outputs = deployment_samples(bundle)
+    model_uri = store.attach(info.run_id).log_onnx_model(
+        bundle.path / DEPLOYED_FILE,
+        sample_input=inputs,
+        sample_output=outputs,
+        requirements=deployment_requirements(),
+    )
+    version = store.register_model(model_uri, run_id=info.run_id, name=name, alias=alias)
+    return model_uri, Registered(name=name, version=version, alias=alias, uri=f"models:/{name}/{version}")

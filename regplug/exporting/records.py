@@ -1,0 +1,84 @@
+"""What an export came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regplug.bundles.report import Report
+from regplug.bundles.request import Bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A version of a registered model.
+
+    Args:
+        name: The registered model.
+        version: Its version, from `"1"` on.
+        alias: The alias that points to it now; empty for none.
+        uri: Address for MLflow: `models:/NAME/VERSION`.
+    """
+
+    name: str
+    version: str
+    alias: str
+    uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A proven bundle and where it came from.
+
+    Args:
+        path: The bundle's folder.
+        files: The names of all files in it.
+        verification: What was checked; every check has passed.
+        seconds: Wall-clock time of each stage.
+        run_id: The tracked run, or empty for a module of the caller's own.
+        run_name: That run's name.
+        tracking_uri: Where it is tracked.
+        model_uri: Address of the ONNX file as MLflow model, where it was logged.
+        registered: The version that was registered, where that was asked for.
+    """
+
+    path: Path
+    files: tuple[str, ...]
+    verification: Report
+    seconds: Mapping[str, float]
+    run_id: str = ""
+    run_name: str = ""
+    tracking_uri: str = ""
+    model_uri: str = ""
+    registered: Registered | None = None
+
+    @classmethod
+    def of(cls, bundle: Bundle, **more: Any) -> Exported:
+        """A bundle, and more of the fields above."""
+        return cls(
+            path=bundle.path,
+            files=bundle.files,
+            verification=bundle.verification,
+            **{"seconds": bundle.seconds, **more},
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The document of `regplug export --json`."""
+        registered = self.registered and {
+            "name": self.registered.name,
+            "version": self.registered.version,
+            "alias": self.registered.alias,
+            "uri": self.registered.uri,
+        }
+        return {
+            "run_id": self.run_id,
+            "run_name": self.run_name,
+            "tracking_uri": self.tracking_uri,
+            "bundle": {"path": str(self.path), "files": list(self.files)},
+            "verification": self.verification.as_json(),
+            "model_uri": self.model_uri,
+            "registered": registered,
+            "seconds": dict(self.seconds),
+        }

@@ -1,0 +1,241 @@
+"""A tracked run is exported again from what it kept, and a user's own module without any run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from cli_calls import Terminal
+from runs import Place
+from torch import nn
+from tracking_stores import copied_store
+from trainings import toy
+
+import regplug
+from regplug.bundles.layout import read_manifest
+from regplug.errors import DataError, ExportError, RequestError, TrackingError, VerificationError
+from regplug.exporting import export_tracked
+from regplug.state_hash import state_sha256
+from regplug.tracking import open_store
+
+ONNX = ["onnx"]
+DIGITS = {"dataset": "digits", "model": "mlp:hidden=[16]", "epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a run that has a structure of its own and was not exported."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        place = Place(folder)
+        return place, place.run(**DIGITS, reg=["batchnorm", "dropout"], format=["onnx"])
+
+
+@pytest.fixture
+def run(made, monkeypatch):
+    monkeypatch.chdir(made[0].folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return made[1]
+
+
+@pytest.fixture
+def terminal(run, capsys):
+    return Terminal(capsys)
+
+
+def test_a_tracked_run_is_exported_again_from_its_configuration_and_state(run, tmp_path):
+    exported = regplug.export(run.run_id[:8], out=tmp_path / "bundle", probabilities=True)
+    assert exported.verification.passed
+    manifest = read_manifest(tmp_path / "bundle")
+    assert manifest["state_sha256"] == run.state_sha256
+    assert manifest["run_id"] == run.run_id
+    assert list(manifest["files"]) == ["model.onnx"]
+    assert manifest["output"]["name"] == "probabilities"
+    accuracy = next(c for c in exported.verification.checks if c.name == "onnx.test_accuracy")
+    assert accuracy.figure == pytest.approx(run.metrics["test/accuracy"])
+    assert regplug.verify(exported.path).passed
+
+
+def test_a_run_without_a_bundle_keeps_the_first_that_is_made_of_it(run, tmp_path):
+    regplug.export(run.run_id, out=tmp_path / "bundle")
+    store = open_store()
+    assert "bundle/model.onnx" in store.artifact_names(run.run_id, "bundle")
+    assert store.find_run(run.run_id).status == "FINISHED"
+
+
+def test_export_from_the_command_line_registers_and_names_a_champion_only_when_asked(
+    run, terminal, tmp_path, monkeypatch
+):
+    first = terminal("export", run.run_id[:8], "--out", tmp_path / "a", "--register", "net", "--json").document
+    assert first["registered"] == {"name": "net", "version": "1", "alias": "", "uri": "models:/net/1"}
+    assert first["verification"]["passed"]
+    assert first["bundle"]["path"] == str(tmp_path / "a")
+    assert first["run_id"] == run.run_id
+    said = terminal("export", run.run_id[:8], "--out", tmp_path / "a", "--register", "net", "--alias", "champion")
+    assert said.code == 0
+    assert "models:/net/2, alias champion" in said.out
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", run.tracking_uri)
+    client = mlflow.MlflowClient(run.tracking_uri)
+    assert client.get_model_version_by_alias("net", "champion").version == 2
+    assert client.get_model_version("net", "1").run_id == run.run_id
+    model = mlflow.pyfunc.load_model("models:/net@champion")
+    with (
+        np.load(tmp_path / "a" / "sample_input.npz") as inputs,
+        np.load(tmp_path / "a" / "sample_output.npz") as outputs,
+    ):
+        answer = next(iter(model.predict(inputs["input"]).values()))
+        assert np.abs(answer - outputs["logits"]).max() <= outputs["tolerance"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--alias", "champion"], "--register NAME"),
+        (["--register", "a/b"], "no name of a registered model"),
+        (["--register", "net", "--alias", "v1"], "'v1' is no alias"),
+        (["--register", "net", "--format", "torchscript"], "model.onnx is registered"),
+        (["--format", "onyx"], "Did you mean onnx?"),
+        (["--format", "onnx:opset=7"], "opset"),
+    ],
+)
+def test_a_wrong_request_starts_nothing(run, terminal, options, words, tmp_path):
+    said = terminal("export", run.run_id, "--out", tmp_path / "bundle", *options, "--json")
+    assert said.code == 2
+    error = said.document["error"]
+    assert words in f"{error['message']} {error['hint']}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_not_there_is_told_with_near_names(terminal):
+    said = terminal("export", "mlpp", "--json")
+    assert (said.code, said.document["error"]["type"]) == (2, "RequestError")
+
+
+def test_a_state_that_was_changed_is_no_bundle(place):
+    run = place.run(**DIGITS)
+    file = Path(url2pathname(urlsplit(place.only_run().artifact_uri).path)) / "state.pt"
+    state = torch.load(file)
+    state["output.bias"] += 1e-6
+    torch.save(state, file)
+    with pytest.raises(VerificationError, match="is not what was trained"):
+        regplug.export(run.run_id, formats=ONNX, out="bundle")
+    torch.save({"other.weight": state["output.bias"]}, file)
+    with pytest.raises(VerificationError, match="does not fit its model built anew"):
+        regplug.export(run.run_id, formats=ONNX, out="bundle")
+    assert place.leftovers() == []
+
+
+def test_data_that_were_changed_are_no_ground_for_a_bundle(place):
+    lines = [f"{i % 7},{i % 3},{'ab'[i % 2]}" for i in range(60)]
+    (place.folder / "mine.csv").write_text("\n".join(["u,v,label", *lines]))
+    run = place.run(dataset="csv:path=mine.csv,target=label", model="linear")
+    (place.folder / "mine.csv").write_text("\n".join(["u,v,label", *lines[1:]]))
+    with pytest.raises(DataError, match=r"is not the one that run .* was trained on"):
+        regplug.export(run.run_id, formats=ONNX, out="bundle")
+
+
+def test_a_run_of_objects_is_exported_when_they_are_handed_over_again(place):
+    net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
+    run = place.run(model=net)
+    with pytest.raises(RequestError, match="object that no registry holds"):
+        regplug.export(run.run_id, formats=ONNX, out="bundle")
+    exported = regplug.export(run.run_id, formats=ONNX, out="bundle", model=net, dataset=toy())
+    assert read_manifest(exported.path)["state_sha256"] == run.state_sha256
+
+
+def test_a_run_that_kept_no_state_says_why(place):
+    with pytest.raises(Exception, match="at step"):
+        place.run(dataset="digits", lr=1e6, epochs=10, reg=["l2:strength=1"])
+    with pytest.raises(RequestError, match=r"keeps no state.pt.\n.*FAILED"):
+        export_tracked(place.only_run().run_id)
+
+
+class Center(nn.Module):
+    def forward(self, raw):
+        return raw.float() / 255 - 0.5
+
+
+def classifier():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)).train()
+
+
+def pictures(count=20):
+    return np.random.default_rng(0).integers(0, 256, (count, 3, 8, 8), np.uint8)
+
+
+def test_a_module_of_ones_own_becomes_a_bundle_and_stays_as_it_was(tmp_path):
+    net = classifier()
+    net(Center()(torch.from_numpy(pictures())))
+    before, modes = state_sha256(net), [part.training for part in net.modules()]
+    test = (pictures(9), np.arange(9) % 2)
+    exported = regplug.export(
+        net, pictures(), tmp_path / "b", class_names=["cat", "dog"], formats=ONNX, preprocess=Center(), test=test,
+        probabilities=True, manifest={"author": "me"},
+    )  # fmt: skip
+    assert exported.verification.passed
+    assert "onnx.test_accuracy" in {check.name for check in exported.verification.checks}
+    manifest = read_manifest(exported.path)
+    assert (manifest["class_names"], manifest["input"]["range"]) == (["cat", "dog"], [0.0, 255.0])
+    assert manifest["author"] == "me"
+    assert (state_sha256(net), [part.training for part in net.modules()]) == (before, modes)
+    answers = regplug.predict(exported.path, [exported.path / "sample_input.npz"], top=2)
+    assert {row.label for row in answers.rows} <= {"cat", "dog"}
+    assert json.loads(json.dumps(exported.document()))["run_id"] == ""
+
+
+@pytest.mark.parametrize(
+    ("module", "example", "kind"),
+    [
+        (nn.Linear(4, 1), np.ones((3, 4)), "regression"),
+        (nn.Linear(4, 2), torch.ones(3, 4), "classification"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), np.ones((3, 4, 3), np.float32), "classification"),
+        (
+            nn.Sequential(nn.Embedding(9, 3), nn.Flatten(), nn.Linear(12, 5)),
+            np.ones((3, 4), np.int64),
+            "classification",
+        ),
+    ],
+)
+def test_task_layout_and_type_follow_from_module_and_example(module, example, kind, tmp_path):
+    exported = regplug.export(module, example, tmp_path / "b", formats=ONNX)
+    manifest = read_manifest(exported.path)
+    assert manifest["task"] == kind
+    assert manifest["input"]["layout"] == {2: "row", 3: "array"}[len(example.shape)]
+    assert manifest["input"]["dtype"] in ("float32", "int64")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"class_names": ["a", "a"]}, RequestError, "each name once"),
+        ({"class_names": ["a", "b", "c"]}, ExportError, r"needs \(1, 3\)"),
+        ({"class_names": ["a", "b"], "task": "regression"}, RequestError, "a regression has none"),
+        ({"formats": ["onyx"]}, RequestError, "Did you mean onnx"),
+        ({"example": np.ones((3, 5), np.float32)}, RequestError, "cannot take inputs"),
+        ({"example": None}, RequestError, "needs an example"),
+    ],
+)
+def test_a_request_that_does_not_fit_its_module_is_refused(change, error, words, tmp_path):
+    asked = {"module": nn.Linear(4, 2), "example": np.ones((3, 4), np.float32), "formats": ONNX, **change}
+    with pytest.raises(error, match=words):
+        regplug.export(out=tmp_path / "b", **asked)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_takes_no_example(tmp_path):
+    with pytest.raises(RequestError, match="leave it out"):
+        regplug.export("3f2a", np.ones((3, 4)), tmp_path)
+
+
+def test_a_registry_that_does_not_know_the_model_is_told(tmp_path):
+    store = copied_store(tmp_path)
+    with pytest.raises(TrackingError, match="could not be registered as net"):
+        store.register_model("models:/m-0", run_id="0" * 32, name="net")
