@@ -15,6 +15,8 @@ A target is called with the component's parameters and, by kind:
 | dataset | a function that returns the data | `target(params, context: DataContext) -> regplug.data.RawData` |
 | probe | a `regplug.probes.Probe` class | `target(params)` |
 | format | a `regplug.bundles.formats.Format` class | `target(params)` |
+| command | a function whose arguments are the command's, or a `typer.Typer` | by the command line |
+| observer | a class with some methods of `regplug.results.Observer` | `target(params)`, once per process |
 """
 
 from __future__ import annotations
@@ -195,6 +197,20 @@ class Study(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Command(Component):
+    """A command of `regplug`: `regplug NAME`. Its target is imported when the command is called."""
+
+    kind: ClassVar[str] = "command"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observer(Component):
+    """Somebody who is told of every run: `run_started`, `epoch_ended`, `run_finished`."""
+
+    kind: ClassVar[str] = "observer"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """What is learned.
 
@@ -242,7 +258,8 @@ class DataContext:
 
 
 KINDS: Mapping[str, type[Component]] = {
-    cls.kind: cls for cls in (Regularizer, Activation, Initializer, Model, Dataset, Probe, Format, Study)
+    cls.kind: cls
+    for cls in (Regularizer, Activation, Initializer, Model, Dataset, Probe, Format, Study, Command, Observer)
 }
 """Descriptor class by kind."""
 
@@ -250,6 +267,7 @@ __all__ = [
     "KINDS",
     "PROJECT",
     "Activation",
+    "Command",
     "Component",
     "DataContext",
     "Dataset",
@@ -258,6 +276,7 @@ __all__ = [
     "Model",
     "ModelContext",
     "NoParams",
+    "Observer",
     "Phase",
     "Probe",
     "Regularizer",

@@ -13,10 +13,12 @@ import pluggy
 from regplug.api import (
     PROJECT,
     Activation,
+    Command,
     Dataset,
     Format,
     Initializer,
     Model,
+    Observer,
     Probe,
     Regularizer,
     Study,
@@ -65,6 +67,16 @@ def regplug_studies() -> Iterable[Study]:  # type: ignore[empty-body]  # a speci
     """Studies that the plugin offers."""
 
 
+@hookspec
+def regplug_commands() -> Iterable[Command]:  # type: ignore[empty-body]  # a specification has no body
+    """Commands of `regplug` that the plugin offers; a name that regplug has itself is a problem."""
+
+
+@hookspec
+def regplug_observers() -> Iterable[Observer]:  # type: ignore[empty-body]  # a specification has no body
+    """Observers that are told of every run, of `regplug run` and `regplug.run`."""
+
+
 HOOK_KINDS: Mapping[str, str] = {
     "regplug_regularizers": "regularizer",
     "regplug_activations": "activation",
@@ -74,5 +86,7 @@ HOOK_KINDS: Mapping[str, str] = {
     "regplug_probes": "probe",
     "regplug_formats": "format",
     "regplug_studies": "study",
+    "regplug_commands": "command",
+    "regplug_observers": "observer",
 }
 """Kind of component by the hook that yields it."""

@@ -45,7 +45,7 @@ def test_two_third_parties_with_one_name_are_an_error_on_use_only(site):
     registry = load_registry()
     with pytest.raises(AmbiguousComponentError) as caught:
         registry.find("activation", "swell")
-    assert caught.value.hint == "Write fake-a/swell or fake-b/swell."
+    assert caught.value.hint == "Write fake-a/swell or fake-b/swell, or pin one in regplug.toml."
     assert registry.find("activation", "Fake_B/swell").distribution == "fake-b"
     assert [one.what for one in registry.problems if "swell" in one.message] == ["ambiguous"]
     assert [registry.spelling(one) for one in registry.components() if one.name == "swell"] == [

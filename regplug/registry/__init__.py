@@ -9,51 +9,82 @@ plugin is a `Problem`, never the end.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from collections.abc import Sequence
 
 from regplug.registry.building import build, load_target, read_params, takes_keywords
-from regplug.registry.collect import collect
+from regplug.registry.collect import Collection, collect
+from regplug.registry.heavy import ImportWatch
 from regplug.registry.loading import load, raise_if_strict
-from regplug.registry.records import Origin, PluginRecord, Problem, Registered, Switches
+from regplug.registry.records import Origin, PluginRecord, Problem, Registered
 from regplug.registry.resolve import Registry
-from regplug.registry.scan import scan
+from regplug.registry.scan import Candidate, scan
+from regplug.registry.switch_files import configured_switches
+from regplug.registry.switches import FileSwitches, Switches
 
 
 def load_registry(switches: Switches | None = None) -> Registry:
     """Returns the registry under these switches.
 
     Args:
-        switches: What is loaded; `None` for all that is installed.
+        switches: What is loaded; `None` for what the configuration files say.
 
     Raises:
-        RequestError: A plugin was named by a path that does not exist.
+        RequestError: A plugin was named by a path that does not exist, or a configuration file is wrong.
         PluginError: A plugin is at fault and `REGPLUG_STRICT` is set.
     """
-    found = scan(switches or Switches())
+    switches = configured_switches() if switches is None else switches
+    found = scan(switches)
     components: list[Registered] = []
     plugins, problems = list(found.skipped), list(found.problems)
     for candidate in found.candidates:
-        loaded = load(candidate)
-        plugins.append(loaded.record)
-        if loaded.problem is not None:
-            problems.append(loaded.problem)
-        if loaded.plugin is not None:
-            collection = collect(candidate.origin, loaded.plugin, components)
-            components += collection.components
-            problems += collection.problems
+        record, collection = _load(candidate, components)
+        plugins.append(record)
+        components += collection.components
+        problems += collection.problems
     for problem in problems:
         raise_if_strict(problem)
     plugins.sort(key=lambda record: (record.distribution.lower(), record.entry))
-    return Registry(tuple(components), tuple(plugins), tuple(problems))
+    return Registry(tuple(components), tuple(plugins), tuple(problems), switches.pins)
+
+
+def _load(candidate: Candidate, earlier: Sequence[Registered]) -> tuple[PluginRecord, Collection]:
+    """Imports a plugin and asks its hooks, and measures both."""
+    with ImportWatch() as watch:
+        loaded = load(candidate)
+        collection = Collection(origin=candidate.origin, earlier=earlier)
+        if loaded.plugin is not None:
+            collection = collect(candidate.origin, loaded.plugin, earlier)
+    record = dataclasses.replace(
+        loaded.record, import_ms=watch.ms, heavy_imports=watch.heavy, heavy_ms=watch.heavy_ms, paid=watch.paid
+    )
+    if loaded.problem is not None:
+        collection.problems.insert(0, loaded.problem)
+    if record.heavy_imports:
+        _complain_of_heavy(record, collection)
+    return record, collection
+
+
+def _complain_of_heavy(record: PluginRecord, collection: Collection) -> None:
+    names = " and ".join(
+        f"{name} ({record.heavy_ms[name]:.0f} ms)" if name in record.heavy_ms else name for name in record.heavy_imports
+    )
+    collection.complain(
+        "heavy_import",
+        f"it imports {names} whenever regplug starts.",
+        "Its descriptor module should leave that to the modules that `target` names.",
+    )
 
 
 @functools.cache
 def default_registry() -> Registry:
-    """Returns the registry of all that is installed; loaded once."""
+    """Returns the registry under what the configuration files say; loaded once."""
     return load_registry()
 
 
 __all__ = [
+    "FileSwitches",
     "Origin",
     "PluginRecord",
     "Problem",
@@ -61,6 +92,7 @@ __all__ = [
     "Registry",
     "Switches",
     "build",
+    "configured_switches",
     "default_registry",
     "load_registry",
     "load_target",

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import importlib.metadata
 import sys
-import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +16,13 @@ from regplug.registry.records import Origin, PluginRecord, Problem, is_strict
 from regplug.registry.scan import Candidate
 from regplug.usercode import import_path
 
-HEAVY_LIBRARIES = ("mlflow", "numpy", "onnxruntime", "torch")
-"""What a descriptor module must not import, because every command would wait for it."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
     """What became of a candidate.
 
     Args:
-        record: Status, time and heavy imports.
+        record: What became of it; its time is measured by who calls.
         plugin: The imported module or object; `None` where the import failed.
         problem: Why it failed, or `None`.
     """
@@ -40,23 +36,41 @@ def load(candidate: Candidate) -> Loaded:
     """Imports a plugin.
 
     Raises:
-        PluginError: The import failed and `REGPLUG_STRICT` is set.
+        PluginError: The import failed and `REGPLUG_STRICT` is set; a stale installation is raised by who calls.
         KeyboardInterrupt: The user stopped it.
     """
-    origin, started, before = candidate.origin, time.perf_counter(), set(sys.modules)
+    origin = candidate.origin
     plugin, problem = None, None
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the command's own document
             plugin = _import(candidate)
     except (Exception, SystemExit) as error:
-        problem = broken(origin, "could not be imported", error)
-    record = PluginRecord(
-        origin=origin,
-        status="broken" if problem else "loaded",
-        import_ms=1000 * (time.perf_counter() - started),
-        heavy_imports=tuple(name for name in HEAVY_LIBRARIES if name in sys.modules and name not in before),
+        problem = _stale(candidate, error) or broken(origin, "could not be imported", error)
+    record = PluginRecord(origin=origin, status="broken" if problem else "loaded")
+    return Loaded(record=record, plugin=plugin, problem=problem or _stale(candidate))
+
+
+def _stale(candidate: Candidate, error: BaseException | None = None) -> Problem | None:
+    """The problem that an editable installation is whose source folder or module is gone, else None.
+
+    Args:
+        candidate: The plugin.
+        error: What its import raised; `None` where it went well.
+    """
+    origin = candidate.origin
+    module = origin.module.partition(":")[0]
+    is_gone = not Path(origin.location).exists()
+    is_missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+    if not origin.editable or candidate.path or not (is_missing or (is_gone and error is None)):
+        return None
+    fault = "that folder is gone" if is_gone else f"there is no module {module} any more"
+    return Problem(
+        distribution=origin.distribution,
+        entry=origin.entry,
+        what="stale",
+        message=f"{origin} is an editable installation of {origin.location}, and {fault}.",
+        hint=f"Install it again from where it is now, or pip uninstall {origin.distribution}.",
     )
-    return Loaded(record=record, plugin=plugin, problem=problem)
 
 
 def _import(candidate: Candidate) -> object:

@@ -1,10 +1,11 @@
-"""What the registry knows: components, plugins, problems, and the switches that decide what is loaded."""
+"""What the registry knows: components, plugins and problems."""
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from regplug.api import PROJECT, Component
@@ -14,16 +15,18 @@ FIRST_PARTY = PROJECT
 
 ProblemKind = Literal[
     "broken",
+    "stale",
     "incompatible",
     "invalid",
     "unknown_hook",
+    "heavy_import",
     "duplicate",
     "shadowed",
     "ambiguous",
     "foreign_folder",
     "unknown_switch",
 ]
-"""What can be wrong. The first four are a plugin author's fault and are raised under `REGPLUG_STRICT=1`."""
+"""What can be wrong. The first five stop a plugin or a part of it and are raised under `REGPLUG_STRICT=1`."""
 
 PluginStatus = Literal["loaded", "broken", "incompatible", "disabled", "foreign_folder", "not_loaded"]
 
@@ -38,32 +41,12 @@ def normalized(name: str) -> str:
 
 def is_strict() -> bool:
     """Returns whether `REGPLUG_STRICT` asks for a plugin's fault to be raised instead of recorded."""
-    return _is_set("REGPLUG_STRICT")
+    return is_set("REGPLUG_STRICT")
 
 
-def _is_set(variable: str) -> bool:
+def is_set(variable: str) -> bool:
+    """Returns whether an environment variable is set to something else than 0."""
     return os.environ.get(variable, "") not in ("", "0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Switches:
-    """What is loaded; all of it is decided before a plugin is imported.
-
-    Args:
-        disable: Names of entries or distributions that are not loaded.
-        plugins: What is loaded besides: names of installed distributions or entries, paths of a file or package, a
-            folder in which a distribution lies, or module names.
-        autoload: Whether installed third parties are loaded without being named. The host's own distribution always is.
-    """
-
-    disable: tuple[str, ...] = ()
-    plugins: tuple[str, ...] = ()
-    autoload: bool = True
-
-    @property
-    def effective_autoload(self) -> bool:
-        """Whether third parties are loaded unnamed; `REGPLUG_DISABLE_PLUGIN_AUTOLOAD` can only forbid it."""
-        return self.autoload and not _is_set("REGPLUG_DISABLE_PLUGIN_AUTOLOAD")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +165,7 @@ class Problem:
     @property
     def is_fault(self) -> bool:
         """Whether a plugin is at fault, so that strict mode raises it."""
-        return self.what in ("broken", "incompatible", "invalid", "unknown_hook")
+        return self.what in ("broken", "stale", "incompatible", "invalid", "unknown_hook")
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
@@ -195,14 +178,19 @@ class PluginRecord:
     Args:
         origin: Where it comes from.
         status: What became of it.
-        import_ms: Time its import took, in milliseconds.
-        heavy_imports: Heavy libraries that its import pulled in; a descriptor module needs none.
+        import_ms: Time that its import and its hooks took, in milliseconds.
+        heavy_imports: Heavy libraries that they asked for; a descriptor module needs none.
+        heavy_ms: How long the import of each took, in milliseconds, where that was measured in this process. Only the
+            first plugin that asks pays for it, and each would if it were alone.
+        paid: Those of them whose import it paid for.
     """
 
     origin: Origin
     status: PluginStatus
     import_ms: float = 0.0
     heavy_imports: tuple[str, ...] = ()
+    heavy_ms: Mapping[str, float] = field(default_factory=dict)
+    paid: tuple[str, ...] = ()
 
     @property
     def distribution(self) -> str:

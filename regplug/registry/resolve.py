@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from regplug.api import KINDS
 from regplug.errors import AmbiguousComponentError, RequestError, UnknownComponentError, did_you_mean
 from regplug.registry.records import Origin, PluginRecord, Problem, Registered, normalized
+from regplug.registry.switches import Pins
 from regplug.spec import ComponentSpec
 from regplug.usercode import describe_object, load_object
 
@@ -23,11 +24,13 @@ class Registry:
         collected: Components in the order in which they were collected.
         plugins: Each entry point and what became of it.
         faults: What went wrong on the way here.
+        pins: Whose component a name means that several third parties offer.
     """
 
     collected: tuple[Registered, ...]
     plugins: tuple[PluginRecord, ...]
     faults: tuple[Problem, ...] = ()
+    pins: Pins = field(default_factory=dict)
 
     def components(self, kind: str | None = None) -> tuple[Registered, ...]:
         """Returns all components, or those of one kind, by kind, name and distribution."""
@@ -38,13 +41,14 @@ class Registry:
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong: broken plugins, and names that more than one distribution offers."""
-        return (*self.faults, *_name_problems(self.collected))
+        return (*self.faults, *_name_problems(self.collected, self.pins), *_pin_problems(self))
 
     def find(self, kind: str, spec: ComponentSpec | str) -> Registered:
         """Returns the component that a user means.
 
         The first-party component has its short name for itself; of third parties' components, one that is alone with
-        its name is found by it. `dist/name` finds any. The user's own code is imported here.
+        its name is found by it, and so is the one that a pin names. `dist/name` finds any. The user's own code is
+        imported here.
 
         Raises:
             UnknownComponentError: No component of that kind has the name.
@@ -54,24 +58,29 @@ class Registry:
         spec = ComponentSpec.parse(spec) if isinstance(spec, str) else spec
         if spec.code is not None:
             return _user_code(kind, spec)
-        found = [one for one in self.components(kind) if one.name == spec.name and _is_from(one, spec.distribution)]
-        first_party = [one for one in found if one.origin.is_first_party]
-        if len(first_party or found) == 1:
-            return (first_party or found)[0]
+        found = self._rivals(kind, spec)
+        if len(found) > 1:
+            pin = self.pins.get((kind, spec.name))
+            found = [one for one in found if pin is not None and _is_from(one, pin)] or found
+        if len(found) == 1:
+            return found[0]
         if found:
             raise AmbiguousComponentError(
                 f"The {kind} {spec.name} is offered by {' and '.join(one.distribution for one in found)}.",
-                hint=f"Write {' or '.join(one.full_name for one in found)}.",
+                hint=f"Write {' or '.join(one.full_name for one in found)}, or pin one in regplug.toml.",
             )
         raise self._unknown(kind, spec)
 
     def spelling(self, registered: Registered) -> str:
-        """Returns the shortest text that finds a component."""
-        try:
-            is_short = self.find(registered.kind, ComponentSpec(name=registered.name)) == registered
-        except AmbiguousComponentError:
-            is_short = False
-        return registered.name if is_short and not registered.is_user_code else registered.full_name
+        """Returns the shortest text that finds a component, pinned or not; for the user's own code, the code."""
+        rivals = self._rivals(registered.kind, ComponentSpec(name=registered.name))
+        is_short = not registered.is_user_code and rivals == [registered]
+        return registered.name if is_short else registered.full_name
+
+    def _rivals(self, kind: str, spec: ComponentSpec) -> list[Registered]:
+        """Who is meant by a name: the first-party component alone, or all third parties that offer it."""
+        found = [one for one in self.components(kind) if one.name == spec.name and _is_from(one, spec.distribution)]
+        return [one for one in found if one.origin.is_first_party] or found
 
     def _unknown(self, kind: str, spec: ComponentSpec) -> UnknownComponentError:
         if kind not in KINDS:
@@ -97,7 +106,20 @@ def _is_from(registered: Registered, distribution: str | None) -> bool:
     return distribution is None or normalized(registered.distribution) == normalized(distribution)
 
 
-def _name_problems(collected: Iterable[Registered]) -> Iterator[Problem]:
+def _pin_problems(registry: Registry) -> Iterator[Problem]:
+    for (kind, name), distribution in registry.pins.items():
+        offering = [one.distribution for one in registry.components(kind) if one.name == name]
+        if normalized(distribution) not in map(normalized, offering):
+            yield Problem(
+                distribution="",
+                entry="",
+                what="unknown_switch",
+                message=f"The pin of the {kind} {name} names {distribution}, which offers none.",
+                hint=did_you_mean(distribution, offering),
+            )
+
+
+def _name_problems(collected: Iterable[Registered], pins: Pins) -> Iterator[Problem]:
     by_name: dict[tuple[str, str], list[Registered]] = {}
     for one in collected:
         by_name.setdefault((one.kind, one.name), []).append(one)
@@ -105,7 +127,7 @@ def _name_problems(collected: Iterable[Registered]) -> Iterator[Problem]:
         third_parties = [one for one in rivals if not one.origin.is_first_party]
         if len(third_parties) < len(rivals):
             yield from (_shadowed(one) for one in third_parties)
-        elif len(rivals) > 1:
+        elif len(rivals) > 1 and not any(_is_from(one, pins.get((kind, name), "")) for one in rivals):
             yield Problem(
                 distribution=rivals[0].distribution,
                 entry=rivals[0].entry,

@@ -15,9 +15,9 @@ from regplug.registry.records import (
     PluginStatus,
     Problem,
     ProblemKind,
-    Switches,
     normalized,
 )
+from regplug.registry.switches import Switches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def scan(switches: Switches) -> Scan:
             _admit(origin, distribution, named, switches, result)
     for candidate in named.candidates:
         _add(candidate, switches, result)
-    _check_disable(switches, distributions, named, result)
+    _check_names(switches, distributions, named, result)
     return result
 
 
@@ -185,7 +185,7 @@ def _admit(
             f"If you trust it, add --plugin {origin.distribution}.",
             origin,
         )
-    elif unmet and not _is_disabled(origin, switches):
+    elif unmet and not switches.disables(origin):
         result.skip(origin, "incompatible")
         result.complain(
             "incompatible",
@@ -193,7 +193,7 @@ def _admit(
             f"Upgrade it: pip install --upgrade {origin.distribution}.",
             origin,
         )
-    elif not (is_named or origin.is_first_party or switches.effective_autoload):
+    elif not (is_named or origin.is_first_party or (switches.effective_autoload and switches.allows(origin))):
         result.skip(origin, "not_loaded")
     else:
         is_on_path = not any(distribution is one for one in named.distributions)
@@ -203,7 +203,7 @@ def _admit(
 def _add(candidate: Candidate, switches: Switches, result: Scan) -> None:
     """Adds a candidate unless it is disabled or its module is there already."""
     origin = candidate.origin
-    if _is_disabled(origin, switches):
+    if switches.disables(origin):
         result.skip(origin, "disabled")
         return
     first = next((other.origin for other in result.candidates if other.origin.module == origin.module), None)
@@ -219,18 +219,13 @@ def _add(candidate: Candidate, switches: Switches, result: Scan) -> None:
     )
 
 
-def _is_disabled(origin: Origin, switches: Switches) -> bool:
-    return any(name == origin.entry or normalized(name) == normalized(origin.distribution) for name in switches.disable)
-
-
-def _check_disable(switches: Switches, distributions: list[InstalledDistribution], named: _Named, result: Scan) -> None:
+def _check_names(switches: Switches, distributions: list[InstalledDistribution], named: _Named, result: Scan) -> None:
     origins = [origin for one in distributions for origin in _origins(one)]
     origins += [candidate.origin for candidate in named.candidates]
     known = {name for origin in origins for name in (origin.entry, origin.distribution)}
-    for name in switches.disable:
-        if name not in known and normalized(name) not in map(normalized, known):
-            result.complain(
-                "unknown_switch",
-                f"--disable {name}: no plugin and no distribution of that name is installed.",
-                did_you_mean(name, known),
-            )
+    for where, name in switches.unknown_names(origins):
+        result.complain(
+            "unknown_switch",
+            f"{where} {name}: no plugin and no distribution of that name is installed.",
+            did_you_mean(name, known),
+        )
