@@ -52,6 +52,9 @@ class Observer:
     def epoch_ended(self, record: EpochRecord) -> None:
         """Called after each epoch."""
 
+    def warned(self, message: str) -> None:
+        """Called when something went wrong that does not end the run, such as an observer of a plugin that raised."""
+
     def run_finished(self, result: RunResult) -> None:
         """Called when everything is done."""
 

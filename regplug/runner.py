@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from regplug.components import find_components
 from regplug.config import RunConfig, resolve_config
 from regplug.evaluation import confusion_matrix, evaluate_predictions
 from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
+from regplug.observers import PluginObservers
 from regplug.plots import confusion_matrix_png, curves_png
 from regplug.probes import Probe, ProbeView
 from regplug.registry import Registry, build, default_registry
@@ -44,7 +46,7 @@ def execute(
     Args:
         config: What to run.
         registry: What is installed; by default all of it.
-        observers: Who is told.
+        observers: Who is told, beside the observers of plugins.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
 
     Raises:
@@ -52,7 +54,8 @@ def execute(
         FailedError: The run was tracked and ended FAILED.
     """
     registry = registry or default_registry()
-    stages = _Stages(observers)
+    plugged = PluginObservers(registry, observers)
+    stages = _Stages([*observers, plugged])
     config = resolve_config(config, registry)
     components = find_components(config, registry)
     if config.export:
@@ -64,7 +67,7 @@ def execute(
     with stages.stage("opening the tracking store"):
         store = open_store(tracking_uri)
     with threads(made.num_threads()):
-        return _Run(made, store, observers, stages).execute()
+        return _Run(made, store, observers, plugged, stages).execute()
 
 
 class _Stages:
@@ -88,8 +91,12 @@ class _Stages:
 class _Run:
     """One tracked run."""
 
-    def __init__(self, made: Assembly, store: Store, observers: Sequence[Observer], stages: _Stages) -> None:
-        self._made, self._store, self._observers, self._stages = made, store, observers, stages
+    def __init__(
+        self, made: Assembly, store: Store, observers: Sequence[Observer], plugged: PluginObservers, stages: _Stages
+    ) -> None:
+        self._made, self._store, self._stages = made, store, stages
+        self._told, self._plugged = observers, plugged
+        self._observers = [*observers, plugged]
         self._config, self._data = made.config, made.data
         self._warnings = tuple(f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
         self._probes: list[Probe] = [build(p.registered, p.spec.values) for p in made.components.probes]
@@ -139,7 +146,9 @@ class _Run:
             verification=bundle.verification if bundle else None,
             seconds=self._stages.seconds,
         )
-        for observer in self._observers:
+        self._plugged.run_finished(result)
+        result = replace(result, warnings=(*self._warnings, *self._plugged.warnings))
+        for observer in self._told:
             observer.run_finished(result)
         return result
 

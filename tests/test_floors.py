@@ -22,7 +22,7 @@ FLOORS = (
     {"components", "composition", "data", "noise", "ordering", "own_dropout", "regularizer", "seeds", "sites", "state_hash"},
     {"evaluation", "probes", "statistics", "training"},
     {"assembly", "bundles", "company", "plots", "report", "tracking"},
-    {"exporting", "given", "planning", "results", "runner", "tracked"},
+    {"exporting", "given", "observers", "planning", "results", "runner", "tracked"},
     {"studies", "testing"},
     {"cli", "face"},
 )

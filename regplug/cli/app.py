@@ -16,6 +16,7 @@ from typer.main import get_command
 from regplug.cli.failures import Failure
 from regplug.cli.options import AsGiven
 from regplug.cli.output import stdout_for_document
+from regplug.cli.plugin_commands import command_of, offered_lines
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("regplug.cli.run", "Train, track, export and verify one model."),
@@ -23,7 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sweep": ("regplug.cli.sweep", "Run a grid of settings x seeds and say what the differences are worth."),
     "cv": ("regplug.cli.cv", "Cross-validate settings, then train and export the best."),
     "compare": ("regplug.cli.compare", "Rank what is tracked, with intervals and paired tests; write a report."),
-    "plugins": ("regplug.cli.plugins", "What is installed: list, show NAME, doctor."),
+    "plugins": ("regplug.cli.plugins", "What is installed: list, show NAME, doctor; new, check."),
     "runs": ("regplug.cli.runs", "What is tracked: list, show RUN."),
     "ui": ("regplug.cli.ui", "Start the MLflow UI on the tracking store."),
     "export": ("regplug.cli.exporting", "Make a proven bundle of a tracked run again."),
@@ -42,7 +43,10 @@ class LazyCommands(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
-            command = get_command(importlib.import_module(COMMANDS[name][0]).app)
+            known = name in COMMANDS
+            command = get_command(importlib.import_module(COMMANDS[name][0]).app) if known else command_of(name)
+            if command is None:
+                raise KeyError(name)
             command.name = name
             self._made[name] = command
         return self._made[name]
@@ -74,6 +78,9 @@ class LazyGroup(AsGiven, TyperGroup):
         """Writes the table's lines into `--help`."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+        if offered := offered_lines(COMMANDS):
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(offered)
 
 
 app = typer.Typer(name="regplug", cls=LazyGroup, add_completion=False, rich_markup_mode=None)

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from regplug.registry import Registry, Switches, default_registry, load_registry
+from regplug.cli.output import warn
+from regplug.registry import Registry, configured_switches, default_registry, load_registry
 
 
-def registry_of(given: Mapping[str, Any]) -> Registry:
-    """Returns the registry under `--disable` and `--plugin`.
+def registry_of(given: Mapping[str, Any], *, tells_unknown: bool = True) -> Registry:
+    """Returns the registry under `--disable` and `--plugin` and what the configuration files say.
+
+    Args:
+        given: The command's flags.
+        tells_unknown: Whether it is told on stderr that a switch names what is not there.
 
     Raises:
-        RequestError: A plugin was named by a path that does not exist.
+        RequestError: A plugin was named by a path that does not exist, or a configuration file is wrong.
     """
     disable, plugins = tuple(given.get("disable") or ()), tuple(given.get("plugin") or ())
-    if not disable and not plugins:
-        return default_registry()
-    return load_registry(Switches(disable=disable, plugins=plugins))
+    registry = load_registry(configured_switches(disable, plugins)) if disable or plugins else default_registry()
+    if tells_unknown:
+        warn([str(problem) for problem in registry.problems if problem.what == "unknown_switch"])
+    return registry

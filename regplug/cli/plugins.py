@@ -1,9 +1,10 @@
-"""`regplug plugins`: what is installed, where it comes from and what is wrong with it."""
+"""`regplug plugins`: what is installed, where it comes from and what is wrong with it; packages of one's own."""
 
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,15 +37,15 @@ def list_components(
     components = registry.components(_known_kind(kind))
     if json:
         documents = [component_document(one) for one in components]
-        emit({"components": documents, "problems": [problem_document(one) for one in registry.problems]})
+        emit({"components": documents, "problems": [problem_document(one) for one in problems_of(registry)]})
         return
     for kind_name, group in groupby(components, key=lambda one: one.kind):
         rows = [(registry.spelling(one), one.component.summary, _whence(one)) for one in group]
         say_table((kind_name, "summary", "from"), rows, folds="summary")
         say("")
     say("regplug plugins show NAME tells a component's parameters.")
-    if registry.problems:
-        note(*(f"problem: {problem.message}" for problem in registry.problems))
+    if problems := problems_of(registry):
+        note(*(f"problem: {problem.message}" for problem in problems))
         note("regplug plugins doctor tells what to do.")
 
 
@@ -71,28 +72,57 @@ def show_component(
 
 @app.command("doctor", cls=Command)
 def doctor(disable: Disable = None, plugin: Plugin = None, json: Json = False) -> None:
-    """Tell what became of each plugin, and what is wrong and what to do about it."""
+    """Tell what became of each plugin, what it costs, what is wrong and what to do about it."""
+    from regplug.cli.plugins_doctor import plugin_document, tell_plugins
+
     registry = _registry(disable, plugin)
+    problems = problems_of(registry)
     if json:
-        documents = [problem_document(one) for one in registry.problems]
-        emit({"plugins": [_plugin_document(one) for one in registry.plugins], "problems": documents})
+        documents = [problem_document(one) for one in problems]
+        emit({"plugins": [plugin_document(one) for one in registry.plugins], "problems": documents})
         return
-    rows = [
-        (
-            one.entry,
-            f"{one.distribution} {one.version}".strip(),
-            one.status,
-            f"{one.import_ms:.0f}",
-            ", ".join(one.heavy_imports),
-        )
-        for one in registry.plugins
-    ]
-    say_table(("plugin", "distribution", "status", ">import ms", "heavy imports"), rows)
-    say("")
-    for problem in registry.problems:
+    tell_plugins(registry.plugins)
+    for problem in problems:
         say(f"{problem.what}: {problem.message}", *([f"  {problem.hint}"] if problem.hint else []), "")
-    number = len(registry.problems)
+    number = len(problems)
     say(f"{number} problem{'' if number == 1 else 's'}." if number else "No problem was found.")
+
+
+@app.command("new", cls=Command)
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the distribution, such as my-regs.")],
+    kind: Annotated[str, typer.Option("--kind", help="What it offers: regularizer, activation, ...")] = "regularizer",
+    component: Annotated[
+        str | None, typer.Option("--name", help="Name of the component.  [default: made from the distribution's]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write.  [default: ./NAME]")] = None,
+    json: Json = False,
+) -> None:
+    """Write a complete plugin package: descriptor, implementation, conformance tests, README and CI."""
+    from regplug.cli.plugins_new import write_package
+
+    made = write_package(name, kind=kind, component=component, folder=out)
+    if json:
+        emit(made.document())
+        return
+    say(f"{made.folder}", *(f"  {file}" for file in made.files), "", "Next:", *(f"  {line}" for line in made.next()))
+
+
+@app.command("check", cls=Command)
+def check(
+    distribution: Annotated[str, typer.Argument(help="Name of an installed distribution.")],
+    json: Json = False,
+) -> None:
+    """Run the conformance kit on every component of a distribution; exit code 1 where a check fails."""
+    from regplug.testing import check_distribution
+
+    report = check_distribution(distribution)
+    if json:
+        emit(report.document())
+    else:
+        say(*report.lines())
+    if not report.passed:
+        raise typer.Exit(1)
 
 
 def find_components(registry: Registry, name: str, kind: str | None) -> list[Registered]:
@@ -132,22 +162,16 @@ def problem_document(problem: Problem) -> dict[str, str]:
     }
 
 
-def _plugin_document(record: Any) -> dict[str, Any]:
-    return {
-        "entry": record.entry,
-        "distribution": record.distribution,
-        "version": record.version,
-        "module": record.module,
-        "location": record.origin.location,
-        "editable": record.origin.editable,
-        "status": record.status,
-        "import_ms": round(record.import_ms, 1),
-        "heavy_imports": list(record.heavy_imports),
-    }
+def problems_of(registry: Registry) -> list[Problem]:
+    """Returns what is wrong with plugins, also with the commands that they add."""
+    from regplug.cli.app import COMMANDS
+    from regplug.cli.plugin_commands import command_problems
+
+    return [*registry.problems, *command_problems(registry, COMMANDS)]
 
 
 def _registry(disable: list[str] | None, plugin: list[str] | None) -> Registry:
-    return registry_of({"disable": disable, "plugin": plugin})
+    return registry_of({"disable": disable, "plugin": plugin}, tells_unknown=False)
 
 
 def _known_kind(kind: str | None) -> str | None:

@@ -79,6 +79,10 @@ class Progress(Observer):
         self.started = info
         warn(info.warnings)
 
+    def warned(self, message: str) -> None:
+        """Tells it."""
+        warn([message])
+
     def epoch_ended(self, record: EpochRecord) -> None:
         """Moves the bar."""
         if self._bar is not None and self.started is not None:

@@ -34,7 +34,11 @@ def resolve_config(config: RunConfig, registry: Registry) -> RunConfig:
 def _resolve(spec: ComponentSpec, kind: str, registry: Registry) -> str:
     if spec.code is not None:
         return str(spec)
-    return _spelled(spec, read_params(registry.find(kind, spec), spec.values))
+    found = registry.find(kind, spec)
+    if (kind, spec.name) in registry.pins and registry.spelling(found) != spec.name:
+        # A pin is no part of the run: elsewhere the short name would mean another component, or several.
+        spec = dataclasses.replace(spec, distribution=found.distribution)
+    return _spelled(spec, read_params(found, spec.values))
 
 
 def _spelled(spec: ComponentSpec, params: Any) -> str:

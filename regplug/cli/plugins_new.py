@@ -1,0 +1,177 @@
+"""A complete plugin package from the templates that regplug brings along."""
+
+from __future__ import annotations
+
+import importlib.resources
+import importlib.util
+import keyword
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from regplug.errors import RequestError, UnknownComponentError, did_you_mean
+
+EXAMPLES: Mapping[str, str] = {
+    "regularizer": "regplug run --reg {name} --epochs 1",
+    "activation": "regplug run --activation {name} --epochs 1",
+    "initializer": "regplug run --init {name} --epochs 1",
+    "model": "regplug run --model {name} --epochs 1",
+    "dataset": "regplug run --dataset {name} --epochs 1",
+    "probe": "regplug run --probe {name} --epochs 1",
+}
+"""A command that uses a new component, by the kinds that there are templates for."""
+
+_FILES = {
+    "pyproject.toml": "pyproject.toml",
+    "README.md": "README.md",
+    "gitignore": ".gitignore",
+    "ci.yml": ".github/workflows/test.yml",
+    "test_conformance.py": "tests/test_conformance.py",
+}
+_DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPackage:
+    """What was written.
+
+    Args:
+        folder: Where.
+        files: Below it.
+        distribution: Name of the distribution.
+        kind: Kind of its component.
+        component: Name of its component.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    distribution: str
+    kind: str
+    component: str
+
+    def next(self) -> list[str]:
+        """Returns the commands that come next."""
+        example = EXAMPLES[self.kind].format(name=self.component)
+        return [
+            f"cd {self.folder}",
+            'pip install -e ".[test]"',
+            "pytest",
+            f"regplug plugins check {self.distribution}",
+            example,
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """Returns it as JSON."""
+        return {
+            "folder": str(self.folder),
+            "files": list(self.files),
+            "distribution": self.distribution,
+            "kind": self.kind,
+            "component": self.component,
+            "next": self.next(),
+        }
+
+
+def write_package(
+    distribution: str, *, kind: str, component: str | None = None, folder: Path | None = None
+) -> NewPackage:
+    """Writes a plugin package.
+
+    Args:
+        distribution: Its name: lower case words joined by hyphens.
+        kind: What it offers.
+        component: Name of the component; by default made from the distribution's.
+        folder: Where; by default the current folder and the distribution's name.
+
+    Raises:
+        RequestError: A name cannot be used, or the folder exists.
+    """
+    if kind not in EXAMPLES:
+        raise RequestError(f"There is no template for the kind {kind!r}.", hint=did_you_mean(kind, EXAMPLES))
+    module = _module_name(distribution)
+    name = component or component_name(distribution)
+    _require_free_name(kind, name)
+    folder = folder or Path(distribution)
+    if folder.exists():
+        raise RequestError(f"{folder} exists already.", hint="Choose another name, or another folder with --out.")
+    texts = dict(_rendered(distribution, module, kind, name))
+    for file, text in texts.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text, encoding="utf-8")
+    return NewPackage(folder=folder, files=tuple(sorted(texts)), distribution=distribution, kind=kind, component=name)
+
+
+def component_name(distribution: str) -> str:
+    """Returns what a distribution's one component is called: without `regplug-` in front and a plural's s behind.
+
+    >>> component_name("my-regs"), component_name("regplug-dropblock"), component_name("loss")
+    ('my_reg', 'dropblock', 'loss')
+    """
+    name = re.sub(r"[-_]+", "_", distribution).removeprefix("regplug_")
+    return name if name.endswith("ss") else name.removesuffix("s") or name
+
+
+def _module_name(distribution: str) -> str:
+    """The package's name, which must hide no other and be hidden by none.
+
+    Raises:
+        RequestError: It cannot be used.
+    """
+    if not _DISTRIBUTION.fullmatch(distribution):
+        raise RequestError(
+            f"{distribution!r} cannot name a plugin package.",
+            hint="Use lower case words of letters and digits joined by hyphens, a letter first: my-regs.",
+        )
+    module = distribution.replace("-", "_")
+    if keyword.iskeyword(module) or module in sys.stdlib_module_names:
+        raise RequestError(f"{module} is a word or module of Python itself.", hint=f"Call it {distribution}-plugin.")
+    if importlib.util.find_spec(module) is not None:
+        raise RequestError(f"A module {module} is installed already.", hint=f"Call it {distribution}-plugin.")
+    return module
+
+
+def _require_free_name(kind: str, name: str) -> None:
+    from regplug.registry import default_registry
+    from regplug.spec import is_component_name
+
+    if not is_component_name(name) or keyword.iskeyword(name):
+        raise RequestError(
+            f"{name!r} cannot name a component.",
+            hint="Give --name: lower case letters, digits and underscores, a letter first.",
+        )
+    try:
+        found = default_registry().find(kind, name)
+    except UnknownComponentError:
+        return
+    raise RequestError(
+        f"There is a {kind} {name} already, of {found.distribution}.", hint="Give another name with --name."
+    )
+
+
+def _rendered(distribution: str, module: str, kind: str, name: str) -> Iterator[tuple[str, str]]:
+    """Each file of the package and its text."""
+    from regplug import __version__
+
+    words = {
+        "distribution": distribution,
+        "module": module,
+        "kind": kind,
+        "name": name,
+        "Class": "".join(word.title() for word in name.split("_")),
+        "example": EXAMPLES[kind].format(name=name),
+        "host_version": __version__,
+    }
+    templates = importlib.resources.files("regplug") / "templates"
+    for template, file in _FILES.items():
+        yield file, _fill(templates / "package" / f"{template}.txt", words)
+    for file in ("__init__.py", "impl.py"):
+        yield f"src/{module}/{file}", _fill(templates / kind / f"{file}.txt", words)
+
+
+def _fill(template: Traversable, words: Mapping[str, str]) -> str:
+    return Template(template.read_text(encoding="utf-8")).substitute(words)

@@ -1,0 +1,75 @@
+"""Observers that plugins add: they are told of every run and can end none."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from regplug.registry import Registered, Registry, build
+from regplug.results import Observer, RunResult, RunStarted
+
+if TYPE_CHECKING:
+    from regplug.training.loop import EpochRecord
+
+
+class PluginObservers(Observer):
+    """All observers of plugins during one run.
+
+    What one raises becomes a warning, and it is not called again in this run: an observer that waits for a server that
+    is gone would make every epoch wait.
+
+    Args:
+        registry: What is installed.
+        others: Who is told of warnings.
+    """
+
+    def __init__(self, registry: Registry, others: Sequence[Observer] = ()) -> None:
+        self.warnings: list[str] = []
+        self._others = others
+        self._listening: dict[Registered, Any] = {}
+        for one in registry.components("observer"):
+            try:
+                self._listening[one] = _made(one)
+            except (Exception, SystemExit) as error:
+                self._drop(one, "when it was made", error)
+
+    def stage(self, name: str) -> None:
+        """Passes it on."""
+        self._tell("stage", name)
+
+    def run_started(self, info: RunStarted) -> None:
+        """Passes it on."""
+        self._tell("run_started", info)
+
+    def epoch_ended(self, record: EpochRecord) -> None:
+        """Passes it on."""
+        self._tell("epoch_ended", record)
+
+    def run_finished(self, result: RunResult) -> None:
+        """Passes it on."""
+        self._tell("run_finished", result)
+
+    def _tell(self, method: str, news: object) -> None:
+        for one, observer in list(self._listening.items()):
+            listen = getattr(observer, method, None)
+            if listen is None:
+                continue
+            try:
+                listen(news)
+            except (Exception, SystemExit) as error:
+                self._drop(one, f"in {method}", error)
+
+    def _drop(self, one: Registered, where: str, error: BaseException) -> None:
+        self._listening.pop(one, None)
+        said = str(error) if one.name in str(error) else f"{type(error).__name__}: {error}"
+        message = f"The observer {one.full_name} raised {where} and hears no more of this run: {said}"
+        self.warnings.append(message)
+        for other in self._others:
+            other.warned(message)
+
+
+@functools.cache
+def _made(registered: Registered) -> Any:
+    """The observer, made once a process."""
+    return build(registered, {})
