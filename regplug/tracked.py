@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from regplug.components import Chosen, Components
 from regplug.config import RunConfig
 from regplug.params import describe_params, params_to_dict
+from regplug.registry import default_registry
 from regplug.tracking.naming import note, provenance_tags, run_name, run_params, safe_key
 
 _NOT_PARAMETERS = ("reg", "probe", "format", "out", "name", "experiment", "export", "threads")
@@ -75,13 +77,16 @@ def describe_run(
     return Description(
         experiment=config.experiment or f"{dataset}/{model}",
         name=name,
-        params=run_params(
-            {**fields, "loss": loss},
-            model=(model, _values(parts.model)),
-            dataset=(dataset, _values(parts.dataset)),
-            regularizers=regs,
-            others=others,
-        ),
+        params={
+            **run_params(
+                {**fields, "loss": loss},
+                model=(model, _values(parts.model)),
+                dataset=(dataset, _values(parts.dataset)),
+                regularizers=regs,
+                others=others,
+            ),
+            **_absent({reg.spec.key for reg in parts.regs}),
+        },
         tags=tags,
     )
 
@@ -117,6 +122,25 @@ def _changed(chosen: Chosen) -> dict[str, object]:
         return values
     defaults = params_to_dict(type(chosen.params)())
     return {name: value for name, value in values.items() if value != defaults.get(name)}
+
+
+def _absent(present: set[str]) -> dict[str, object]:
+    """For each regularizer that is not in the run the numbers at which it changes nothing.
+
+    The compare page plots a parameter that a run lacks as a value beyond the greatest; so every run has the column.
+    """
+    return {column: off for name, column, off in _installed_off_values() if name not in present}
+
+
+@functools.cache
+def _installed_off_values() -> tuple[tuple[str, str, object], ...]:
+    """Regularizer, column and value of each number that is installed and can be off."""
+    return tuple(
+        (one.name, safe_key(f"reg.{one.name}.{info.name}"), info.off)
+        for one in default_registry().components("regularizer")
+        for info in describe_params(one.component.params)
+        if info.off is not None
+    )
 
 
 def off_values(components: Components) -> dict[str, object]:

@@ -1,0 +1,136 @@
+"""What docs/ says of bundles, tracking and configuration is so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from made_docs import DOCS, blocks
+from mlflow import MlflowClient
+
+import regplug
+from regplug.config import load_config
+from regplug.spec import ComponentSpec
+
+BUNDLE, TRACKING, CONFIGURATION = (
+    (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("bundle", "tracking", "configuration")
+)
+PREFIXES = ("model.", "dataset.", "reg.")
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    """One small run with a bundle."""
+    folder = tmp_path_factory.mktemp("run")
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        uri = f"sqlite:///{folder}/mlruns/mlflow.db"
+        made = regplug.run(model="mlp:hidden=[16]", reg=["l2"], epochs=2, out=str(folder / "b"), tracking_uri=uri)
+    finally:
+        os.chdir(before)
+    return made
+
+
+@pytest.fixture(scope="module")
+def tracked(result):
+    return MlflowClient(result.tracking_uri).get_run(result.run_id)
+
+
+def test_each_file_of_a_bundle_is_told(result):
+    names = [path.name for path in result.bundle_path.iterdir()]
+    assert len(names) >= 7
+    assert not [name for name in names if f"`{name}`" not in BUNDLE]
+
+
+def test_each_key_of_the_manifest_is_told(result):
+    manifest = json.loads((result.bundle_path / "manifest.json").read_text())
+    keys = {*manifest, *manifest["input"], *manifest["output"]}
+    assert not [key for key in keys if f"`{key}`" not in BUNDLE]
+
+
+def test_each_field_of_a_check_is_told(result):
+    report = json.loads((result.bundle_path / "verification.json").read_text())
+    assert not [key for key in {*report, *report["checks"][0]} if f"`{key}`" not in BUNDLE]
+
+
+def test_the_script_without_regplug_answers(result, tmp_path):
+    (script,) = blocks(BUNDLE, "python")
+    assert len([line for line in script.splitlines() if line and not line.startswith(("import", "from"))]) <= 12
+    forbidden = "import sys\nfor name in ('torch', 'mlflow', 'regplug'):\n    sys.modules[name] = None\n"
+    file = tmp_path / "answer.py"
+    file.write_text(forbidden + script)
+    done = subprocess.run([sys.executable, file, result.bundle_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ours = regplug.predict(result.bundle_path, result.bundle_path / "sample_input.npz").rows[:5]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [row.label for row in ours]
+
+
+def test_each_metric_is_told(tracked):
+    assert not [name for name in tracked.data.metrics if not _is_told(name)]
+
+
+def _is_told(name):
+    prefix, _, quantity = name.partition("/")
+    return f"`{name}`" in TRACKING or (f"`{prefix}/...`" in TRACKING and quantity in ("loss", "accuracy"))
+
+
+def test_each_file_of_a_run_is_told(result):
+    names = [file.path for file in MlflowClient(result.tracking_uri).list_artifacts(result.run_id)]
+    assert not [name for name in names if f"`{name}`" not in TRACKING]
+
+
+def test_parameters_are_told_and_absent_strengths_are_off(tracked):
+    params = tracked.data.params
+    named = [name for name in params if not name.startswith(PREFIXES)]
+    assert {"model", "dataset", "regularizers", "optimizer", "lr", "batch_size", "epochs", "seed"} <= set(named)
+    assert params["reg.l2.strength"] == "0.0001"
+    assert params["reg.dropout.drop_probability"] == "0"
+    assert "reg.dropout.at" not in params
+
+
+def test_the_example_from_python_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks(TRACKING, "python")
+    exec(example, {})  # noqa: S102  # the document's own lines
+    run_id, experiment, accuracy = capsys.readouterr().out.split()
+    assert (len(run_id), experiment) == (32, "digits/mlp")
+    assert 0 < float(accuracy) <= 1
+
+
+def test_the_example_of_a_file_is_a_configuration(tmp_path):
+    (example,) = blocks(CONFIGURATION, "toml")
+    file = tmp_path / "mine.toml"
+    file.write_text(example)
+    config = load_config(file, ["reg.l2.strength=1e-3", "model.hidden=[32]"])
+    assert config.reg == ("dropout:drop_probability=0.2", "l2:strength=0.001")
+    assert config.model == "mlp:hidden=[32]"
+
+
+def test_each_written_component_can_be_read():
+    rows = [line for line in CONFIGURATION.split("## Components")[1].splitlines() if line.startswith("| `")]
+    texts = [text for row in rows for text in row.split("|")[1].replace("`", "").split(",")]
+    assert len(rows) == 6
+    assert all(ComponentSpec.parse(text.strip()) for text in _whole(texts))
+
+
+def _whole(texts):
+    """A comma within a component splits it here, which has no meaning by itself."""
+    whole = []
+    for text in texts:
+        if "=" in text and ":" not in text:
+            whole[-1] += f",{text}"
+        else:
+            whole.append(text)
+    return whole
+
+
+def test_each_schedule_of_the_text_is_one():
+    line = CONFIGURATION.split("## Schedules")[1].split("`--schedule` takes ")[1].split(". `--warmup")[0]
+    names = [word.strip("` \n") for part in line.split(" and ") for word in part.split("`, ")]
+    assert len(names) == 6
+    for name in names:
+        load_config(None, (), {"schedule": name})

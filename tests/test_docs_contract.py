@@ -1,0 +1,80 @@
+"""docs/contract.md says what the code says, and its examples train."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+from made_docs import DOCS, blocks
+from trainings import assembled, stack, trainer
+
+from regplug.regularizer import RegularizerFunctions
+
+PAGE = (DOCS / "contract.md").read_text(encoding="utf-8")
+EXAMPLES = "\n\n".join(blocks(PAGE, "python"))
+FUNCTIONS = [name for name, value in vars(RegularizerFunctions).items() if inspect.isfunction(value) and name[0] != "_"]
+NAMES = [
+    line.split("(")[0].removeprefix("class ")
+    for line in EXAMPLES.splitlines()
+    if line.startswith("class ") and "RegularizerFunctions" in line
+]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("docs") / "examples.py"
+    path.write_text(EXAMPLES)
+    return path
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_function_of_the_contract_is_told_with_its_exact_arguments(name):
+    arguments = list(inspect.signature(getattr(RegularizerFunctions, name)).parameters)[1:]
+    assert f"`{name}({', '.join(arguments)})`" in " ".join(PAGE.split())
+
+
+@pytest.mark.parametrize("name", sorted({"needs_soft_targets", "passes"}))
+def test_each_switch_of_the_contract_is_told(name):
+    assert hasattr(RegularizerFunctions, name)
+    assert f"`{name} = " in PAGE
+
+
+def test_there_is_an_example_for_each_function_that_the_loop_calls():
+    told_elsewhere = {"check", "evaluated"}
+    missing = [name for name in FUNCTIONS if f"def {name}(self" not in EXAMPLES]
+    assert set(missing) == told_elsewhere
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_trains_alone_and_stacked_to_the_same_weights(name, file):
+    fields = {"reg": [f"{file}:{name}", "dropout"], "epochs": 2}
+    alone = [_weights(**fields, seed=seed) for seed in (0, 1)]
+    many = stack({"seed": 0}, {"seed": 1}, **fields)
+    list(many.train())
+    many.finish()
+    for index, expected in enumerate(alone):
+        weights = torch.cat([value.flatten() for value in many.tensors_of(index)[0].values()])
+        torch.testing.assert_close(weights, expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_changes_the_training(name, file):
+    # At a great rate the objective rises now and then, which one of them waits for.
+    fields = {"epochs": 6, "lr": 2.0} if name == "Plateau" else {"epochs": 2}
+    changed, plain = (_weights(reg=[*reg, "dropout"], **fields) for reg in ([f"{file}:{name}"], []))
+    assert torch.isfinite(changed).all()
+    assert not torch.equal(changed, plain)
+
+
+def _weights(**fields):
+    one = trainer(**fields)
+    list(one.train())
+    one.finish()
+    return torch.cat([value.detach().flatten() for value in one.tensors_of(0)[0].values()])
+
+
+def test_the_examples_compose(file):
+    made = assembled(reg=[f"{file}:{name}" for name in NAMES])
+    assert {member.key for member in made.program.regularizer.members} == set(NAMES)
