@@ -201,10 +201,9 @@ class GroupRunner:
                 return next(records).seconds / _TRIAL_STEPS
         except DivergedError:
             return math.inf
-        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-            if size == 1:
-                raise
-            raise _CannotLiftError(str(error).strip().splitlines()[0]) from error
+        except Exception as error:  # whatever a model or regularizer of somebody's own raises
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise _CannotLiftError(f"the trial of {size} run{'s' * (size > 1)} failed: {said}") from error
 
     def _fitting(self) -> int:
         """How many runs fit into the memory that a stack may take."""

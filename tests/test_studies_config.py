@@ -1,0 +1,145 @@
+"""What a study means, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+from study_runs import Place
+from trainings import toy
+
+from regplug.errors import RequestError
+from regplug.registry import default_registry
+from regplug.studies.axes import parse_axis
+from regplug.studies.config import StudyConfig, load_study, points_of, settings_of
+from regplug.studies.engine import Study
+
+
+def study(**fields):
+    return load_study(None, (), fields, kind="any")
+
+
+def points(**fields):
+    return points_of(study(**fields), default_registry())
+
+
+def refused(**fields):
+    with pytest.raises(RequestError) as caught:
+        points(**fields)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_a_grid_is_a_product_and_a_zip_goes_together():
+    labels = [s.label for s in settings_of(study(grid=("lr=0.1,0.2",), zip=("momentum=0,0.5", "batch_size=16,32")))]
+    assert labels == [
+        "lr=0.1, momentum=0, batch_size=16",
+        "lr=0.1, momentum=0.5, batch_size=32",
+        "lr=0.2, momentum=0, batch_size=16",
+        "lr=0.2, momentum=0.5, batch_size=32",
+    ]
+
+
+def test_ranges_are_logarithmic_or_linear():
+    assert parse_axis("reg.l2.strength=log(1e-4,1,5)").values == (0.0001, 0.001, 0.01, 0.1, 1.0)
+    assert parse_axis("lr=linear(0,1,5)").values == (0, 0.25, 0.5, 0.75, 1)
+
+
+def test_a_strength_implies_its_regularizer_and_a_plus_composes():
+    assert points(grid=("reg.l2.strength=0.5",))[0].config.reg[0].startswith("l2:strength=0.5")
+    heads = [
+        tuple(text.partition(":")[0] for text in p.config.reg) for p in points(grid=("reg=none,dropout,l2+dropout",))
+    ]
+    assert heads == [(), ("dropout",), ("l2", "dropout")]
+
+
+def test_values_that_six_digits_do_not_tell_apart_keep_different_labels():
+    labels = [s.label for s in settings_of(study(grid=("lr=0.10000001,0.10000002",)))]
+    assert labels == ["lr=0.10000001", "lr=0.10000002"]
+
+
+def test_seeds_and_data_seeds_make_a_product_and_pairs_go_together():
+    crossed = points(seeds=2, data_seeds=3, seed=5)
+    assert [(p.config.seed, p.config.data_seed) for p in crossed] == [(5, 0), (6, 0), (5, 1), (6, 1), (5, 2), (6, 2)]
+    paired = points(seeds=3, pair_seeds=True, seed=5, data_seed=1)
+    assert [(p.config.seed, p.config.data_seed) for p in paired] == [(5, 1), (6, 2), (7, 3)]
+
+
+def test_folds_and_repeats_are_runs_of_their_own():
+    assert [p.fold for p in points(folds=2, repeats=2)] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert len({p.key for p in points(folds=2, repeats=2, seeds=2, grid=("lr=0.1,0.2",))}) == 16
+
+
+def test_a_study_is_read_from_a_file_and_flags_win(tmp_path):
+    file = tmp_path / "study.toml"
+    file.write_text('grid = ["lr=0.1,0.2"]\nseeds = 4\nmodel = "linear"\nepochs = 7\n[dataset]\nname = "digits"\n')
+    read = load_study(file, ("momentum=0.5",), {"seeds": 2, "epochs": None})
+    assert (read.grid, read.seeds, read.base.model, read.base.epochs) == (("lr=0.1,0.2",), 2, "linear", 7)
+    assert read.base.momentum == 0.5
+
+
+def test_a_study_reads_itself_back():
+    asked = study(grid=("lr=0.1,0.2", "reg=none,l2"), seeds=3, model="linear", pair_seeds=True)
+    assert StudyConfig.from_dict(asked.to_dict()) == asked
+
+
+def test_a_file_with_an_unknown_key_is_refused_with_the_near_one(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("grids: [lr=0.1]\n")
+    with pytest.raises(RequestError, match=r"grids is unknown(?s:.*)Did you mean grid"):
+        load_study(file)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"grid": ("lrr=0.1",)}, ("lrr", "Did you mean lr")),
+        ({"grid": ("reg.l2.strenght=0.1",)}, ("reg.l2.strenght", "Did you mean strength")),
+        ({"grid": ("reg.dropuot.drop_probability=0.1",)}, ("dropuot", "dropout")),
+        ({"grid": ("reg=none,dropuot",)}, ("dropuot", "Did you mean dropout")),
+        ({"grid": ("lr=",)}, ("product is empty",)),
+        ({"grid": ("lr=0.1,,0.2",)}, ("product is empty",)),
+        ({"grid": ("lr",)}, ("no name and values",)),
+        ({"grid": ("lr=log(0,1,5)",)}, ("no range",)),
+        ({"grid": ("lr=linear(0,1,1)",)}, ("no range",)),
+        ({"grid": ("lr=0.1,0.1",)}, ("twice", "--seeds")),
+        ({"grid": ("seed=1,2",)}, ("cannot vary seed", "--seeds")),
+        ({"grid": ("name=a,b",)}, ("cannot vary name",)),
+        ({"grid": ("lr=0.1", "lr=0.2")}, ("lr is given twice",)),
+        ({"zip": ("lr=0.1,0.2", "momentum=0")}, ("different lengths", "lr has 2", "momentum has 1")),
+        ({"metric": "test/accuracy"}, ("test split",)),
+        ({"folds": 1}, ("One fold",)),
+        ({"seeds": 0}, ("seeds",)),
+        ({"pair_seeds": True, "data_seeds": 2}, ("pair_seeds",)),
+    ],
+)
+def test_a_wrong_study_is_one_message(fields, words):
+    message = refused(**fields)
+    assert [word for word in words if word not in message] == []
+
+
+def test_all_values_out_of_bounds_are_told_at_once():
+    message = refused(grid=("reg.dropout.drop_probability=0.5,1.5,2", "lr=-1,0.1"))
+    assert message.count("1.5") >= 2
+    assert all(
+        text in message for text in ("drop_probability=2, lr=-1", "drop_probability=0.5, lr=-1", "Nothing was run")
+    )
+    assert "drop_probability=0.5, lr=0.1" not in message
+
+
+def test_a_sweep_has_no_folds():
+    with pytest.raises(RequestError, match="regplug cv"):
+        load_study(None, (), {"folds": 5})
+    assert load_study(None, (), {}, kind="cv").folds == 5
+
+
+def test_without_a_validation_split_nothing_can_be_chosen():
+    with pytest.raises(RequestError, match="no validation split"):
+        Study(study(dataset="digits:validation=0", seeds=2))
+
+
+def test_more_folds_than_rows_or_a_class_missing_in_a_fold_is_refused(tmp_path):
+    with pytest.raises(RequestError, match="500 folds were asked for"):
+        Study(study(dataset="linear_regression", model="linear", folds=500, batch_size=5), kind="cv")
+    place = Place(tmp_path)
+    with pytest.raises(RequestError, match="a class would be missing in a fold"):
+        place.cv(dataset=toy(train_rows=40), folds=60, batch_size=8)
+    assert place.store.experiments() == {"0": "Default"}
