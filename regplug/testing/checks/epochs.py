@@ -1,0 +1,130 @@
+"""The state, epoch and finish phases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from regplug.composition import overrides
+from regplug.regularizer import EpochEnd, Tensors
+from regplug.testing.checking import NotApplicable, attempting, expect
+from regplug.testing.generators import generators_untouched
+from regplug.testing.rig import Rig, make_rig, networks_of
+from regplug.testing.subject import Subject
+from regplug.testing.trainings import learned, make_trainer, same_bits, train
+
+LOSSES = (1.0, 0.5, 0.8, 0.9, float("nan"))
+"""Validation losses of successive epochs."""
+
+
+def _rigs(subject: Subject, *functions: str) -> Iterator[Rig]:
+    for name in networks_of(subject):
+        rig = make_rig(subject, name)
+        if not any(overrides(rig.functions, function) for function in functions):
+            raise NotApplicable(f"it has no function `{'` or `'.join(functions)}`")
+        yield rig
+
+
+def _metrics(loss: float) -> dict[str, Tensor]:
+    value = torch.tensor(loss, dtype=torch.float64)
+    names = ("train/objective", "train/running_loss", "valid/loss", "test/loss")
+    return {**dict.fromkeys(names, value), "valid/accuracy": torch.tensor(0.5, dtype=torch.float64)}
+
+
+def _epochs(rig: Rig) -> Iterator[tuple[Tensors, Tensors, EpochEnd]]:
+    """Parameters, state before, and what each of some epochs ended with."""
+    params, buffers = rig.params, rig.buffers
+    state: Tensors = rig.functions.init(params, buffers)
+    for epoch, loss in enumerate(LOSSES, start=1):
+        step = rig.step({}, epoch=epoch).child("tested")
+        with torch.no_grad(), attempting("after_epoch"):
+            end = rig.functions.after_epoch(step, _metrics(loss), params, buffers, state)
+        yield params, state, end
+        state = end.state
+        params = {name: 0.9 * value for name, value in end.params.items()}
+
+
+def state_is_made_of_tensors(subject: Subject) -> None:
+    """State that is no tensor, or shares memory with the parameters, cannot be saved, stacked or frozen."""
+    for rig in _rigs(subject, "init"):
+        params, buffers = rig.params, rig.buffers
+        with attempting("init"), generators_untouched("init"):
+            state = rig.functions.init(params, buffers)
+        shared = {value.data_ptr() for value in (*params.values(), *buffers.values()) if value.numel()}
+        for name, value in state.items():
+            expect(isinstance(value, Tensor), f"{rig.name}: the state {name} is a {type(value).__name__}")
+            expect(value.data_ptr() not in shared, f"{rig.name}: the state {name} is a parameter itself; clone it")
+
+
+def state_keeps_its_shape(subject: Subject) -> None:
+    """State whose names, shapes or dtypes change: a run that goes on, or a stack, could not hold it."""
+    for rig in _rigs(subject, "after_epoch"):
+        for _, before, end in _epochs(rig):
+            expect(isinstance(end, EpochEnd), f"{rig.name}: after_epoch returns a {type(end).__name__}")
+            expect(set(end.state) == set(before), f"{rig.name}: the names of the state change")
+            for name, value in end.state.items():
+                like = value.shape == before[name].shape and value.dtype == before[name].dtype
+                expect(like, f"{rig.name}: the state {name} becomes {value.dtype} {tuple(value.shape)}")
+
+
+def stop_is_a_truth_and_scale_a_number(subject: Subject) -> None:
+    """A stop that is no boolean scalar, or a factor on the learning rate that is zero, negative or NaN."""
+    for rig in _rigs(subject, "after_epoch"):
+        for _, _, end in _epochs(rig):
+            if end.stop is not None:
+                is_truth = isinstance(end.stop, Tensor) and end.stop.ndim == 0 and end.stop.dtype == torch.bool
+                expect(is_truth, f"{rig.name}: stop is {end.stop!r}")
+            if end.rate_scale is not None:
+                good = isinstance(end.rate_scale, Tensor) and end.rate_scale.ndim == 0 and bool(end.rate_scale > 0)
+                expect(good, f"{rig.name}: rate_scale is {end.rate_scale!r}")
+
+
+def epoch_end_writes_nothing(subject: Subject) -> None:
+    """A change in place of parameters, buffers or the state: runs that have stopped could not be frozen."""
+    for rig in _rigs(subject, "after_epoch"):
+        params, buffers = rig.params, rig.buffers
+        state = rig.functions.init(params, buffers)
+        kept = [*params.values(), *buffers.values(), *state.values()]
+        before = [value.clone() for value in kept]
+        with torch.no_grad(), attempting("after_epoch"), generators_untouched("after_epoch"):
+            rig.functions.after_epoch(rig.step({}, epoch=9).child("tested"), _metrics(0.5), params, buffers, state)
+        expect(same_bits(before, kept), f"{rig.name}: after_epoch wrote to what it was given")
+
+
+def evaluated_is_like_the_network(subject: Subject) -> None:
+    """Weights to evaluate that are not those of the network, or are made by writing to the trained ones."""
+    for rig in _rigs(subject, "evaluated"):
+        for params, _, end in _epochs(rig):
+            before = [value.clone() for value in params.values()]
+            with torch.no_grad(), attempting("evaluated"):
+                seen, buffers = rig.functions.evaluated(params, rig.buffers, end.state)
+            expect(same_bits(before, list(params.values())), f"{rig.name}: evaluated wrote to the trained weights")
+            expect(
+                set(seen) == set(params) and set(buffers) == set(rig.buffers), f"{rig.name}: other names are evaluated"
+            )
+            for name, value in seen.items():
+                expect(value.shape == params[name].shape, f"{rig.name}: {name} is evaluated as {tuple(value.shape)}")
+
+
+def finishing_twice_is_finishing_once(subject: Subject) -> None:
+    """A finish that goes on from where the last one ended: a run that is resumed at its end would change."""
+    for name in networks_of(subject):
+        trainer = make_trainer(subject, name=name)
+        if not trainer._program.regularizer.acting("finalize"):
+            raise NotApplicable("it has no function `finalize`")
+        once = learned(train(trainer))
+        with attempting("finishing a second time"):
+            trainer.finish()
+        expect(same_bits(once, learned(trainer)), f"{name}: a second finish changes the weights")
+
+
+CHECKS = (
+    state_is_made_of_tensors,
+    state_keeps_its_shape,
+    stop_is_a_truth_and_scale_a_number,
+    epoch_end_writes_nothing,
+    evaluated_is_like_the_network,
+    finishing_twice_is_finishing_once,
+)

@@ -1,0 +1,285 @@
+"""The structure phase: what a regularizer puts into a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from regplug.api import Regularizer
+from regplug.testing import bench
+from regplug.testing.checking import NotApplicable, attempting, expect
+from regplug.testing.generators import generators_untouched, seeded_globally
+from regplug.testing.rig import Rig, make_rig, networks_of
+from regplug.testing.subject import Subject
+from regplug.testing.trainings import same_bits
+
+STOCHASTIC, KEEPS_MEAN = "stochastic", "keeps-mean"
+MEAN_DRAWS, PROJECTIONS, STANDARD_ERRORS = 400, 8, 5.0
+
+
+def _rigs(subject: Subject) -> Iterator[Rig]:
+    for name in networks_of(subject):
+        yield make_rig(subject, name)
+
+
+def is_stochastic(subject: Subject) -> bool:
+    """Whether it says of itself that it draws random numbers in training."""
+    return STOCHASTIC in subject.component.tags
+
+
+def require_stochastic(subject: Subject) -> None:
+    """Skips a check of random layers for those that do not draw."""
+    if not is_stochastic(subject):
+        raise NotApplicable(f"it has no tag {STOCHASTIC}")
+
+
+def network_is_changed(subject: Subject) -> None:
+    """A structural regularizer that finds no place and acts nowhere, in silence."""
+    for rig in _rigs(subject):
+        bare = {name: type(module) for name, module in bench.network(rig.name, rig.dtype).named_modules()}
+        now = {name: type(module) for name, module in rig.model.named_modules()}
+        expect(bare != now, f"the network {rig.name} is as it was before restructure")
+
+
+def restructuring_draws_nothing(subject: Subject) -> None:
+    """New weights from the global generator: the same seed would start with others, and every seed reseeds the rest."""
+    for name in networks_of(subject):
+        with generators_untouched("restructure"):
+            make_rig(subject, name)
+
+
+def shapes_and_dtypes_are_kept(subject: Subject) -> None:
+    """A layer that changes shape or number format, or fails on one row, a last small batch or an empty one."""
+    for name in networks_of(subject):
+        for dtype in (torch.float32, torch.float64):
+            rig = make_rig(subject, name, dtype=dtype)
+            for rows in (1, 2, 7, 0):
+                output = rig.eval_logits(rig.x(rows))
+                _expect_like(output, rows, dtype, f"evaluation of {name} with {rows} rows")
+            # Of one row and of none there are no batch statistics.
+            for rows in (2, 7, *((0, 1) if is_stochastic(subject) and name != "normed" else ())):
+                with attempting(f"training of {name} with {rows} rows"):
+                    output = rig.train_logits(rig.x(rows), rig.noise(rows=rows)[0])
+                _expect_like(output, rows, dtype, f"training of {name} with {rows} rows")
+
+
+def _expect_like(output: Tensor, rows: int, dtype: torch.dtype, what: str) -> None:
+    expect(tuple(output.shape) == (rows, bench.OUTPUTS), f"{what} gives the shape {tuple(output.shape)}")
+    expect(output.dtype == dtype, f"{what} in {dtype} gives {output.dtype}")
+    expect(torch.isfinite(output).all(), f"{what} gives numbers that are not finite")
+
+
+def inputs_are_not_written(subject: Subject) -> None:
+    """A layer that works in place on what the layer before it still needs, or on the user's own data."""
+    for rig in _rigs(subject):
+        for training in (True, False):
+            changed = _written(rig, training=training)
+            expect(not changed, f"{rig.name}: {changed} wrote into what reached it, training={training}")
+
+
+def _written(rig: Rig, *, training: bool) -> str:
+    before: dict[int, Tensor] = {}
+    changed: list[str] = []
+
+    def look(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        before[id(module)] = args[0].detach().clone()
+
+    def compare(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG001 - a hook's arguments
+        if not same_bits([args[0].detach()], [before[id(module)]]):
+            changed.append(type(module).__name__)
+
+    handles = [layer.register_forward_pre_hook(look) for layer in (*rig.layers(), rig.model)]
+    handles += [layer.register_forward_hook(compare) for layer in (*rig.layers(), rig.model)]
+    x = rig.x()
+    try:
+        with torch.no_grad(), attempting("a forward pass"):
+            rig.train_logits(x) if training else rig.eval_logits(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ", ".join(changed)
+
+
+def gradient_flows(subject: Subject) -> None:
+    """A layer that cuts the graph: something before it, or its own parameters, would never learn."""
+    for rig in _rigs(subject):
+        x = rig.x().requires_grad_()
+        params = {name: value.requires_grad_() for name, value in rig.params.items()}
+        output = rig.program.forward(params, rig.buffers, rig.step(), x).logits
+        weights = torch.linspace(0.5, 1.5, output.numel(), dtype=rig.dtype).view_as(output)
+        grads = torch.autograd.grad((output * weights).square().sum(), [x, *params.values()], allow_unused=True)
+        for name, grad in zip(("its input", *params), grads, strict=True):
+            expect(grad is not None, f"{rig.name}: no gradient reaches {name}")
+            if grad is not None:
+                expect(torch.isfinite(grad).all(), f"{rig.name}: the gradient of {name} is not finite")
+                # A bias before a normalization has none, and rightly so.
+                is_dead = name == "its input" and not bool((grad != 0).any())
+                expect(not is_dead, f"{rig.name}: the gradient of {name} is zero throughout")
+
+
+def gradient_is_true(subject: Subject) -> None:
+    """A backward pass that is not the derivative of the forward pass (`torch.autograd.gradcheck`, float64)."""
+    for rig in _rigs(subject):
+        noise = rig.noise(rows=4)[0]
+        buffers = rig.buffers
+
+        def forward(x: Tensor, rig: Rig = rig, noise: object = noise, buffers: object = buffers) -> Tensor:
+            own = {name: value.clone() for name, value in buffers.items()}  # type: ignore[attr-defined] # a dict
+            return rig.train_logits(x, noise, buffers=own)  # type: ignore[arg-type] # a mapping
+
+        with attempting(f"gradcheck on {rig.name}"):
+            torch.autograd.gradcheck(forward, (rig.x(4).requires_grad_(),), atol=1e-6, rtol=1e-4)
+
+
+def same_seed_same_mask(subject: Subject) -> None:
+    """Masks from NumPy's or torch's global generator: the run's seed would not decide them."""
+    for rig in _rigs(subject):
+        outputs = []
+        for seed in (1, 2):
+            with seeded_globally(seed):
+                outputs.append(rig.train_logits(rig.x(), rig.noise(seed=5)[0]))
+        expect(torch.equal(*outputs), f"{rig.name}: the output in training follows a global generator")
+
+
+def training_draws_nothing_itself(subject: Subject) -> None:
+    """Numbers that a layer draws for itself are shared by the runs of a stack and lost when a run goes on."""
+    for rig in _rigs(subject):
+        with generators_untouched(f"a training step of {rig.name}"):
+            rig.train_logits(rig.x())
+
+
+def other_noise_other_output(subject: Subject) -> None:
+    """A random layer that ignores its noise: one mask for every step and every seed."""
+    require_stochastic(subject)
+    for rig in _rigs(subject):
+        one, other = (rig.train_logits(rig.x(), rig.noise(seed=seed)[0]) for seed in (1, 2))
+        expect(not torch.equal(one, other), f"{rig.name}: two seeds give the same output in training")
+
+
+def each_pass_has_its_own_mask(subject: Subject) -> None:
+    """One mask for two passes: R-Drop and its like compare a network with itself and learn nothing."""
+    require_stochastic(subject)
+    for name in networks_of(subject):
+        rig = make_rig(subject, name)
+        rig.program.regularizer.passes = 2  # type: ignore[misc] # of this instance
+        if not any(key.endswith("@1") for own in rig.noise()[0].values() for key in own):
+            continue  # what it draws belongs to no place
+        noise = rig.noise()[0]
+        first, second = (rig.train_logits(rig.x(), noise, number=number) for number in (0, 1))
+        expect(not torch.equal(first, second), f"{name}: the second pass of a step has the mask of the first")
+
+
+def evaluation_is_repeatable(subject: Subject) -> None:
+    """Random numbers in evaluation: no two measurements, and no two deployments, would agree."""
+    for rig in _rigs(subject):
+        with generators_untouched(f"evaluating {rig.name}"):
+            one = rig.eval_logits(rig.x())
+        with seeded_globally(3):
+            other = rig.eval_logits(rig.x())
+        expect(torch.equal(one, other), f"{rig.name}: two evaluations of the same rows differ")
+
+
+def evaluation_is_the_identity(subject: Subject) -> None:
+    """A random layer that acts, or scales, in evaluation too: always on."""
+    require_stochastic(subject)
+    for rig in _rigs(subject):
+        bare = make_rig(None, rig.name)
+        expect(
+            torch.equal(rig.eval_logits(rig.x()), bare.eval_logits(rig.x())),
+            f"{rig.name}: evaluation is not that of the network without it",
+        )
+
+
+def training_differs_from_evaluation(subject: Subject) -> None:
+    """A random layer that never acts: always off."""
+    require_stochastic(subject)
+    for rig in _rigs(subject):
+        expect(
+            not torch.equal(rig.train_logits(rig.x()), rig.eval_logits(rig.x())),
+            f"{rig.name}: training computes what evaluation does",
+        )
+
+
+def mean_is_kept(subject: Subject) -> None:
+    """A wrong scale, such as dropout without 1 / (1 - p): evaluation would see other activations than training.
+
+    The mean over draws of random projections of each layer's output minus its input, within five standard errors.
+    """
+    if KEEPS_MEAN not in subject.descriptor(Regularizer).tags:
+        raise NotApplicable(f"it has no tag {KEEPS_MEAN}")
+    for rig in _rigs(subject):
+        if not rig.layers():
+            raise NotApplicable("it puts no layer into the network")
+        gaps = _layer_gaps(rig)
+        mean, error = gaps.mean(0), gaps.std(0) / MEAN_DRAWS**0.5
+        worst = float((mean.abs() - STANDARD_ERRORS * error - 1e-9).max())
+        expect(worst <= 0, f"{rig.name}: the mean moves by {float(mean.abs().max()):.3g}, and it declares to keep it")
+
+
+def _layer_gaps(rig: Rig) -> Tensor:
+    """`(draws, layers * projections)`: projections of output minus input."""
+    rows: list[Tensor] = []
+
+    def project(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG001 - a hook's
+        gap = (output - args[0]).detach().flatten()
+        generator = torch.Generator().manual_seed(7)
+        # The mean of the gap, and other mixtures: every entry counts in each.
+        mixtures = torch.rand((PROJECTIONS - 1, gap.numel()), generator=generator, dtype=gap.dtype) - 0.5
+        inputs = args[0].detach().flatten()
+        rows.append(torch.cat([mixtures @ gap, (gap * inputs.sign()).sum().view(1)]))
+
+    handles = [layer.register_forward_hook(project) for layer in rig.layers()]
+    draws = []
+    try:
+        with torch.no_grad():
+            for noise in rig.noise(steps=MEAN_DRAWS, seed=11):
+                rows.clear()
+                rig.train_logits(rig.x(), noise)
+                draws.append(torch.cat(rows))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return torch.stack(draws)
+
+
+def nan_is_not_hidden(subject: Subject) -> None:
+    """A layer that replaces NaN, as `where(mask, x, 0)` does: a diverged run would look healthy."""
+    for rig in _rigs(subject):
+        seen: list[tuple[str, bool]] = []
+
+        def look(
+            module: nn.Module, args: tuple[Tensor, ...], output: Tensor, seen: list[tuple[str, bool]] = seen
+        ) -> None:
+            seen.append((type(module).__name__, bool(torch.isnan(output).all())))
+
+        handles = [layer.register_forward_hook(look) for layer in rig.layers()]
+        try:
+            poisoned = torch.full_like(rig.x(), torch.nan)
+            outputs = rig.train_logits(poisoned), rig.eval_logits(poisoned)
+        finally:
+            for handle in handles:
+                handle.remove()
+        hiding = [name for name, is_nan in seen if not is_nan]
+        expect(not hiding, f"{rig.name}: {', '.join(hiding)} makes numbers out of NaN")
+        expect(all(torch.isnan(output).all() for output in outputs), f"{rig.name}: NaN goes in and numbers come out")
+
+
+CHECKS = (
+    network_is_changed,
+    restructuring_draws_nothing,
+    shapes_and_dtypes_are_kept,
+    inputs_are_not_written,
+    gradient_flows,
+    gradient_is_true,
+    same_seed_same_mask,
+    training_draws_nothing_itself,
+    other_noise_other_output,
+    each_pass_has_its_own_mask,
+    evaluation_is_repeatable,
+    evaluation_is_the_identity,
+    training_differs_from_evaluation,
+    mean_is_kept,
+    nan_is_not_hidden,
+)

@@ -1,0 +1,238 @@
+"""The objective phase: penalties, and losses around the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from regplug.composition import compose, overrides
+from regplug.errors import ParameterError
+from regplug.regularizer import Outputs, Step, Tensors
+from regplug.testing.checking import NotApplicable, attempting, expect
+from regplug.testing.generators import generators_untouched
+from regplug.testing.rig import KEY, Rig, make_rig, networks_of
+from regplug.testing.subject import Subject
+from regplug.testing.trainings import same_bits
+from regplug.testing.values import off_values
+
+PENALISES_BIASES = "penalises-biases"
+"""Tag of a penalty that is meant to act on biases and normalization parameters at its default parameters."""
+
+_LINEAR = 1e-9
+
+
+def _rigs(subject: Subject, **values: object) -> Iterator[Rig]:
+    for name in networks_of(subject):
+        rig = make_rig(subject, name, values=values)
+        if not overrides(rig.functions, "penalty"):
+            raise NotApplicable("it has no penalty")
+        yield rig
+
+
+def _penalty(rig: Rig, params: Tensors | None = None, step: Step | None = None) -> Tensor:
+    """The penalty at these parameters, with the outputs of a pass at them."""
+    params = rig.params if params is None else params
+    outputs = rig.program.forward(params, rig.buffers, rig.step(), rig.x())
+    with attempting("the penalty"):
+        value = rig.functions.penalty(step or rig.own_step(), rig.program.weights(params), outputs)
+    expect(isinstance(value, Tensor), f"the penalty is a {type(value).__name__}, and must be a tensor")
+    assert value is not None  # for mypy
+    return value
+
+
+def _strengths(subject: Subject) -> dict[str, float]:
+    fields = {name: off for name, off in off_values(subject).items() if off == 0}
+    if not fields:
+        raise NotApplicable("no parameter declares that 0 switches it off: Stackable(off=0)")
+    return fields
+
+
+def penalty_is_a_finite_scalar(subject: Subject) -> None:
+    """A penalty that is no scalar, negative, infinite or NaN would lead the optimizer anywhere."""
+    for rig in _rigs(subject):
+        value = _penalty(rig)
+        expect(value.ndim == 0, f"{rig.name}: the penalty has the shape {tuple(value.shape)}")
+        expect(torch.isfinite(value).all(), f"{rig.name}: the penalty is {float(value)}")
+        expect(float(value) >= 0, f"{rig.name}: the penalty is {float(value)}")
+        expect(value.dtype == rig.dtype, f"{rig.name}: the penalty is {value.dtype}, the weights {rig.dtype}")
+
+
+def penalty_is_zero_at_zero(subject: Subject) -> None:
+    """A penalty with an offset: strength 0 would not be the run without it."""
+    for field, off in _strengths(subject).items():
+        for rig in _rigs(subject, **{field: off}):
+            expect(float(_penalty(rig)) == 0, f"{rig.name}: at {field}={off} the penalty is {float(_penalty(rig))}")
+
+
+def penalty_is_linear_in_strength(subject: Subject) -> None:
+    """A strength that enters squared or twice: no published strength could be compared."""
+    for field in _strengths(subject):
+        for rig in _rigs(subject):
+            values = [float(_penalty(rig, step=_at(rig, field, factor))) for factor in (1.0, 2.0, 5.0)]
+            for factor, value in zip((2.0, 5.0), values[1:], strict=True):
+                expect(
+                    math.isclose(value, factor * values[0], rel_tol=_LINEAR),
+                    f"{rig.name}: {factor} times the {field} is {value / (values[0] or math.nan):.6g} times the penalty",
+                )
+
+
+def _at(rig: Rig, field: str, factor: float) -> Step:
+    settings = rig.setting_tensors()
+    base = settings[KEY][field]
+    start = torch.where(base == 0, torch.full_like(base, 0.1), base)
+    return rig.own_step(settings={**settings, KEY: {**settings[KEY], field: factor * start}})
+
+
+def penalty_has_a_gradient(subject: Subject) -> None:
+    """A penalty that leaves the graph, by `.item()`, `.detach()` or `.data`: it is logged and never felt."""
+    for rig in _rigs(subject):
+        params = {name: value.requires_grad_() for name, value in rig.params.items()}
+        value = _penalty(rig, params)
+        expect(value.requires_grad, f"{rig.name}: the penalty has no gradient")
+        grads = torch.autograd.grad(value, list(params.values()), allow_unused=True)
+        felt = [grad for grad in grads if grad is not None]
+        expect(felt and any(bool((grad != 0).any()) for grad in felt), f"{rig.name}: the penalty's gradient is zero")
+        expect(all(torch.isfinite(grad).all() for grad in felt), f"{rig.name}: its gradient is not finite")
+
+
+def penalty_gradient_is_true(subject: Subject) -> None:
+    """A gradient that is not the penalty's derivative (`torch.autograd.gradcheck`, float64, away from zero)."""
+    for rig in _rigs(subject):
+        names, values = zip(*rig.params.items(), strict=True)
+        # Away from the kink of |w| at zero, which a numerical derivative would straddle.
+        away = [(v + 0.05 * v.sign()).requires_grad_() for v in values]
+
+        def penalty(*tensors: Tensor, rig: Rig = rig, names: tuple[str, ...] = names) -> Tensor:
+            return _penalty(rig, dict(zip(names, tensors, strict=True)))
+
+        with attempting(f"gradcheck of the penalty on {rig.name}"):
+            torch.autograd.gradcheck(penalty, away, atol=1e-6, rtol=1e-4)
+
+
+def biases_and_norms_are_spared(subject: Subject) -> None:
+    """A penalty on biases and normalization parameters, which nobody means by L2, unless it says so by its tag."""
+    if PENALISES_BIASES in subject.component.tags:
+        raise NotApplicable(f"it has the tag {PENALISES_BIASES}")
+    for rig in _rigs(subject):
+        fixed = rig.program.forward(rig.params, rig.buffers, rig.step(), rig.x())
+        values = []
+        for shift in (0.0, 1.0):
+            weights = {
+                name: value + shift * (rig.program.roles.get(name, "weight") != "weight")
+                for name, value in rig.program.weights(rig.params).items()
+            }
+            values.append(rig.functions.penalty(rig.own_step(), weights, fixed))
+        expect(values[0] == values[1], f"{rig.name}: biases or normalization parameters are penalised")
+
+
+def penalty_writes_nothing(subject: Subject) -> None:
+    """A penalty that writes to the weights, or to what the network put out, while it looks at them."""
+    for rig in _rigs(subject):
+        params = rig.params
+        outputs = rig.program.forward(params, rig.buffers, rig.step(), rig.x())
+        kept = [*params.values(), outputs.logits, *outputs.taps.values()]
+        before = [value.detach().clone() for value in kept]
+        with torch.no_grad(), attempting("the penalty"), generators_untouched("the penalty"):
+            rig.functions.penalty(rig.own_step(), params, outputs)
+        expect(same_bits(before, [value.detach() for value in kept]), f"{rig.name}: the penalty wrote to a tensor")
+
+
+def negative_strength_is_refused(subject: Subject) -> None:
+    """A strength without a lower bound: a misplaced minus would reward what it should punish."""
+    for field in _strengths(subject):
+        try:
+            subject.params(**{field: -1.0})
+        except ParameterError:
+            continue
+        expect(False, f"{field}=-1 is taken; write Ge(0)")
+
+
+def penalties_add_up(subject: Subject) -> None:
+    """A penalty that remembers, or looks at what is not its own: two of them would not be their sum."""
+    for rig in _rigs(subject):
+        pair = compose([("one", rig.functions), ("two", subject.build())])
+        settings = rig.setting_tensors()[KEY]
+        noise = rig.noise()[0].get(KEY, {})
+        step = rig.step({"one": noise, "two": noise}, {"one": settings, "two": settings})
+        outputs = _doubled(rig.program.forward(rig.params, rig.buffers, rig.step(), rig.x()))
+        single = rig.functions.penalty(rig.own_step(), rig.program.weights(rig.params), outputs)
+        total = pair.penalty(step, rig.program.weights(rig.params), outputs)
+        expect(single is not None and total is not None, f"{rig.name}: there is no penalty")
+        assert single is not None
+        assert total is not None
+        expect(
+            math.isclose(float(total), 2 * float(single), rel_tol=_LINEAR), f"{rig.name}: twice is not the sum of two"
+        )
+
+
+def _doubled(outputs: Outputs) -> Outputs:
+    """Taps bear their owner's key."""
+    others = {
+        key.replace(f"{KEY}/", f"{owner}/", 1): tap for owner in ("one", "two") for key, tap in outputs.taps.items()
+    }
+    return outputs._replace(taps={**outputs.taps, **others})
+
+
+def wrapped_loss_is_a_scalar(subject: Subject) -> None:
+    """A loss around the loss that is no finite scalar with a gradient, or returns no outputs."""
+    for rig in _wrapping(subject):
+        params = {name: value.requires_grad_() for name, value in rig.params.items()}
+        value, outputs, _ = _wrapped(rig, params)
+        expect(isinstance(outputs, Outputs), f"{rig.name}: the wrapped loss returns no Outputs")
+        expect(value.ndim == 0 and bool(torch.isfinite(value)), f"{rig.name}: the wrapped loss is {value}")
+        grads = torch.autograd.grad(value, list(params.values()), allow_unused=True)
+        expect(any(grad is not None and bool((grad != 0).any()) for grad in grads), f"{rig.name}: it has no gradient")
+
+
+def every_pass_is_taken(subject: Subject) -> None:
+    """Passes that are declared and share one number, hence one mask."""
+    for rig in _wrapping(subject):
+        _, _, numbers = _wrapped(rig, rig.params)
+        declared = set(range(rig.functions.passes))
+        expect(set(numbers) == declared, f"{rig.name}: it takes the passes {numbers} and declares {len(declared)}")
+
+
+def _wrapping(subject: Subject) -> Iterator[Rig]:
+    for name in networks_of(subject):
+        rig = make_rig(subject, name)
+        if not overrides(rig.functions, "wrap_loss"):
+            raise NotApplicable("it wraps no loss")
+        yield rig
+
+
+def _wrapped(rig: Rig, params: Tensors) -> tuple[Tensor, Outputs, list[int]]:
+    numbers: list[int] = []
+    step = rig.step()
+
+    def loss(
+        params: Tensors,
+        number: int = 0,
+        x: Tensor = rig.x(),
+        y: Tensor = rig.y(),  # noqa: B008 - the step's batch
+    ) -> tuple[Tensor, Outputs]:
+        numbers.append(number)
+        outputs = rig.program.forward(params, rig.buffers, step, x, number)
+        return rig.program.loss.mean(outputs.logits, y), outputs
+
+    rig.model.train()
+    with attempting("the wrapped loss"):
+        value, outputs = rig.functions.wrap_loss(rig.own_step(), loss)(params)
+    return value, outputs, numbers
+
+
+CHECKS = (
+    penalty_is_a_finite_scalar,
+    penalty_is_zero_at_zero,
+    penalty_is_linear_in_strength,
+    penalty_has_a_gradient,
+    penalty_gradient_is_true,
+    biases_and_norms_are_spared,
+    penalty_writes_nothing,
+    negative_strength_is_refused,
+    penalties_add_up,
+    wrapped_loss_is_a_scalar,
+    every_pass_is_taken,
+)

@@ -1,0 +1,152 @@
+"""Whole runs of a regularizer: alone, off, stacked, stopped and continued, broken off."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import torch
+from torch import nn
+
+from regplug.api import Regularizer
+from regplug.regularizer import RegularizerFunctions
+from regplug.sites import current_pass
+from regplug.testing.checking import NotApplicable, attempting, expect
+from regplug.testing.generators import expect_generators, seeded_globally, state_of_generators
+from regplug.testing.rig import networks_of
+from regplug.testing.subject import Subject
+from regplug.testing.trainings import EPOCHS, Run, learned, make_trainer, same_bits, train, trained, worst_difference
+from regplug.testing.values import off_values
+from regplug.usercode import derive_phases
+
+_BROKEN_AT = 5
+"""The forward pass that raises: in the middle of the second epoch."""
+
+
+class _BrokenOffError(Exception):
+    """What the kit raises in the middle of a run."""
+
+
+def phases_are_declared(subject: Subject) -> None:
+    """A descriptor that names other phases than the component acts in: the plan would tell users something else."""
+    target = subject.target
+    if not isinstance(target, type) or not issubclass(target, RegularizerFunctions):
+        raise NotApplicable("its target is a function that makes a regularizer")
+    declared, real = set(subject.descriptor(Regularizer).phases), set(derive_phases(target))
+    expect(declared == real, f"it declares {sorted(declared)} and acts in {sorted(real)}")
+
+
+def is_a_regularizer(subject: Subject) -> None:
+    """A target that makes something else: it would fail in the middle of assembling a run."""
+    expect(isinstance(subject.build(), RegularizerFunctions), "it is no regplug.regularizer.RegularizerFunctions")
+
+
+def trains_and_repeats(subject: Subject) -> None:
+    """A run that another state of the global generators changes cannot be repeated."""
+    for name in networks_of(subject):
+        runs = []
+        for seed in (1, 2):
+            with seeded_globally(seed):
+                runs.append(trained(subject, name=name))
+        expect(all(torch.isfinite(value).all() for value in runs[0]), f"{name}: a short run ends in NaN or infinity")
+        expect(same_bits(*runs), f"{name}: the same run ends in other weights")
+
+
+def off_changes_no_bit(subject: Subject) -> None:
+    """A value declared as off that leaves a trace: a sweep's zero would not be the run without the component."""
+    fields = off_values(subject)
+    if not fields:
+        raise NotApplicable("no parameter declares a value at which it changes nothing: Stackable(off=...)")
+    for name in networks_of(subject):
+        plain = trained(None, name=name)
+        for field, off in fields.items():
+            without = trained(subject, Run(values={field: off}), name=name)
+            expect(same_bits(plain, without), f"{name}: {field}={off} is not the run without it")
+
+
+def goes_on_after_any_epoch(subject: Subject) -> None:
+    """State kept in the object instead of in `state`: a run that was stopped would go on as another one."""
+    for name in networks_of(subject):
+        expected = trained(subject, name=name, epochs=EPOCHS + 1)
+        for stop in range(1, EPOCHS + 1):
+            continued = _continued(subject, name, stop)
+            expect(same_bits(expected, continued), f"{name}: stopped after epoch {stop}, it ends in other weights")
+
+
+def _continued(subject: Subject, name: str, stop: int) -> list[torch.Tensor]:
+    first = make_trainer(subject, name=name, epochs=EPOCHS + 1)
+    with attempting("training"):
+        for record in first.train():
+            if record.epoch == stop:
+                break
+    file = io.BytesIO()
+    torch.save(first.state.to_dict(), file)
+    file.seek(0)
+    second = make_trainer(subject, name=name, epochs=EPOCHS + 1)
+    with attempting("loading the state with weights_only"):
+        second.state.load_dict(torch.load(file, weights_only=True))
+    return learned(train(second))
+
+
+def breaking_off_leaves_no_trace(subject: Subject) -> None:
+    """Modes or generators that stay changed where an exception, or the user, breaks a run off in the middle."""
+    for name in networks_of(subject):
+        trainer = make_trainer(subject, name=name)
+        model = trainer._program.model
+        _break_off(model)
+        model.train()
+        before, passing = state_of_generators(), current_pass.get()
+        modes = {module: module.training for module in model.modules()}
+        try:
+            for _ in trainer.train():
+                pass
+        except _BrokenOffError:
+            pass
+        else:
+            expect(False, f"{name}: an exception in the forward pass was swallowed")
+        changed = [type(module).__name__ for module, mode in modes.items() if module.training != mode]
+        expect(not changed, f"{name}: the mode of {', '.join(changed)} is another one after an exception")
+        expect_generators(before, f"{name}: a run that was broken off")
+        expect(current_pass.get() is passing and torch.is_grad_enabled(), f"{name}: a setting of torch stays changed")
+
+
+def _break_off(model: nn.Module) -> None:
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls >= _BROKEN_AT:
+            raise _BrokenOffError
+
+    model.get_submodule("output").register_forward_pre_hook(count)
+
+
+def stacked_is_alone(subject: Subject) -> None:
+    """Runs of one stack that mix, share their noise, or branch on numbers: each must be what it is alone."""
+    if not subject.descriptor(Regularizer).stackable:
+        raise NotApplicable("it declares not to be stackable")
+    runs = [Run(seed=seed, rate=rate) for seed, rate in enumerate((0.1, 0.2, 0.05))]
+    for name in networks_of(subject):
+        compare_stacked(subject, runs, name, "seeds and rates")
+
+
+def compare_stacked(subject: Subject, runs: list[Run], name: str, what: str) -> None:
+    """Holds each run of a stack to the same run alone: within 1e-8 of each tensor's greatest entry."""
+    together = train(make_trainer(subject, runs, stacked=True, name=name))
+    for number, run in enumerate(runs):
+        gap = worst_difference(learned(together, number), trained(subject, run, name=name))
+        expect(
+            gap < 1e-8, f"{name}: stacked over different {what}, run {number} differs from itself alone by {gap:.3g}"
+        )
+
+
+CHECKS = (
+    is_a_regularizer,
+    phases_are_declared,
+    trains_and_repeats,
+    off_changes_no_bit,
+    goes_on_after_any_epoch,
+    breaking_off_leaves_no_trace,
+    stacked_is_alone,
+)

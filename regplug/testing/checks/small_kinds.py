@@ -1,0 +1,146 @@
+"""Initializers, probes and formats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from regplug.api import Format
+from regplug.bundles.formats import Format as FormatFunctions
+from regplug.probes import Probe, ProbeView
+from regplug.sites import find_roles
+from regplug.testing import bench
+from regplug.testing.checking import NotApplicable, attempting, expect
+from regplug.testing.exports import prove_with
+from regplug.testing.generators import generators_untouched, seeded_globally
+from regplug.testing.subject import Subject
+from regplug.testing.trainings import same_bits
+
+DETERMINISTIC = "deterministic"
+"""Tag of an initializer that fills without random numbers."""
+
+SHAPES = (("weight", (8, 6)), ("weight", (4, 2, 3, 3)), ("bias", (8,)), ("norm", (8,)))
+"""Roles and shapes that every network has."""
+
+
+def _filled(subject: Subject, seed: int, global_seed: int = 0) -> list[Tensor]:
+    tensors = []
+    generator = torch.Generator().manual_seed(seed)
+    with seeded_globally(global_seed), generators_untouched("filling a tensor"):
+        for role, shape in SHAPES:
+            tensor = torch.full(shape, 0.25)
+            with torch.no_grad(), attempting(f"filling a {role} of shape {shape}"):
+                subject.make(role, tensor, generator)
+            tensors.append(tensor)
+    return tensors
+
+
+def fills_with_finite_numbers(subject: Subject) -> None:
+    """A rule that divides by a missing fan, or fills with what is not finite."""
+    for (role, shape), tensor in zip(SHAPES, _filled(subject, 0), strict=True):
+        expect(torch.isfinite(tensor).all(), f"a {role} of shape {shape} is not finite")
+        expect(tuple(tensor.shape) == shape, f"a {role} of shape {shape} became {tuple(tensor.shape)}")
+
+
+def generator_decides(subject: Subject) -> None:
+    """Weights from torch's global generator, or the same for every seed: the run's seed would not decide them."""
+    one, again, other = _filled(subject, 1), _filled(subject, 1, global_seed=9), _filled(subject, 2)
+    expect(same_bits(one, again), "one generator gives two fillings, depending on a global one")
+    touched = any(bool((tensor != tensor.flatten()[0]).any()) for tensor in one)
+    if touched and DETERMINISTIC not in subject.component.tags:
+        expect(not same_bits(one, other), f"two generators give the same weights, and it has no tag {DETERMINISTIC}")
+
+
+INITIALIZER_CHECKS = (fills_with_finite_numbers, generator_decides)
+
+
+def _view(name: str) -> ProbeView:
+    model = bench.network(name, torch.float32)
+    params = {key: value.detach().clone() for key, value in model.named_parameters()}
+    return ProbeView(params=params, roles=find_roles(model))
+
+
+def _views() -> Iterator[ProbeView]:
+    for name in bench.NETWORKS:
+        yield _view(name)
+
+
+def _probe(subject: Subject) -> Probe:
+    probe = subject.build()
+    expect(isinstance(probe, Probe), f"it is a {type(probe).__name__}, and must be a regplug.probes.Probe")
+    return probe  # type: ignore[no-any-return] # looked at above
+
+
+def measures_finite_numbers(subject: Subject) -> None:
+    """Metrics that cannot be logged: no number, or a name without a prefix that would overwrite another's."""
+    for view in _views():
+        with attempting("measuring"):
+            measured = _probe(subject).measure(view)
+        expect(measured, "it measures nothing")
+        for name, value in measured.items():
+            expect(isinstance(value, float) and math.isfinite(value), f"{name} is {value!r}")
+            head, slash, tail = name.partition("/")
+            expect(head and slash and tail, f"the metric {name!r} has no prefix, as in norm/weight")
+            expect(head not in ("train", "valid", "test", "gap", "time"), f"the prefix of {name!r} is the host's own")
+
+
+def measuring_changes_nothing(subject: Subject) -> None:
+    """A probe that writes to the weights or draws random numbers: to look would change the run."""
+    for view in _views():
+        before = [value.clone() for value in view.params.values()]
+        with attempting("measuring"), generators_untouched("measuring"):
+            _probe(subject).measure(view)
+        expect(same_bits(before, list(view.params.values())), "measuring wrote to the weights")
+
+
+def measuring_twice_gives_the_same(subject: Subject) -> None:
+    """A probe that remembers: what it tells of a run would depend on how often it was asked."""
+    probe = _probe(subject)
+    for view in _views():
+        with attempting("measuring"):
+            expect(probe.measure(view) == probe.measure(view), "two measurements of the same weights differ")
+
+
+PROBE_CHECKS = (measures_finite_numbers, measuring_changes_nothing, measuring_twice_gives_the_same)
+
+
+def file_is_the_network(subject: Subject) -> None:
+    """A file that is not the network: every check that `regplug run` makes of a bundle, on two networks."""
+    functions = subject.build()
+    expect(
+        isinstance(functions, FormatFunctions), f"it is a {type(functions).__name__}, no regplug.bundles.formats.Format"
+    )
+    for name in ("normed", "cnn"):
+        model = bench.network(name, torch.float32)
+        with torch.no_grad():
+            for seed in range(3):
+                model.train()(bench.inputs(name, 16, torch.float32, seed))
+        x = bench.inputs(name, 64, torch.float32, seed=9)
+        prove_with(functions, subject.descriptor(Format), model.eval(), x, bench.CLASSES)
+
+
+def filename_is_plain(subject: Subject) -> None:
+    """A file name with a folder in it, or one that every bundle has already."""
+    filename = subject.descriptor(Format).filename
+    reserved = ("manifest.json", "verification.json", "sample_input.npz", "sample_output.npz", "SHA256SUMS")
+    expect(filename and "/" not in filename and "\\" not in filename, f"the file name is {filename!r}")
+    expect(filename not in reserved, f"{filename} is a file of every bundle")
+
+
+def filename_is_its_own(subject: Subject) -> None:
+    """Two formats that write one file could not be asked for together."""
+    filename = subject.descriptor(Format).filename
+    rivals = [
+        one.full_name
+        for one in subject.registry.components("format")
+        if one.name != subject.component.name and getattr(one.component, "filename", "") == filename
+    ]
+    if not subject.registry.components("format"):
+        raise NotApplicable("no other format is installed")
+    expect(not rivals, f"{filename} is written by {', '.join(rivals)}, too")
+
+
+FORMAT_CHECKS = (filename_is_plain, filename_is_its_own, file_is_the_network)

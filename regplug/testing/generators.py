@@ -1,0 +1,52 @@
+"""The global generators of torch, NumPy and Python, which a component neither reseeds nor draws from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from regplug.testing.checking import expect
+
+
+def state_of_generators() -> dict[str, bytes]:
+    """The state of each global generator."""
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": repr(np.random.get_state(legacy=False)["state"]).encode()  # type: ignore[call-overload,index] # noqa: NPY002 - the global one is what is looked at
+        + np.random.get_state()[1].tobytes(),  # type: ignore[index,union-attr] # noqa: NPY002
+        "random": repr(random.getstate()).encode(),
+    }
+
+
+@contextmanager
+def generators_untouched(what: str) -> Iterator[None]:
+    """Fails the check if a global generator is another one afterwards."""
+    before = state_of_generators()
+    yield
+    expect_generators(before, what)
+
+
+def expect_generators(before: dict[str, bytes], what: str) -> None:
+    """Fails the check if a global generator is not as it was."""
+    after = state_of_generators()
+    changed = [name for name, state in before.items() if after[name] != state]
+    expect(not changed, f"{what} drew from, or reseeded, the global generator of {', '.join(changed)}")
+
+
+@contextmanager
+def seeded_globally(seed: int) -> Iterator[None]:
+    """Seeds every global generator, and gives each its state back."""
+    saved = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - the global one is meant
+    try:
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 - the global one is meant
+        random.seed(seed)
+        yield
+    finally:
+        torch.set_rng_state(saved[0])
+        np.random.set_state(saved[1])  # noqa: NPY002 - the global one is meant
+        random.setstate(saved[2])

@@ -1,0 +1,119 @@
+"""What the kit found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Outcome = Literal["passed", "failed", "skipped", "expected_failure"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one check of one component.
+
+    Args:
+        component: Kind and name.
+        check: Name of the check.
+        outcome: `failed` also where a mandatory check could not be made, or an expected failure passes.
+        reason: Why it failed, was skipped or was expected to fail; empty where it passed.
+        seconds: How long it took.
+    """
+
+    component: str
+    check: str
+    outcome: Outcome
+    reason: str = ""
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.outcome:16} {self.component}: {self.check}" + (f" - {self.reason}" if self.reason else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KitReport:
+    """All checks of one component, or of all components of a distribution.
+
+    Args:
+        subject: What was checked.
+        level: Version of the kit's demands.
+        results: In the order in which the checks were made.
+    """
+
+    subject: str
+    level: int
+    results: tuple[Result, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed; a report without a single passed check proves nothing."""
+        counts = self.counts
+        return counts["failed"] == 0 and counts["passed"] > 0
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of checks by outcome."""
+        return Counter(result.outcome for result in self.results)
+
+    @property
+    def failures(self) -> tuple[Result, ...]:
+        """The checks that failed."""
+        return tuple(result for result in self.results if result.outcome == "failed")
+
+    def outcome(self, check: str) -> Outcome:
+        """What became of the check of that name.
+
+        Raises:
+            KeyError: There is no such check.
+        """
+        return {result.check: result.outcome for result in self.results}[check]
+
+    def lines(self) -> list[str]:
+        """The report for people: a line for each check that did not simply pass, then the counts and why skipped."""
+        shown = [str(result) for result in self.results if result.outcome in ("failed", "expected_failure")]
+        counts = self.counts
+        ran = len(self.results) - counts["skipped"]
+        expected = f", {counts['expected_failure']} expected failures" if counts["expected_failure"] else ""
+        seconds = sum(result.seconds for result in self.results)
+        summary = (
+            f"{self.subject}: {ran} checks ran, {counts['failed']} failed{expected}, {counts['skipped']} skipped; "
+            f"{seconds:.1f} s, level {self.level}"
+        )
+        return [*shown, summary, *_skips(self.results)]
+
+    def document(self) -> dict[str, Any]:
+        """The report as JSON knows it."""
+        return {
+            "subject": self.subject,
+            "level": self.level,
+            "passed": self.passed,
+            "counts": {name: self.counts[name] for name in ("passed", "failed", "skipped", "expected_failure")},
+            "checks": [
+                {
+                    "component": result.component,
+                    "check": result.check,
+                    "outcome": result.outcome,
+                    "reason": result.reason,
+                    "seconds": round(result.seconds, 3),
+                }
+                for result in self.results
+            ],
+        }
+
+    def raise_if_failed(self) -> None:
+        """Raises `AssertionError` with the lines of the report unless it passed."""
+        if not self.passed:
+            raise AssertionError("\n".join(self.lines()))
+
+
+def merge(subject: str, level: int, reports: Iterable[KitReport]) -> KitReport:
+    """One report of many."""
+    return KitReport(subject=subject, level=level, results=tuple(r for report in reports for r in report.results))
+
+
+def _skips(results: Iterable[Result]) -> list[str]:
+    """One line for each reason, with the number of checks that it skipped."""
+    reasons = Counter(result.reason for result in results if result.outcome == "skipped")
+    return [f"  {number} skipped: {reason}" for reason, number in reasons.most_common()]

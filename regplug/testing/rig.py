@@ -1,0 +1,249 @@
+"""A regularizer put into a small network, ready to be called phase by phase or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regplug.api import Regularizer, Task
+from regplug.assembly import numbers_of
+from regplug.composition import compose
+from regplug.errors import CompositionError
+from regplug.noise import NoiseStream, at_step
+from regplug.ordering import Entry, resolve_order
+from regplug.registry import Registered
+from regplug.regularizer import Clock, Noise, RegularizerFunctions, Shapes, Step, Tensors
+from regplug.sites import Augmented, Place, Sites, find_sites
+from regplug.testing import bench
+from regplug.testing.checking import CheckFailed, CouldNotRun, attempting, expect
+from regplug.testing.subject import Subject, find_subject
+from regplug.training.lift import Lift
+from regplug.training.losses import make_loss
+from regplug.training.program import Program
+from regplug.training.state import RunInputs, setting_tensors
+
+KEY = "tested"
+"""The key of the regularizer under test."""
+
+EXAMPLE_ROWS = 2
+
+
+@dataclass(kw_only=True)
+class Rig:
+    """A regularizer in a network.
+
+    Args:
+        functions: The regularizer.
+        program: What each step computes, companions included.
+        places: Regularizer's key -> where its layers are.
+        settings: Regularizer's key -> parameter -> number.
+        name: The network's name.
+        task: What is learned.
+        dtype: Of all tensors.
+    """
+
+    functions: RegularizerFunctions
+    program: Program
+    places: Mapping[str, Sequence[Place]]
+    settings: Mapping[str, Mapping[str, Any]]
+    name: str
+    task: Task
+    dtype: torch.dtype
+    members: Mapping[str, RegularizerFunctions] = field(default_factory=dict)
+
+    @property
+    def model(self) -> nn.Module:
+        """The restructured network."""
+        return self.program.model
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """Copies of the buffers."""
+        return {name: value.clone() for name, value in self.program.buffers.items()}
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """Copies of the parameters, apart from every graph."""
+        return {name: value.detach().clone() for name, value in self.program.params.items()}
+
+    def x(self, rows: int = bench.BATCH, seed: int = 0) -> Tensor:
+        """Inputs for the network."""
+        return bench.inputs(self.name, rows, self.dtype, seed)
+
+    def y(self, rows: int = bench.BATCH) -> Tensor:
+        """Targets for the task."""
+        return bench.targets(self.task, rows, self.dtype)
+
+    def layers(self) -> list[nn.Module]:
+        """The layers that were put in through `sites`."""
+        found = []
+        for module in self.model.modules():
+            if isinstance(module, Augmented):
+                for side in (module.before, module.after):
+                    found += [layer for call in side for layer in call]  # type: ignore[attr-defined] # a ModuleList
+        return found
+
+    def run_inputs(self, seed: int, rate: float = 0.1) -> RunInputs:
+        """What this network brings to a training."""
+        return RunInputs(seed=seed, rate=rate, settings=self.settings, params=self.params, buffers=self.buffers)
+
+    def setting_tensors(self) -> dict[str, dict[str, Tensor]]:
+        """The settings as the host hands them to a step."""
+        return setting_tensors([self.run_inputs(0)], Lift(None), bench.pools(self.name, self.task, self.dtype).train)
+
+    def noise(self, *, rows: int = bench.BATCH, seed: int = 0, steps: int = 1) -> list[dict[str, dict[str, Tensor]]]:
+        """The random numbers of some steps: component -> key -> tensor."""
+        y = self.y(rows)
+
+        def shapes_of(key: str) -> Shapes:
+            own = tuple(Place(key=p.key, index=p.index, shape=(rows, *p.shape[1:])) for p in self.places.get(key, ()))
+            return Shapes(x=tuple(self.x(rows).shape), y=tuple(y.shape), places=own)
+
+        draws = self.program.regularizer.draws(shapes_of, self.settings)
+        stream = NoiseStream(seed, draws, length=steps, dtype=self.dtype, device=torch.device("cpu"))
+        block = stream.block(0, 0)
+        return [at_step(block, draws, number, rows, 0) for number in range(steps)]
+
+    def step(self, noise: Noise | None = None, settings: Any = None, *, epoch: int = 0) -> Step:
+        """The composition's step."""
+        clock = Clock(index=3 * epoch, count=30, epoch=epoch, epochs=10, task=self.task, roles=self.program.roles)
+        return Step(settings or self.setting_tensors(), self.noise()[0] if noise is None else noise, clock)
+
+    def own_step(self, noise: Noise | None = None, settings: Any = None, *, epoch: int = 0) -> Step:
+        """The step as the regularizer under test sees it."""
+        return self.step(noise, settings, epoch=epoch).child(KEY)
+
+    def train_logits(
+        self, x: Tensor, noise: Noise | None = None, *, buffers: Tensors | None = None, number: int = 0
+    ) -> Tensor:
+        """One forward pass in training, with buffers apart from the network's own."""
+        self.model.train()
+        own = self.buffers if buffers is None else buffers
+        return self.program.forward(self.params, own, self.step(noise), x, number).logits
+
+    def eval_logits(self, x: Tensor) -> Tensor:
+        """The network's output in evaluation, without a graph."""
+        self.model.eval()
+        with torch.no_grad():
+            output: Tensor = self.model(x)
+        self.model.train()
+        return output
+
+
+def make_rig(
+    subject: Subject | None,
+    name: str | None = None,
+    *,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    values: Mapping[str, Any] | None = None,
+    built_with: Mapping[str, Any] | None = None,
+    task: Task | None = None,
+    companions: Mapping[str, RegularizerFunctions] | None = None,
+) -> Rig:
+    """Puts a regularizer into a network.
+
+    Args:
+        subject: The regularizer; `None` for the bare network.
+        name: The network; `None` for the first that it takes.
+        dtype: Of all tensors.
+        seed: Of the network's weights.
+        values: Its parameters beside those of the subject.
+        built_with: Parameters to build it with where they shall not be those of its settings.
+        task: What is learned; `None` for the first that it takes.
+        companions: More regularizers.
+
+    Raises:
+        CheckFailed: It cannot be built or put in.
+    """
+    name = name or (networks_of(subject)[0] if subject else "mlp")
+    task = task or (bench.TASKS[subject.descriptor(Regularizer).tasks[0]] if subject else bench.CLASSES)
+    members: dict[str, RegularizerFunctions] = dict(companions or {})
+    numbers: dict[str, Mapping[str, Any]] = {}
+    if subject is not None:
+        functions = subject.build(**(values or {} if built_with is None else built_with))
+        expect(isinstance(functions, RegularizerFunctions), f"the target gave a {type(functions).__name__}")
+        with_company, numbers = _with_required(subject, functions)
+        numbers[KEY] = numbers_of(subject.params(**(values or {})))
+        members = {**with_company, **members}
+    model = bench.network(name, dtype, seed)
+    places = _restructured(model, members, bench.inputs(name, EXAMPLE_ROWS, dtype))
+    model.to(dtype).train()
+    program = Program(model=model, regularizer=compose(members), loss=make_loss("auto", task), task=task)
+    return Rig(
+        functions=members.get(KEY, RegularizerFunctions()),
+        program=program,
+        places=places,
+        settings={**{key: {} for key in members}, **numbers},
+        name=name,
+        task=task,
+        dtype=dtype,
+        members=members,
+    )
+
+
+def networks_of(subject: Subject) -> list[str]:
+    """The networks that a regularizer takes: it may refuse one by a `CompositionError`.
+
+    Raises:
+        CheckFailed: It takes none.
+    """
+    if "networks" not in subject.cache:
+        taken = []
+        for name in bench.NETWORKS:
+            functions, model = subject.build(), bench.network(name, torch.float64)
+            try:
+                _restructured(model, {KEY: functions}, bench.inputs(name, EXAMPLE_ROWS))
+                taken.append(name)
+            except CompositionError as error:
+                subject.cache["refusal"] = error.message
+        subject.cache["networks"] = taken
+    found: list[str] = subject.cache["networks"]
+    expect(found, f"it refuses every network of the kit, at last: {subject.cache.get('refusal')}")
+    return found
+
+
+def _restructured(
+    model: nn.Module, members: Mapping[str, RegularizerFunctions], example: Tensor
+) -> dict[str, Sequence[Place]]:
+    found = find_sites(model, example)
+    places: dict[str, Sequence[Place]] = {}
+    for key, functions in members.items():
+        sites = Sites(model, found, key)
+        try:
+            with attempting("restructure"):
+                functions.restructure(model, sites)
+        except CheckFailed as error:
+            if isinstance(error.__cause__, CompositionError):
+                raise error.__cause__ from None
+            raise
+        places[key] = tuple(sites.places)
+    return places
+
+
+def _with_required(
+    subject: Subject, functions: RegularizerFunctions
+) -> tuple[dict[str, RegularizerFunctions], dict[str, Mapping[str, Any]]]:
+    """The regularizer and one companion for each word that it requires, in their order."""
+    descriptor = subject.descriptor(Regularizer)
+    entries = [Entry(key=KEY, descriptor=descriptor)]
+    members, numbers = {KEY: functions}, {}
+    for word in descriptor.requires:
+        registered = _found_by(subject, word)
+        companion = find_subject("regularizer", registered, {}, subject.registry)
+        entries.append(Entry(key=registered.name, descriptor=companion.descriptor(Regularizer)))
+        members[registered.name] = companion.build()
+        numbers[registered.name] = numbers_of(companion.params())
+    order = [placed.key for placed in resolve_order(entries)]
+    return {key: members[key] for key in order}, numbers
+
+
+def _found_by(subject: Subject, word: str) -> Registered:
+    for one in subject.registry.components("regularizer"):
+        if word in (one.name, *one.component.tags) and one.name != subject.component.name:
+            return one
+    raise CouldNotRun(f"it requires {word}, and no installed regularizer is one")

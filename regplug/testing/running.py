@@ -1,0 +1,269 @@
+"""The kit run: on one component, on all of a distribution, or as parameters of a pytest test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from regplug.api import Component, Regularizer
+from regplug.errors import RequestError, did_you_mean
+from regplug.registry import Registered, Registry, default_registry
+from regplug.registry.records import normalized
+from regplug.testing.checking import Check, CheckFailed, CouldNotRun, NotApplicable, told
+from regplug.testing.checks import (
+    activations,
+    batches,
+    common,
+    datasets,
+    epochs,
+    layer_state,
+    layers,
+    models,
+    objective,
+    runs,
+    settings,
+    small_kinds,
+    steps,
+)
+from regplug.testing.report import KitReport, Outcome, Result, merge
+from regplug.testing.subject import Subject, find_subject
+
+LEVEL = 1
+"""Version of what the kit demands: a higher one may fail what a lower one passes, and only on request."""
+
+_BY_PHASE: Mapping[str, tuple[Check, ...]] = {
+    "structure": (*layers.CHECKS, *layer_state.CHECKS),
+    "data": batches.CHECKS,
+    "objective": objective.CHECKS,
+    "gradient": steps.GRADIENT_CHECKS,
+    "optimizer": steps.OPTIMIZER_CHECKS,
+    "weights": steps.WEIGHT_CHECKS,
+    "state": epochs.CHECKS,
+    "epoch": epochs.CHECKS,
+    "finish": epochs.CHECKS,
+}
+_BY_KIND: Mapping[str, tuple[Check, ...]] = {
+    "regularizer": (*runs.CHECKS, *settings.CHECKS),
+    "activation": activations.CHECKS,
+    "model": models.CHECKS,
+    "dataset": datasets.CHECKS,
+    "initializer": small_kinds.INITIALIZER_CHECKS,
+    "probe": small_kinds.PROBE_CHECKS,
+    "format": small_kinds.FORMAT_CHECKS,
+    "study": (),
+}
+
+
+def checks_for(kind: str, phases: Sequence[str] | None = None) -> Iterator[Check]:
+    """Yields the checks of a kind, each a named function of a `Subject`.
+
+    Args:
+        kind: Kind of component.
+        phases: Of a regularizer, the phases in which it acts; `None` for all.
+
+    Raises:
+        RequestError: There is no such kind.
+    """
+    if kind not in _BY_KIND:
+        raise RequestError(f"There are no components of kind {kind!r}.", hint=did_you_mean(kind, _BY_KIND))
+    found = [*common.CHECKS, *_BY_KIND[kind]]
+    if kind == "regularizer":
+        found += [check for phase, own in _BY_PHASE.items() if phases is None or phase in phases for check in own]
+    yield from dict.fromkeys(found)
+
+
+def checks_of(subject: Subject) -> list[Check]:
+    """The checks that a component's descriptor asks for."""
+    component = subject.component
+    phases = component.phases if isinstance(component, Regularizer) else None
+    return list(checks_for(component.kind, phases))
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One check of one component, to be called without arguments: what `conformance` yields.
+
+    Args:
+        check: The check.
+        subject: The component.
+        expected: Why it is expected to fail; empty where it must pass.
+    """
+
+    check: Check
+    subject: Subject
+    expected: str = ""
+
+    def __call__(self) -> None:
+        """Makes the check.
+
+        Raises:
+            CheckFailed: It fails; pytest shows the reason.
+            NotApplicable: It does not concern the component, or fails as expected; pytest skips it.
+        """
+        result = self.result()
+        if result.outcome == "failed":
+            raise CheckFailed(result.reason)
+        if result.outcome != "passed":
+            raise NotApplicable(result.reason)
+
+    def __str__(self) -> str:
+        return f"{self.subject.title}: {_name(self.check)}".replace(" ", "-", 1)
+
+    def result(self) -> Result:
+        """What became of it."""
+        started = time.perf_counter()
+        outcome, reason = _outcome(self.check, self.subject)
+        if self.expected and outcome == "failed":
+            outcome, reason = "expected_failure", f"{self.expected} ({reason})"
+        elif self.expected:
+            outcome, reason = "failed", f"it was expected to fail ({self.expected}) and was {outcome}"
+        return Result(
+            component=self.subject.title,
+            check=_name(self.check),
+            outcome=outcome,
+            reason=reason,
+            seconds=time.perf_counter() - started,
+        )
+
+
+def _name(check: Check) -> str:
+    return str(getattr(check, "__name__", check))
+
+
+def _outcome(check: Check, subject: Subject) -> tuple[Outcome, str]:
+    try:
+        check(subject)
+    except NotApplicable as reason:
+        return "skipped", str(reason)
+    except CouldNotRun as reason:
+        return "failed", f"a mandatory check could not be made: {reason}"
+    except CheckFailed as reason:
+        return "failed", str(reason)
+    except (Exception, SystemExit) as error:
+        return "failed", told(error)
+    return "passed", ""
+
+
+def check_subject(
+    subject: Subject, *, level: int = LEVEL, expected_failures: Mapping[str, str] | None = None
+) -> KitReport:
+    """Makes every check of one component.
+
+    Args:
+        subject: The component.
+        level: Version of the demands.
+        expected_failures: Check -> why it is expected to fail. One that passes is a failure.
+
+    Raises:
+        RequestError: The level is unknown, or no such check is made of the component.
+    """
+    _require_level(level)
+    expected = dict(expected_failures or {})
+    checks = checks_of(subject)
+    names = [_name(check) for check in checks]
+    unknown = sorted(set(expected) - set(names))
+    if unknown:
+        raise RequestError(f"No check of {subject.title} is named {unknown[0]}.", hint=did_you_mean(unknown[0], names))
+    results = [Bound(check, subject, expected.get(_name(check), "")).result() for check in checks]
+    return KitReport(subject=subject.title, level=level, results=tuple(results))
+
+
+def _require_level(level: int) -> None:
+    if not 1 <= level <= LEVEL:
+        raise RequestError(f"There is no level {level} of the kit.", hint=f"This host knows the levels 1 to {LEVEL}.")
+
+
+def check_component(
+    kind: str,
+    component: Component | Registered | str,
+    *,
+    level: int = LEVEL,
+    expected_failures: Mapping[str, str] | None = None,
+    values: Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+) -> KitReport:
+    """Makes every check of one component; see `check_subject`.
+
+    Args:
+        kind: Its kind.
+        component: Descriptor, or name as a user types it; your own code as `./file.py:Name`.
+        level: Version of the demands.
+        expected_failures: Check -> why it is expected to fail.
+        values: Parameters to test it with beside the defaults.
+        registry: Where it is found; `None` for what is installed.
+
+    Raises:
+        RequestError: There is no such component, level or check.
+    """
+    subject = find_subject(kind, component, values or {}, registry)
+    return check_subject(subject, level=level, expected_failures=expected_failures)
+
+
+def conformance(
+    distribution: str,
+    *,
+    level: int = LEVEL,
+    expected_failures: Mapping[str, str] | None = None,
+    values: Mapping[str, Mapping[str, Any]] | None = None,
+    registry: Registry | None = None,
+) -> list[Bound]:
+    """Every check of every component of a distribution, as parameters of a test.
+
+    >>> import pytest  # doctest: +SKIP
+    >>> @pytest.mark.parametrize("check", conformance("my-regs"), ids=str)  # doctest: +SKIP
+    ... def test_conformance(check): check()
+
+    Args:
+        distribution: Name of the installed distribution.
+        level: Version of the demands.
+        expected_failures: `component.check` -> why it is expected to fail. One that passes is a failure.
+        values: Component -> parameters to test it with beside the defaults.
+        registry: Where it is found; `None` for what is installed.
+
+    Raises:
+        RequestError: The distribution offers no component, or there is no such level, check or component.
+    """
+    _require_level(level)
+    expected, given = dict(expected_failures or {}), dict(values or {})
+    bound = []
+    for subject in _subjects(distribution, given, registry or default_registry()):
+        for check in checks_of(subject):
+            bound.append(Bound(check, subject, expected.pop(f"{subject.component.name}.{_name(check)}", "")))
+    if expected:
+        names = [f"{one.subject.component.name}.{_name(one.check)}" for one in bound]
+        first = sorted(expected)[0]
+        raise RequestError(f"{distribution} has no check {first}.", hint=did_you_mean(first, names))
+    return bound
+
+
+def _subjects(distribution: str, values: Mapping[str, Mapping[str, Any]], registry: Registry) -> list[Subject]:
+    found = [one for one in registry.components() if normalized(one.distribution) == normalized(distribution)]
+    if not found:
+        known = {one.distribution for one in registry.components()}
+        raise RequestError(
+            f"No plugin of a distribution {distribution!r} offers a component.", hint=did_you_mean(distribution, known)
+        )
+    unknown = sorted(set(values) - {one.name for one in found})
+    if unknown:
+        raise RequestError(
+            f"{distribution} has no component {unknown[0]}.", hint=did_you_mean(unknown[0], [one.name for one in found])
+        )
+    return [find_subject(one.kind, one, values.get(one.name, {}), registry) for one in found]
+
+
+def check_distribution(
+    distribution: str,
+    *,
+    level: int = LEVEL,
+    expected_failures: Mapping[str, str] | None = None,
+    values: Mapping[str, Mapping[str, Any]] | None = None,
+    registry: Registry | None = None,
+) -> KitReport:
+    """Makes every check of every component of a distribution; see `conformance`."""
+    bound = conformance(
+        distribution, level=level, expected_failures=expected_failures, values=values, registry=registry
+    )
+    each = [KitReport(subject=str(one), level=level, results=(one.result(),)) for one in bound]
+    return merge(distribution, level, each)

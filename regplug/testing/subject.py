@@ -1,0 +1,95 @@
+"""The component under test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from regplug.api import Component
+from regplug.params import ParameterInfo, describe_params
+from regplug.registry import Origin, Registered, Registry, build, default_registry, load_target, read_params
+from regplug.testing.checking import attempting
+
+_Descriptor = TypeVar("_Descriptor", bound=Component)
+HANDED_OVER = Origin(distribution="yours", version="", entry="", module="", location="")
+"""Where a descriptor comes from that no plugin has offered."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One component with the parameters that it is tested with.
+
+    Args:
+        registered: The component.
+        values: Parameters that differ from the defaults.
+        registry: Where companions, such as what it requires, and export formats are found.
+        cache: What one check has made and another can use.
+    """
+
+    registered: Registered
+    values: Mapping[str, Any] = field(default_factory=dict)
+    registry: Registry = field(default_factory=default_registry)
+    cache: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def component(self) -> Component:
+        """The descriptor."""
+        return self.registered.component
+
+    def descriptor(self, kind: type[_Descriptor]) -> _Descriptor:
+        """The descriptor, of the kind that the caller's checks are for."""
+        return cast(_Descriptor, self.component)
+
+    @property
+    def title(self) -> str:
+        """Kind and name."""
+        return f"{self.component.kind} {self.component.name}"
+
+    @property
+    def fields(self) -> tuple[ParameterInfo, ...]:
+        """What its parameters say of themselves."""
+        return describe_params(self.component.params)
+
+    @property
+    def stackable(self) -> tuple[ParameterInfo, ...]:
+        """Its parameters that may differ between the runs of one stack."""
+        return tuple(info for info in self.fields if info.stackable)
+
+    @property
+    def target(self) -> Any:
+        """What it is built from."""
+        return load_target(self.registered)
+
+    def params(self, **values: Any) -> Any:
+        """Its parameters, with these values for some."""
+        return read_params(self.registered, {**self.values, **values})
+
+    def build(self, *args: Any, **values: Any) -> Any:
+        """A new one, with these values for some parameters.
+
+        Raises:
+            CheckFailed: It cannot be built.
+        """
+        with attempting(f"building it with {values or 'its defaults'}"):
+            return self.make(*args, **values)
+
+    def make(self, *args: Any, **values: Any) -> Any:
+        """As `build`, and what it raises is left as it is."""
+        return build(self.registered, {**self.values, **values}, *args)
+
+
+def find_subject(
+    kind: str, component: Component | Registered | str, values: Mapping[str, Any], registry: Registry | None = None
+) -> Subject:
+    """The component that a descriptor or a name means.
+
+    Raises:
+        UnknownComponentError: No component of that kind has the name.
+    """
+    registry = registry or default_registry()
+    if isinstance(component, str):
+        component = registry.find(kind, component)
+    elif isinstance(component, Component):
+        component = Registered(component=component, origin=HANDED_OVER)
+    return Subject(registered=component, values=dict(values), registry=registry)

@@ -1,0 +1,102 @@
+"""Short trainings of the kit: one run, three alone, three stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regplug.testing import bench
+from regplug.testing.checking import attempting
+from regplug.testing.rig import make_rig
+from regplug.testing.subject import Subject
+from regplug.training.loop import Course, Trainer
+from regplug.training.optimizers import make_rule
+
+EPOCHS = 3
+_LEAST_SCALE = 1e-3
+"""A bias before a normalization has no gradient but rounding: what it ends with is no number to compare."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a training.
+
+    Args:
+        seed: Of order and noise; the networks of different seeds differ as well.
+        rate: Learning rate.
+        values: Parameters of the regularizer.
+        built_with: Parameters to build it with where they shall not be those of its settings.
+    """
+
+    seed: int = 0
+    rate: float = 0.1
+    values: Mapping[str, Any] = field(default_factory=dict)
+    built_with: Mapping[str, Any] | None = None
+
+
+def make_trainer(
+    subject: Subject | None,
+    runs: Sequence[Run] = (Run(),),
+    *,
+    stacked: bool = False,
+    name: str | None = None,
+    epochs: int = EPOCHS,
+) -> Trainer:
+    """A trainer of one run, or of a stack, on the kit's data, with momentum."""
+    rigs = [make_rig(subject, name, seed=run.seed, values=run.values, built_with=run.built_with) for run in runs]
+    first = rigs[0]
+    data = bench.pools(first.name, first.task, first.dtype)
+    steps = -(-bench.TRAIN_ROWS // bench.BATCH)
+    with attempting("preparing a training"):
+        return Trainer(
+            program=first.program,
+            rule=make_rule("sgd", momentum=0.9, nesterov=False),
+            runs=[rig.run_inputs(run.seed, run.rate) for rig, run in zip(rigs, runs, strict=True)],
+            pools=data,
+            course=Course(epochs=epochs, batch_size=bench.BATCH, shuffle=True, factors=[1.0] * (epochs * steps)),
+            places=first.places,
+            stacked=stacked,
+        )
+
+
+def train(trainer: Trainer, *, finish: bool = True) -> Trainer:
+    """Trains to the end."""
+    with attempting("training"):
+        for _ in trainer.train():
+            pass
+        if finish:
+            trainer.finish()
+    return trainer
+
+
+def trained(subject: Subject | None, run: Run | None = None, **options: Any) -> list[Tensor]:
+    """What one run ends with: its parameters and buffers, in their order."""
+    return learned(train(make_trainer(subject, [run or Run()], **options)))
+
+
+def learned(trainer: Trainer, run: int = 0) -> list[Tensor]:
+    """Parameters and buffers of one run, copied."""
+    params, buffers = trainer.tensors_of(run)
+    return [value.detach().clone() for value in (*params.values(), *buffers.values())]
+
+
+def same_bits(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    """Whether two rows of tensors are equal in every bit; NaN equals NaN."""
+    return len(one) == len(other) and all(
+        a.shape == b.shape and bool(torch.isclose(a, b, rtol=0, atol=0, equal_nan=True).all())
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def worst_difference(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    """The greatest difference of two rows of tensors, relative to the greatest entry of each tensor."""
+    worst = 0.0
+    for a, b in zip(one, other, strict=True):
+        if a.numel():
+            scale = max(_LEAST_SCALE, float(b.double().abs().max()))
+            worst = max(worst, float((a.double() - b.double()).abs().max()) / scale)
+    return worst
