@@ -29,6 +29,16 @@ class MLPParams:
     "Units of each hidden layer, from the input on."
 
 
+@dataclass(frozen=True, kw_only=True)
+class TorchvisionParams:
+    """Parameters of `torchvision`."""
+
+    name: str = "resnet18"
+    "Name of the architecture, as torchvision.models has it."
+    side: Annotated[int, Ge(0)] = 0
+    "Height and width to which images are enlarged first; 0 leaves them as they are."
+
+
 @hookimpl
 def regplug_models() -> Iterator[Model]:
     """Yields the first-party models."""
@@ -49,4 +59,11 @@ def regplug_models() -> Iterator[Model]:
         target="regplug_models.networks:cnn",
         params=NoParams,
         summary="Two 3x3 convolutions of 32 and 64 channels with pooling, then a hidden layer of 128; images only.",
+    )
+    yield Model(
+        name="torchvision",
+        target="regplug_models.torchvision_models:torchvision_classifier",
+        params=TorchvisionParams,
+        summary="Any classifier of torchvision with random weights; channels, classes and image size adapted.",
+        source="torchvision.models",
     )

@@ -1,0 +1,99 @@
+"""Torchvision's classifiers take the road of every model: adapted, trained, exported, proven."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import regplug
+from regplug.api import ModelContext, Task
+from regplug.bundles.layout import read_manifest
+from regplug.errors import ModelError, ParameterError, RegplugError
+from regplug_models import TorchvisionParams
+from regplug_models.torchvision_models import classifiers, torchvision_classifier
+
+FIVE = Task(kind="classification", num_outputs=5)
+
+
+def context(*input_shape):
+    return ModelContext(input_shape=input_shape, task=FIVE)
+
+
+def build(name, *input_shape, side=0):
+    return torchvision_classifier(TorchvisionParams(name=name, side=side), context(*input_shape))
+
+
+def pictures(side, channels=3, count=60):
+    """Bytes of noise in which a bright half tells the class."""
+    generator = np.random.default_rng(0)
+    x, y = generator.integers(0, 128, (count, channels, side, side), np.uint8), np.arange(count) % 2
+    x[y == 1, :, : side // 2] += 127
+    return x, y
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_channels_and_classes_are_adapted(channels):
+    network = build("squeezenet1_1", channels, 32, 32)
+    assert network.features[0].in_channels == channels
+    assert network(torch.zeros(2, channels, 32, 32)).shape == (2, 5)
+    assert network.training
+
+
+def test_an_unknown_name_is_told_with_near_names():
+    with pytest.raises(ParameterError, match="resnet18"):
+        build("resnet81", 3, 32, 32)
+    assert {"resnet18", "mobilenet_v3_small", "vit_b_16"} <= set(classifiers())
+    assert not {"fasterrcnn_resnet50_fpn", "raft_small", "r3d_18", "deeplabv3_resnet50"} & set(classifiers())
+
+
+def test_rows_are_no_images():
+    with pytest.raises(ModelError, match="needs images"):
+        build("resnet18", 8)
+
+
+def test_images_that_are_too_small_are_refused_with_a_side_that_is_taken():
+    with pytest.raises(ModelError) as caught:
+        build("alexnet", 1, 8, 8)
+    assert "cannot take images of 8x8" in caught.value.message
+    assert "torchvision:name=alexnet,side=64" in caught.value.hint
+    network = build("alexnet", 1, 8, 8, side=64)
+    assert network.eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3", "maxvit_t", "vit_b_32", "swin_t", "densenet121"])
+def test_architectures_with_wishes_of_their_own_are_built(name):
+    side = {"inception_v3": 96, "maxvit_t": 224}.get(name, 32)
+    with torch.device("meta"):
+        network = build(name, 2, side, side)
+        assert network(torch.zeros(2, 2, side, side)).shape == (2, 5)
+
+
+def test_the_stem_is_the_first_convolution_of_three_channels():
+    network = build("densenet121", 1, 32, 32)
+    stems = [part for part in network.modules() if isinstance(part, nn.Conv2d) and part.in_channels == 1]
+    assert stems == [network.features.conv0]
+
+
+def test_a_misspelt_name_starts_no_run(place):
+    with pytest.raises(RegplugError, match="Did you mean resnet18"):
+        place.run(dataset=pictures(32), model="torchvision:name=resnet_18")
+    assert place.leftovers() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "vit_b_16"])
+def test_a_torchvision_model_is_trained_exported_and_proven(name, place, tell):
+    formats = ["onnx"] if name == "vit_b_16" else ["onnx", "torchscript"]
+    model = f"torchvision:name={name}"
+    result = place.run(dataset=pictures(32), model=model, epochs=1, batch_size=18, lr=0.01, export=True, format=formats)
+    assert result.verification.passed
+    assert read_manifest(result.bundle_path)["input"]["shape"] == ["batch", 3, 32, 32]
+    assert not any(isinstance(part, nn.modules.dropout._DropoutNd) and part.p for part in result.model.modules())
+    assert regplug.verify(result.bundle_path).passed
+    size = (result.bundle_path / "model.onnx").stat().st_size / 2**20
+    export_s = result.seconds["exporting and verifying"]
+    tell(
+        f"torchvision's {name}: {len(result.verification.checks)} checks, {size:.1f} MiB, exported in {export_s:.1f} s"
+    )
