@@ -16,6 +16,7 @@ BENCHMARKS: Mapping[str, str] = {
     "run-small": "the 400 steps of linear_regression",
     "host-overhead": "run-mlp with identities composed, and with l2 + clip_norm + max_norm",
     "start": "whole processes against the imports that they need",
+    "plugins": "plugins list and run --epochs 0 with 100 plugins installed and with none",
     "sweep-small": "128 runs of linear_regression stacked",
     "sweep-mlp": "32 runs of a small perceptron with batch norm and dropout stacked",
 }

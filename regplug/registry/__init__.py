@@ -37,11 +37,13 @@ def load_registry(switches: Switches | None = None) -> Registry:
     switches = configured_switches() if switches is None else switches
     found = scan(switches)
     components: list[Registered] = []
+    by_distribution: dict[str, list[Registered]] = {}
     plugins, problems = list(found.skipped), list(found.problems)
     for candidate in found.candidates:
-        record, collection = _load(candidate, components)
+        record, collection = _load(candidate, by_distribution.get(candidate.origin.distribution, ()))
         plugins.append(record)
         components += collection.components
+        by_distribution.setdefault(candidate.origin.distribution, []).extend(collection.components)
         problems += collection.problems
     for problem in problems:
         raise_if_strict(problem)

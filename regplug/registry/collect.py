@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
 import re
 import sys
 import typing
@@ -30,7 +31,7 @@ class Collection:
 
     Args:
         origin: The plugin.
-        earlier: What other plugins offer, perhaps of the same distribution.
+        earlier: What other plugins of its distribution offer.
         components: What it offers.
         problems: What is wrong with it.
     """
@@ -59,7 +60,7 @@ def collect(origin: Origin, plugin: object, earlier: Sequence[Registered] = ()) 
     Args:
         origin: Where the plugin comes from.
         plugin: The imported module or object.
-        earlier: What the plugins before it offer.
+        earlier: What the plugins of its distribution before it offer.
 
     Raises:
         PluginError: The plugin is at fault and `REGPLUG_STRICT` is set.
@@ -85,25 +86,34 @@ def _drain(offered: object) -> Iterable[object]:
 
 
 def _implementations(plugin: object, result: Collection) -> Iterator[tuple[str, pluggy.HookImpl]]:
-    """The hook implementations of one plugin, in a manager of its own: one that fails leaves no trace in another."""
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(hookspecs)
+    """The hook implementations of one plugin, which is alone in its manager."""
+    manager = _manager()
     try:
         manager.register(plugin)
     except (pluggy.PluginValidationError, ValueError) as error:
+        _manager.cache_clear()  # one that fails half way leaves a trace
         result.complain("invalid", str(error), "A hook takes no arguments.")
         return
     callers = sorted(manager.get_hookcallers(plugin) or [], key=lambda caller: caller.name)
-    if not callers:
+    found = [(caller.name, caller.has_spec(), each) for caller in callers for each in caller.get_hookimpls()]
+    manager.unregister(plugin)
+    if not found:
         result.complain("invalid", "it implements no hook.", _forgotten_marker(plugin))
-    for caller in callers:
-        for implementation in caller.get_hookimpls():
-            if not caller.has_spec():
-                _complain_of_unknown(caller.name, implementation, result)
-            elif implementation.hookwrapper or implementation.wrapper:
-                result.complain("invalid", f"{caller.name} is a wrapper.", "Return descriptors from a plain @hookimpl.")
-            else:
-                yield caller.name, implementation
+    for name, is_known, implementation in found:
+        if not is_known:
+            _complain_of_unknown(name, implementation, result)
+        elif implementation.hookwrapper or implementation.wrapper:
+            result.complain("invalid", f"{name} is a wrapper.", "Return descriptors from a plain @hookimpl.")
+        else:
+            yield name, implementation
+
+
+@functools.cache
+def _manager() -> pluggy.PluginManager:
+    """The manager that each plugin has for itself for a moment; to read the specifications takes a millisecond."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
 
 
 def _forgotten_marker(plugin: object) -> str:

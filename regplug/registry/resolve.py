@@ -79,8 +79,16 @@ class Registry:
 
     def _rivals(self, kind: str, spec: ComponentSpec) -> list[Registered]:
         """Who is meant by a name: the first-party component alone, or all third parties that offer it."""
-        found = [one for one in self.components(kind) if one.name == spec.name and _is_from(one, spec.distribution)]
+        named = self._by_name.get((kind, spec.name), [])
+        found = [one for one in named if _is_from(one, spec.distribution)]
         return [one for one in found if one.origin.is_first_party] or found
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str], list[Registered]]:
+        found: dict[tuple[str, str], list[Registered]] = {}
+        for one in self.components():
+            found.setdefault((one.kind, one.name), []).append(one)
+        return found
 
     def _unknown(self, kind: str, spec: ComponentSpec) -> UnknownComponentError:
         if kind not in KINDS:
