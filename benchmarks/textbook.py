@@ -38,7 +38,7 @@ def train_epoch(net: nn.Module, train: Pictures, test: Pictures, *, batch_size: 
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        loss_sum += float(loss) * len(y)
+        loss_sum += loss.item() * len(y)
         hits += float((logits.argmax(1) == y).sum())
     net.eval()
     test_hits = 0.0

@@ -1,0 +1,70 @@
+"""Whole processes against the imports that they need: what regplug adds to the start of Python and its libraries.
+
+A command is timed from its start to its end. `run --epochs 0` stands beside each import that it makes, alone in a
+process of its own; shares overlap where libraries import each other.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import Case, Claim, take_turns
+from benchmarks.report import Report
+
+OPEN_SESSION = "import numpy, onnxruntime; onnxruntime.InferenceSession({path!r}, providers=['CPUExecutionProvider'])"
+IMPORTS = ("torch", "mlflow", "sklearn.metrics", "onnx", "onnxscript", "onnxruntime", "matplotlib.figure", "pydantic")
+
+
+def process(*command: str, folder: Path) -> Callable[[], Callable[[], object]]:
+    """Prepares a process that must succeed; its output is not shown unless it fails."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("REGPLUG_", "MLFLOW_"))}
+
+    def go() -> object:
+        done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+        return done
+
+    return lambda: go
+
+
+def bench(repeats: int) -> Report:
+    """Times four commands and what they cannot do without."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        regplug = [sys.executable, "-m", "regplug"]
+        process(*regplug, "run", "--model", "linear", "--epochs", "1", "--out", "bundle", folder=folder)()()
+        np.save(folder / "row.npy", np.load(folder / "bundle" / "sample_input.npz")["input"][:1])
+        python = (sys.executable, "-c")
+        run_nothing = ("run", "--epochs", "0", "--model", "linear")
+        session = OPEN_SESSION.format(path="bundle/model.onnx")
+        commands = {
+            "--help": (*regplug, "--help"),
+            "import typer": (*python, "import typer"),
+            "plugins list": (*regplug, "plugins", "list"),
+            "predict": (*regplug, "predict", "bundle", "row.npy"),
+            "onnxruntime session": (*python, session),
+            "run --epochs 0": (*regplug, *run_nothing),
+            "without export": (*regplug, *run_nothing, "--no-export"),
+            "python": (*python, "pass"),
+            **{f"import {name}": (*python, f"import {name}") for name in IMPORTS},
+        }
+        cases = [
+            Case(name=name, prepare=process(*command, folder=folder), is_here=False)
+            for name, command in commands.items()
+        ]
+        timings = take_turns(cases, repeats)
+    claims = [
+        Claim(case="--help", over="import typer", limit=3.0),
+        Claim(case="plugins list", over="import typer"),
+        Claim(case="predict", over="onnxruntime session", limit=1.5),
+        *(Claim(case=f"import {name}", over="run --epochs 0") for name in IMPORTS),
+    ]
+    return Report(name="start", timings=timings, claims=claims)
