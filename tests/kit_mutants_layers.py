@@ -1,0 +1,313 @@
+"""Bugs of layers: each class is dropout or a normalization with one thing wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from kit_mutants import DROPPING, Dropping, Layers, RightLayer, bug
+from torch import nn
+
+from regplug.noise import keep_mask
+from regplug.regularizer import RegularizerFunctions
+from regplug.sites import SiteLayer, Sites, current_pass
+
+NORMALIZING = {"phases": ("structure",), "tags": ("normalization", "batch-statistics")}
+
+
+@bug("mean_is_kept", **DROPPING)
+class WithoutScaling(Dropping):
+    class layer(SiteLayer):
+        def act(self, settings, noise, x):
+            return x * keep_mask(noise, settings["rate"])[0]
+
+
+@bug("mean_is_kept", **DROPPING)
+class ScaledByTheWrongShare(Dropping):
+    class layer(SiteLayer):
+        def act(self, settings, noise, x):
+            mask, _ = keep_mask(noise, settings["rate"])
+            return x * mask / (1 - 0.9 * settings["rate"])
+
+
+@bug("evaluation_is_the_identity", **DROPPING)
+class ScaledInEvaluation(Dropping):
+    """The textbook's other dropout: evaluation multiplies with 1 - p."""
+
+    class layer(SiteLayer):
+        def forward(self, x):
+            return super().forward(x) if self.training else 0.5 * x
+
+        def act(self, settings, noise, x):
+            return x * keep_mask(noise, settings["rate"])[0]
+
+
+@bug("evaluation_is_repeatable", **DROPPING)
+class AlwaysOn(Dropping):
+    class layer(nn.Module):
+        def forward(self, x):
+            return F.dropout(x, 0.5, training=True)
+
+
+@bug("training_differs_from_evaluation", **DROPPING)
+class AlwaysOff(Dropping):
+    class layer(SiteLayer):
+        def act(self, settings, noise, x):
+            return x
+
+
+@bug("inputs_are_not_written", **DROPPING)
+class InPlace(Dropping):
+    class layer(SiteLayer):
+        def act(self, settings, noise, x):
+            mask, scale = keep_mask(noise, settings["rate"])
+            return x.mul_(mask * scale.to(x.dtype))
+
+
+@bug("training_draws_nothing_itself", **DROPPING)
+class ReseedsTheGlobalGenerator(Dropping):
+    class layer(RightLayer):
+        def act(self, settings, noise, x):
+            torch.manual_seed(0)
+            return super().act(settings, noise, x)
+
+
+@bug("same_seed_same_mask", **DROPPING)
+class MaskFromNumpy(Dropping):
+    class layer(SiteLayer):
+        def act(self, settings, noise, x):
+            mask = torch.from_numpy(np.random.rand(*x.shape) >= 0.5)  # noqa: NPY002 - the bug
+            return x * mask * 2
+
+
+@bug("training_draws_nothing_itself", **DROPPING)
+class MaskFromTheGlobalGenerator(Dropping):
+    class layer(SiteLayer):
+        def act(self, settings, noise, x):
+            return F.dropout(x, 0.5)
+
+
+@bug("other_noise_other_output", **DROPPING)
+class OneMaskForEver(Dropping):
+    class layer(SiteLayer):
+        def act(self, settings, noise, x):
+            generator = torch.Generator().manual_seed(0)
+            return x * 2 * (torch.rand(x.shape, generator=generator) > 0.5)
+
+
+@bug("each_pass_has_its_own_mask", **DROPPING)
+class OneMaskForTwoPasses(Dropping):
+    class layer(RightLayer):
+        def forward(self, x):
+            if not self.training:
+                return x
+            step = current_pass.get().step.child(self.owner)
+            return self.act(step.settings, step.noise[self.key], x)
+
+
+@bug("nan_is_not_hidden", **DROPPING)
+class HidesNaN(Dropping):
+    class layer(SiteLayer):
+        def act(self, settings, noise, x):
+            mask, scale = keep_mask(noise, settings["rate"])
+            return torch.where(mask, x * scale, 0.0)
+
+
+@bug("gradient_flows", **DROPPING)
+class CutsTheGraph(Dropping):
+    class layer(RightLayer):
+        def act(self, settings, noise, x):
+            return super().act(settings, noise, x).detach()
+
+
+class _WrongBackward(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x, mask):
+        return x * mask
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx, grad):
+        return 0.5 * grad * ctx.saved_tensors[0], None
+
+
+@bug("gradient_is_true", **DROPPING)
+class WrongBackward(Dropping):
+    class layer(SiteLayer):
+        def act(self, settings, noise, x):
+            mask, scale = keep_mask(noise, settings["rate"])
+            return _WrongBackward.apply(x, mask * scale.to(x.dtype))
+
+
+@bug("shapes_and_dtypes_are_kept", **DROPPING)
+class BackToFloat32(Dropping):
+    class layer(RightLayer):
+        def act(self, settings, noise, x):
+            return super().act(settings, noise, x).float()
+
+
+@bug("shapes_and_dtypes_are_kept", **DROPPING)
+class FailsOnOneRow(Dropping):
+    class layer(RightLayer):
+        def act(self, settings, noise, x):
+            return super().act(settings, noise, x.squeeze()) if len(x) != 0 else x[0]
+
+
+@bug("network_is_changed", **DROPPING)
+class FindsNoPlace(Dropping):
+    def restructure(self, model, sites):
+        for site in sites:
+            if isinstance(site.module, nn.Hardtanh):
+                sites.after(site, RightLayer())
+
+
+@bug("restructuring_draws_nothing", phases=("structure",))
+class DrawsItsWeights(RegularizerFunctions):
+    def restructure(self, model, sites):
+        for site in sites.chosen((), Sites.activations):
+            if len(site.output_shape) == 2:
+                sites.after(site, nn.Linear(site.output_shape[1], site.output_shape[1]))
+            else:
+                sites.after(site, nn.Conv2d(site.output_shape[1], site.output_shape[1], 1))
+
+
+class _Statistics(nn.Module):
+    """Centres each channel by a running mean; bugs are in how it is kept."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.register_buffer("running_mean", torch.zeros(channels))
+
+    def shaped(self, mean, x):
+        return x - mean.view(1, -1, *[1] * (x.ndim - 2))
+
+    def batch_mean(self, x):
+        return x.mean([0, *range(2, x.ndim)])
+
+    def keep(self, mean):
+        self.running_mean.copy_(0.9 * self.running_mean + 0.1 * mean.detach())
+
+    def forward(self, x):
+        if not self.training:
+            return self.shaped(self.running_mean, x)
+        mean = self.batch_mean(x)
+        self.keep(mean)
+        return self.shaped(mean, x)
+
+
+class _Centring(RegularizerFunctions):
+    def restructure(self, model, sites):
+        for site in sites.chosen((), Sites.activations):
+            sites.before(site, self.layer(site.input_shape[1]))
+
+
+@bug("training_moves_statistics", **NORMALIZING)
+class AssignsStatistics(_Centring):
+    class layer(_Statistics):
+        def keep(self, mean):
+            self.running_mean = 0.9 * self.running_mean + 0.1 * mean.detach()
+
+
+@bug("training_moves_statistics", **NORMALIZING)
+class NeverMovesStatistics(_Centring):
+    class layer(_Statistics):
+        def keep(self, mean):
+            pass
+
+
+@bug("evaluation_leaves_buffers", **NORMALIZING)
+class MovesStatisticsInEvaluation(_Centring):
+    class layer(_Statistics):
+        def forward(self, x):
+            self.keep(self.batch_mean(x))
+            return self.shaped(self.running_mean, x)
+
+
+@bug("state_dict_holds_all", **NORMALIZING)
+class StatisticsAsAPlainAttribute(_Centring):
+    class layer(_Statistics):
+        def __init__(self, channels):
+            nn.Module.__init__(self)
+            self.running_mean = torch.zeros(channels)
+
+        def keep(self, mean):
+            self.running_mean = 0.9 * self.running_mean.to(mean.dtype) + 0.1 * mean.detach()
+
+
+@bug("no_tensor_is_a_plain_attribute", **DROPPING)
+class KeepsATensor(Dropping):
+    class layer(RightLayer):
+        def act(self, settings, noise, x):
+            self.last = x.detach().clone()
+            return super().act(settings, noise, x)
+
+
+@bug("rows_are_independent_in_evaluation", **NORMALIZING)
+class BatchStatisticsInEvaluation(_Centring):
+    class layer(_Statistics):
+        def forward(self, x):
+            return self.shaped(self.batch_mean(x), x)
+
+
+@bug("copies_are_equal", **DROPPING)
+class HoldsALambda(Dropping):
+    class layer(RightLayer):
+        def __init__(self):
+            super().__init__()
+            self.scale = lambda x: x
+
+
+@bug("strides_do_not_matter", phases=("structure",))
+class ViewsMemory(RegularizerFunctions):
+    """Puts a layer in front of the network that takes its input to be contiguous."""
+
+    class layer(nn.Module):
+        def forward(self, x):
+            return x.view(-1).view(x.shape)
+
+    def restructure(self, model, sites):
+        sites.before(sites.all[0], self.layer())
+
+
+@bug("works_without_memory", phases=("structure",))
+class MakesATensorOnTheCpu(Layers):
+    class layer(nn.Module):
+        def forward(self, x):
+            return x * torch.ones(x.shape[1:], device="cpu", dtype=x.dtype)
+
+
+@bug("exports_with_torch_export", phases=("structure",))
+class BranchesOnNumbers(Layers):
+    class layer(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else 1.0 * x
+
+
+@bug("layers_are_owned", phases=("structure",))
+class SharesOneLayer(RegularizerFunctions):
+    layer = nn.Identity()
+
+    def restructure(self, model, sites):
+        for site in sites.chosen((), Sites.activations):
+            sites.after(site, self.layer)
+
+
+@bug("exports_to_onnx", **NORMALIZING)
+class DropoutInTheFile(Layers):
+    """Random in the exported file, as a layer that looks at nothing but a constant is."""
+
+    class layer(nn.Module):
+        def forward(self, x):
+            return F.dropout(x, 0.5, training=True)
+
+
+@bug("trains_and_repeats", **DROPPING)
+class NumpyNoiseInTraining(Dropping):
+    class layer(RightLayer):
+        def act(self, settings, noise, x):
+            return super().act(settings, noise, x) * (1 + 0.1 * float(np.random.rand()))  # noqa: NPY002 - the bug

@@ -1,0 +1,250 @@
+"""Bugs of the data, gradient, optimizer, weights, epoch and finish phases."""
+
+from __future__ import annotations
+
+import torch
+from kit_mutants import Strength, bug
+
+from regplug.noise import normal, permutation
+from regplug.regularizer import EpochEnd, RegularizerFunctions
+
+DATA = {"phases": ("data",), "params": Strength}
+NOISY = {"phases": ("noise", "data"), "params": Strength, "tags": ("stochastic", "keeps-mean")}
+
+
+class Noisy(RegularizerFunctions):
+    def noise(self, shapes, settings):
+        return {"x": normal(shapes.x)}
+
+
+@bug("batch_is_not_written", **NOISY)
+class NoiseInPlace(Noisy):
+    def batch(self, step, x, y):
+        return x.add_(step.settings["strength"] * step.noise["x"]), y
+
+
+@bug("batch_mean_is_kept", **NOISY)
+class NoiseWithAMean(Noisy):
+    def batch(self, step, x, y):
+        return x + step.settings["strength"] * step.noise["x"].abs(), y
+
+
+@bug("same_seed_same_batch", phases=("data",), params=Strength, tasks=("classification",))
+class LabelNoiseFromTheGlobalGenerator(RegularizerFunctions):
+    def batch(self, step, x, y):
+        return x, torch.where(torch.rand(y.shape) < step.settings["strength"], (y + 1) % 3, y)
+
+
+@bug("other_seed_other_batch", **NOISY)
+class TheSameNoiseInEachStep(Noisy):
+    def batch(self, step, x, y):
+        wave = torch.sin(100 * torch.arange(x.numel(), dtype=x.dtype)).view(x.shape)
+        return x + step.settings["strength"] * wave, y
+
+
+@bug("batch_is_exact_where_off", **NOISY)
+class NoiseWhereOff(Noisy):
+    def batch(self, step, x, y):
+        return x + (0.01 + step.settings["strength"]) * step.noise["x"], y
+
+
+@bug("targets_stay_targets", phases=("data",), params=Strength, tasks=("classification",))
+class TargetsNoDistribution(RegularizerFunctions):
+    """Smoothing that adds strength / classes and forgets to take it away."""
+
+    needs_soft_targets = True
+
+    def batch(self, step, x, y):
+        return x, y + step.settings["strength"] / y.shape[-1]
+
+
+@bug("targets_stay_targets", phases=("data",), tasks=("classification",))
+class AClassTooMany(RegularizerFunctions):
+    def batch(self, step, x, y):
+        return x, y + 1
+
+
+@bug("batch_keeps_shapes_and_dtypes", **DATA)
+class DoublesTheBatch(RegularizerFunctions):
+    def batch(self, step, x, y):
+        return torch.cat([x, x]), torch.cat([y, y])
+
+
+@bug("batch_keeps_shapes_and_dtypes", phases=("noise", "data"), tags=("stochastic",))
+class FailsOnTheLastBatch(RegularizerFunctions):
+    """Indexes the batch by a permutation of a full one that it keeps itself."""
+
+    def noise(self, shapes, settings):
+        return {"partner": permutation(shapes.x[0])}
+
+    def batch(self, step, x, y):
+        return (x + x[step.noise["partner"]][:8].view(8, *x.shape[1:])) / 2, y
+
+
+GRADIENT = {"phases": ("gradient",), "params": Strength}
+
+
+@bug("gradients_keep_shapes", **GRADIENT)
+class DividesByZero(RegularizerFunctions):
+    def gradients(self, step, grads, params, state):
+        norm = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
+        return {name: (1 - step.settings["strength"]) * grad / norm * norm for name, grad in grads.items()}, state
+
+
+@bug("gradients_keep_shapes", **GRADIENT)
+class LosesAGradient(RegularizerFunctions):
+    def gradients(self, step, grads, params, state):
+        return {name: grad for name, grad in grads.items() if grad.ndim > 1}, state
+
+
+@bug("gradients_are_not_written", **GRADIENT)
+class GradientsInPlace(RegularizerFunctions):
+    def gradients(self, step, grads, params, state):
+        return {name: grad.mul_(1 - step.settings["strength"]) for name, grad in grads.items()}, state
+
+
+@bug("gradients_are_not_written", **GRADIENT)
+class PerturbsTheWeightsThemselves(RegularizerFunctions):
+    def perturb(self, step, params, grads):
+        for name, param in params.items():
+            param.add_(step.settings["strength"] * grads[name])
+        return params
+
+
+@bug("gradients_are_exact_where_off", **GRADIENT)
+class PerturbsWhereOff(RegularizerFunctions):
+    def perturb(self, step, params, grads):
+        return {name: param + (1e-8 + step.settings["strength"]) * grads[name] for name, param in params.items()}
+
+
+OPTIMIZER = {"phases": ("optimizer",), "params": Strength}
+
+
+@bug("decay_spares_biases_and_norms", **OPTIMIZER)
+class DecaysBiases(RegularizerFunctions):
+    def decay(self, step, name, weight):
+        return step.settings["strength"]
+
+
+@bug("decay_is_a_strength", **OPTIMIZER)
+class DecayAsAFactor(RegularizerFunctions):
+    """Minus the strength: weights would grow."""
+
+    def decay(self, step, name, weight):
+        return -step.settings["strength"] if weight.ndim > 1 else None
+
+
+@bug("decay_is_a_strength", phases=("optimizer",))
+class DecayAsANumber(RegularizerFunctions):
+    def decay(self, step, name, weight):
+        return 0.1 if weight.ndim > 1 else None
+
+
+WEIGHTS = {"phases": ("weights",), "params": Strength}
+
+
+@bug("projecting_twice_is_projecting_once", **WEIGHTS)
+class ShrinksAtEachProjection(RegularizerFunctions):
+    def project(self, step, name, weight):
+        return weight * (1 - step.settings["strength"])
+
+
+@bug("weights_are_not_written", **WEIGHTS)
+class ClampsInPlace(RegularizerFunctions):
+    def project(self, step, name, weight):
+        return weight.clamp_(-1, 1)
+
+
+@bug("weights_keep_shapes", **WEIGHTS)
+class FlattensTheWeights(RegularizerFunctions):
+    def after_step(self, step, params, state):
+        return {name: param.flatten() for name, param in params.items()}, state
+
+
+AVERAGE = {"phases": ("state", "weights", "finish")}
+
+
+class Average(RegularizerFunctions):
+    """An exponential average as it should be: bugs change one thing of it."""
+
+    def init(self, params, buffers):
+        return {f"average.{name}": value.clone() for name, value in params.items()}
+
+    def after_step(self, step, params, state):
+        moved = {f"average.{n}": 0.9 * state[f"average.{n}"] + 0.1 * value for n, value in params.items()}
+        return params, moved
+
+    def finalize(self, forward, params, buffers, state, batches):
+        return {name: state[f"average.{name}"] for name in params}, buffers
+
+
+@bug("finishing_twice_is_finishing_once", **AVERAGE)
+class FinishesAnew(Average):
+    def finalize(self, forward, params, buffers, state, batches):
+        return {name: (value + state[f"average.{name}"]) / 2 for name, value in params.items()}, buffers
+
+
+@bug("state_is_made_of_tensors", **AVERAGE)
+class StateIsTheParameters(Average):
+    def init(self, params, buffers):
+        return {f"average.{name}": value for name, value in params.items()}
+
+
+@bug("goes_on_after_any_epoch", phases=("weights", "finish"))
+class AverageInTheObject(RegularizerFunctions):
+    """State in the object and not in `state`: lost where a run stops and goes on."""
+
+    average = None
+
+    def after_step(self, step, params, state):
+        if self.average is None:
+            self.average = {name: value.clone() for name, value in params.items()}
+        self.average = {name: 0.9 * self.average[name] + 0.1 * value for name, value in params.items()}
+        return params, state
+
+    def finalize(self, forward, params, buffers, state, batches):
+        return (dict(self.average) if self.average else params), buffers
+
+
+EPOCH = {"phases": ("state", "epoch")}
+
+
+class Patient(RegularizerFunctions):
+    def init(self, params, buffers):
+        return {"best": next(iter(params.values())).new_full((), torch.inf)}
+
+
+@bug("state_keeps_its_shape", **EPOCH)
+class StateGrows(Patient):
+    def after_epoch(self, step, metrics, params, buffers, state):
+        return EpochEnd(params, buffers, {"best": torch.stack([state["best"].min(), metrics["valid/loss"]])})
+
+
+@bug("stop_is_a_truth_and_scale_a_number", **EPOCH)
+class StopsByAPythonTruth(Patient):
+    def after_epoch(self, step, metrics, params, buffers, state):
+        return EpochEnd(params, buffers, state, stop=bool(metrics["valid/loss"] > state["best"]))
+
+
+@bug("stop_is_a_truth_and_scale_a_number", **EPOCH)
+class ScalesTheRateToNothing(Patient):
+    def after_epoch(self, step, metrics, params, buffers, state):
+        return EpochEnd(params, buffers, state, rate_scale=torch.zeros(()))
+
+
+@bug("epoch_end_writes_nothing", **EPOCH)
+class WritesTheState(Patient):
+    def after_epoch(self, step, metrics, params, buffers, state):
+        state["best"].copy_(torch.minimum(state["best"], metrics["valid/loss"]))
+        return EpochEnd(params, buffers, state)
+
+
+@bug("evaluated_is_like_the_network", **EPOCH)
+class EvaluatesByWriting(Patient):
+    def after_epoch(self, step, metrics, params, buffers, state):
+        return EpochEnd(params, buffers, state)
+
+    def evaluated(self, params, buffers, state):
+        for value in params.values():
+            value.mul_(0.5)
+        return params, buffers
