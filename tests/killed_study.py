@@ -1,0 +1,126 @@
+"""A study that is killed at random moments and begun again with the same call, in forked processes.
+
+Called as `killed_study.py FOLDER KILLS SEED`; prints a JSON document of what it came to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+from trainings import toy
+
+import regplug
+from regplug.studies import running
+from regplug.studies.keeping import POINT_TAG
+from regplug.studies.results import StudyObserver
+
+STACK = 2
+PAUSE_S = 0.05
+STARTED = "started"
+LATEST_S = 1.2
+"""An attempt is killed so long after its first step at the latest: about a fifth of what the study takes."""
+
+
+class Slow(StudyObserver):
+    """Leaves time to be killed between any two steps of a study."""
+
+    def stage(self, name):
+        time.sleep(PAUSE_S)
+
+    def study_started(self, info):
+        Path(STARTED).touch()
+
+    def epoch_ended(self, record, points):
+        time.sleep(PAUSE_S)
+
+    def runs_finished(self, results):
+        time.sleep(PAUSE_S)
+
+
+def study(folder, out):
+    """Runs the study and writes its table; in a process of its own."""
+    os.chdir(folder)
+    # Small stacks of a known size: an attempt that is killed has finished some of them.
+    running.GroupRunner._candidates = lambda self, most: [min(STACK, most)]
+    running.GroupRunner._trial = lambda self, size: 1.0
+    result = regplug.sweep(
+        name="killed",
+        dataset=toy(),
+        model="mlp:hidden=[16]",
+        grid=["reg.dropout.drop_probability=0,0.2,0.4", "lr=0.05,0.2"],
+        seeds=8,
+        epochs=3,
+        export=False,
+        observers=[Slow()],
+    )
+    Path(out).write_text(json.dumps(result.document()["summary"]))
+
+
+def points(folder):
+    """Returns each child in the store, by run id the point that it is."""
+    with contextlib.closing(sqlite3.connect(folder / "mlruns" / "mlflow.db")) as database:
+        return dict(database.execute("SELECT run_uuid, value FROM tags WHERE key = ?", [POINT_TAG]).fetchall())
+
+
+def start(folder):
+    """Begins the study in a process of its own, and waits until it trains."""
+    (folder / STARTED).unlink(missing_ok=True)
+    process = multiprocessing.get_context("fork").Process(target=study, args=(str(folder), "out.json"))
+    process.start()
+    while process.is_alive() and not (folder / STARTED).exists():
+        time.sleep(0.01)
+    return process
+
+
+def finished(folder):
+    """Runs the study to its end; returns its table."""
+    process = start(folder)
+    process.join()
+    assert process.exitcode == 0
+    return json.loads((folder / "out.json").read_text())
+
+
+def main(place, kills, seed):
+    alone, often = place / "alone", place / "often"
+    alone.mkdir()
+    often.mkdir()
+    draw = random.Random(seed)
+    left_alone = finished(alone)
+    killed, known, is_kept = 0, {}, True
+    for _ in range(kills):
+        attempt = start(often)
+        attempt.join(draw.uniform(0, LATEST_S))
+        if not attempt.is_alive():
+            break  # to begin once more would begin a new study
+        os.kill(attempt.pid, signal.SIGKILL)
+        attempt.join()
+        killed += 1
+        found = points(often)
+        is_kept = is_kept and known.items() <= found.items()
+        known = found
+    table = finished(often) if not (often / "out.json").exists() else json.loads((often / "out.json").read_text())
+    final = points(often)
+    document = {
+        "alone": left_alone,
+        "killed": table,
+        "kills": killed,
+        "points": final,
+        "before_the_last": len(known),
+        "is_kept": is_kept and known.items() <= final.items(),
+    }
+    sys.stdout.write(json.dumps(document) + "\n")
+
+
+if __name__ == "__main__":
+    import regplug.studies.engine  # likewise
+
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
