@@ -212,7 +212,8 @@ def curves_png(history: History) -> bytes:
     """Returns a figure of metrics over epochs: a panel for each quantity, a line for each split.
 
     `train/running_loss` goes into the panel of `train/loss`, dashed; a metric of no split, such as `norm/weight`, has a
-    panel of its own. Where positive values span a factor of 50, the axis is logarithmic.
+    panel of its own. Where positive values span a factor of 50, the axis is logarithmic. What was measured once is no
+    curve, and is left out where there is one.
 
     Args:
         history: Points (epoch, value) by metric name; names without a point are left out.
@@ -222,10 +223,10 @@ def curves_png(history: History) -> bytes:
         if points:
             panel = _panel(name)
             panels[panel] = {**panels.get(panel, {}), name: points}
-    num_panels = max(1, len(panels))
-    figure, all_axes = _figure(num_panels, 4.4 * num_panels, 3.4)
+    curves = {name: lines for name, lines in panels.items() if max(map(len, lines.values())) > 1} or panels
     # Without a point there is one empty panel.
-    for axes, (panel, lines) in zip(all_axes, panels.items(), strict=False):
+    figure, all_axes = _figure(max(1, len(curves)), 4.4, 3.4)
+    for axes, (panel, lines) in zip(all_axes, curves.items(), strict=False):
         _draw_panel(axes, panel, lines)
     return _png(figure)
 
@@ -276,9 +277,15 @@ def _write_counts(axes: Axes, matrix: NDArray[np.int64], share: NDArray[Any]) ->
 
 
 def _figure(num_panels: int, width_inch: float, height_inch: float) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width_inch, height_inch), dpi=DPI, layout="constrained")
+    """A figure of panels of that size, up to three in a row; four are two and two."""
+    columns = 2 if num_panels == 4 else min(3, num_panels)
+    rows = -(-num_panels // columns)
+    figure = Figure(figsize=(width_inch * columns, height_inch * rows), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(1, num_panels, squeeze=False)[0])
+    panels = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for axes in panels[num_panels:]:
+        axes.remove()
+    return figure, panels[:num_panels]
 
 
 def _png(figure: Figure) -> bytes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from made_docs import DOCS, blocks
@@ -25,7 +27,7 @@ PREFIXES = ("model.", "dataset.", "reg.")
 def result(tmp_path_factory):
     """One small run with a bundle."""
     folder = tmp_path_factory.mktemp("run")
-    before = os.getcwd()
+    before = Path.cwd()
     os.chdir(folder)
     try:
         uri = f"sqlite:///{folder}/mlruns/mlflow.db"
@@ -111,26 +113,14 @@ def test_the_example_of_a_file_is_a_configuration(tmp_path):
 
 
 def test_each_written_component_can_be_read():
-    rows = [line for line in CONFIGURATION.split("## Components")[1].splitlines() if line.startswith("| `")]
-    texts = [text for row in rows for text in row.split("|")[1].replace("`", "").split(",")]
-    assert len(rows) == 6
-    assert all(ComponentSpec.parse(text.strip()) for text in _whole(texts))
-
-
-def _whole(texts):
-    """A comma within a component splits it here, which has no meaning by itself."""
-    whole = []
-    for text in texts:
-        if "=" in text and ":" not in text:
-            whole[-1] += f",{text}"
-        else:
-            whole.append(text)
-    return whole
+    table = CONFIGURATION.split("## Components")[1].split("\n\n")[1]
+    texts = [text for row in table.splitlines()[2:] for text in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert len(texts) == 7
+    assert [str(ComponentSpec.parse(text)) for text in texts] == texts
 
 
 def test_each_schedule_of_the_text_is_one():
-    line = CONFIGURATION.split("## Schedules")[1].split("`--schedule` takes ")[1].split(". `--warmup")[0]
-    names = [word.strip("` \n") for part in line.split(" and ") for word in part.split("`, ")]
-    assert len(names) == 6
-    for name in names:
-        load_config(None, (), {"schedule": name})
+    text = CONFIGURATION.split("## Schedules")[1].split("`--schedule` takes ")[1].split(". `--warmup")[0]
+    schedules = re.findall(r"`([^`]+)`", text)
+    assert len(schedules) == 6
+    assert [load_config(None, (), {"schedule": each}).schedule for each in schedules] == schedules

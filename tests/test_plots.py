@@ -72,6 +72,14 @@ def test_curves_have_a_panel_for_each_quantity_and_a_line_for_each_split(drawn):
     assert norm.get_legend() is None
 
 
+def test_many_curves_stand_in_rows_and_what_was_measured_once_is_left_out(drawn):
+    curves = {f"norm/{name}": [(1, 1.0), (2, 2.0)] for name in "abcde"}
+    plots.curves_png({**curves, "gap/loss": [(2, 0.5)]})
+    assert [axes.get_title() for axes in drawn[0].axes] == list(curves)
+    width, height = drawn[0].get_size_inches()
+    assert width < 3 * height
+
+
 @pytest.mark.parametrize(
     "history",
     [{}, {"train/loss": []}, {"train/loss": [(0, float("nan"))]}, {"train/loss": [(0, float("inf")), (1, 1)]}],

@@ -130,12 +130,12 @@ def test_the_tour_runs_from_the_first_command_to_the_last(folder, terminal):
         said = _run(command, terminal, folder)
         heads = [line.split("  ")[0] for line in printed if re.match(r"[a-z ]+  ", line)]
         assert all(head in said for head in heads), command
-        for old, new in zip(re.findall(r"bundles/\w{8}$", "\n".join(printed), re.M), _bundles(said), strict=False):
-            ids[old] = new
+        ids |= dict(zip(_ids("\n".join(printed)), _ids(said), strict=False))
 
 
-def _bundles(said: str) -> list[str]:
-    return re.findall(r"bundles/\w{8}$", said, re.M)
+def _ids(said: str) -> list[str]:
+    """Bundles and studies that a command made."""
+    return re.findall(r"bundles/\w{8}$|(?<=study )\w{8}", said, re.M)
 
 
 def _run(command: str, terminal: Terminal, folder: Path) -> str:
