@@ -66,11 +66,11 @@ PENALTY = {"phases": ("objective",), "params": Strength}
 class Layers(RegularizerFunctions):
     """Puts a layer behind each activation."""
 
-    layer: type[Any]
+    Layer: type[Any]
 
     def restructure(self, model, sites):
         for site in sites.chosen((), Sites.activations):
-            sites.after(site, self.layer())
+            sites.after(site, self.Layer())
 
 
 class Dropping(Layers):
@@ -84,5 +84,3 @@ class RightLayer(SiteLayer):
     def act(self, settings, noise, x):
         mask, scale = keep_mask(noise, settings["rate"])
         return x * (mask * scale.to(x.dtype))
-
-

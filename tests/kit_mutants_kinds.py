@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import socket
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -159,7 +159,7 @@ class NormalisesTheBatch(UnusedLayer):
 def table(x, y, rows=(60, 20, 20)):
     """Rows of a table in three splits, in their order."""
     ends = np.cumsum((0, *rows))
-    train, valid, test = (Split(x=x[a:b], y=y[a:b]) for a, b in zip(ends, ends[1:], strict=False))
+    train, valid, test = (Split(x=x[a:b], y=y[a:b]) for a, b in itertools.pairwise(ends))
     return RawData(
         name="planted",
         train=train,
@@ -270,11 +270,11 @@ class GivesATensor(Look):
 
 @bug("measuring_twice_gives_the_same", kind="probe")
 class CountsItsLooks(Look):
-    looks = Counter()
+    looks = 0
 
     def measure(self, view):
-        self.looks["all"] += 1
-        return {"look/times": float(self.looks["all"])}
+        self.looks += 1
+        return {"look/times": float(self.looks)}
 
 
 @dataclass(frozen=True)
@@ -290,8 +290,8 @@ class DefaultOutOfBounds(RegularizerFunctions):
 
 @dataclass(frozen=True)
 class Unenforced:
-    names: Annotated[tuple[float, ...], Ge(0)] = (0.5,)
-    "A bound on the tuple instead of on its entries."
+    shares: Annotated[tuple[float, ...], Ge(0)] = (0.5,)
+    "A bound on the tuple, where it holds for nothing, instead of on its entries."
 
 
 @bug("bounds_hold", phases=(), params=Unenforced)

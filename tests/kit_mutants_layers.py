@@ -17,14 +17,14 @@ NORMALIZING = {"phases": ("structure",), "tags": ("normalization", "batch-statis
 
 @bug("mean_is_kept", **DROPPING)
 class WithoutScaling(Dropping):
-    class layer(SiteLayer):
+    class Layer(SiteLayer):
         def act(self, settings, noise, x):
             return x * keep_mask(noise, settings["rate"])[0]
 
 
 @bug("mean_is_kept", **DROPPING)
 class ScaledByTheWrongShare(Dropping):
-    class layer(SiteLayer):
+    class Layer(SiteLayer):
         def act(self, settings, noise, x):
             mask, _ = keep_mask(noise, settings["rate"])
             return x * mask / (1 - 0.9 * settings["rate"])
@@ -34,7 +34,7 @@ class ScaledByTheWrongShare(Dropping):
 class ScaledInEvaluation(Dropping):
     """The textbook's other dropout: evaluation multiplies with 1 - p."""
 
-    class layer(SiteLayer):
+    class Layer(SiteLayer):
         def forward(self, x):
             return super().forward(x) if self.training else 0.5 * x
 
@@ -44,21 +44,21 @@ class ScaledInEvaluation(Dropping):
 
 @bug("evaluation_is_repeatable", **DROPPING)
 class AlwaysOn(Dropping):
-    class layer(nn.Module):
+    class Layer(nn.Module):
         def forward(self, x):
             return F.dropout(x, 0.5, training=True)
 
 
 @bug("training_differs_from_evaluation", **DROPPING)
 class AlwaysOff(Dropping):
-    class layer(SiteLayer):
+    class Layer(SiteLayer):
         def act(self, settings, noise, x):
             return x
 
 
 @bug("inputs_are_not_written", **DROPPING)
 class InPlace(Dropping):
-    class layer(SiteLayer):
+    class Layer(SiteLayer):
         def act(self, settings, noise, x):
             mask, scale = keep_mask(noise, settings["rate"])
             return x.mul_(mask * scale.to(x.dtype))
@@ -66,7 +66,7 @@ class InPlace(Dropping):
 
 @bug("training_draws_nothing_itself", **DROPPING)
 class ReseedsTheGlobalGenerator(Dropping):
-    class layer(RightLayer):
+    class Layer(RightLayer):
         def act(self, settings, noise, x):
             torch.manual_seed(0)
             return super().act(settings, noise, x)
@@ -74,7 +74,7 @@ class ReseedsTheGlobalGenerator(Dropping):
 
 @bug("same_seed_same_mask", **DROPPING)
 class MaskFromNumpy(Dropping):
-    class layer(SiteLayer):
+    class Layer(SiteLayer):
         def act(self, settings, noise, x):
             mask = torch.from_numpy(np.random.rand(*x.shape) >= 0.5)  # noqa: NPY002 - the bug
             return x * mask * 2
@@ -82,14 +82,14 @@ class MaskFromNumpy(Dropping):
 
 @bug("training_draws_nothing_itself", **DROPPING)
 class MaskFromTheGlobalGenerator(Dropping):
-    class layer(SiteLayer):
+    class Layer(SiteLayer):
         def act(self, settings, noise, x):
             return F.dropout(x, 0.5)
 
 
 @bug("other_noise_other_output", **DROPPING)
 class OneMaskForEver(Dropping):
-    class layer(SiteLayer):
+    class Layer(SiteLayer):
         def act(self, settings, noise, x):
             generator = torch.Generator().manual_seed(0)
             return x * 2 * (torch.rand(x.shape, generator=generator) > 0.5)
@@ -97,7 +97,7 @@ class OneMaskForEver(Dropping):
 
 @bug("each_pass_has_its_own_mask", **DROPPING)
 class OneMaskForTwoPasses(Dropping):
-    class layer(RightLayer):
+    class Layer(RightLayer):
         def forward(self, x):
             if not self.training:
                 return x
@@ -107,7 +107,7 @@ class OneMaskForTwoPasses(Dropping):
 
 @bug("nan_is_not_hidden", **DROPPING)
 class HidesNaN(Dropping):
-    class layer(SiteLayer):
+    class Layer(SiteLayer):
         def act(self, settings, noise, x):
             mask, scale = keep_mask(noise, settings["rate"])
             return torch.where(mask, x * scale, 0.0)
@@ -115,7 +115,7 @@ class HidesNaN(Dropping):
 
 @bug("gradient_flows", **DROPPING)
 class CutsTheGraph(Dropping):
-    class layer(RightLayer):
+    class Layer(RightLayer):
         def act(self, settings, noise, x):
             return super().act(settings, noise, x).detach()
 
@@ -138,7 +138,7 @@ class _WrongBackward(torch.autograd.Function):
 
 @bug("gradient_is_true", **DROPPING)
 class WrongBackward(Dropping):
-    class layer(SiteLayer):
+    class Layer(SiteLayer):
         def act(self, settings, noise, x):
             mask, scale = keep_mask(noise, settings["rate"])
             return _WrongBackward.apply(x, mask * scale.to(x.dtype))
@@ -146,14 +146,14 @@ class WrongBackward(Dropping):
 
 @bug("shapes_and_dtypes_are_kept", **DROPPING)
 class BackToFloat32(Dropping):
-    class layer(RightLayer):
+    class Layer(RightLayer):
         def act(self, settings, noise, x):
             return super().act(settings, noise, x).float()
 
 
 @bug("shapes_and_dtypes_are_kept", **DROPPING)
 class FailsOnOneRow(Dropping):
-    class layer(RightLayer):
+    class Layer(RightLayer):
         def act(self, settings, noise, x):
             return super().act(settings, noise, x.squeeze()) if len(x) != 0 else x[0]
 
@@ -203,26 +203,26 @@ class _Statistics(nn.Module):
 class _Centring(RegularizerFunctions):
     def restructure(self, model, sites):
         for site in sites.chosen((), Sites.activations):
-            sites.before(site, self.layer(site.input_shape[1]))
+            sites.before(site, self.Layer(site.input_shape[1]))
 
 
 @bug("training_moves_statistics", **NORMALIZING)
 class AssignsStatistics(_Centring):
-    class layer(_Statistics):
+    class Layer(_Statistics):
         def keep(self, mean):
             self.running_mean = 0.9 * self.running_mean + 0.1 * mean.detach()
 
 
 @bug("training_moves_statistics", **NORMALIZING)
 class NeverMovesStatistics(_Centring):
-    class layer(_Statistics):
+    class Layer(_Statistics):
         def keep(self, mean):
             pass
 
 
 @bug("evaluation_leaves_buffers", **NORMALIZING)
 class MovesStatisticsInEvaluation(_Centring):
-    class layer(_Statistics):
+    class Layer(_Statistics):
         def forward(self, x):
             self.keep(self.batch_mean(x))
             return self.shaped(self.running_mean, x)
@@ -230,7 +230,7 @@ class MovesStatisticsInEvaluation(_Centring):
 
 @bug("state_dict_holds_all", **NORMALIZING)
 class StatisticsAsAPlainAttribute(_Centring):
-    class layer(_Statistics):
+    class Layer(_Statistics):
         def __init__(self, channels):
             nn.Module.__init__(self)
             self.running_mean = torch.zeros(channels)
@@ -241,7 +241,7 @@ class StatisticsAsAPlainAttribute(_Centring):
 
 @bug("no_tensor_is_a_plain_attribute", **DROPPING)
 class KeepsATensor(Dropping):
-    class layer(RightLayer):
+    class Layer(RightLayer):
         def act(self, settings, noise, x):
             self.last = x.detach().clone()
             return super().act(settings, noise, x)
@@ -249,14 +249,14 @@ class KeepsATensor(Dropping):
 
 @bug("rows_are_independent_in_evaluation", **NORMALIZING)
 class BatchStatisticsInEvaluation(_Centring):
-    class layer(_Statistics):
+    class Layer(_Statistics):
         def forward(self, x):
             return self.shaped(self.batch_mean(x), x)
 
 
 @bug("copies_are_equal", **DROPPING)
 class HoldsALambda(Dropping):
-    class layer(RightLayer):
+    class Layer(RightLayer):
         def __init__(self):
             super().__init__()
             self.scale = lambda x: x
@@ -266,24 +266,24 @@ class HoldsALambda(Dropping):
 class ViewsMemory(RegularizerFunctions):
     """Puts a layer in front of the network that takes its input to be contiguous."""
 
-    class layer(nn.Module):
+    class Layer(nn.Module):
         def forward(self, x):
             return x.view(-1).view(x.shape)
 
     def restructure(self, model, sites):
-        sites.before(sites.all[0], self.layer())
+        sites.before(sites.all[0], self.Layer())
 
 
 @bug("works_without_memory", phases=("structure",))
 class MakesATensorOnTheCpu(Layers):
-    class layer(nn.Module):
+    class Layer(nn.Module):
         def forward(self, x):
             return x * torch.ones(x.shape[1:], device="cpu", dtype=x.dtype)
 
 
 @bug("exports_with_torch_export", phases=("structure",))
 class BranchesOnNumbers(Layers):
-    class layer(nn.Module):
+    class Layer(nn.Module):
         def forward(self, x):
             return x if x.sum() > 0 else 1.0 * x
 
@@ -301,13 +301,13 @@ class SharesOneLayer(RegularizerFunctions):
 class DropoutInTheFile(Layers):
     """Random in the exported file, as a layer that looks at nothing but a constant is."""
 
-    class layer(nn.Module):
+    class Layer(nn.Module):
         def forward(self, x):
             return F.dropout(x, 0.5, training=True)
 
 
 @bug("trains_and_repeats", **DROPPING)
 class NumpyNoiseInTraining(Dropping):
-    class layer(RightLayer):
+    class Layer(RightLayer):
         def act(self, settings, noise, x):
             return super().act(settings, noise, x) * (1 + 0.1 * float(np.random.rand()))  # noqa: NPY002 - the bug

@@ -198,4 +198,3 @@ class DeclaresAPhaseTooMany(Right):
 class DrawsInThePenalty(RegularizerFunctions):
     def penalty(self, step, weights, outputs):
         return sum((weight * torch.randn(weight.shape)).square().sum() for weight in step.select(weights).values())
-

@@ -14,10 +14,10 @@ from regplug.testing.checking import expect
 
 def state_of_generators() -> dict[str, bytes]:
     """The state of each global generator."""
+    _, keys, *position = np.random.get_state()  # noqa: NPY002 - the global one is what is looked at
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy": repr(np.random.get_state(legacy=False)["state"]).encode()  # type: ignore[call-overload,index] # noqa: NPY002 - the global one is what is looked at
-        + np.random.get_state()[1].tobytes(),  # type: ignore[index,union-attr] # noqa: NPY002
+        "numpy": np.asarray(keys).tobytes() + repr(position).encode(),
         "random": repr(random.getstate()).encode(),
     }
 

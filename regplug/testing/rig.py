@@ -231,7 +231,8 @@ def _with_required(
     """The regularizer and one companion for each word that it requires, in their order."""
     descriptor = subject.descriptor(Regularizer)
     entries = [Entry(key=KEY, descriptor=descriptor)]
-    members, numbers = {KEY: functions}, {}
+    members: dict[str, RegularizerFunctions] = {KEY: functions}
+    numbers: dict[str, Mapping[str, Any]] = {}
     for word in descriptor.requires:
         registered = _found_by(subject, word)
         companion = find_subject("regularizer", registered, {}, subject.registry)

@@ -53,6 +53,8 @@ _BY_KIND: Mapping[str, tuple[Check, ...]] = {
     "probe": small_kinds.PROBE_CHECKS,
     "format": small_kinds.FORMAT_CHECKS,
     "study": (),
+    "command": (),
+    "observer": (),
 }
 
 

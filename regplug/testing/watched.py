@@ -45,7 +45,7 @@ def watched(value: Tensor, name: str) -> Tensor:
         ) -> Any:
             if getattr(func, "__name__", "") in _CONVERSIONS:
                 raise TurnedIntoNumberError(name)
-            return super().__torch_function__(func, types, args, kwargs or {})
+            return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call] # torch has none
 
     return value.as_subclass(Watched)
 

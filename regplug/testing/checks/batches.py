@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,9 @@ from regplug.testing.values import off_values
 _SUM = 1e-6
 
 
-def _rigs(subject: Subject, dtype: torch.dtype = torch.float64, **values: object) -> Iterator[Rig]:
+def _rigs(
+    subject: Subject, dtype: torch.dtype = torch.float64, values: Mapping[str, object] | None = None
+) -> Iterator[Rig]:
     for task in subject.descriptor(Regularizer).tasks:
         for name in networks_of(subject):
             if name == "normed":
@@ -109,7 +111,7 @@ def batch_is_exact_where_off(subject: Subject) -> None:
     if not fields:
         raise NotApplicable("no parameter declares a value at which it changes nothing: Stackable(off=...)")
     for field, off in fields.items():
-        for rig in _rigs(subject, **{field: off}):
+        for rig in _rigs(subject, values={field: off}):
             x, y = _batch(rig)
             same = same_bits([x, y], [rig.x(), _targets(rig, bench.BATCH)])
             expect(same, f"{rig.name}: {field}={off} changes the batch")

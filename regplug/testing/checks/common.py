@@ -69,7 +69,7 @@ def defaults_build(subject: Subject) -> None:
 def _built(subject: Subject, **values: object) -> object:
     """Whatever the kind's target takes, it gets."""
     kind = subject.component.kind
-    if kind in ("initializer", "dataset", "study"):
+    if kind in ("initializer", "dataset", "study", "command"):
         # An initializer fills and a dataset reads when it is called; their own checks do that.
         return subject.target, subject.params(**values)
     if kind == "model":

@@ -94,7 +94,7 @@ def is_offline_once_cached(subject: Subject) -> None:
     """A dataset that asks the network each time: no run on a cluster, on a train, or when the server is gone."""
     _raw(subject)
     with _without_network(), attempting("reading it a second time without a network"):
-        _read(subject, 0)
+        subject.make(DataContext(data_seed=0))
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def _without_network() -> Iterator[None]:
 
     saved = socket.socket.connect, socket.create_connection, socket.getaddrinfo
     try:
-        socket.socket.connect, socket.create_connection, socket.getaddrinfo = refuse, refuse, refuse  # type: ignore[method-assign,assignment]
+        socket.socket.connect, socket.create_connection, socket.getaddrinfo = refuse, refuse, refuse  # type: ignore[method-assign]
         yield
     finally:
         socket.socket.connect, socket.create_connection, socket.getaddrinfo = saved  # type: ignore[method-assign]

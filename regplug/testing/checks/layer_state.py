@@ -117,7 +117,9 @@ def strides_do_not_matter(subject: Subject) -> None:
         for training in (True, False):
             with attempting(f"{rig.name} on an input that is not contiguous"):
                 pair = [rig.train_logits(v) if training else rig.eval_logits(v) for v in (x, strided)]
-            expect(torch.allclose(*pair, rtol=1e-12), f"{rig.name}: the strides of the input change the output")
+            expect(
+                torch.allclose(pair[0], pair[1], rtol=1e-12), f"{rig.name}: the strides of the input matter"
+            )
 
 
 def no_tensor_is_a_plain_attribute(subject: Subject) -> None:
@@ -147,9 +149,10 @@ def works_without_memory(subject: Subject) -> None:
 
 
 def _exported(subject: Subject, form: str) -> None:
-    for name in networks_of(subject):
-        if name != "normed":  # mlp and cnn have between them what it has
-            prove_export(subject, form, make_rig(subject, name, dtype=torch.float32))
+    taken = [name for name in networks_of(subject) if name != "normed"]
+    # A file costs seconds, and its operators are those of the capture.
+    for name in taken[-1:] if form else taken:
+        prove_export(subject, form, make_rig(subject, name, dtype=torch.float32))
 
 
 def exports_with_torch_export(subject: Subject) -> None:

@@ -250,7 +250,10 @@ def nan_is_not_hidden(subject: Subject) -> None:
         seen: list[tuple[str, bool]] = []
 
         def look(
-            module: nn.Module, args: tuple[Tensor, ...], output: Tensor, seen: list[tuple[str, bool]] = seen
+            module: nn.Module,
+            args: tuple[Tensor, ...],  # noqa: ARG001 - a hook's
+            output: Tensor,
+            seen: list[tuple[str, bool]] = seen,
         ) -> None:
             seen.append((type(module).__name__, bool(torch.isnan(output).all())))
 

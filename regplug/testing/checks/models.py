@@ -101,7 +101,7 @@ def every_parameter_gets_a_gradient(subject: Subject) -> None:
     for task in _tasks(subject):
         model, y = _network(subject, task).train(), bench.targets(task, 8, torch.float32)
         with attempting("a training step"), seeded_globally(0):
-            _loss(task, model(_x(subject, 8)), y).backward()
+            torch.autograd.backward(_loss(task, model(_x(subject, 8)), y))
         lost = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
         expect(not lost, f"no gradient reaches {', '.join(lost)}")
         grads = [value.grad for value in model.parameters() if value.grad is not None]
@@ -131,9 +131,10 @@ def overfits_sixteen_rows(subject: Subject) -> None:
         for step in range(_STEPS):
             optimizer.zero_grad()
             loss = _loss(task, model(x), y)
-            loss.backward()  # type: ignore[no-untyped-call] # torch's own
+            torch.autograd.backward(loss)
             optimizer.step()
-            first, last = (float(loss) if step == 0 else first), float(loss)
+            last = float(loss.detach())
+            first = last if step == 0 else first
             if last < _FIT * first:
                 return
     expect(last < 2 * _FIT * first, f"after {_STEPS} steps on 16 rows the loss fell from {first:.3g} to {last:.3g}")

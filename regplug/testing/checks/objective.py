@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -39,8 +40,7 @@ def _penalty(rig: Rig, params: Tensors | None = None, step: Step | None = None) 
     with attempting("the penalty"):
         value = rig.functions.penalty(step or rig.own_step(), rig.program.weights(params), outputs)
     expect(isinstance(value, Tensor), f"the penalty is a {type(value).__name__}, and must be a tensor")
-    assert value is not None  # for mypy
-    return value
+    return cast(Tensor, value)
 
 
 def _strengths(subject: Subject) -> dict[str, float]:
@@ -73,10 +73,8 @@ def penalty_is_linear_in_strength(subject: Subject) -> None:
         for rig in _rigs(subject):
             values = [float(_penalty(rig, step=_at(rig, field, factor))) for factor in (1.0, 2.0, 5.0)]
             for factor, value in zip((2.0, 5.0), values[1:], strict=True):
-                expect(
-                    math.isclose(value, factor * values[0], rel_tol=_LINEAR),
-                    f"{rig.name}: {factor} times the {field} is {value / (values[0] or math.nan):.6g} times the penalty",
-                )
+                told = f"{factor} times the {field} is {value / (values[0] or math.nan):.6g} times the penalty"
+                expect(math.isclose(value, factor * values[0], rel_tol=_LINEAR), f"{rig.name}: {told}")
 
 
 def _at(rig: Rig, field: str, factor: float) -> Step:
@@ -161,11 +159,8 @@ def penalties_add_up(subject: Subject) -> None:
         single = rig.functions.penalty(rig.own_step(), rig.program.weights(rig.params), outputs)
         total = pair.penalty(step, rig.program.weights(rig.params), outputs)
         expect(single is not None and total is not None, f"{rig.name}: there is no penalty")
-        assert single is not None
-        assert total is not None
-        expect(
-            math.isclose(float(total), 2 * float(single), rel_tol=_LINEAR), f"{rig.name}: twice is not the sum of two"
-        )
+        is_sum = math.isclose(float(cast(Tensor, total)), 2 * float(cast(Tensor, single)), rel_tol=_LINEAR)
+        expect(is_sum, f"{rig.name}: twice is not the sum of two")
 
 
 def _doubled(outputs: Outputs) -> Outputs:
@@ -208,12 +203,10 @@ def _wrapped(rig: Rig, params: Tensors) -> tuple[Tensor, Outputs, list[int]]:
     step = rig.step()
 
     def loss(
-        params: Tensors,
-        number: int = 0,
-        x: Tensor = rig.x(),
-        y: Tensor = rig.y(),  # noqa: B008 - the step's batch
+        params: Tensors, number: int = 0, x: Tensor | None = None, y: Tensor | None = None
     ) -> tuple[Tensor, Outputs]:
         numbers.append(number)
+        x, y = rig.x() if x is None else x, rig.y() if y is None else y
         outputs = rig.program.forward(params, rig.buffers, step, x, number)
         return rig.program.loss.mean(outputs.logits, y), outputs
 

@@ -88,7 +88,8 @@ def _keeps_shapes(subject: Subject, phases: dict[str, Phase]) -> None:
 
 def _writes_nothing(subject: Subject, phases: dict[str, Phase]) -> None:
     for rig, name, phase in _each(subject, phases):
-        params, grads = rig.params, _tensors(rig, 1.0)
+        # Great weights: a bound has something to do.
+        params, grads = _tensors(rig, 5.0, seed=4), _tensors(rig, 1.0)
         kept = [*params.values(), *grads.values()]
         before = [value.clone() for value in kept]
         with torch.no_grad(), generators_untouched(name), attempting(name):
