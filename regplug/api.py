@@ -15,7 +15,7 @@ A target is called with the component's parameters and, by kind:
 | dataset | a function that returns the data | `target(params, context: DataContext) -> regplug.data.RawData` |
 | probe | a `regplug.probes.Probe` class | `target(params)` |
 | format | a `regplug.bundles.formats.Format` class | `target(params)` |
-| command | a function whose arguments are the command's, or a `typer.Typer` | by the command line |
+| command | a function whose arguments are the command's, or a `typer.Typer` | `target(**arguments)`, if called |
 | observer | a class with some methods of `regplug.results.Observer` | `target(params)`, once per process |
 """
 
@@ -149,7 +149,11 @@ class Initializer(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Component):
-    """A network built for an input shape and a number of outputs."""
+    """A network built for an input shape and a number of outputs.
+
+    Args:
+        tasks: The tasks that it is for.
+    """
 
     kind: ClassVar[str] = "model"
 

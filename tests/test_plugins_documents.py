@@ -1,0 +1,81 @@
+"""docs/plugins.md: what it says of hooks is so, and what it tells a reader to type works."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import hook_reference
+import pytest
+from documents import read_typed
+from plugin_environments import Environment
+
+from regplug.hookspecs import HOOK_KINDS
+from regplug.registry.records import ProblemKind
+from regplug.registry.switch_files import read_switches
+
+TYPED = read_typed(hook_reference.DOCUMENT)
+FOLDERS = list(dict.fromkeys(folder for folder, _ in TYPED.commands))
+
+
+def test_every_hook_is_documented_with_its_signature():
+    assert hook_reference.current() == hook_reference.reference(), "run python tests/hook_reference.py"
+    assert all(f"### `{name}`" in hook_reference.current() for name in HOOK_KINDS)
+
+
+def test_every_word_of_the_doctor_is_explained():
+    text = hook_reference.DOCUMENT.read_text()
+    missing = [word for word in ProblemKind.__args__ if f"| `{word}` |" not in text]
+    assert missing == []
+
+
+def test_the_examples_file_of_switches_can_be_read(tmp_path):
+    text = hook_reference.DOCUMENT.read_text()
+    example = text[text.index("[plugins]\n") :].partition("```")[0]
+    (tmp_path / "regplug.toml").write_text(example)
+    read = read_switches(tmp_path / "regplug.toml")
+    assert read.allow == ("regplug-jitter", "regplug-big/regularizers")
+    assert read.pins == {("regularizer", "dropblock"): "regplug-mine"}
+
+
+@pytest.mark.parametrize("name", [name for name in TYPED.files if name.endswith("/__init__.py")])
+def test_a_descriptor_in_the_document_has_at_most_twenty_lines_of_code_a_component(name):
+    tree = ast.parse(TYPED.files[name])
+    hooks = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    lines = [line for line in TYPED.files[name].splitlines() if line.strip()]
+    assert len(lines) <= 20 * len(hooks), f"{len(lines)} lines"
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return Environment(tmp_path_factory.mktemp("environment"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_plugin_typed_in_from_the_document_works_the_first_time(folder, environment, tmp_path):
+    for name, text in TYPED.files.items():
+        if name.startswith(f"{folder}/"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+    said = [environment(command, tmp_path / folder) for where, command in TYPED.commands if where == folder]
+    told = "\n".join(said)
+    for expected in EXPECTED[folder]:
+        assert expected in told, told
+
+
+EXPECTED = {
+    "regplug-jitter": ("regularizer jitter: Multiplies", "0 failed", "passed", "FINISHED"),
+    "regplug-rings": ("0 failed", "FINISHED"),
+    "regplug-cauchy": ("0 failed", "16 runs in", "in stacks of"),
+    "regplug-notify": ("linear", "Commands of plugins", "notes"),
+}
+"""What must be said on the way, by example."""
+
+
+def test_every_example_is_judged_by_something():
+    assert set(FOLDERS) == set(EXPECTED)
+
+
+def test_documents_name_no_folder_that_is_not_typed():
+    assert {Path(name).parts[0] for name in TYPED.files} == set(FOLDERS)
