@@ -26,8 +26,8 @@ from regplug.studies.results import StudyObserver
 STACK = 2
 PAUSE_S = 0.05
 STARTED = "started"
-LATEST_S = 1.2
-"""An attempt is killed so long after its first step at the latest: about a fifth of what the study takes."""
+LATEST_S = 3.5
+"""An attempt is killed so long after it began to train at the latest; the first stack takes the half of it."""
 
 
 class Slow(StudyObserver):

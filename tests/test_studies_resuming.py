@@ -44,8 +44,9 @@ def test_a_study_killed_with_9_ends_with_the_table_of_one_left_alone(tmp_path, t
         numbers = [(one["mean"], other["mean"]), *zip(one["t_interval"], other["t_interval"], strict=True)]
         greatest = max([greatest, *(abs(a - b) for a, b in numbers)])
     assert greatest <= 1e-6
-    assert found["kills"] >= 5
     before = found["before_the_last"]
+    assert found["kills"] >= 3
+    assert before > 0
     tell(f"killed {found['kills']} times, with {before} of {RUNS} runs finished by then: table within {greatest:.1g}")
 
 

@@ -12,6 +12,9 @@ from regplug.training.loop import EpochRecord, Trainer
 
 FINISHED, FAILED = "FINISHED", "FAILED"
 
+MOST_PROBED = 20
+"""Epochs in which the runs of a stack are probed, one by one: a hundred epochs of a small stack would cost its half."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PointResult:
@@ -57,16 +60,18 @@ class Log:
         self._history: list[dict[str, list[tuple[int, float]]]] = [{} for _ in points]
         self._last: list[dict[str, float]] = [{} for _ in points]
         self._epochs = [0] * len(points)
+        self._probe_every = max(1, made.course.epochs // MOST_PROBED)
 
     def add(self, record: EpochRecord, trainer: Trainer) -> None:
         """Takes an epoch in."""
         is_evaluated = any(name.startswith(("valid/", "test/")) for name in record.metrics)
+        is_probed = is_evaluated and record.epoch % self._probe_every == 0
         for run, is_active in enumerate(record.active):
             if not is_active or trainer.state.diverged[run]:
                 continue
             self._epochs[run] = record.epoch
             values = {name: numbers[run] for name, numbers in record.metrics.items()}
-            if is_evaluated:
+            if is_probed:
                 values |= self._probed(trainer, run)
             self._put(run, values)
 
