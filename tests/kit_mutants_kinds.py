@@ -18,6 +18,7 @@ from regplug.api import Task
 from regplug.data import InputSpec, RawData, Split
 from regplug.probes import Probe
 from regplug.regularizer import RegularizerFunctions
+from regplug_formats.pt2 import Pt2
 
 ACTIVATION = {"kind": "activation", "derivative": f"{__name__}:relu_slope", "range": (0, math.inf), "kinks": (0,)}
 
@@ -275,6 +276,25 @@ class CountsItsLooks(Look):
     def measure(self, view):
         self.looks += 1
         return {"look/times": float(self.looks)}
+
+
+@bug("file_is_the_network", kind="format", filename="moved.pt2")
+class FileOfOtherWeights(Pt2):
+    def write(self, captured, path, manifest):
+        next(iter(captured.program.state_dict.values())).data.add_(0.01)
+        super().write(captured, path, manifest)
+
+
+@bug("file_is_the_network", kind="format", filename="random.pt2")
+class AnswersAtRandom(Pt2):
+    def open(self, path, *, optimised):
+        run = super().open(path, optimised=optimised)
+        return lambda rows: run(rows) + np.float32(np.random.rand())  # noqa: NPY002 - the bug
+
+
+@bug("filename_is_its_own", kind="format", filename="model.onnx")
+class FileOfAnother(Pt2):
+    pass
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ class DrawsItsWeights(RegularizerFunctions):
                 sites.after(site, nn.Conv2d(site.output_shape[1], site.output_shape[1], 1))
 
 
-class _Statistics(nn.Module):
+class Statistics(nn.Module):
     """Centres each channel by a running mean; bugs are in how it is kept."""
 
     def __init__(self, channels):
@@ -208,21 +208,21 @@ class _Centring(RegularizerFunctions):
 
 @bug("training_moves_statistics", **NORMALIZING)
 class AssignsStatistics(_Centring):
-    class Layer(_Statistics):
+    class Layer(Statistics):
         def keep(self, mean):
             self.running_mean = 0.9 * self.running_mean + 0.1 * mean.detach()
 
 
 @bug("training_moves_statistics", **NORMALIZING)
 class NeverMovesStatistics(_Centring):
-    class Layer(_Statistics):
+    class Layer(Statistics):
         def keep(self, mean):
             pass
 
 
 @bug("evaluation_leaves_buffers", **NORMALIZING)
 class MovesStatisticsInEvaluation(_Centring):
-    class Layer(_Statistics):
+    class Layer(Statistics):
         def forward(self, x):
             self.keep(self.batch_mean(x))
             return self.shaped(self.running_mean, x)
@@ -230,7 +230,7 @@ class MovesStatisticsInEvaluation(_Centring):
 
 @bug("state_dict_holds_all", **NORMALIZING)
 class StatisticsAsAPlainAttribute(_Centring):
-    class Layer(_Statistics):
+    class Layer(Statistics):
         def __init__(self, channels):
             nn.Module.__init__(self)
             self.running_mean = torch.zeros(channels)
@@ -249,7 +249,7 @@ class KeepsATensor(Dropping):
 
 @bug("rows_are_independent_in_evaluation", **NORMALIZING)
 class BatchStatisticsInEvaluation(_Centring):
-    class Layer(_Statistics):
+    class Layer(Statistics):
         def forward(self, x):
             return self.shaped(self.batch_mean(x), x)
 

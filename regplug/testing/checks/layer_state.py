@@ -117,9 +117,7 @@ def strides_do_not_matter(subject: Subject) -> None:
         for training in (True, False):
             with attempting(f"{rig.name} on an input that is not contiguous"):
                 pair = [rig.train_logits(v) if training else rig.eval_logits(v) for v in (x, strided)]
-            expect(
-                torch.allclose(pair[0], pair[1], rtol=1e-12), f"{rig.name}: the strides of the input matter"
-            )
+            expect(torch.allclose(pair[0], pair[1], rtol=1e-12), f"{rig.name}: the strides of the input matter")
 
 
 def no_tensor_is_a_plain_attribute(subject: Subject) -> None:

@@ -1,0 +1,101 @@
+"""The kit against deliberate bugs, all of which it must catch, and against what is right, which it must let pass."""
+
+from __future__ import annotations
+
+import kit_honest
+import kit_mutants_kinds
+import kit_mutants_layers
+import kit_mutants_objective
+import kit_mutants_phases
+import pytest
+from kit_mutants import PLANTED
+
+from regplug.registry import default_registry
+from regplug.testing import check_component
+from regplug.testing.running import Bound, checks_of
+from regplug.testing.subject import find_subject
+
+pytest_plugins = ["regplug.testing.fixtures"]
+pytestmark = pytest.mark.slow
+
+MODULES = (kit_mutants_layers, kit_mutants_objective, kit_mutants_phases, kit_mutants_kinds, kit_honest)
+
+DESCRIPTOR = """
+from regplug.api import Activation, hookimpl
+{head}
+
+@hookimpl
+def regplug_activations():
+    {body}
+    yield Activation(name="{name}", target="regplug_planted_impl:make", summary="A planted bug.")
+"""
+IN_THE_DESCRIPTOR = (
+    ("imports_torch", "descriptor_imports_nothing_heavy", "import torch", "pass"),
+    ("imports_numpy_through_another", "descriptor_imports_nothing_heavy", "import regplug_planted_impl", "pass"),
+    ("another_at_each_call", "hook_is_idempotent", "CALLS = []", "CALLS.append(1); assert len(CALLS) < 3"),
+)
+"""Name, check, what stands at the head of the module, and what its hook does first."""
+
+IMPLEMENTATION = "import numpy\ndef make(params):\n    from torch import nn\n    return nn.Tanh()\n"
+
+
+def caught(subject, check):
+    """The result of the check that a bug was planted for."""
+    checks = {one.__name__: one for one in checks_of(subject)}
+    return Bound(checks[check], subject).result()
+
+
+def test_every_planted_bug_is_caught_by_the_check_that_is_made_for_it(tell, make_plugin, host):
+    missed = []
+    for planted in PLANTED:
+        subject = find_subject(planted.descriptor.kind, planted.descriptor, planted.values)
+        if caught(subject, planted.check).outcome != "failed":
+            missed.append(f"{planted}: {planted.check}")
+    for name, check, head, body in IN_THE_DESCRIPTOR:
+        modules = {f"planted_{name}": DESCRIPTOR.format(name=name, head=head, body=body)}
+        make_plugin(f"planted-{name}", {**modules, "regplug_planted_impl": IMPLEMENTATION})
+        subject = find_subject("activation", name, {}, host.registry())
+        if caught(subject, check).outcome != "failed":
+            missed.append(f"{name}: {check}")
+    number = len(PLANTED) + len(IN_THE_DESCRIPTOR)
+    tell(f"conformance kit: bugs caught {number - len(missed)} / {number}")
+    assert number >= 40
+    assert missed == []
+
+
+def groups():
+    """Components that are right, in parts of about equal length."""
+    # The two large data sets want files that not every machine has; their checks are those of digits.
+    shipped = [
+        one
+        for one in default_registry().components()
+        if one.origin.is_first_party and one.name not in ("mnist", "fashion_mnist")
+    ]
+    layers = [one for one in shipped if "structure" in getattr(one.component, "phases", ())]
+    regularizers = [one for one in shipped if one.kind == "regularizer" and one not in layers]
+    others = [one for one in shipped if one.kind != "regularizer"]
+    honest = list(kit_honest.HONEST)
+    return {
+        "first-party layers": layers,
+        "other first-party regularizers": regularizers,
+        "other first-party components": others,
+        "components of the test, first half": honest[::2],
+        "components of the test, second half": honest[1::2],
+    }
+
+
+@pytest.mark.parametrize("group", groups())
+def test_nothing_that_is_right_raises_an_alarm(group, tell, tmp_path):
+    components, alarms = groups()[group], []
+    table = tmp_path / "table.csv"
+    table.write_text("a,b,y\n" + "\n".join(f"{0.1 * n},{(n * 7) % 11},{n % 3}" for n in range(60)))
+    seconds = 0.0
+    for one in components:
+        values = {"path": str(table), "target": "y"} if one.name == "csv" else {}
+        report = check_component(one.kind, one, values=values)
+        seconds += sum(result.seconds for result in report.results)
+        if not report.passed:
+            alarms += report.lines()
+    wrong = len({line.split(":")[0] for line in alarms})
+    tell(f"conformance kit: false alarms {wrong} / {len(components)} {group}, {seconds:.0f} s")
+    assert alarms == []
