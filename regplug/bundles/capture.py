@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -165,11 +166,15 @@ def _short(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what torch logs and prints about a failed capture out of the user's terminal; the error says it shorter."""
+    """Keeps what torch logs, prints and warns of in a capture out of the user's terminal; an error says it shorter.
+
+    Of nn.GRU's own weights it warns that they are assigned, which would be an error where warnings are errors.
+    """
     logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level, logger.level = logger.level, logging.CRITICAL
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         logger.level = level
