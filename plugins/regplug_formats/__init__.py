@@ -1,4 +1,4 @@
-"""First-party formats: ONNX, TorchScript and torch.export's own. Descriptors only; nothing heavy is imported here."""
+"""First-party formats: ONNX of 32, 16 and 8 bits, TorchScript, torch.export's own. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -41,4 +41,20 @@ def regplug_formats() -> Iterator[Format]:
         filename="model.pt2",
         summary="torch.export's program: the successor of TorchScript",
         source="torch.export.save",
+    )
+    yield Format(
+        name="onnx_fp16",
+        target="regplug_formats.onnx_small:OnnxFp16",
+        filename="model.fp16.onnx",
+        params=OnnxParams,
+        summary="ONNX with weights and arithmetic in float16: half the size, for runtimes that are fast in it",
+        source="IEEE 754-2008, binary16",
+    )
+    yield Format(
+        name="onnx_int8",
+        target="regplug_formats.onnx_small:OnnxInt8",
+        filename="model.int8.onnx",
+        params=OnnxParams,
+        summary="ONNX with linear layers in 8 bits, activations quantized as they come: a quarter of their size",
+        source="Jacob et al. 2018; onnxruntime, dynamic quantization",
     )

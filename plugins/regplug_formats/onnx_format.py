@@ -43,13 +43,17 @@ class Onnx(Format):
 
     def write(self, captured: Captured, path: Path, manifest: Mapping[str, Any]) -> None:
         """Converts the captured program; the file is whole, without a second one for its weights."""
-        # The conversion needs torch and onnxscript; reading a file needs neither.
-        from regplug_formats.onnx_convert import convert
-
-        model = convert(captured, self._params.opset)
+        model = self.convert(captured)
         model.ir_version = IR_VERSION
         model.metadata_props.add(key=_MANIFEST, value=canonical_json(manifest))
         path.write_bytes(model.SerializeToString(deterministic=True))
+
+    def convert(self, captured: Captured) -> Any:
+        """The captured program as an `onnx.ModelProto`, in float32."""
+        # The conversion needs torch and onnxscript; reading a file needs neither.
+        from regplug_formats.onnx_convert import convert
+
+        return convert(captured, self._params.opset)
 
     def open(self, path: Path, *, optimised: bool) -> Run:
         """An onnxruntime session on the CPU."""

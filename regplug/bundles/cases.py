@@ -17,6 +17,9 @@ REAL = "real"
 NONFINITE = "nonfinite"
 """The case with NaN and infinity in its first two rows; the others are real."""
 
+LARGE = "large"
+"""The case of normal numbers times 1e4."""
+
 _ROWS = 7
 _LARGE = 1e4
 
@@ -59,7 +62,7 @@ def make_cases(samples: Array) -> dict[str, Array]:
         normal = generator.standard_normal(shape).astype(samples.dtype)
         cases["zeros"] = np.zeros(shape, samples.dtype)
         cases["normal"] = normal
-        cases["large"] = normal * samples.dtype.type(_LARGE)
+        cases[LARGE] = normal * samples.dtype.type(_LARGE)
         cases[NONFINITE] = _with_nonfinite(cases[REAL][:_ROWS])
     return cases
 

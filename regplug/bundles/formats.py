@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -46,8 +46,30 @@ class Captured:
     output_name: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What a format may lose that computes with fewer bits than float32: its own limits, in the place of rounding's.
+
+    Args:
+        relative_error: Largest difference of an output, as a share of the case's largest output.
+        agreement: Least share of test rows with the same answer as torch's.
+        accuracy: Most test accuracy that may be lost, as a share of all rows.
+        mse: Most that a regression's mean squared error on the test set may grow, as a share of itself.
+        not_asked: Cases (see `regplug.bundles.cases`) that are not asked of it, with the reason.
+    """
+
+    relative_error: float
+    agreement: float
+    accuracy: float
+    mse: float
+    not_asked: Mapping[str, str] = field(default_factory=dict)
+
+
 class Format(abc.ABC):
     """One export format. Called with the component's parameters: `target(params)`."""
+
+    loss: Loss | None = None
+    """What its files may lose; `None` where they compute in float32."""
 
     def facts(self) -> Mapping[str, Any]:
         """What the manifest says of a file of this format before it is written, such as the opset."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from regplug.bundles.cases import BATCHES, NONFINITE, REAL, Reference
-from regplug.bundles.formats import Array, Format, Run
+from regplug.bundles.formats import Array, Format, Loss, Run
+from regplug.bundles.losses import lost_classes, lost_values, widened
 from regplug.bundles.report import Check, at_most, holds
 
 LEVELS = {"all": True, "disabled": False}
@@ -32,15 +33,16 @@ def check_file(
         test: The test set on which the optimised file is measured.
     """
     checks: list[Check] = []
+    asked = widened(references, form.loss)
     for level, optimised in LEVELS.items():
         try:
             run = form.open(path, optimised=optimised)
         except Exception as error:
             checks.append(holds(f"open.{level}", False, f"the runtime cannot open it: {_line(error)}"))
             continue
-        checks += check_run(run, level, references, classes=classes)
+        checks += check_run(run, level, asked, classes=classes)
         if test is not None and optimised:
-            checks.append(check_test(run, test, classes=classes))
+            checks += check_test(run, test, classes=classes, loss=form.loss)
     return checks
 
 
@@ -126,20 +128,24 @@ class TestData:
     tolerance: float
 
 
-def check_test(run: Run, test: TestData, *, classes: bool) -> Check:
+def check_test(run: Run, test: TestData, *, classes: bool, loss: Loss | None = None) -> list[Check]:
     """Measures the file itself on the test set and holds it against the model.
 
     Args:
         run: Runs the file.
         test: The test set.
         classes: Whether accuracy is measured; else the mean squared error.
+        loss: What the format may lose; `None` for nothing but rounding.
     """
     name = "test_accuracy" if classes else "test_mse"
     try:
         outputs = in_batches(run, test.inputs)
     except Exception as error:
-        return holds(name, False, f"the file raises: {_line(error)}")
-    return _test_accuracy(name, outputs, test) if classes else _test_mse(name, outputs, test)
+        return [holds(name, False, f"the file raises: {_line(error)}")]
+    if loss is not None:
+        lost = lost_classes if classes else lost_values
+        return lost(outputs, test.outputs, test.targets, loss)
+    return [_test_accuracy(name, outputs, test) if classes else _test_mse(name, outputs, test)]
 
 
 def _test_accuracy(name: str, outputs: Array, test: TestData) -> Check:

@@ -96,20 +96,27 @@ def _open(bundle: Path) -> tuple[dict[str, Any], Run]:
     require_bundle(bundle)
     require_unchanged(bundle, [MANIFEST])
     manifest = read_manifest(bundle)
-    if MODEL_ONNX not in manifest["files"]:
+    # A bundle without the whole file may have one of fewer bits.
+    name = next((n for n in (MODEL_ONNX, *sorted(manifest["files"])) if n in manifest["files"] and _is_onnx(n)), None)
+    if name is None:
         raise BundleError(f"{bundle} has no {MODEL_ONNX}.", hint="Export the run with `--format onnx`.")
-    require_unchanged(bundle, [MODEL_ONNX])
+    require_unchanged(bundle, [name])
+    file = bundle / name
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _WARNINGS_AND_ABOVE
     try:
-        session = onnxruntime.InferenceSession(str(bundle / MODEL_ONNX), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise VerificationError(
-            f"onnxruntime {onnxruntime.__version__} cannot open {bundle / MODEL_ONNX}: {error}",
+            f"onnxruntime {onnxruntime.__version__} cannot open {file}: {error}",
             hint="Update onnxruntime, or export the run again with a lower opset.",
         ) from error
-    name = manifest["input"]["name"]
-    return manifest, lambda rows: session.run(None, {name: rows})[0]
+    given = manifest["input"]["name"]
+    return manifest, lambda rows: session.run(None, {given: rows})[0]
+
+
+def _is_onnx(filename: str) -> bool:
+    return filename.endswith(".onnx")
 
 
 def _answers(path: Path, given: Input, run: Run, manifest: dict[str, Any], top: int) -> Iterator[Prediction]:

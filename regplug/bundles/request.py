@@ -91,7 +91,7 @@ class BundleRequest:
         if not ranks[self.layout] or not self.samples.size:
             raise RequestError(
                 f"Samples of shape {self.samples.shape} do not fit layout {self.layout!r}.",
-                hint="An image batch is (N, C, H, W), a batch of rows (N, F), any other (N, ...), with at least one row.",
+                hint="An image batch is (N, C, H, W), a batch of rows (N, F), any other (N, ...), not empty.",
             )
         if self.samples.dtype.kind not in _KINDS:
             raise RequestError(f"Samples have dtype {self.samples.dtype}.", hint="Give numbers: uint8 or float32.")

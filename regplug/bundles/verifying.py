@@ -22,6 +22,7 @@ from regplug.bundles.layout import (
     read_manifest,
     require_bundle,
 )
+from regplug.bundles.losses import widened
 from regplug.bundles.numbers import check_file
 from regplug.bundles.report import Check, Report, at_most, holds, prefixed
 from regplug.bundles.samples import read_samples
@@ -114,7 +115,7 @@ def _file(path: Path, filename: str, form: Format, manifest: dict[str, Any]) -> 
     program = form.standalone()
     if program is not None:
         with CleanProcess(program, path / filename, path / SAMPLE_INPUT, manifest["input"]["name"]) as process:
-            checks.append(process.check(known[0]))
+            checks.append(process.check(widened(known, form.loss)[0]))
     return checks
 
 

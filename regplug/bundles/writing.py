@@ -19,6 +19,7 @@ from regplug.bundles.formats import Captured, Format
 from regplug.bundles.graph import check_graph
 from regplug.bundles.isolate import Deployed, isolate, remove_hooks
 from regplug.bundles.layout import MANIFEST, SAMPLE_INPUT, VERIFICATION, canonical_json, write_checksums
+from regplug.bundles.losses import widened
 from regplug.bundles.manifest import build_manifest
 from regplug.bundles.numbers import TestData, check_file, in_batches
 from regplug.bundles.preflight import (
@@ -129,7 +130,7 @@ def _proven_files(
     work: _Work,
 ) -> None:
     with contextlib.ExitStack() as running:
-        clean: list[tuple[str, CleanProcess]] = []
+        clean: list[tuple[str, Format, CleanProcess]] = []
         for name, filename, form in request.formats:
             with work.stage(f"{name}.write"):
                 _write(name, form, captured, folder / filename, manifest)
@@ -137,14 +138,14 @@ def _proven_files(
             if program is not None:
                 # It starts now and is judged last, so that its start-up passes while the others are checked.
                 process = CleanProcess(program, folder / filename, folder / SAMPLE_INPUT, request.input_name)
-                clean.append((name, running.enter_context(process)))
+                clean.append((name, form, running.enter_context(process)))
         test = _test_data(request, captured.module, known[0], work)
         for name, filename, form in request.formats:
             with work.stage(f"{name}.check"):
                 work.checks += prefixed(name, _check(request, form, folder / filename, known, manifest, test))
         with work.stage("clean_process"):
-            for name, process in clean:
-                work.checks += prefixed(name, [process.check(known[0])])
+            for name, form, process in clean:
+                work.checks += prefixed(name, [process.check(widened(known, form.loss)[0])])
 
 
 def _write(name: str, form: Format, captured: Captured, path: Path, manifest: dict[str, Any]) -> None:
@@ -171,7 +172,17 @@ def _check(
 ) -> list[Check]:
     classes = request.task.is_classification
     checks = check_graph(form, path, manifest)
+    if form.loss is not None:
+        checks.append(_size(path, request.module))
     return [*checks, *check_file(form, path, known, classes=classes, test=test)]
+
+
+def _size(path: Path, module: torch.nn.Module) -> Check:
+    """What a format of fewer bits is for; told and not judged, for of a tiny model the graph is the larger part."""
+    size = path.stat().st_size
+    whole = sum(value.numel() * 4 for value in module.state_dict().values() if value.is_floating_point())
+    detail = f"{size / 2**10:,.1f} KiB, as a share of the weights in float32 ({whole / 2**10:,.1f} KiB)"
+    return Check(name="size", passed=True, figure=size / max(1, whole), detail=detail)
 
 
 def _test_data(request: BundleRequest, module: torch.nn.Module, real: Reference, work: _Work) -> TestData | None:
