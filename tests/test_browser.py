@@ -188,7 +188,7 @@ def test_a_run_tells_what_it_is_and_keeps_its_files(page, address, experiment, f
 
 def test_a_run_draws_its_curves(page, address, experiment, folder, screenshots):
     run = f"{address}/#/experiments/{experiment}/runs/{folder[1][1].run_id}"
-    _open(page, f"{run}/model-metrics", DROPPED, "test/accuracy")
+    _open(page, f"{run}/model-metrics", DROPPED, f"{DROPPED} (norm/weight)")
     page.locator("svg.main-svg").first.wait_for()
     page.screenshot(path=screenshots / "curves.png")
-    assert page.locator("svg.main-svg .lines").count()
+    assert page.locator("svg.main-svg path.js-line, svg.main-svg path.point, .gl-container canvas").count()
