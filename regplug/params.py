@@ -124,7 +124,10 @@ def check_fields(cls: type, values: Mapping[str, Any], *, subject: str, hint: st
 def _unknown(name: str, infos: Mapping[str, ParameterInfo]) -> str:
     if not infos:
         return f"{name} is unknown: there are no parameters."
-    return f"{name} is unknown. {did_you_mean(name, infos)}"
+    near = did_you_mean(name, infos)
+    # The nearest of few names may be far from what was meant: all of them are told.
+    known = "" if near.startswith("Known") else f" Known: {', '.join(infos)}."
+    return f"{name} is unknown. {near}{known}"
 
 
 def _refused(name: str, value: Any, info: ParameterInfo) -> str:

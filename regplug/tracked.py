@@ -50,9 +50,12 @@ def describe_run(
     """
     model, dataset = parts.model.registered.name, parts.dataset.registered.name
     regs = [(reg.spec.key, _values(reg)) for reg in parts.regs]
-    others = {"init": (parts.init.registered.name, _values(parts.init))}
-    if parts.activation:
-        others["activation"] = (parts.activation.registered.name, _values(parts.activation))
+    activation = parts.activation
+    others = {
+        "init": (parts.init.registered.name, _values(parts.init)),
+        # A blank would be no value in MLflow's table.
+        "activation": (activation.registered.name, _values(activation)) if activation else ("default", {}),
+    }
     fields = {name: value for name, value in config.to_dict().items() if name not in _NOT_PARAMETERS}
     name = config.name or run_name(model, [(reg.spec.key, _changed(reg)) for reg in parts.regs], config.seed)
     name = f"{name} {fold}".strip()
