@@ -204,6 +204,10 @@ def test_a_users_own_model_refuses_parameters_that_it_does_not_take(net):
         build(net.find("model", "./net.py:needs"), {})
 
 
+def test_the_users_own_code_is_spelled_as_it_was_written(net):
+    assert net.spelling(net.find("model", "./net.py:Net")) == "./net.py:Net"
+
+
 def test_a_users_own_regularizer_gets_a_descriptor(net):
     found = net.find("regularizer", "./net.py:L0")
     assert found.component.phases == ("objective", "weights")

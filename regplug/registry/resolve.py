@@ -16,6 +16,10 @@ from regplug.spec import ComponentSpec
 from regplug.usercode import describe_object, load_object
 
 
+_NEVER_NAMED = ("observer",)
+"""Kinds of which all are used: two of one name take nothing from each other."""
+
+
 @dataclass(frozen=True)
 class Registry:
     """All components that are installed, and all that is wrong with them.
@@ -132,6 +136,8 @@ def _name_problems(collected: Iterable[Registered], pins: Pins) -> Iterator[Prob
     for one in collected:
         by_name.setdefault((one.kind, one.name), []).append(one)
     for (kind, name), rivals in by_name.items():
+        if kind in _NEVER_NAMED:
+            continue
         third_parties = [one for one in rivals if not one.origin.is_first_party]
         if len(third_parties) < len(rivals):
             yield from (_shadowed(one) for one in third_parties)
