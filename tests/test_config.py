@@ -77,7 +77,7 @@ def test_yaml_reads_the_numbers_that_people_write(tmp_path, number):
 def test_flags_come_before_overrides_before_the_file_before_the_defaults(tmp_path):
     file = write(tmp_path, "run.toml", "lr = 1\nmomentum = 0.1\nepochs = 1\nseed = 1")
     config = load_config(file, ["momentum=0.2", "epochs=2"], {"epochs": 3, "seed": None})
-    assert (config.batch_size, config.lr, config.momentum, config.epochs, config.seed) == (64, 1.0, 0.2, 3, 1)
+    assert (config.batch_size, config.lr, config.momentum, config.epochs, config.seed) == (32, 1.0, 0.2, 3, 1)
 
 
 def test_an_override_of_a_parameter_refines_what_a_flag_chose():
