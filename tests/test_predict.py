@@ -242,3 +242,12 @@ def test_classes_without_names_are_numbered(tmp_path: Path) -> None:
     bundle = write_bundle(row_request(nn.Linear(4, 3), task=task, formats=onnx_only()), tmp_path / "bundle").path
     answer = predict(bundle, [saved(tmp_path / "x.npy", rows(1))])
     assert {label for label, _ in answer.rows[0].top} == {"0", "1", "2"}
+
+
+def test_a_pattern_means_all_files_that_match_and_a_file_itself(table_bundle: Path, tmp_path: Path) -> None:
+    for name in ("b", "a", "c[1]"):
+        np.save(tmp_path / f"{name}.npy", rows(2))
+    answers = predict(table_bundle, [tmp_path / "[ab].npy", tmp_path / "c[1].npy"])
+    assert [Path(row.source).stem for row in answers.rows] == ["a", "a", "b", "b", "c[1]", "c[1]"]
+    with pytest.raises(BundleError, match="No file matches"):
+        predict(table_bundle, [tmp_path / "*.csv"])

@@ -17,6 +17,7 @@ from regplug.errors import BundleError, RequestError, VerificationError
 
 _ROWS_AT_ONCE = 512
 _WARNINGS_AND_ABOVE = 3
+_PATTERN = "*?["
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3) -> Predictions:
 
     Args:
         bundle: The bundle's folder. Its manifest and model must be the bytes that were proven.
-        inputs: `.npy`, `.npz`, `.csv` or image files with raw values.
+        inputs: `.npy`, `.npz`, `.csv` or image files with raw values; `*`, `?` and `[...]` in a name mean several.
         top: How many classes an answer names, at least 1.
 
     Raises:
@@ -87,9 +88,19 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3) -> Predictions:
         raise RequestError("No input was given.", hint="Give .npy, .npz, .csv or image files.")
     manifest, run = _open(Path(bundle))
     form = InputForm.from_manifest(manifest)
-    read = [(Path(path), read_input(Path(path), form)) for path in inputs]
+    read = [(path, read_input(path, form)) for given in inputs for path in _matching(Path(given))]
     rows = tuple(answer for path, given in read for answer in _answers(path, given, run, manifest, top))
     return Predictions(task=manifest["task"], rows=rows, notes=tuple(note for _, given in read for note in given.notes))
+
+
+def _matching(given: Path) -> list[Path]:
+    """The files that a pattern means, sorted; a file is itself, whatever its name holds."""
+    if given.exists() or not set(given.name) & set(_PATTERN):
+        return [given]
+    found = sorted(path for path in given.parent.glob(given.name) if path.is_file())
+    if not found:
+        raise BundleError(f"No file matches {given}.", hint="Give .npy, .npz, .csv or image files.")
+    return found
 
 
 def _open(bundle: Path) -> tuple[dict[str, Any], Run]:

@@ -1,0 +1,115 @@
+"""What is exported in the benchmarks: networks on bytes of images, with normalisation inside, and how they are run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from regplug.api import ModelContext, Task
+from regplug.bundles.formats import Format
+from regplug.bundles.isolate import Deployed
+from regplug.bundles.request import BundleRequest
+from regplug.data.tensors import Normalize
+from regplug.registry import build, default_registry
+from regplug.spec import ComponentSpec
+
+TEN = Task(kind="classification", num_outputs=10, class_names=tuple("0123456789"))
+SAMPLES, TEST_ROWS = 256, 1024
+MODELS: Mapping[str, tuple[str, tuple[int, int, int]]] = {
+    "linear": ("linear", (1, 28, 28)),
+    "mlp": ("mlp", (1, 28, 28)),
+    "cnn": ("cnn", (1, 28, 28)),
+    "resnet18": ("torchvision:name=resnet18", (3, 32, 32)),
+    "mobilenet_v3_small": ("torchvision:name=mobilenet_v3_small", (3, 32, 32)),
+}
+"""Component and shape of one image by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A network as it is deployed.
+
+    Args:
+        name: What tables call it.
+        network: In evaluation mode; its running statistics have moved.
+        preprocess: Bytes to the unit range.
+        images: Bytes `(N, C, H, W)`.
+    """
+
+    name: str
+    network: nn.Module
+    preprocess: nn.Module
+    images: np.ndarray[Any, Any]
+
+    def request(self, *formats: str) -> BundleRequest:
+        """What a bundle of it is made from; the files are measured on a test set as after a run."""
+        targets = np.arange(len(self.images)) % TEN.num_outputs
+        return BundleRequest(
+            module=self.network,
+            preprocess=self.preprocess,
+            samples=self.images[:SAMPLES],
+            layout="image",
+            task=TEN,
+            formats=[named(text) for text in formats],
+            value_range=(0.0, 255.0),
+            test=(self.images, targets),
+        )
+
+    def deployed(self) -> Deployed:
+        """Preprocessing and network in one module."""
+        return Deployed(self.preprocess, self.network, False).eval().requires_grad_(False)
+
+
+def subject(name: str) -> Subject:
+    """Builds a network and runs one batch through it, so that its running statistics are those of data."""
+    component, shape = MODELS[name]
+    spec = ComponentSpec.parse(component)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (TEST_ROWS, *shape), np.uint8)
+    preprocess = Normalize(torch.tensor(0.0), torch.tensor(1 / 255))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        registered = default_registry().find("model", spec)
+        network = build(registered, spec.values, ModelContext(input_shape=shape, task=TEN))
+    with torch.no_grad():
+        network.train()(preprocess(torch.from_numpy(images[:128])))
+    return Subject(name=name, network=network.eval(), preprocess=preprocess, images=images)
+
+
+def named(text: str) -> tuple[str, str, Format]:
+    """Name, file name and object of a format."""
+    registered = default_registry().find("format", ComponentSpec.parse(text))
+    form: Format = build(registered, {})
+    return text, registered.component.filename, form  # type: ignore[attr-defined] # found as a format
+
+
+def eager(chosen: Subject, batch: int) -> Callable[[], Any]:
+    """Runs the module on the first `batch` images."""
+    module, raw = chosen.deployed(), torch.from_numpy(chosen.images[:batch])
+
+    def run() -> Any:
+        with torch.inference_mode():
+            return module(raw)
+
+    return run
+
+
+def call_s(run: Callable[[], Any], least_s: float = 0.3) -> float:
+    """Seconds of one call: the least of five means over as many calls as fill the time."""
+    run()
+    began = time.perf_counter()
+    run()
+    calls = max(1, int(least_s / 5 / max(time.perf_counter() - began, 1e-6)))
+    means = []
+    for _ in range(5):
+        began = time.perf_counter()
+        for _ in range(calls):
+            run()
+        means.append((time.perf_counter() - began) / calls)
+    return min(means)
