@@ -15,7 +15,6 @@ from regplug.registry.switches import Pins
 from regplug.spec import ComponentSpec
 from regplug.usercode import describe_object, load_object
 
-
 _NEVER_NAMED = ("observer",)
 """Kinds of which all are used: two of one name take nothing from each other."""
 
