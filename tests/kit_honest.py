@@ -189,7 +189,7 @@ def relu_six(params):
     return nn.ReLU6()
 
 
-@right(Activation, range=(-0.30884306, math.inf))
+@right(Activation, range=(-0.308843, math.inf))
 def mish(params):
     return nn.Mish()
 

@@ -31,7 +31,7 @@ from regplug.testing.subject import find_subject
 
 pytest_plugins = ["regplug.testing.fixtures"]
 
-PLUGIN = """
+PARAMS = """
 from dataclasses import dataclass
 from typing import Annotated
 from annotated_types import Ge
@@ -42,10 +42,15 @@ class Params:
     strength: Annotated[float, Ge(0), Stackable(off=0)] = 0.1
     "Of the penalty."
 
+"""
+PLUGIN = (
+    PARAMS
+    + """
 @hookimpl
 def regplug_regularizers():
     yield Regularizer(name="mine", target="my_impl:Mine", params=Params, summary="A penalty.", phases=("objective",))
 """
+)
 RIGHT = """
 from regplug.regularizer import RegularizerFunctions
 
@@ -62,7 +67,7 @@ def planted(bug):
 
 def test_a_first_party_penalty_passes_every_check_and_the_skipped_ones_have_a_reason():
     report = check_regularizer("l2")
-    assert report.passed, "\n".join(report.lines())
+    assert report.passed, report.lines()
     assert report.counts["passed"] > 20
     assert all(result.reason for result in report.results if result.outcome == "skipped")
     assert report.outcome("penalty_is_linear_in_strength") == "passed"
@@ -88,8 +93,8 @@ def test_a_descriptor_that_is_handed_over_is_checked_like_an_installed_one():
 def test_an_expected_failure_passes_and_one_that_passes_fails():
     spared = {"biases_and_norms_are_spared": "it means to"}
     assert check_regularizer(planted(PenalisesBiases), expected_failures=spared).passed
-    report = check_regularizer("l2", expected_failures=spared)
-    assert [result.check for result in report.failures] == ["biases_and_norms_are_spared"]
+    report = check_activation("relu", expected_failures={"range_is_true": "it is known"})
+    assert [result.check for result in report.failures] == ["range_is_true"]
 
 
 def test_an_expected_failure_of_a_check_that_does_not_exist_is_refused():
@@ -191,6 +196,15 @@ def test_the_checks_of_a_distribution_are_skips_and_passes_under_pytest(make_plu
     assert "1 failed" in done.stdout, done.stdout + done.stderr
     assert "test_conformance[regularizer-mine: biases_and_norms_are_spared]" in done.stdout
     assert "skipped" in done.stdout
+
+
+def test_a_users_own_class_in_a_file_is_checked_by_its_path(tmp_path):
+    code = WRONG.replace("class Mine", PARAMS + "class Mine").replace(
+        "def penalty", "Params = Params\n\n    def penalty"
+    )
+    (tmp_path / "mine.py").write_text(code)
+    report = check_regularizer(f"{tmp_path}/mine.py:Mine")
+    assert [result.check for result in report.failures] == ["biases_and_norms_are_spared"]
 
 
 def test_a_distribution_a_component_or_a_check_that_does_not_exist_is_refused_with_a_near_name():

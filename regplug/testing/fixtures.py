@@ -1,4 +1,4 @@
-"""Two pytest fixtures for plugin authors. Nothing loads them by itself: write in your `conftest.py`
+"""Two pytest fixtures for plugin authors. Nothing loads them by itself: write in your `conftest.py`.
 
 pytest_plugins = ["regplug.testing.fixtures"]
 """

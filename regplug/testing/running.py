@@ -113,6 +113,11 @@ class Bound:
     def __str__(self) -> str:
         return f"{self.subject.title}: {_name(self.check)}".replace(" ", "-", 1)
 
+    @property
+    def __name__(self) -> str:
+        """What pytest calls the parameter where it is given no `ids`."""
+        return str(self)
+
     def result(self) -> Result:
         """What became of it."""
         started = time.perf_counter()

@@ -124,7 +124,9 @@ def range_is_true(subject: Subject) -> None:
     far = torch.tensor([*EXTREMES, 20.0, 40.0], dtype=torch.float64)
     y, _ = _values(_module(subject), torch.cat([_grid(), far, -far]))
     least, greatest = float(y.min()), float(y.max())
-    expect(least >= low - 1e-9 and greatest <= high + 1e-9, f"values run from {least:.6g} to {greatest:.6g}")
+    # Six digits of a bound are enough.
+    is_within = least >= low - 1e-6 * (1 + abs(least)) and greatest <= high + 1e-6 * (1 + abs(greatest))
+    expect(is_within, f"values run from {least:.7g} to {greatest:.7g}")
     for bound, reached in ((low, -least), (high, greatest)):
         near = reached > 10 if math.isinf(bound) else abs(abs(bound) - abs(reached)) < 1e-3 * (1 + abs(bound))
         expect(near, f"the declared bound {bound:g} is not come near: values run from {least:.6g} to {greatest:.6g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import re
@@ -34,16 +35,22 @@ def descriptor_imports_nothing_heavy(subject: Subject) -> None:
     module, location = subject.registered.origin.module.partition(":")[0], subject.registered.location
     if not module or subject.registered.is_user_code:
         raise NotApplicable(_NOT_FOUND)
+    heavy = _heavy_imports(module, (*sys.path, location))
+    expect(heavy == "[]", f"importing {module} alone pulls in {heavy}")
+
+
+@functools.cache
+def _heavy_imports(module: str, search_path: tuple[str, ...]) -> str:
+    """The heavy libraries that a fresh process has after importing a module; one process serves all its components."""
     program = (
-        f"import sys; sys.path[:] = {[*sys.path, location]!r}; import importlib; importlib.import_module({module!r}); "
+        f"import sys; sys.path[:] = {list(search_path)!r}; import importlib; importlib.import_module({module!r}); "
         f"print([name for name in {HEAVY_LIBRARIES!r} if name in sys.modules])"
     )
     done = subprocess.run(  # noqa: S603 - this interpreter, with a program of our own
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=_IMPORT_TIMEOUT_S, check=False
     )
     expect(done.returncode == 0, f"importing {module} in a fresh process failed: {done.stderr.strip()[-300:]}")
-    heavy = done.stdout.strip().splitlines()[-1]
-    expect(heavy == "[]", f"importing {module} pulls in {heavy}")
+    return done.stdout.strip().splitlines()[-1]
 
 
 def target_resolves(subject: Subject) -> None:
