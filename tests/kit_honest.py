@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
 from kit_mutants import DROPPING, PENALTY, Dropping, Rate, RightLayer, Strength
-from kit_mutants_kinds import Look, rows, table
-from kit_mutants_layers import NORMALIZING, Statistics
+from kit_mutants_kinds import Look
+from kit_mutants_models import rows, table
 from kit_mutants_objective import distance, squares
 from kit_mutants_phases import AVERAGE, NOISY, Average, Noisy
+from kit_mutants_state import NORMALIZING, Statistics
 from torch import nn
 
 from regplug.api import (
@@ -122,6 +123,14 @@ class TwoPasses(RegularizerFunctions):
             return (first + second) / 2 + step.settings["strength"] * distance(one, two), one
 
         return wrapped
+
+
+@right(Regularizer, phases=("objective",), params=Strength, requires=("averaging",), after=("averaging",))
+class WithCompany(RegularizerFunctions):
+    """It requires another one, which the kit must find."""
+
+    def penalty(self, step, weights, outputs):
+        return step.settings["strength"] * squares(step.select(weights))
 
 
 @right(Regularizer, **NOISY)

@@ -12,8 +12,6 @@ from regplug.noise import keep_mask
 from regplug.regularizer import RegularizerFunctions
 from regplug.sites import SiteLayer, Sites, current_pass
 
-NORMALIZING = {"phases": ("structure",), "tags": ("normalization", "batch-statistics")}
-
 
 @bug("mean_is_kept", **DROPPING)
 class WithoutScaling(Dropping):
@@ -152,10 +150,10 @@ class BackToFloat32(Dropping):
 
 
 @bug("shapes_and_dtypes_are_kept", **DROPPING)
-class FailsOnOneRow(Dropping):
+class FailsOnAnEmptyBatch(Dropping):
     class Layer(RightLayer):
         def act(self, settings, noise, x):
-            return super().act(settings, noise, x.squeeze()) if len(x) != 0 else x[0]
+            return super().act(settings, noise, x) + 0 * x[0]
 
 
 @bug("network_is_changed", **DROPPING)
@@ -176,128 +174,7 @@ class DrawsItsWeights(RegularizerFunctions):
                 sites.after(site, nn.Conv2d(site.output_shape[1], site.output_shape[1], 1))
 
 
-class Statistics(nn.Module):
-    """Centres each channel by a running mean; bugs are in how it is kept."""
-
-    def __init__(self, channels):
-        super().__init__()
-        self.register_buffer("running_mean", torch.zeros(channels))
-
-    def shaped(self, mean, x):
-        return x - mean.view(1, -1, *[1] * (x.ndim - 2))
-
-    def batch_mean(self, x):
-        return x.mean([0, *range(2, x.ndim)])
-
-    def keep(self, mean):
-        self.running_mean.copy_(0.9 * self.running_mean + 0.1 * mean.detach())
-
-    def forward(self, x):
-        if not self.training:
-            return self.shaped(self.running_mean, x)
-        mean = self.batch_mean(x)
-        self.keep(mean)
-        return self.shaped(mean, x)
-
-
-class _Centring(RegularizerFunctions):
-    def restructure(self, model, sites):
-        for site in sites.chosen((), Sites.activations):
-            sites.before(site, self.Layer(site.input_shape[1]))
-
-
-@bug("training_moves_statistics", **NORMALIZING)
-class AssignsStatistics(_Centring):
-    class Layer(Statistics):
-        def keep(self, mean):
-            self.running_mean = 0.9 * self.running_mean + 0.1 * mean.detach()
-
-
-@bug("training_moves_statistics", **NORMALIZING)
-class NeverMovesStatistics(_Centring):
-    class Layer(Statistics):
-        def keep(self, mean):
-            pass
-
-
-@bug("evaluation_leaves_buffers", **NORMALIZING)
-class MovesStatisticsInEvaluation(_Centring):
-    class Layer(Statistics):
-        def forward(self, x):
-            self.keep(self.batch_mean(x))
-            return self.shaped(self.running_mean, x)
-
-
-@bug("state_dict_holds_all", **NORMALIZING)
-class StatisticsAsAPlainAttribute(_Centring):
-    class Layer(Statistics):
-        def __init__(self, channels):
-            nn.Module.__init__(self)
-            self.running_mean = torch.zeros(channels)
-
-        def keep(self, mean):
-            self.running_mean = 0.9 * self.running_mean.to(mean.dtype) + 0.1 * mean.detach()
-
-
-@bug("no_tensor_is_a_plain_attribute", **DROPPING)
-class KeepsATensor(Dropping):
-    class Layer(RightLayer):
-        def act(self, settings, noise, x):
-            self.last = x.detach().clone()
-            return super().act(settings, noise, x)
-
-
-@bug("rows_are_independent_in_evaluation", **NORMALIZING)
-class BatchStatisticsInEvaluation(_Centring):
-    class Layer(Statistics):
-        def forward(self, x):
-            return self.shaped(self.batch_mean(x), x)
-
-
-@bug("copies_are_equal", **DROPPING)
-class HoldsALambda(Dropping):
-    class Layer(RightLayer):
-        def __init__(self):
-            super().__init__()
-            self.scale = lambda x: x
-
-
-@bug("strides_do_not_matter", phases=("structure",))
-class ViewsMemory(RegularizerFunctions):
-    """Puts a layer in front of the network that takes its input to be contiguous."""
-
-    class Layer(nn.Module):
-        def forward(self, x):
-            return x.view(-1).view(x.shape)
-
-    def restructure(self, model, sites):
-        sites.before(sites.all[0], self.Layer())
-
-
-@bug("works_without_memory", phases=("structure",))
-class MakesATensorOnTheCpu(Layers):
-    class Layer(nn.Module):
-        def forward(self, x):
-            return x * torch.ones(x.shape[1:], device="cpu", dtype=x.dtype)
-
-
-@bug("exports_with_torch_export", phases=("structure",))
-class BranchesOnNumbers(Layers):
-    class Layer(nn.Module):
-        def forward(self, x):
-            return x if x.sum() > 0 else 1.0 * x
-
-
-@bug("layers_are_owned", phases=("structure",))
-class SharesOneLayer(RegularizerFunctions):
-    layer = nn.Identity()
-
-    def restructure(self, model, sites):
-        for site in sites.chosen((), Sites.activations):
-            sites.after(site, self.layer)
-
-
-@bug("exports_to_onnx", **NORMALIZING)
+@bug("exports_to_onnx", phases=("structure",))
 class DropoutInTheFile(Layers):
     """Random in the exported file, as a layer that looks at nothing but a constant is."""
 

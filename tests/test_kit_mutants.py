@@ -5,8 +5,10 @@ from __future__ import annotations
 import kit_honest
 import kit_mutants_kinds
 import kit_mutants_layers
+import kit_mutants_models
 import kit_mutants_objective
 import kit_mutants_phases
+import kit_mutants_state
 import pytest
 from kit_mutants import PLANTED
 
@@ -18,7 +20,16 @@ from regplug.testing.subject import find_subject
 pytest_plugins = ["regplug.testing.fixtures"]
 pytestmark = pytest.mark.slow
 
-MODULES = (kit_mutants_layers, kit_mutants_objective, kit_mutants_phases, kit_mutants_kinds, kit_honest)
+MODULES = (
+    kit_mutants_layers,
+    kit_mutants_state,
+    kit_mutants_objective,
+    kit_mutants_phases,
+    kit_mutants_models,
+    kit_mutants_kinds,
+    kit_honest,
+)
+"""Importing them plants the bugs."""
 
 DESCRIPTOR = """
 from regplug.api import Activation, hookimpl

@@ -27,6 +27,8 @@ _NOT_FOUND = "the descriptor was handed over and not found in a distribution"
 def name_can_be_typed(subject: Subject) -> None:
     """A name with capitals, dashes or dots cannot be written in `--reg name:param=value`."""
     name = subject.component.name
+    if subject.registered.is_user_code:
+        raise NotApplicable("it is named by its path")
     expect(re.fullmatch("[a-z][a-z0-9_]*", name), f"{name!r} has other than lower case letters, digits, underscores")
 
 

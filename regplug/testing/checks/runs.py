@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from regplug.api import Regularizer
-from regplug.regularizer import RegularizerFunctions
+from regplug.regularizer import Company, Notice, RegularizerFunctions
 from regplug.sites import current_pass
+from regplug.testing import bench
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import expect_generators, seeded_globally, state_of_generators
 from regplug.testing.rig import networks_of
@@ -39,6 +40,25 @@ def phases_are_declared(subject: Subject) -> None:
 def is_a_regularizer(subject: Subject) -> None:
     """A target that makes something else: it would fail in the middle of assembling a run."""
     expect(isinstance(subject.build(), RegularizerFunctions), "it is no regplug.regularizer.RegularizerFunctions")
+
+
+def company_is_judged(subject: Subject) -> None:
+    """A `check` that raises, or says something else than notices: every run with the component would fail there."""
+    task = bench.TASKS[subject.descriptor(Regularizer).tasks[0]]
+    for is_there in (True, False):
+        company = Company(
+            tags={"another": frozenset({"penalty", "stochastic"})} if is_there else {},
+            params={"another": subject.params()} if is_there else {},
+            optimizer="adam",
+            task=task,
+            has_validation=is_there,
+            has_batch_norm=is_there,
+            batch_norm_after=is_there,
+        )
+        with attempting("check"):
+            notices = list(subject.build().check(company))
+        good = all(isinstance(notice, Notice) and notice.kind in ("refuse", "warn") for notice in notices)
+        expect(good, f"check gave {notices}, and must give regplug.regularizer.Notice objects")
 
 
 def trains_and_repeats(subject: Subject) -> None:
@@ -150,6 +170,7 @@ def compare_stacked(subject: Subject, runs: list[Run], name: str, what: str) -> 
 CHECKS = (
     is_a_regularizer,
     phases_are_declared,
+    company_is_judged,
     trains_and_repeats,
     off_changes_no_bit,
     goes_on_after_any_epoch,
