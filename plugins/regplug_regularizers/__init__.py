@@ -17,7 +17,9 @@ Probability = Annotated[float, Ge(0), Lt(1)]
 class DropoutParams:
     """Parameters of `dropout`."""
 
-    drop_probability: Annotated[Probability | tuple[Probability, ...], Stackable(off=0), Search(low=0.0, high=0.8)] = 0.5
+    drop_probability: Annotated[Probability | tuple[Probability, ...], Stackable(off=0), Search(low=0.0, high=0.8)] = (
+        0.5
+    )
     "Chance that an entry is set to zero: one number, or one for each place in the order of the forward pass."
     at: str | tuple[str, ...] = ()
     "Globs of module names to put a dropout behind; without it behind each activation."
