@@ -36,8 +36,10 @@ def main() -> None:
     parser.add_argument("--model", action="append", choices=list(MODELS), help="repeats; all by default")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    lines = list(table(asked.model or list(MODELS)))
-    print("\n".join(lines))
+    lines = []
+    for line in table(asked.model or list(MODELS)):
+        print(line, flush=True)
+        lines.append(line)
     if asked.document is not None:
         text = asked.document.read_text(encoding="utf-8")
         before, _, rest = text.partition(BEGIN)
