@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import hook_reference
@@ -62,6 +63,7 @@ def test_a_plugin_typed_in_from_the_document_works_the_first_time(folder, enviro
     told = "\n".join(said)
     for expected in EXPECTED[folder]:
         assert expected in told, told
+    assert re.search(r"in stacks of 1\b", told) is None, told
 
 
 EXPECTED = {
