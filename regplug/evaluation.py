@@ -34,7 +34,7 @@ def evaluate_predictions(outputs_BK: Array, targets: Array, task: Task) -> dict[
     Raises:
         DivergedError: An output is not finite.
 
-    Source: Wilson 1927 for the interval; scikit-learn for the others.
+    Source: Wilson 1927 for the interval; scikit-learn for the others, whose conventions are kept.
     """
     outputs_BK = np.asarray(outputs_BK, dtype=np.float64)
     if not np.isfinite(outputs_BK).all():
@@ -126,10 +126,14 @@ def _auroc(probability_BK: Array, targets_B: Array) -> dict[str, float]:
 
 
 def _regression(values_BK: Array, targets_BK: Array) -> dict[str, float]:
-    from sklearn import metrics
-
-    found = {
-        "mae": metrics.mean_absolute_error(targets_BK, values_BK),
-        "rmse": metrics.root_mean_squared_error(targets_BK, values_BK),
-    }
-    return found if len(targets_BK) < 2 else {**found, "r2": metrics.r2_score(targets_BK, values_BK)}
+    """As scikit-learn's functions, whose import alone costs a study of regressions a second."""
+    targets_BK = np.asarray(targets_BK, dtype=np.float64)
+    error_BK = values_BK - targets_BK
+    square_K = np.square(error_BK).mean(axis=0)
+    found = {"mae": np.abs(error_BK).mean(), "rmse": np.sqrt(square_K).mean()}
+    if len(targets_BK) < 2:
+        return found
+    variance_K = targets_BK.var(axis=0)
+    # A column that does not vary: 1 for a perfect prediction, else 0.
+    shares = np.divide(square_K, variance_K, out=(square_K > 0).astype(np.float64), where=variance_K > 0)
+    return {**found, "r2": 1 - shares.mean()}

@@ -92,6 +92,14 @@ def test_regression_metrics_are_scikit_learns(num_columns):
     }
 
 
+@pytest.mark.parametrize("value", [1.0, 2.0])
+def test_r2_of_a_column_that_does_not_vary_is_scikit_learns(value):
+    targets = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 4.0]])
+    values = np.array([[value, 1.5], [value, 2.0], [value, 3.0]])
+    found = evaluate_predictions(values, targets, Task(kind="regression", num_outputs=2))
+    assert found["r2"] == pytest.approx(sk.r2_score(targets, values))
+
+
 def test_one_row_has_no_r2_with_the_reason():
     targets = np.array([[1.0]])
     assert evaluate_predictions(np.array([[3.0]]), targets, LINE) == {"mae": 2, "rmse": 2}

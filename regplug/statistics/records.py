@@ -123,9 +123,9 @@ class Study:
                 found[run.setting][run.key] = value
         if not any(found.values()):
             known = {name for run in self.runs if run.status == FINISHED for name in run.metrics}
-            raise RequestError(
-                f"No finished run of {self.name} has a finite {metric!r}.", hint=did_you_mean(metric, known)
-            )
+            near = did_you_mean(metric, known)
+            told = "" if near.startswith("Known") else f" The runs have: {', '.join(sorted(known)) or 'no metric'}."
+            raise RequestError(f"No finished run of {self.name} has a finite {metric!r}.", hint=near + told)
         return found
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from regplug.assembly import Assembly
+from regplug.data import Prepared
+from regplug.evaluation import evaluate_predictions
 from regplug.probes import Probe, ProbeView
 from regplug.studies.config import Point
 from regplug.training.loop import EpochRecord, Trainer
@@ -53,10 +57,13 @@ class Log:
         points: The runs.
         probes: Measurements beside the metrics.
         made: What the stack trains.
+        datas: The data of each run.
     """
 
-    def __init__(self, points: Sequence[Point], probes: Sequence[Probe], made: Assembly) -> None:
-        self._points, self._probes, self._made = points, probes, made
+    def __init__(
+        self, points: Sequence[Point], probes: Sequence[Probe], made: Assembly, datas: Sequence[Prepared]
+    ) -> None:
+        self._points, self._probes, self._made, self._datas = points, probes, made, datas
         self._history: list[dict[str, list[tuple[int, float]]]] = [{} for _ in points]
         self._last: list[dict[str, float]] = [{} for _ in points]
         self._epochs = [0] * len(points)
@@ -84,10 +91,13 @@ class Log:
             if f"test/{name}" in measured:
                 pairs = zip(measured[f"test/{name}"], measured[f"train/{name}"], strict=True)
                 measured[f"gap/{name}"] = [test - train for test, train in pairs]
+        is_regression = not data.task.is_classification
+        outputs = {name: trainer.outputs(name) for name in splits if is_regression and name != "train"}
         for run, where in enumerate(trainer.state.diverged):
             if not where:
                 values = {name: numbers[run] for name, numbers in measured.items()}
-                self._put(run, values | self._probed(trainer, run))
+                told = {name: each[run] if len(self._points) > 1 else each for name, each in outputs.items()}
+                self._put(run, self._predicted(run, told) | values | self._probed(trainer, run))
 
     def result(self, run: int, seconds: float, error: str = "") -> PointResult:
         """What one run came to.
@@ -106,6 +116,16 @@ class Log:
             epochs=self._epochs[run],
             error=error,
         )
+
+    def _predicted(self, run: int, outputs: Mapping[str, Tensor]) -> dict[str, float]:
+        """What a single run tells of its outputs; of a regression, where it costs a millisecond a run."""
+        data = self._datas[run]
+        found: dict[str, float] = {}
+        for split, values in outputs.items():
+            targets = getattr(data, split).y.cpu().numpy()
+            told = evaluate_predictions(values.cpu().numpy(), targets, data.task)
+            found |= {f"{split}/{name}": value for name, value in told.items()}
+        return found
 
     def _put(self, run: int, values: Mapping[str, float]) -> None:
         epoch = self._epochs[run]

@@ -125,7 +125,8 @@ class GroupRunner:
     def _train_together(self, points: Sequence[Point], on_epoch: OnEpoch | None) -> list[PointResult]:
         began = time.perf_counter()
         trainer, made = self._trainer(points, stacked=len(points) > 1)
-        log = Log(points, [build(p.registered, p.spec.values) for p in made.components.probes], made)
+        probes = [build(p.registered, p.spec.values) for p in made.components.probes]
+        log = Log(points, probes, made, [self._data_of(point) for point in points])
         try:
             with threads(made.num_threads(len(points))):
                 for record in trainer.train():
