@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -100,16 +101,15 @@ def eager(chosen: Subject, batch: int) -> Callable[[], Any]:
     return run
 
 
-def call_s(run: Callable[[], Any], least_s: float = 0.3) -> float:
-    """Seconds of one call: the least of five means over as many calls as fill the time."""
-    run()
-    began = time.perf_counter()
-    run()
-    calls = max(1, int(least_s / 5 / max(time.perf_counter() - began, 1e-6)))
-    means = []
-    for _ in range(5):
-        began = time.perf_counter()
-        for _ in range(calls):
-            run()
-        means.append((time.perf_counter() - began) / calls)
-    return min(means)
+def latency_ratio(run: Callable[[], Any], over: Callable[[], Any], turn_s: float = 0.05, turns: int = 7) -> float:
+    """The time of a call over that of another: the median over turns in which both are timed one after the other."""
+    ratios = [_call_s(run, turn_s) / _call_s(over, turn_s) for _ in range(turns + 1)]
+    return statistics.median(ratios[1:])
+
+
+def _call_s(run: Callable[[], Any], least_s: float) -> float:
+    calls, began = 0, time.perf_counter()
+    while (passed := time.perf_counter() - began) < least_s or not calls:
+        run()
+        calls += 1
+    return passed / calls
