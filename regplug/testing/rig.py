@@ -143,7 +143,7 @@ def make_rig(
     values: Mapping[str, Any] | None = None,
     built_with: Mapping[str, Any] | None = None,
     task: Task | None = None,
-    companions: Mapping[str, RegularizerFunctions] | None = None,
+    left_out: bool = False,
 ) -> Rig:
     """Puts a regularizer into a network.
 
@@ -155,21 +155,22 @@ def make_rig(
         values: Its parameters beside those of the subject.
         built_with: Parameters to build it with where they shall not be those of its settings.
         task: What is learned; `None` for the first that it takes.
-        companions: More regularizers.
+        left_out: Whether only what the regularizer requires is put in, and not it.
 
     Raises:
         CheckFailed: It cannot be built or put in.
     """
     name = name or (networks_of(subject)[0] if subject else "mlp")
     task = task or (bench.TASKS[subject.descriptor(Regularizer).tasks[0]] if subject else bench.CLASSES)
-    members: dict[str, RegularizerFunctions] = dict(companions or {})
+    members: dict[str, RegularizerFunctions] = {}
     numbers: dict[str, Mapping[str, Any]] = {}
     if subject is not None:
         functions = subject.build(**(values or {} if built_with is None else built_with))
         expect(isinstance(functions, RegularizerFunctions), f"the target gave a {type(functions).__name__}")
-        with_company, numbers = _with_required(subject, functions)
+        members, numbers = _with_required(subject, functions)
         numbers[KEY] = numbers_of(subject.params(**(values or {})))
-        members = {**with_company, **members}
+        if left_out:
+            del members[KEY], numbers[KEY]
     model = bench.network(name, dtype, seed)
     places = _restructured(model, members, bench.inputs(name, EXAMPLE_ROWS, dtype))
     model.to(dtype).train()

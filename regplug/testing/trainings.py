@@ -30,12 +30,14 @@ class Run:
         rate: Learning rate.
         values: Parameters of the regularizer.
         built_with: Parameters to build it with where they shall not be those of its settings.
+        left_out: Whether the run is without the regularizer, and has only what it requires.
     """
 
     seed: int = 0
     rate: float = 0.1
     values: Mapping[str, Any] = field(default_factory=dict)
     built_with: Mapping[str, Any] | None = None
+    left_out: bool = False
 
 
 def make_trainer(
@@ -47,7 +49,10 @@ def make_trainer(
     epochs: int = EPOCHS,
 ) -> Trainer:
     """A trainer of one run, or of a stack, on the kit's data, with momentum."""
-    rigs = [make_rig(subject, name, seed=run.seed, values=run.values, built_with=run.built_with) for run in runs]
+    rigs = [
+        make_rig(subject, name, seed=run.seed, values=run.values, built_with=run.built_with, left_out=run.left_out)
+        for run in runs
+    ]
     first = rigs[0]
     data = bench.pools(first.name, first.task, first.dtype)
     steps = -(-bench.TRAIN_ROWS // bench.BATCH)

@@ -81,7 +81,7 @@ def off_changes_no_bit(subject: Subject) -> None:
     if not fields:
         raise NotApplicable("no parameter declares a value at which it changes nothing: Stackable(off=...)")
     for name in networks_of(subject):
-        plain = train(make_trainer(None, name=name)).tensors_of(0)
+        plain = train(make_trainer(subject, [Run(left_out=True)], name=name)).tensors_of(0)
         for field, off in fields.items():
             without = train(make_trainer(subject, [Run(values={field: off})], name=name)).tensors_of(0)
             groups = 1 if subject.build().passes > 1 else 2
