@@ -82,6 +82,8 @@ def bands_figure(x_name: str, y_name: str, bands: Sequence[Band], *, is_log: boo
         axes.plot(band.xs, band.mean, color=color, linewidth=1.8, marker=marker, markersize=4, label=label)
     if is_log:
         _make_logarithmic(axes, [x for band in bands for x in band.xs])
+    elif x_name == "epoch":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _dress(axes, x_name, y_name)
     if len(bands) > 1 or (bands and bands[0].label):
         _legend(axes)

@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 TOLD = "told"
-pytest_plugins = ["runs"]
+pytest_plugins = ["runs", "browsing"]
 
 
 @pytest.fixture

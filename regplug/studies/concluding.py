@@ -32,6 +32,11 @@ class Conclusion:
     metric: str
 
 
+def compared_metric(config: StudyConfig, selected_by: str) -> str:
+    """Returns what the settings are compared by, where the best is chosen by the validation metric `selected_by`."""
+    return selected_by if config.folds else f"test/{selected_by.partition('/')[2]}"
+
+
 def conclude(
     config: StudyConfig,
     name: str,
@@ -54,7 +59,7 @@ def conclude(
         selected_by: A validation metric.
         test_to_train: Rows of a test part over rows of its training part, where parts overlap between runs.
     """
-    metric = selected_by if config.folds else f"test/{selected_by.partition('/')[2]}"
+    metric = compared_metric(config, selected_by)
     study = statistics.Study(
         name=name,
         settings=tuple(statistics.Setting(label=s.label, varied=s.values) for s in settings),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from regplug.components import find_components
 from regplug.errors import RequestError
 from regplug.registry import Registry
+from regplug.studies.concluding import compared_metric
 from regplug.studies.config import Point
 from regplug.studies.measuring import PointResult
 from regplug.studies.running import Chunks
@@ -48,7 +49,7 @@ class Keeper:
     def __init__(self, store: Store, study: Study, registry: Registry) -> None:
         self.store, self._registry = store, registry
         self._study, self._kind, self._loss, points = study.config, study.kind, study.loss, study.points
-        self._content = study.content
+        self._content, self._metric = study.content, compared_metric(study.config, study.metric)
         self._fingerprint = study.config.fingerprint(*study.content.values())
         base = study.config.base
         dataset, model = base.specs("dataset")[0].name, base.specs("model")[0].name
@@ -191,7 +192,9 @@ class Keeper:
         tags = dict(told.tags) | {POINT_TAG: point.key}
         if result.error:
             tags["regplug.error"] = result.error
-        return ChildRun(name=told.name, params=params, tags=tags, metrics=_points(result), status=_status(result))
+        return ChildRun(
+            name=told.name, params=params, tags=tags, metrics=_points(result, self._metric), status=_status(result)
+        )
 
 
 def _missing(params: Mapping[str, object], off: Mapping[str, object]) -> dict[str, object]:
@@ -202,12 +205,15 @@ def _status(result: PointResult) -> Any:
     return result.status
 
 
-def _points(result: PointResult) -> list[tuple[str, float, int, int]]:
-    """At most `MOST_POINTS` points: the last epoch of each metric, and others evenly spread."""
+def _points(result: PointResult, first: str) -> list[tuple[str, float, int, int]]:
+    """At most `MOST_POINTS` points: the last epoch of each metric, and others evenly spread.
+
+    What the study compares stands first, because MLflow's page of parallel coordinates begins with the first metric.
+    """
     now = int(time.time() * 1000)
     each = max(2, MOST_POINTS // max(1, len(result.history)) - 1)
     points = []
-    for name, history in result.history.items():
+    for name, history in sorted(result.history.items(), key=lambda each: each[0] != first):
         stride = max(1, -(-len(history) // each))
         thinned = [*history[:-1][::stride], history[-1]]
         points += [(name, value, epoch, now) for epoch, value in thinned]

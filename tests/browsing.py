@@ -1,0 +1,109 @@
+"""Pages in a real browser: Debian's chromium through Playwright, and MLflow's UI started as README says.
+
+Screenshots go to `$REGPLUG_SCREENSHOTS`, else to a temporary folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from made_docs import README
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+START_TIMEOUT_S = 240
+PAGE_TIMEOUT_MS = 90_000
+
+needs_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
+
+
+@contextlib.contextmanager
+def serving(folder):
+    """MLflow's UI of a folder's store, by README's command on a free port; yields its address."""
+    (line,) = (line.strip() for line in README.read_text().splitlines() if line.startswith("    mlflow ui "))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = shlex.split(line)
+    command = [str(Path(sys.executable).with_name(words[0])), *words[1:], "--port", str(port)]
+    with (folder / "ui.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        try:
+            base = f"http://127.0.0.1:{port}"
+            _wait(process, f"{base}/health", folder / "ui.log")
+            yield base
+        finally:
+            _end(process)
+
+
+def _wait(process, url, log):
+    until = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):  # noqa: S310  # our own address
+            return
+        time.sleep(0.2)
+    pytest.fail(f"the UI did not start:\n{log.read_text()}")
+
+
+def _end(process):
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+            return
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
+    )
+    with playwright.sync_playwright() as driver:
+        made = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS))
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(browser):
+    made = browser.new_page(viewport={"width": 1280, "height": 1400})
+    made.set_default_timeout(PAGE_TIMEOUT_MS)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory):
+    chosen = os.environ.get("REGPLUG_SCREENSHOTS")
+    place = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def open_page(page, url, *texts):
+    """Opens a page, waits until it shows the texts, and closes MLflow's assistant."""
+    page.goto(url)
+    for text in texts:
+        page.get_by_text(text, exact=True).first.wait_for()
+    close = page.locator("[data-component-id='mlflow.assistant.chat_panel.close']")
+    if close.count():
+        close.first.click()
