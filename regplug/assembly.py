@@ -202,13 +202,12 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
     example = data.train.x[:2]
     if has_own_dropout(model):
         members = {OWN_DROPOUT: OwnDropout(), **members}
-        places[OWN_DROPOUT] = _restructured(members[OWN_DROPOUT], OWN_DROPOUT, model, example)
+        own = Sites(model, find_sites(model, example), OWN_DROPOUT)
+        places[OWN_DROPOUT] = _restructured(members[OWN_DROPOUT], own, config.seed)
     found = find_sites(model, example)
     for key, functions in members.items():
         if key != OWN_DROPOUT:
-            sites = Sites(model, found, key)
-            functions.restructure(model, sites)
-            places[key] = tuple(sites.places)
+            places[key] = _restructured(functions, Sites(model, found, key), config.seed)
     model.to(device=example.device, dtype=example.dtype)
     params = {chosen.spec.key: chosen.params for chosen in components.regs}
     notices = find_notices(config, components, data, model, members)
@@ -222,9 +221,11 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
     )
 
 
-def _restructured(functions: RegularizerFunctions, key: str, model: nn.Module, example: Tensor) -> tuple[Place, ...]:
-    sites = Sites(model, find_sites(model, example), key)
-    functions.restructure(model, sites)
+def _restructured(functions: RegularizerFunctions, sites: Sites, seed: int) -> tuple[Place, ...]:
+    """Lets one regularizer restructure; weights of its own start from the run's seed, as the model's do."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "init", sites.owner))
+        functions.restructure(sites.model, sites)
     return tuple(sites.places)
 
 

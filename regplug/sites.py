@@ -174,7 +174,7 @@ class Sites:
     """
 
     def __init__(self, model: nn.Module, found: Sequence[Site], owner: str) -> None:
-        self._model, self._owner = model, owner
+        self.model, self.owner = model, owner
         self.all = tuple(found)
         self.places: list[Place] = []
 
@@ -195,7 +195,7 @@ class Sites:
         for glob in globs:
             if not any(fnmatchcase(name, glob) for name in names):
                 raise CompositionError(
-                    f"{self._owner}: at={glob} names no module of the model.",
+                    f"{self.owner}: at={glob} names no module of the model.",
                     hint=f"Its modules, in the order of the forward pass: {', '.join(dict.fromkeys(names))}.",
                 )
         return [site for site in self.all if any(fnmatchcase(site.name, glob) for glob in globs)]
@@ -210,8 +210,8 @@ class Sites:
         if not chosen:
             names = ", ".join(dict.fromkeys(site.name for site in self.all)) or "none"
             raise CompositionError(
-                f"{self._owner} found no place in the model: it has no activation module.",
-                hint=f"Name modules with at=, for example {self._owner}:at=NAME. Modules: {names}. A functional "
+                f"{self.owner} found no place in the model: it has no activation module.",
+                hint=f"Name modules with at=, for example {self.owner}:at=NAME. Modules: {names}. A functional "
                 "activation, such as torch.relu in forward, is no module: use nn.ReLU.",
             )
         return chosen
@@ -229,17 +229,17 @@ class Sites:
         getattr(augmented, side)[site.call].append(layer)
         place = Place(key=site.key, index=len(self.places), shape=shape)
         if isinstance(layer, SiteLayer):
-            layer.owner, layer.key, layer.index = self._owner, place.key, place.index
+            layer.owner, layer.key, layer.index = self.owner, place.key, place.index
         layer.train(site.module.training)
         self.places.append(place)
         return place
 
     def _augmented(self, site: Site) -> Augmented:
-        for module in self._model.modules():
+        for module in self.model.modules():
             if isinstance(module, Augmented) and module.module is site.module:
                 return module
         augmented = Augmented(site.module, 1 + max(s.call for s in self.all if s.name == site.name))
-        _replace(self._model, site.module, augmented)
+        _replace(self.model, site.module, augmented)
         return augmented
 
 
