@@ -18,8 +18,8 @@ BENCHMARKS: Mapping[str, str] = {
     "start": "whole processes against the imports that they need",
     "plugins": "plugins list and run --epochs 0 with 100 plugins installed and with none",
     "export": "from trained model to verified bundle against torch.onnx.export alone; a file's answer against eager's",
-    "sweep-small": "128 runs of linear_regression stacked",
-    "sweep-mlp": "32 runs of a small perceptron with batch norm and dropout stacked",
+    "sweep-small": "128 runs of linear_regression stacked, and the whole command with tracking",
+    "sweep-mlp": "32 runs of a small perceptron stacked, and of a larger on MNIST as planned; needs REGPLUG_DATA_DIR",
 }
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regplug.data import Prepared, TensorSplit
+if TYPE_CHECKING:  # a script that imports this shall pay for torch alone
+    from regplug.data import Prepared, TensorSplit
 
 Part = Callable[[nn.Module], object]
 Records = list[dict[str, float]]

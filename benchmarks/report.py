@@ -22,12 +22,14 @@ class Report:
         timings: By case.
         claims: Ratios to tell, or to judge.
         facts: Further lines.
+        checks: Further limits, in words, and whether they hold.
     """
 
     name: str
     timings: Mapping[str, Timing]
     claims: Sequence[Claim]
     facts: Sequence[str] = field(default_factory=tuple)
+    checks: Mapping[str, bool] = field(default_factory=dict)
 
     def verdicts(self) -> list[Verdict]:
         """Every claim with its figures."""
@@ -36,7 +38,7 @@ class Report:
     @property
     def holds(self) -> bool:
         """Whether no limit is broken."""
-        return all(verdict.holds is not False for verdict in self.verdicts())
+        return all(verdict.holds is not False for verdict in self.verdicts()) and all(self.checks.values())
 
 
 def as_text(report: Report) -> str:
@@ -50,7 +52,8 @@ def as_text(report: Report) -> str:
             f"{timing.name:<30} {wall * 1e3:7.1f} ms {min(timing.wall_s) * 1e3:7.1f} ms {cpu * 1e3:7.1f} ms {peak:>9}"
             f"  {timing.note}"
         )
-    lines += ["", *(_sentence(verdict) for verdict in report.verdicts()), *report.facts]
+    checks = [f"{what}: {'holds' if holds else 'BROKEN'}" for what, holds in report.checks.items()]
+    lines += ["", *(_sentence(verdict) for verdict in report.verdicts()), *checks, *report.facts]
     return "\n".join(lines)
 
 
@@ -91,6 +94,7 @@ def as_json(report: Report) -> str:
                 }
                 for v in report.verdicts()
             ],
+            "checks": dict(report.checks),
             "facts": list(report.facts),
         },
         indent=2,

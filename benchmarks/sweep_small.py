@@ -1,10 +1,14 @@
-"""128 runs of linear_regression (16 strengths x 8 seeds, 100 epochs) stacked, against a loop by hand for one run."""
+"""128 runs of linear_regression (16 strengths x 8 seeds, 100 epochs) stacked, against a loop by hand for one run.
+
+First training alone; then the whole command with tracking, see `benchmarks.whole_sweep`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import whole_sweep
 from benchmarks.measure import Case, Claim, take_turns
 from benchmarks.ours import all_epochs, assembled, data_of, trainer_of, with_settings
 from benchmarks.report import Report
@@ -23,7 +27,7 @@ def stack(data: Prepared) -> Callable[[], Any]:
 
 
 def bench(repeats: int) -> Report:
-    """Times the stack, and eight runs by hand."""
+    """Times the stack and eight runs by hand, and the whole command."""
     data = data_of(config_with())
 
     def hands() -> Callable[[], Any]:
@@ -42,4 +46,12 @@ def bench(repeats: int) -> Report:
         aim=60,
         times=RUNS / SEEDS,
     )
-    return Report(name="sweep-small", timings=take_turns(cases, repeats), claims=[claim])
+    timings = take_turns(cases, repeats)
+    whole = whole_sweep.measure(data, repeats)
+    return Report(
+        name="sweep-small",
+        timings=timings | whole.timings,
+        claims=[claim, *whole_sweep.CLAIMS],
+        facts=whole.facts,
+        checks=whole.checks,
+    )
