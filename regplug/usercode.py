@@ -83,7 +83,8 @@ def _load_file(code: str, place: str) -> ModuleType:
     path = Path(place).expanduser().resolve()
     if not path.is_file():
         files = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise RequestError(f"{code}: there is no file {path}.", hint=did_you_mean(path.name, files))
+        hint = did_you_mean(path.name, files) if files else f"There is no Python file in {path.parent}."
+        raise RequestError(f"{code}: there is no file {path}.", hint=hint)
     _make_importable(path.parent)
     # An edited file is another module, and two files of one name do not meet.
     digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from regplug.bundles.layout import is_bundle
+from regplug.bundles.layout import is_bundle, read_manifest
 from regplug.errors import ExportError, RequestError
 
 
@@ -39,13 +39,22 @@ def published(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def require_free(out: Path) -> None:
-    """Refuses a place where no bundle can appear, before anything is trained for it.
+def require_free(out: Path, run_id: str = "") -> None:
+    """Refuses a place where no new bundle can appear, before anything is trained for it.
+
+    Args:
+        out: Where the bundle shall lie.
+        run_id: The run whose own bundle may be replaced there.
 
     Raises:
-        RequestError: Something that is no bundle lies there, or its parent cannot be written.
+        RequestError: Something lies there, be it the bundle of another run, or its parent cannot be written.
     """
     _refuse_taken(out)
+    if is_bundle(out) and read_manifest(out).get("run_id") != run_id:
+        raise RequestError(
+            f"{out} holds the bundle of another run; it is left as it is.",
+            hint="Give another place with --out, or remove it.",
+        )
     parent = next(folder for folder in Path(out).absolute().parents if folder.exists())
     try:
         # Permission bits do not tell of a read-only or virtual file system; an attempt does.

@@ -69,7 +69,7 @@ def export_tracked(
     registry, store = registry or default_registry(), open_store(tracking_uri)
     info = store.find_run(run)
     place = Path(out or f"bundles/{info.run_id[:8]}")
-    require_free(place)
+    require_free(place, info.run_id)
     kept = _Kept(store, info, registry, formats)
     if register:
         kept.require_deployable()

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regplug.api import TaskKind
 from regplug.errors import DivergedError
 from regplug.noise import Draw, Key
 from regplug.regularizer import Clock, Shapes, Step, Tensors
@@ -27,6 +28,12 @@ from regplug.training.optimizers import Rate, UpdateRule
 from regplug.training.program import Program
 from regplug.training.state import Pool, RunInputs, State, initial_state, setting_tensors
 from regplug.training.stepper import Stepper, keep_where, write_
+
+_LOWER = "Lower --lr, choose a smaller initialisation (--init default), or add --reg clip_norm."
+_DIVERGED_HINT: Mapping[TaskKind, str] = {
+    "classification": _LOWER,
+    "regression": f"{_LOWER} Targets much larger than 1 make large gradients: scale them, or use --optimizer adam.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,7 +299,7 @@ class Trainer:
                 if self._lift.runs is None:
                     raise DivergedError(
                         f"The run diverged: {where}.",
-                        hint="Lower --lr, choose a smaller initialisation (--init default), or add --reg clip_norm.",
+                        hint=_DIVERGED_HINT[self._program.task.kind],
                     )
 
     def _replay(self, run: int, before: Mapping[str, Any]) -> str:
