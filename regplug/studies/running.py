@@ -221,10 +221,14 @@ class GroupRunner:
 
 
 def _best_size(seconds: dict[int, float]) -> int:
-    """The fastest size; of stacks that are nearly as fast the largest, since a trial on a busy machine is noisy."""
+    """The fastest size, since a trial on a busy machine is noisy only roughly.
+
+    A stack must be clearly faster than one run by itself, which needs no memory for others; of stacks that are nearly
+    as fast the largest is taken.
+    """
     best = min(seconds, key=lambda size: seconds[size])
-    if best == 1:
-        return best
+    if best == 1 or _NEARLY * seconds[best] > seconds.get(1, float("inf")):
+        return 1
     return max(size for size, value in seconds.items() if size > 1 and value <= _NEARLY * seconds[best])
 
 
