@@ -266,9 +266,16 @@ def test_paths_and_stores_are_quoted_in_commands():
     assert result.document()["bundle"] == {"path": "a folder", "files": []}
 
 
+def heed_interrupts():
+    """A shell's background job, which CI may be, hands down that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_a_run_killed_with_exit_code_130(tried, terminal):
     command = (*REGPLUG, "run", "--epochs", "1000000", "--name", "endless", "--no-export")
-    with subprocess.Popen(command, cwd=tried[0], env=environment(), stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=tried[0], env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    ) as process:
         wait_until(lambda: any(run["name"] == "endless" for run in terminal("runs", "list", "--json").document["runs"]))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
