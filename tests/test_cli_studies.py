@@ -33,7 +33,8 @@ def swept(place):
     return result.study_id
 
 
-def test_a_sweep_tells_table_verdict_best_and_what_is_next(terminal):
+def test_a_sweep_tells_table_verdict_best_and_what_is_next(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # on a slow machine longer seconds fold the labels
     said = terminal("sweep", *SMALL, "--grid", "reg.l2.strength=0,1", "--seeds", "3")
     assert (said.code, said.err) == (0, "")
     rows = [line for line in said.out.splitlines() if line.startswith("l2.strength=")]

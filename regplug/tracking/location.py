@@ -95,9 +95,12 @@ def _file_uri(path: Path) -> str:
 
 
 def _refuse_file_store(folder: Path) -> None:
-    """Refuses a folder that holds runs as plain files and no database beside them."""
-    if (folder / "mlflow.db").exists() or not any(folder.glob("[0-9]*/meta.yaml")):
-        return
+    """Refuses a folder that holds runs as plain files and no database beside them, or that cannot be looked into."""
+    try:
+        if (folder / "mlflow.db").exists() or not any(folder.glob("[0-9]*/meta.yaml")):
+            return
+    except OSError as error:
+        raise TrackingError(f"The tracking store {folder} cannot be used: {error}", hint=_NEXT_STEP) from error
     raise TrackingError(
         f"{folder} holds runs as plain files, which MLflow no longer keeps.",
         hint=f"Take them over with: mlflow migrate-filestore --source {folder.parent} "
