@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from regplug.api import PROJECT
@@ -78,13 +79,13 @@ def _read(distribution: importlib.metadata.Distribution) -> InstalledDistributio
     entries = sorted((entry.name, entry.value) for entry in distribution.entry_points.select(group=PROJECT))
     folder = Path(str(distribution.locate_file(""))).resolve()
     source = _editable_source(distribution)
-    metadata = distribution.metadata  # parsed anew at each access
-    name = metadata["Name"]
+    metadata: Any = distribution.metadata  # parsed anew at each access; typeshed leaves out its get
+    name = metadata.get("Name")  # the backport that mlflow brings raises at an absent key
     if not name:
         raise ValueError(f"the distribution with the entry points {', '.join(dict(entries))} has no name")
     return InstalledDistribution(
         name=name,
-        version=metadata["Version"] or "",
+        version=metadata.get("Version") or "",
         folder=folder,
         source=source or folder,
         editable=source is not None,
