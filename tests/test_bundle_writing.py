@@ -162,7 +162,10 @@ def test_parametrized_weights_and_float64_are_exported_as_they_act(tmp_path: Pat
     assert write_bundle(row_request(network.double()), tmp_path / "bundle").verification.passed
 
 
-def test_what_torchs_own_layers_make_the_tracer_warn_of_is_judged_by_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", [0, 186])
+def test_what_torchs_own_layers_make_the_tracer_warn_of_is_judged_by_numbers(tmp_path: Path, seed: int) -> None:
+    # With seed 186 the spread of a group is almost 0 on an empty image, so that a last bit of it is seen in the answer.
+    torch.manual_seed(seed)
     group_norm = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.SELU(), nn.AlphaDropout(0.2), nn.Flatten())
     network = nn.Sequential(group_norm, nn.Linear(144, 3))
     assert write_bundle(image_request(network), tmp_path / "bundle").verification.passed
