@@ -70,6 +70,17 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Needed:
+    """Marks a parameter that a user must give: its default only stands for "not given".
+
+    Args:
+        example: A value as it is typed, for messages.
+    """
+
+    example: str
+
+
+@dataclass(frozen=True)
 class NoParams:
     """The parameters of a component that has none."""
 
@@ -279,6 +290,7 @@ __all__ = [
     "Initializer",
     "Model",
     "ModelContext",
+    "Needed",
     "NoParams",
     "Observer",
     "Phase",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 
 import annotated_types as at
 
-from regplug.api import Component, Search, Stackable
+from regplug.api import Component, Needed, Search, Stackable
 from regplug.errors import ParameterError, PluginError, did_you_mean
 from regplug.spec import plain_number
 
@@ -53,6 +53,7 @@ class ParameterInfo:
         stackable: Whether it may differ between the runs of one stack.
         off: Where it is stackable, the value at which the component changes nothing; `None` where there is none.
         search: Where a search looks for it, or `None`.
+        needed: Where a user must give it, with an example; else `None`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ParameterInfo:
     stackable: bool
     off: float | None
     search: Search | None
+    needed: Needed | None
 
     @property
     def allowed(self) -> str:
@@ -187,6 +189,7 @@ def describe_params(cls: type) -> tuple[ParameterInfo, ...]:
             stackable=any(mark is Stackable or isinstance(mark, Stackable) for mark in _marks(_hints(cls)[field.name])),
             off=next((mark.off for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Stackable)), None),
             search=next((mark for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Search)), None),
+            needed=next((mark for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Needed)), None),
         )
         for field in dataclasses.fields(cls)
     )

@@ -89,9 +89,10 @@ def _parameters(component: Component) -> Iterator[str]:
         return
     yield from ("", "| parameter | default | allowed | what it is |", "|---|---|---|---|")
     for info in infos:
-        default = write_value(list(info.default) if isinstance(info.default, tuple) else info.default)
+        value = write_value(list(info.default) if isinstance(info.default, tuple) else info.default)
+        default = "must be given" if info.needed else f"`{value}`"
         allowed = info.allowed.replace("|", "\\|")
-        yield f"| `{info.name}` | `{default}` | {allowed} | {info.doc} |"
+        yield f"| `{info.name}` | {default} | {allowed} | {info.doc} |"
 
 
 def put(text: str, name: str, made: str) -> str:

@@ -43,6 +43,7 @@ def regplug_activations():
 IN_THE_DESCRIPTOR = (
     ("imports_torch", "descriptor_imports_nothing_heavy", "import torch", "pass"),
     ("imports_numpy_through_another", "descriptor_imports_nothing_heavy", "import regplug_planted_impl", "pass"),
+    ("offers_what_is_none", "plugin_is_whole", "", "yield 3"),
     ("another_at_each_call", "hook_is_idempotent", "CALLS = []", "CALLS.append(1); assert len(CALLS) < 3"),
 )
 """Name, check, what stands at the head of the module, and what its hook does first."""

@@ -1,4 +1,4 @@
-"""`regplug plugins new` and `plugins check`: a package that works, and what is refused."""
+"""`regplug plugins new`: a package that works, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from fake_plugins import OFFERS
 from plugin_environments import ROOT, Environment
 
 from regplug.cli.plugins_new import EXAMPLES, component_name
@@ -109,26 +108,6 @@ def test_the_templates_are_in_the_wheel():
     templates = {str(path.relative_to(ROOT)) for path in (ROOT / "regplug" / "templates").rglob("*.txt")}
     assert len(templates) == 5 + 2 * len(EXAMPLES)
     assert templates <= shipped
-
-
-def test_check_fails_for_a_distribution_whose_component_breaks_its_contract(installed, terminal):
-    installed.install(
-        "fake-lies",
-        {
-            "fake_lies": OFFERS.format(name="lies", module="fake_lies"),
-            "fake_lies_impl": "from torch import nn\ndef make(params):\n    return nn.Softmax(dim=1)\n",
-        },
-        entries={"fake_lies": "fake_lies"},
-    )
-    said = terminal("plugins", "check", "fake-lies", "--json")
-    assert said.code == 1
-    assert not said.document["passed"]
-    assert [one for one in said.document["checks"] if one["outcome"] == "failed"]
-    assert terminal("plugins", "check", "fake-lies").code == 1
-
-
-def test_check_of_a_distribution_that_is_not_installed_is_a_wrong_request(terminal):
-    assert terminal("plugins", "check", "no-such-distribution").code == 2
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from regplug.api import Dataset, hookimpl
+from regplug.api import Dataset, Needed, hookimpl
 
 Count = Annotated[int, Ge(0)]
 Rows = Annotated[int, Ge(1)]
@@ -68,8 +68,8 @@ class MNISTParams:
 class CSVParams:
     """Parameters of `csv`."""
 
-    path: str = ""
-    "The file: a header line, then one line a row. Needed."
+    path: Annotated[str, Needed("data.csv")] = ""
+    "The file: a header line, then one line a row."
     target: str = ""
     "Column to predict; empty for the last one."
     task: Literal["auto", "classification", "regression"] = "auto"

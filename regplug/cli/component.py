@@ -74,10 +74,12 @@ def _parameter_lines(one: Registered, spelling: str) -> list[str]:
         return ["parameters none"]
     lines = ["parameters"]
     for info in infos:
-        lines.append(f"  {info.name} = {_value(info.default)}   ({info.allowed})")
+        value = "?" if info.needed else _value(info.default)
+        lines.append(f"  {info.name} = {value}   ({info.allowed}{', must be given' if info.needed else ''})")
         lines += [f"      {text}" for text in (info.doc, _stacks(info), _search(info)) if text]
-    first = infos[0]
-    return [*lines, f"write      {spelling}:{first.name}={_value(first.default)}"]
+    shown = [info for info in infos if info.needed] or infos[:1]
+    values = (f"{info.name}={info.needed.example if info.needed else _value(info.default)}" for info in shown)
+    return [*lines, f"write      {spelling}:{','.join(values)}"]
 
 
 def signature_of(one: Registered) -> str:
@@ -122,5 +124,6 @@ def _parameter_document(info: ParameterInfo) -> dict[str, Any]:
         "default": _listed(info.default),
         "doc": info.doc,
         "stackable": info.stackable,
+        "needed": info.needed is not None,
         "search": search,
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -110,19 +111,51 @@ def new(
 
 @app.command("check", cls=Command)
 def check(
-    distribution: Annotated[str, typer.Argument(help="Name of an installed distribution.")],
+    distribution: Annotated[str, typer.Argument(help="Name of a distribution, or of a file or package of --plugin.")],
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="<component>",
+            help="Values to check a component with, such as csv:path=data.csv,target=y; repeats.",
+            show_default=False,
+        ),
+    ] = None,
+    disable: Disable = None,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Run the conformance kit on every component of a distribution; exit code 1 where a check fails."""
+    registry = registry_of({"disable": disable, "plugin": plugin})
+    values = _values_by_name(given or (), distribution)
     from regplug.testing import check_distribution
 
-    report = check_distribution(distribution)
+    report = check_distribution(distribution, values=values, registry=registry)
     if json:
         emit(report.document())
     else:
         say(*report.lines())
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _values_by_name(texts: Sequence[str], distribution: str) -> dict[str, Mapping[str, Any]]:
+    from regplug.registry.records import normalized
+    from regplug.spec import ComponentSpec
+
+    values: dict[str, Mapping[str, Any]] = {}
+    for text in texts:
+        spec = ComponentSpec.parse(text)
+        is_foreign = spec.distribution is not None and normalized(spec.distribution) != normalized(distribution)
+        if spec.code is not None or is_foreign or spec.alias or not spec.values:
+            raise RequestError(
+                f"--with {text}: that gives no values for a component of {distribution}.",
+                hint="Write --with name:param=value,param=value.",
+            )
+        if spec.name in values:
+            raise RequestError(f"--with names {spec.name} twice.", hint="Give all values of a component at once.")
+        values[spec.name] = spec.values
+    return values
 
 
 def find_components(registry: Registry, name: str, kind: str | None) -> list[Registered]:

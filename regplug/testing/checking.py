@@ -25,7 +25,16 @@ class NotApplicable(unittest.SkipTest):
 
 
 class CouldNotRun(Exception):  # noqa: N818 - it is the outcome of a check
-    """The check concerns the component and could not be made here: a mandatory check skipped, which is a failure."""
+    """The check concerns the component and could not be made here: a mandatory check skipped, which is a failure.
+
+    Args:
+        reason: Why not.
+        hint: What makes it possible; may be empty.
+    """
+
+    def __init__(self, reason: str, *, hint: str = "") -> None:
+        super().__init__(in_one_line(reason))
+        self.hint = in_one_line(hint)
 
 
 def expect(condition: object, reason: str) -> None:
@@ -46,6 +55,11 @@ def attempting(what: str) -> Iterator[None]:
 
 
 def told(error: BaseException) -> str:
-    """An exception in one line: its class, and the first 300 characters of what it says."""
+    """An exception in one line: its class and what it says."""
     text = error.message if isinstance(error, RegplugError) else str(error)
-    return f"{type(error).__name__}: {' '.join(text.split())[:300]}"
+    return f"{type(error).__name__}: {in_one_line(text)}"
+
+
+def in_one_line(text: str) -> str:
+    """The first 300 characters of a text, each row of blanks and line ends as one blank."""
+    return " ".join(text.split())[:300]

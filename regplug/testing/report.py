@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ class Result:
         outcome: `failed` also where a mandatory check could not be made, or an expected failure passes.
         reason: Why it failed, was skipped or was expected to fail; empty where it passed.
         seconds: How long it took.
+        made: Whether it could be made; a mandatory check that could not has failed.
+        hint: What makes it possible where it could not be made; may be empty.
     """
 
     component: str
@@ -27,9 +29,16 @@ class Result:
     outcome: Outcome
     reason: str = ""
     seconds: float = 0.0
+    made: bool = True
+    hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.outcome:16} {self.component}: {self.check}" + (f" - {self.reason}" if self.reason else "")
+        return f"{self.outcome:16} {self.component}: {self.check}" + (f" - {self.told}" if self.reason else "")
+
+    @property
+    def told(self) -> str:
+        """The reason in full."""
+        return self.reason if self.made else f"this mandatory check could not be made: {self.reason}. {self.hint}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +80,22 @@ class KitReport:
         return {result.check: result.outcome for result in self.results}[check]
 
     def lines(self) -> list[str]:
-        """The report for people: a line for each check that did not simply pass, then the counts and why skipped."""
-        shown = [str(result) for result in self.results if result.outcome in ("failed", "expected_failure")]
+        """The report for people: what did not simply pass, then the counts and why skipped.
+
+        A line for each check; what keeps several checks of a component from being made is told once.
+        """
+        told = [one for one in self.results if one.outcome in ("failed", "expected_failure") and one.made]
+        not_made = sum(not one.made for one in self.results)
         counts = self.counts
-        ran = len(self.results) - counts["skipped"]
+        ran = len(self.results) - counts["skipped"] - not_made
         expected = f", {counts['expected_failure']} expected failures" if counts["expected_failure"] else ""
+        missed = f", {not_made} mandatory ones could not be made" if not_made else ""
         seconds = sum(result.seconds for result in self.results)
         summary = (
-            f"{self.subject}: {ran} checks ran, {counts['failed']} failed{expected}, {counts['skipped']} skipped; "
-            f"{seconds:.1f} s, level {self.level}"
+            f"{self.subject}: {ran} checks ran, {counts['failed'] - not_made} failed{expected}{missed}, "
+            f"{counts['skipped']} skipped; {seconds:.1f} s, level {self.level}"
         )
-        return [*shown, summary, *_skips(self.results)]
+        return [*map(str, told), *_not_made(self.results), summary, *_skips(self.results)]
 
     def document(self) -> dict[str, Any]:
         """The report as JSON knows it."""
@@ -96,6 +110,8 @@ class KitReport:
                     "check": result.check,
                     "outcome": result.outcome,
                     "reason": result.reason,
+                    "made": result.made,
+                    "hint": result.hint,
                     "seconds": round(result.seconds, 3),
                 }
                 for result in self.results
@@ -111,6 +127,16 @@ class KitReport:
 def merge(subject: str, level: int, reports: Iterable[KitReport]) -> KitReport:
     """One report of many."""
     return KitReport(subject=subject, level=level, results=tuple(r for report in reports for r in report.results))
+
+
+def _not_made(results: Iterable[Result]) -> Iterator[str]:
+    """Two lines for each component and reason: why its mandatory checks could not be made, and what helps."""
+    numbers = Counter((one.component, one.reason, one.hint) for one in results if not one.made)
+    for (component, reason, hint), number in numbers.items():
+        checks = "1 mandatory check" if number == 1 else f"{number} mandatory checks"
+        yield f"{'failed':16} {component}: {checks} could not be made - {reason}"
+        if hint:
+            yield f"{'':16} {hint}"
 
 
 def _skips(results: Iterable[Result]) -> list[str]:

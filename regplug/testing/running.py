@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from regplug.api import Component, Regularizer
@@ -27,7 +28,7 @@ from regplug.testing.checks import (
     small_kinds,
     steps,
 )
-from regplug.testing.report import KitReport, Outcome, Result, merge
+from regplug.testing.report import KitReport, Result, merge
 from regplug.testing.subject import Subject, find_subject
 
 LEVEL = 1
@@ -106,7 +107,7 @@ class Bound:
         """
         result = self.result()
         if result.outcome == "failed":
-            raise CheckFailed(result.reason)
+            raise CheckFailed(result.told)
         if result.outcome != "passed":
             raise NotApplicable(result.reason)
 
@@ -121,36 +122,32 @@ class Bound:
     def result(self) -> Result:
         """What became of it."""
         started = time.perf_counter()
-        outcome, reason = _outcome(self.check, self.subject)
-        if self.expected and outcome == "failed":
-            outcome, reason = "expected_failure", f"{self.expected} ({reason})"
+        result = self._made()
+        if self.expected and result.outcome == "failed":
+            reason = f"{self.expected} ({result.told})"
+            result = replace(result, outcome="expected_failure", reason=reason, made=True)
         elif self.expected:
-            outcome, reason = "failed", f"it was expected to fail ({self.expected}) and was {outcome}"
-        return Result(
-            component=self.subject.title,
-            check=_name(self.check),
-            outcome=outcome,
-            reason=reason,
-            seconds=time.perf_counter() - started,
-        )
+            reason = f"it was expected to fail ({self.expected}) and was {result.outcome}"
+            result = replace(result, outcome="failed", reason=reason)
+        return replace(result, seconds=time.perf_counter() - started)
+
+    def _made(self) -> Result:
+        become = partial(Result, component=self.subject.title, check=_name(self.check))
+        try:
+            self.check(self.subject)
+        except NotApplicable as reason:
+            return become(outcome="skipped", reason=str(reason))
+        except CouldNotRun as reason:
+            return become(outcome="failed", reason=str(reason), made=False, hint=reason.hint)
+        except CheckFailed as reason:
+            return become(outcome="failed", reason=str(reason))
+        except (Exception, SystemExit) as error:
+            return become(outcome="failed", reason=told(error))
+        return become(outcome="passed")
 
 
 def _name(check: Check) -> str:
     return str(getattr(check, "__name__", check))
-
-
-def _outcome(check: Check, subject: Subject) -> tuple[Outcome, str]:
-    try:
-        check(subject)
-    except NotApplicable as reason:
-        return "skipped", str(reason)
-    except CouldNotRun as reason:
-        return "failed", f"a mandatory check could not be made: {reason}"
-    except CheckFailed as reason:
-        return "failed", str(reason)
-    except (Exception, SystemExit) as error:
-        return "failed", told(error)
-    return "passed", ""
 
 
 def check_subject(
@@ -230,7 +227,8 @@ def conformance(
         registry: Where it is found; `None` for what is installed.
 
     Raises:
-        RequestError: The distribution offers no component, or there is no such level, check or component.
+        RequestError: The distribution offers no component, there is no such level, check or component, or a value is
+            not allowed.
     """
     _require_level(level)
     expected, given = dict(expected_failures or {}), dict(values or {})
@@ -248,16 +246,30 @@ def conformance(
 def _subjects(distribution: str, values: Mapping[str, Mapping[str, Any]], registry: Registry) -> list[Subject]:
     found = [one for one in registry.components() if normalized(one.distribution) == normalized(distribution)]
     if not found:
-        known = {one.distribution for one in registry.components()}
-        raise RequestError(
-            f"No plugin of a distribution {distribution!r} offers a component.", hint=did_you_mean(distribution, known)
-        )
+        raise _nothing_of(distribution, registry)
     unknown = sorted(set(values) - {one.name for one in found})
     if unknown:
         raise RequestError(
             f"{distribution} has no component {unknown[0]}.", hint=did_you_mean(unknown[0], [one.name for one in found])
         )
-    return [find_subject(one.kind, one, values.get(one.name, {}), registry) for one in found]
+    subjects = [find_subject(one.kind, one, values.get(one.name, {}), registry) for one in found]
+    for subject in subjects:
+        if subject.values:
+            subject.params()
+    return subjects
+
+
+def _nothing_of(distribution: str, registry: Registry) -> RequestError:
+    message = f"No plugin of a distribution {distribution!r} offers a component."
+    for problem in registry.problems:
+        if normalized(problem.distribution) == normalized(distribution):
+            return RequestError(f"{message} {problem.message}", hint=problem.hint)
+    for plugin in registry.plugins:
+        if normalized(plugin.distribution) == normalized(distribution):
+            status = plugin.status.replace("_", " ")
+            return RequestError(f"{message} It is {status}.", hint="`regplug plugins doctor` tells of every plugin.")
+    near = did_you_mean(distribution, {one.distribution for one in registry.components()})
+    return RequestError(message, hint=f"{near} What is not installed is named with --plugin PATH.")
 
 
 def check_distribution(

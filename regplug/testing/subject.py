@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from regplug.api import Component
 from regplug.params import ParameterInfo, describe_params
 from regplug.registry import Origin, Registered, Registry, build, default_registry, load_target, read_params
-from regplug.testing.checking import attempting
+from regplug.testing.checking import CouldNotRun, attempting
 
 _Descriptor = TypeVar("_Descriptor", bound=Component)
 HANDED_OVER = Origin(distribution="yours", version="", entry="", module="", location="")
@@ -75,8 +75,23 @@ class Subject:
             return self.make(*args, **values)
 
     def make(self, *args: Any, **values: Any) -> Any:
-        """As `build`, and what it raises is left as it is."""
-        return build(self.registered, {**self.values, **values}, *args)
+        """As `build`, and what it raises is left as it is.
+
+        Raises:
+            CouldNotRun: It needs parameters that were not given.
+        """
+        given = {**self.values, **values}
+        if missing := [info for info in self.fields if info.needed and info.name not in given]:
+            names = " and ".join(info.name for info in missing)
+            raise CouldNotRun(f"{names} must be given", hint=self.how_to_give(missing))
+        return build(self.registered, given, *args)
+
+    def how_to_give(self, infos: Sequence[ParameterInfo]) -> str:
+        """How a user gives these parameters to the kit, at the command line and in a test."""
+        name = self.component.name
+        examples = {info.name: info.needed.example if info.needed else "..." for info in infos}
+        typed = ",".join(f"{key}={value}" for key, value in examples.items())
+        return f"Add --with {name}:{typed}, or in a test values={ {name: examples} }."
 
 
 def find_subject(

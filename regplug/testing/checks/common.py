@@ -170,6 +170,15 @@ def hook_is_idempotent(subject: Subject) -> None:
     expect(any(one.component == subject.component for one in once), "its plugin no longer offers it")
 
 
+def plugin_is_whole(subject: Subject) -> None:
+    """A plugin of which another part is refused: what is left conforms, and users miss the rest."""
+    origin = subject.registered.origin
+    if not origin.module or subject.registered.is_user_code:
+        raise NotApplicable(_NOT_FOUND)
+    faults = [one for one in subject.registry.problems if one.is_fault and one.distribution == origin.distribution]
+    expect(not faults, "; ".join(map(str, faults)))
+
+
 def name_is_not_reserved(subject: Subject) -> None:
     """A name of the host's own: users would get the host's component under it."""
     origin = subject.registered.origin
@@ -196,6 +205,7 @@ CHECKS = (
     parameters_survive_json,
     building_leaves_generators_alone,
     hook_is_idempotent,
+    plugin_is_whole,
     name_is_not_reserved,
     summary_is_one_line,
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from regplug.api import DataContext, Dataset
 from regplug.data import Array, RawData, Split, digest, prepare
-from regplug.errors import RegplugError
+from regplug.errors import PluginError, RegplugError
 from regplug.testing.checking import CouldNotRun, NotApplicable, attempting, expect
 from regplug.testing.generators import expect_generators, seeded_globally, state_of_generators
 from regplug.testing.subject import Subject
@@ -32,14 +32,18 @@ def _raw(subject: Subject, seed: int = 0) -> RawData:
 
 
 def _read(subject: Subject, seed: int) -> RawData:
+    if "absent" in subject.cache:  # to ask a server that is away once more for each check takes minutes
+        raise subject.cache["absent"]
     try:
         raw = subject.make(DataContext(data_seed=seed))
     except RegplugError as error:
-        if error.__cause__ is None or isinstance(error.__cause__, RegplugError | OSError):
-            raise CouldNotRun(
-                f"the data cannot be read here; give its parameters with values=: {error.message}"
-            ) from error
-        expect(False, f"reading it: {error.message}")
+        if isinstance(error, PluginError) and not isinstance(error.__cause__, OSError):
+            expect(False, f"reading it: {error.message}")
+        told = "" if isinstance(error, PluginError) else error.hint
+        hint = told or (subject.how_to_give(subject.fields[:1]) if subject.fields else "")
+        absent = CouldNotRun(f"the data cannot be read here: {error.message}", hint=hint)
+        subject.cache["absent"] = absent
+        raise absent from error
     expect(isinstance(raw, RawData), f"it is a {type(raw).__name__}, and must be a regplug.data.RawData")
     return raw  # type: ignore[no-any-return] # looked at above
 
