@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from regplug.errors import TrackingError
+from regplug.tracking.blank import keep_blank, take_blank
 from regplug.tracking.location import Location
 from regplug.tracking.trouble import explain, tracking_trouble
 
@@ -37,16 +38,17 @@ def open_backend(location: Location) -> tuple[Any, Any]:
     with tracking_trouble(doing), _garbage_kept():
         if location.database is not None:
             _prepare_sqlite(location, location.database, doing)
-            sql_store = _open_sql_store(location)
         elif location.kind == "database":
             _reach_database(location.uri)
-            sql_store = _open_sql_store(location)
+            _make_sql_store(location)
         else:
             _reach_server(location.uri)
-            sql_store = None
         from mlflow import MlflowClient
+        from mlflow.tracking._tracking_service.utils import _get_store
 
-        return MlflowClient(tracking_uri=location.uri), sql_store
+        client = MlflowClient(tracking_uri=location.uri)
+        # The one that the client writes through: each that is opened proves the schema anew, in a tenth of a second.
+        return client, None if location.kind == "server" else _get_store(location.uri)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -72,11 +74,12 @@ def _quieten() -> None:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
-def _open_sql_store(location: Location) -> Any:
+def _make_sql_store(location: Location) -> None:
+    """Opens MLflow's SQL store once, which makes schema and default experiment where there are none."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     # mlflow ships types, and half of its functions have none.
-    return SqlAlchemyStore(location.uri, location.artifacts)  # type: ignore[no-untyped-call]
+    SqlAlchemyStore(location.uri, location.artifacts).engine.dispose()  # type: ignore[no-untyped-call]
 
 
 def _prepare_sqlite(location: Location, database: Path, doing: str) -> None:
@@ -107,21 +110,28 @@ def _has_content(database: Path) -> bool:
 
 def _create_sqlite(location: Location, database: Path) -> None:
     """Creates schema and default experiment in a file beside and renames it: one killed meanwhile leaves no half."""
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
     draft = database.with_name(database.name + _DRAFT_SUFFIX)
     draft.unlink(missing_ok=True)
-    event.listen(Engine, "connect", _write_without_waiting)
     try:
-        store = _open_sql_store(replace(location, uri=f"sqlite:///{draft.as_posix()}"))
-        store.engine.dispose()
+        if not take_blank(draft, location):
+            _migrate(replace(location, uri=f"sqlite:///{draft.as_posix()}"))
+            keep_blank(draft)
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
         draft.replace(database)
     finally:
-        event.remove(Engine, "connect", _write_without_waiting)
         draft.unlink(missing_ok=True)
+
+
+def _migrate(location: Location) -> None:
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    event.listen(Engine, "connect", _write_without_waiting)
+    try:
+        _make_sql_store(location)
+    finally:
+        event.remove(Engine, "connect", _write_without_waiting)
 
 
 def _write_without_waiting(connection: Any, _: Any) -> None:
