@@ -36,6 +36,7 @@ class Evaluator:
     def __init__(self, *, program: Program, runs: Sequence[RunInputs], lift: Lift) -> None:
         self._program, self._lift = program, lift
         self._rows = {split: _rows_of(runs, split, lift) for split in ("train", "valid", "test")}
+        self._kept: dict[str, tuple[Any, Any]] = {}
         self._evaluated = lift(program.regularizer.evaluated) if program.regularizer.acting("evaluated") else None
 
     @torch.no_grad()
@@ -74,8 +75,19 @@ class Evaluator:
         lifted = self._lift(function, (0, 0, own, own))
         with in_mode(self._program.model, training=False):
             for start in range(0, total, size):
-                x, y = cut(rows, pool, start, start + size)
+                x, y = self._cut(split, pool, start, start + size)
                 yield lifted(params, buffers, x, y), y.shape[0 if own is None else 1]
+
+    def _cut(self, split: str, pool: Pool, start: int, stop: int) -> tuple[Any, Any]:
+        """A part of a split; a small one of which each run has rows of its own is gathered but once."""
+        rows = self._rows[split]
+        if rows is None or rows.ndim == 1 or stop - start < rows.shape[-1]:
+            return cut(rows, pool, start, stop)
+        if rows.numel() * math.prod(pool.x.shape[1:]) > EVALUATION_NUMBERS:
+            return cut(rows, pool, start, stop)
+        if split not in self._kept:
+            self._kept[split] = cut(rows, pool, start, stop)
+        return self._kept[split]
 
     def _rows_at_once(self, pool: Pool) -> int:
         if self._lift.runs is None:

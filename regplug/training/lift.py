@@ -90,8 +90,9 @@ class _Lifted:
 class _OneColumn(TorchFunctionMode):
     """Computes a linear layer of one output as a sum of products.
 
-    vmap makes of `F.linear` one product of matrices a run, and of shared rows a copy a run. With one output the sum
-    costs half, and a product with a vector is one product for all runs.
+    vmap makes of `F.linear` one product of matrices a run, and of shared rows a copy a run. With one output the sum and
+    its gradient cost half, and a product with a vector is one product for all runs. Without a gradient and with rows of
+    each run's own the products are faster.
 
     Args:
         shared_rows: Whether the runs compute on the same rows.
@@ -104,7 +105,8 @@ class _OneColumn(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is F.linear and not kwargs and args[1].shape[0] == 1:
+        is_column = func is F.linear and not kwargs and args[1].shape[0] == 1
+        if is_column and (self._shared_rows or torch.is_grad_enabled()):
             return self._column(*args)
         return func(*args, **(kwargs or {}))
 
