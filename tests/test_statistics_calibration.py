@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-
 import numpy as np
-import pytest
 from test_statistics import ACCURACY, study_of
 
 from regplug.statistics import PairKey, analyse
@@ -13,12 +10,6 @@ from regplug.statistics import PairKey, analyse
 STUDIES = 200
 MOST_FALSE = 18
 """Of 200 at 5 %: 10 are expected, and 19 or more come in less than one of a hundred sound implementations."""
-
-
-@pytest.fixture(autouse=True)
-def _without_collecting_garbage(monkeypatch):
-    # statsmodels collects garbage on every call, which is 0.1 s where much is loaded.
-    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 def false_findings(make_values, **options):

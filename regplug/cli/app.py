@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -36,6 +37,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "inspect": ("regplug.cli.inspect", "Tell what a bundle is."),
 }
 """Module that has `app`, and the line for `--help`, by command. A new command is one line here and one module."""
+
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 
 class LazyCommands(MutableMapping[str, Any]):
@@ -132,6 +135,8 @@ def invoke(args: Sequence[str]) -> int:
 def main() -> NoReturn:
     """Runs the console script. SIGTERM, which schedulers and `timeout` send, ends a run as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # By default the garbage of the imports alone is looked for hundreds of times, half a second and more in vain.
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     code = invoke(sys.argv[1:])
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
