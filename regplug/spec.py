@@ -11,6 +11,7 @@ A comma inside brackets or quotes does not split.
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -60,6 +61,7 @@ class ComponentSpec:
         return self.alias or self.name
 
     @classmethod
+    @functools.lru_cache(maxsize=1024)  # each run of a study asks for the same few again and again
     def parse(cls, text: str) -> ComponentSpec:
         """Reads what a user wrote.
 
