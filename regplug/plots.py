@@ -1,19 +1,21 @@
-"""Figures as PNG bytes: the only room of matplotlib, through its object interface (no global figure, no display)."""
+"""Figures as PNG bytes: the only room of matplotlib, through its object interface (no global figure, no display).
+
+It is imported when the first figure is drawn, since that takes a quarter of a second.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DPI = 120
 MOST_NUMBERED_CLASSES = 20
@@ -83,7 +85,7 @@ def bands_figure(x_name: str, y_name: str, bands: Sequence[Band], *, is_log: boo
     if is_log:
         _make_logarithmic(axes, [x for band in bands for x in band.xs])
     elif x_name == "epoch":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        _tick_at_integers(axes)
     _dress(axes, x_name, y_name)
     if len(bands) > 1 or (bands and bands[0].label):
         _legend(axes)
@@ -147,6 +149,8 @@ def svg(figure: Figure) -> str:
 
     Its letters are text of the page's font, so that they can be found and read aloud.
     """
+    from matplotlib import rc_context
+
     figure.patch.set_alpha(0)
     for axes in figure.axes:
         axes.patch.set_alpha(0)
@@ -245,7 +249,7 @@ def _draw_panel(axes: Axes, panel: str, lines: History) -> None:
     if finite and min(finite) > 0 and max(finite) > 50 * min(finite):
         axes.set_yscale("log")
     axes.set(title=panel, xlabel="epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _tick_at_integers(axes)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if panel not in lines:
@@ -278,8 +282,17 @@ def _write_counts(axes: Axes, matrix: NDArray[np.int64], share: NDArray[Any]) ->
             axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
 
 
+def _tick_at_integers(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
 def _figure(num_panels: int, width_inch: float, height_inch: float) -> tuple[Figure, list[Axes]]:
     """A figure of panels of that size, up to three in a row; four are two and two."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     columns = 2 if num_panels == 4 else min(3, num_panels)
     rows = -(-num_panels // columns)
     figure = Figure(figsize=(width_inch * columns, height_inch * rows), dpi=DPI, layout="constrained")

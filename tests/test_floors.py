@@ -17,7 +17,7 @@ PLUGINS = ROOT / "plugins"
 
 FLOORS = (
     {"api", "errors"},
-    {"hookspecs", "spec"},
+    {"aside", "hookspecs", "spec"},
     {"config", "params", "registry", "usercode"},
     {
         "components",

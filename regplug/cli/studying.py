@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from regplug.aside import Aside, Computing, Here
 from regplug.cli.analysis_text import tell_analysis
 from regplug.cli.installed import registry_of
 from regplug.cli.live_study import LiveStudy
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from regplug.studies.results import StudyResult
 
 _MOST_FAILED = 5
+_AT_THE_END = ("scipy.stats", "statsmodels.stats.multitest", "matplotlib.backends.backend_svg", "regplug.report")
 
 
 def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking_uri: str | None) -> None:
@@ -33,18 +37,30 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
     Raises:
         typer.Exit: With 1, where a run failed.
     """
-    with LiveStudy(is_quiet=given["json"]) as live:
+    with _beside() as computing, LiveStudy(is_quiet=given["json"]) as live:
         from regplug.studies.engine import Study
 
         live.stage("reading data and checking every setting")
         study = Study(config, kind=kind, registry=registry_of(given))
-        result = study.run([live], tracking_uri, refit=kind == "cv")
+        result = study.run([live], tracking_uri, refit=kind == "cv", computing=computing)
     if given["json"]:
         emit(result.document())
     else:
         _tell(result, tracking_uri)
     if result.failed:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _beside() -> Iterator[Computing]:
+    """Has what a study ends with imported in a process beside this one, where there is a processor for it."""
+    if (os.cpu_count() or 1) == 1:
+        yield Here()
+        return
+    with Aside(
+        ("scipy.stats", "statsmodels.stats.multitest", "matplotlib.backends.backend_svg", "regplug.report")
+    ) as aside:
+        yield aside
 
 
 def _tell(result: StudyResult, tracking_uri: str | None) -> None:

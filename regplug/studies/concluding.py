@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from regplug import statistics
+from regplug.aside import Computing
 from regplug.data import Prepared
-from regplug.studies.config import Point, Setting, StudyConfig
+from regplug.studies.config import Point, StudyConfig, settings_of
 from regplug.studies.measuring import PointResult
 
 
@@ -37,16 +39,8 @@ def compared_metric(config: StudyConfig, selected_by: str) -> str:
     return selected_by if config.folds else f"test/{selected_by.partition('/')[2]}"
 
 
-def conclude(
-    config: StudyConfig,
-    name: str,
-    settings: Sequence[Setting],
-    results: Sequence[PointResult],
-    *,
-    selected_by: str,
-    test_to_train: float | None,
-) -> Conclusion:
-    """Compares the settings of a study.
+class Concluding:
+    """Compares the settings of a study, in whichever process, while something else is done.
 
     The best is chosen by the validation metric. A cross-validation compares by that metric too, since each fold was
     held out; a sweep compares by the same quantity on the test split, which chose nothing.
@@ -54,22 +48,43 @@ def conclude(
     Args:
         config: The study.
         name: Its name.
-        settings: All settings, in order.
         results: One for each run.
         selected_by: A validation metric.
         test_to_train: Rows of a test part over rows of its training part, where parts overlap between runs.
+        computing: Where it is compared.
     """
-    metric = compared_metric(config, selected_by)
-    study = statistics.Study(
-        name=name,
-        settings=tuple(statistics.Setting(label=s.label, varied=s.values) for s in settings),
-        runs=tuple(map(_run, results)),
-        test_to_train=test_to_train,
-    )
-    if not any(run.value(metric) is not None and run.value(selected_by) is not None for run in study.runs):
-        return Conclusion(study=study, analysis=None, best=None, metric=metric)
-    analysis = statistics.analyse(study, metric, selected_by=selected_by)
-    return Conclusion(study=study, analysis=analysis, best=analysis.selected, metric=metric)
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        name: str,
+        results: Sequence[PointResult],
+        *,
+        selected_by: str,
+        test_to_train: float | None,
+        computing: Computing,
+    ) -> None:
+        self._metric = metric = compared_metric(config, selected_by)
+        self._study = study = statistics.Study(
+            name=name,
+            settings=tuple(statistics.Setting(label=s.label, varied=s.values) for s in settings_of(config)),
+            runs=tuple(map(_run, results)),
+            test_to_train=test_to_train,
+        )
+        self._analysis: Future[statistics.Analysis] | None = None
+        if any(run.value(metric) is not None and run.value(selected_by) is not None for run in study.runs):
+            self._analysis = computing.submit(statistics.analyse, study, metric, selected_by=selected_by)
+
+    def conclude(self, results: Sequence[PointResult]) -> Conclusion:
+        """Waits for the comparison.
+
+        Args:
+            results: The same, once they are tracked.
+        """
+        analysis = None if self._analysis is None else self._analysis.result()
+        study = replace(self._study, runs=tuple(map(_run, results)))
+        best = None if analysis is None else analysis.selected
+        return Conclusion(study=study, analysis=analysis, best=best, metric=self._metric)
 
 
 def _run(result: PointResult) -> statistics.StudyRun:

@@ -7,14 +7,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+from regplug.aside import Computing, Here
 from regplug.data import Prepared
 from regplug.errors import RequestError
 from regplug.registry import Registry, default_registry
 from regplug.results import RunResult
 from regplug.runner import execute
 from regplug.state_hash import state_sha256
-from regplug.studies.concluding import conclude, overlap
-from regplug.studies.config import Point, StudyConfig, points_of, settings_of
+from regplug.studies.concluding import Concluding, overlap
+from regplug.studies.config import Point, StudyConfig, points_of
 from regplug.studies.grouping import group_points
 from regplug.studies.keeping import Keeper
 from regplug.studies.measuring import PointResult
@@ -63,7 +64,12 @@ class Study:
         }
 
     def run(
-        self, observers: Sequence[StudyObserver] = (), tracking_uri: str | None = None, *, refit: bool = False
+        self,
+        observers: Sequence[StudyObserver] = (),
+        tracking_uri: str | None = None,
+        *,
+        refit: bool = False,
+        computing: Computing | None = None,
     ) -> StudyResult:
         """Trains every run that is not finished yet, tracked beside the training.
 
@@ -71,6 +77,7 @@ class Study:
             observers: Who is told.
             tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
             refit: Whether the best setting is trained again on the run's own splits, and exported if the base run is.
+            computing: Where statistics and figures are computed; by default here.
 
         Raises:
             RequestError: A study of this name is not finished and has another configuration.
@@ -82,12 +89,14 @@ class Study:
         with keeper:
             info, plans = self._start(keeper, done, observers)
             began = time.perf_counter()
-            self._train(plans, done, keeper, observers)
+            done |= _by_key(self._train(plans, done, keeper, observers))
             seconds = time.perf_counter() - began
-            done |= {result.point.key: result for result in keeper.kept()}
-            result = self._conclude(keeper, info, done, seconds)
+            computing = computing or Here()
+            concluding = self._compare(keeper.name, done, computing)
+            done |= _by_key(keeper.kept())
+            result = self._conclude(concluding, info, done, seconds)
             _stage(observers, "writing the report")
-            keep_conclusion(keeper, result)
+            keep_conclusion(keeper, result, computing)
             if refit:
                 _stage(observers, "training the best setting again")
                 result = replace(result, winner=self._refit(result, tracking_uri))
@@ -126,7 +135,9 @@ class Study:
 
     def _train(
         self, plans: Sequence[Chunks], done: Collection[str], keeper: Keeper, observers: Sequence[StudyObserver]
-    ) -> None:
+    ) -> list[PointResult]:
+        trained: list[PointResult] = []
+
         def on_epoch(record: EpochRecord, points: Sequence[Point]) -> None:
             for observer in observers:
                 observer.epoch_ended(record, points)
@@ -136,21 +147,26 @@ class Study:
                 observer.group_started(group, plan)
             for results in runner.run(plan, done, on_epoch):
                 keeper.keep(results)
+                trained += results
                 for observer in observers:
                     observer.runs_finished(results)
+        return trained
 
-    def _conclude(
-        self, keeper: Keeper, started: StudyStarted, done: dict[str, PointResult], seconds: float
-    ) -> StudyResult:
-        results = tuple(done[point.key] for point in self.points)
-        conclusion = conclude(
+    def _compare(self, name: str, done: dict[str, PointResult], computing: Computing) -> Concluding:
+        return Concluding(
             self.config,
-            keeper.name,
-            settings_of(self.config),
-            results,
+            name,
+            [done[point.key] for point in self.points],
             selected_by=self.metric,
             test_to_train=self._overlap(),
+            computing=computing,
         )
+
+    def _conclude(
+        self, concluding: Concluding, started: StudyStarted, done: dict[str, PointResult], seconds: float
+    ) -> StudyResult:
+        results = tuple(done[point.key] for point in self.points)
+        conclusion = concluding.conclude(results)
         return StudyResult(started=started, config=self.config, results=results, conclusion=conclusion, seconds=seconds)
 
     def _refit(self, result: StudyResult, tracking_uri: str | None) -> RunResult | None:
@@ -193,3 +209,7 @@ def _default_metric(data: Prepared) -> str:
             hint="Give it one, for example mnist:validation=5000, or use `regplug cv`. The test split never chooses.",
         )
     return "valid/accuracy" if data.task.is_classification else "valid/loss"
+
+
+def _by_key(results: Sequence[PointResult]) -> dict[str, PointResult]:
+    return {result.point.key: result for result in results}

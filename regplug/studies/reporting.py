@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from regplug.aside import Computing
 from regplug.report import StudyReport, render_report
 from regplug.report.figures import settings_png
 from regplug.statistics import Analysis, Study
@@ -36,9 +37,19 @@ Curves = Mapping[str, Mapping[str, Sequence[Curve]]]
 """Metric to setting's label to one curve of (epoch, value) for each run."""
 
 
-def keep_conclusion(keeper: Keeper, result: StudyResult) -> None:
-    """Keeps analysis, curves, figure, report and the best setting's numbers with the parent run."""
+def keep_conclusion(keeper: Keeper, result: StudyResult, computing: Computing) -> None:
+    """Keeps analysis, curves, figure, report and the best setting's numbers with the parent run.
+
+    Args:
+        keeper: Where it is tracked.
+        result: The study.
+        computing: Where the figures are drawn.
+    """
     tracked, conclusion = keeper.tracked, result.conclusion
+    if conclusion.analysis is not None:
+        report = report_of(result, conclusion.analysis, keeper.store, tracked.experiment_id)
+        page = computing.submit(render_report, report)
+        figure = computing.submit(settings_png, conclusion.study, conclusion.analysis)
     # On one line: with an indent it would be ten times as long to write.
     tracked.log_text(json.dumps(curves_document(result.results), separators=(",", ":")), CURVES_FILE)
     if conclusion.analysis is None:
@@ -49,9 +60,8 @@ def keep_conclusion(keeper: Keeper, result: StudyResult) -> None:
     )
     best = [each for each in result.results if each.point.setting.label == conclusion.best]
     tracked.log_metrics({f"best/{name}": value for name, value in mean_metrics(best).items()}, 0)
-    tracked.log_figure_png(settings_png(conclusion.study, conclusion.analysis), FIGURE_FILE)
-    report = report_of(result, conclusion.analysis, keeper.store, tracked.experiment_id)
-    tracked.log_text(render_report(report), REPORT_FILE)
+    tracked.log_text(page.result(), REPORT_FILE)
+    tracked.log_figure_png(figure.result(), FIGURE_FILE)
 
 
 def report_of(result: StudyResult, analysis: Analysis, store: Store, experiment_id: str) -> StudyReport:

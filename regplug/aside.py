@@ -1,0 +1,127 @@
+"""A second Python process that computes beside this one: what a study ends with is imported while its runs train.
+
+To import torch, MLflow, scipy and matplotlib one after the other takes longer than to train a small study. Threads do
+not help there, since an import holds the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import IO, Any, Protocol, TypeVar, cast
+
+from regplug.errors import FailedError
+
+T = TypeVar("T")
+
+# The search path is this process's own: a module of the current folder must not come between.
+_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from regplug.aside import serve; serve()"
+
+
+class Computing(Protocol):
+    """Where a function is computed."""
+
+    def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
+        """Begins to compute `function(*args, **kwargs)`; the result or the error is the future's."""
+
+
+class Here:
+    """Computes at once, in this process."""
+
+    def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
+        """See `Computing.submit`."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class Aside:
+    """Computes in a second process, one after the other; a context manager that ends it.
+
+    The process ends with this one, however this one ends: it reads from a pipe that is closed then.
+
+    Args:
+        modules: What it imports while it waits for the first function.
+    """
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter with our own program
+            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C at the terminal is for this process, which then ends the other
+        )
+        # Popen's types do not know that both are there where both are asked for.
+        self._asked, self._answers = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="regplug-aside")
+
+    def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
+        """See `Computing.submit`.
+
+        Args:
+            function: Of a module; its arguments, result and errors can be pickled.
+            args: Its arguments.
+            kwargs: Its arguments by name.
+        """
+        return self._thread.submit(self._ask, function, args, kwargs)
+
+    def __enter__(self) -> Aside:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.kill()  # nobody waits for what it may still compute
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._process.communicate()
+
+    def _ask(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            pickle.dump((function, args, kwargs), self._asked)
+            self._asked.flush()
+            is_done, answer = pickle.load(self._answers)  # noqa: S301 - from our own process
+        except (EOFError, OSError) as error:
+            code = self._process.wait()
+            raise FailedError(
+                f"The process that computes {function.__name__} ended with {code}.",
+                hint="It may have been killed for want of memory. What was trained is tracked: run the same again.",
+            ) from error
+        if not is_done:
+            raise answer
+        return answer
+
+
+def serve() -> None:
+    """Imports the modules named in `sys.argv`, then computes what comes in until nothing can come any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not come between the answers
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            function, args, kwargs = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this
+            replies.write(_answer(function, args, kwargs))
+            replies.flush()
+
+
+def _answer(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    try:
+        return pickle.dumps((True, function(*args, **kwargs)))
+    except Exception as error:
+        try:
+            return pickle.dumps((False, error))
+        except Exception:  # an error that cannot be pickled
+            return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))

@@ -1,0 +1,102 @@
+"""The second process: it computes what this one would, tells its errors, and never outlives this one."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from regplug.aside import Aside, Here
+from regplug.errors import FailedError, RequestError
+from regplug.statistics import Setting, Study, analyse
+
+
+@pytest.fixture(params=[Here, lambda: Aside(["math"])], ids=["here", "aside"])
+def computing(request):
+    made = request.param()
+    if isinstance(made, Here):
+        yield made
+        return
+    with made:
+        yield made
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for_end(pid: int) -> bool:
+    until = time.monotonic() + 20
+    while is_alive(pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not is_alive(pid)
+
+
+def test_functions_are_computed_in_order(computing):
+    futures = [computing.submit(math.pow, 2, power) for power in range(5)]
+    assert [future.result() for future in futures] == [1, 2, 4, 8, 16]
+
+
+def test_an_error_comes_over_with_its_hint_and_the_next_function_is_computed(computing):
+    study = Study(name="empty", settings=(Setting(label="a", varied={}),), runs=())
+    asked = computing.submit(analyse, study, "test/accuracy")
+    with pytest.raises(RequestError) as caught:
+        asked.result()
+    with pytest.raises(RequestError) as expected:
+        analyse(study, "test/accuracy")
+    assert (caught.value.message, caught.value.hint) == (expected.value.message, expected.value.hint)
+    assert computing.submit(math.sqrt, 16).result() == 4
+    with pytest.raises(ZeroDivisionError):
+        computing.submit(operator.truediv, 1, 0).result()
+
+
+def test_what_a_function_prints_does_not_come_between_the_answers(computing):
+    assert computing.submit(print, "hello").result() is None
+    assert computing.submit(math.sqrt, 9).result() == 3
+
+
+def test_it_is_another_process_that_ends_with_the_block_even_while_it_computes():
+    with Aside([]) as aside:
+        pid = aside.submit(os.getpid).result()
+        assert pid != os.getpid()
+        aside.submit(time.sleep, 60)
+    assert wait_for_end(pid)
+
+
+def test_a_process_that_was_killed_is_told_as_such():
+    with Aside([]) as aside:
+        os.kill(aside.submit(os.getpid).result(), signal.SIGKILL)
+        with pytest.raises(FailedError, match="ended with -9"):
+            aside.submit(math.sqrt, 9).result()
+
+
+def test_it_does_not_outlive_a_process_that_was_killed():
+    program = (
+        "import os, signal; from regplug.aside import Aside; a = Aside([]); "
+        "print(a.submit(os.getpid).result(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert wait_for_end(int(done.stdout))
+
+
+def test_modules_of_the_current_folder_do_not_come_between(tmp_path, monkeypatch):
+    (tmp_path / "math.py").write_text("raise SystemExit(3)")
+    (tmp_path / "regplug.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    with Aside(["math"]) as aside:
+        assert aside.submit(operator.add, 1, 2).result() == 3
+
+
+def test_statistics_and_report_need_no_torch_there():
+    with Aside(["scipy.stats", "regplug.report"]) as aside:
+        assert aside.submit(eval, "'torch' in __import__('sys').modules").result() is False
