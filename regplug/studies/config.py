@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from regplug.config import RunConfig, config_from, read_file, resolve_config
-from regplug.errors import CompositionError, ParameterError, RequestError, did_you_mean
+from regplug.errors import ParameterError, RequestError, did_you_mean
 from regplug.params import check_fields, describe_params
 from regplug.registry import Registry
 from regplug.studies.axes import Axis, check_axes, parse_axis, value_text, with_value
@@ -223,21 +223,44 @@ def points_of(study: StudyConfig, registry: Registry) -> list[Point]:
     """
     check_axes([*study.crossed, *study.zipped], study.base, registry)
     base = _with_group(study, registry)
-    problems: list[str] = []
+    problems: dict[str, None] = {}
     points: list[Point] = []
     for setting in settings_of(study):
         try:
-            config = base
-            for path, value in setting.values.items():
-                config = with_value(config, path, value)
-            config = resolve_config(config, registry)
-        except (ParameterError, CompositionError, RequestError) as error:
-            problems.append(f"{setting.label}: {error.message} {error.hint}".strip())
+            config = resolve_config(_with_values(base, setting.values), registry)
+        except RequestError as error:
+            problems |= dict.fromkeys(_problems(base, setting, error, registry))
             continue
         points += _repeated(study, setting, config)
     if problems:
         raise RequestError("\n  ".join(problems), hint="Nothing was run.")
     return points
+
+
+def _with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    for path, value in values.items():
+        config = with_value(config, path, value)
+    return config
+
+
+def _problems(base: RunConfig, setting: Setting, error: RequestError, registry: Registry) -> list[str]:
+    """What is wrong with a setting: each value that is not allowed as such, else the first error of them together."""
+    found = []
+    allowed: dict[str, Any] = {}
+    for path, value in setting.values.items():
+        try:
+            resolve_config(_with_values(base, {**allowed, path: value}), registry)
+        except ParameterError as own:
+            found.append(_problem(_label({path: value}, value_text), own))
+        except RequestError:
+            continue  # it may need a value that comes later; alone it is told by the setting
+        else:
+            allowed[path] = value
+    return found or [_problem(setting.label, error)]
+
+
+def _problem(label: str, error: RequestError) -> str:
+    return f"{label}: {error.message} {error.hint}".strip()
 
 
 def _with_group(study: StudyConfig, registry: Registry) -> RunConfig:
