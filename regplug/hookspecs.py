@@ -74,7 +74,7 @@ def regplug_commands() -> Iterable[Command]:  # type: ignore[empty-body]  # a sp
 
 @hookspec
 def regplug_observers() -> Iterable[Observer]:  # type: ignore[empty-body]  # a specification has no body
-    """Observers that are told of every run, of `regplug run` and `regplug.run`."""
+    """Observers that are told of every run: of `regplug run`, and each one of `regplug sweep` and `regplug cv`."""
 
 
 HOOK_KINDS: Mapping[str, str] = {

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from regplug.registry import Registered, Registry, build
-from regplug.results import Observer, RunResult, RunStarted
+from regplug.results import Observer, RunEpoch, RunFinished, RunStarted
 
-if TYPE_CHECKING:
-    from regplug.training.loop import EpochRecord
+
+class Warned(Protocol):
+    """Who is told of warnings."""
+
+    def warned(self, message: str) -> None:
+        """Called when something went wrong that does not end the run."""
 
 
 class PluginObservers(Observer):
-    """All observers of plugins during one run.
+    """All observers of plugins during one run, or during the runs of one study.
 
     What one raises becomes a warning, and it is not called again in this run: an observer that waits for a server that
     is gone would make every epoch wait.
@@ -22,17 +26,22 @@ class PluginObservers(Observer):
     Args:
         registry: What is installed.
         others: Who is told of warnings.
+        of: What they hear of, `run` or `study`.
     """
 
-    def __init__(self, registry: Registry, others: Sequence[Observer] = ()) -> None:
+    def __init__(self, registry: Registry, others: Sequence[Warned] = (), *, of: str = "run") -> None:
         self.warnings: list[str] = []
-        self._others = others
+        self._others, self._of = others, of
         self._listening: dict[Registered, Any] = {}
         for one in registry.components("observer"):
             try:
                 self._listening[one] = _made(one)
             except (Exception, SystemExit) as error:
                 self._drop(one, "when it was made", error)
+
+    def hears(self, method: str) -> bool:
+        """Returns whether any of them has a method of this name."""
+        return any(hasattr(observer, method) for observer in self._listening.values())
 
     def stage(self, name: str) -> None:
         """Passes it on."""
@@ -42,11 +51,11 @@ class PluginObservers(Observer):
         """Passes it on."""
         self._tell("run_started", info)
 
-    def epoch_ended(self, record: EpochRecord) -> None:
+    def epoch_ended(self, record: RunEpoch) -> None:
         """Passes it on."""
         self._tell("epoch_ended", record)
 
-    def run_finished(self, result: RunResult) -> None:
+    def run_finished(self, result: RunFinished) -> None:
         """Passes it on."""
         self._tell("run_finished", result)
 
@@ -63,7 +72,7 @@ class PluginObservers(Observer):
     def _drop(self, one: Registered, where: str, error: BaseException) -> None:
         self._listening.pop(one, None)
         said = str(error) if one.name in str(error) else f"{type(error).__name__}: {error}"
-        message = f"The observer {one.full_name} raised {where} and hears no more of this run: {said}"
+        message = f"The observer {one.full_name} raised {where} and hears no more of this {self._of}: {said}"
         self.warnings.append(message)
         for other in self._others:
             other.warned(message)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regplug.config import RunConfig
+from regplug.errors import RegplugError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from regplug.bundles.report import Report
-    from regplug.training.loop import EpochRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +22,14 @@ class RunStarted:
     """What is known when training starts.
 
     Args:
-        run_id: MLflow's.
-        name: The run's name.
+        run_id: MLflow's; empty for a run of a study, which is tracked when it is done.
+        name: The run's name; in a study each run has another.
         experiment: The experiment it belongs to.
         tracking_uri: Where it is tracked.
         epochs: Epochs to come.
         steps_per_epoch: Steps in each.
         warnings: What is legal and doubtful.
+        study_id: MLflow's id of the study that it is a run of, or empty.
     """
 
     run_id: str
@@ -38,6 +39,24 @@ class RunStarted:
     epochs: int
     steps_per_epoch: int
     warnings: tuple[str, ...]
+    study_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEpoch:
+    """What one epoch of one run came to.
+
+    Args:
+        run: The run; the runs of a stack go on side by side.
+        epoch: Epochs done, this one included.
+        metrics: Name -> a list with one number.
+        seconds: How long the epoch took, evaluation included; of a stack, the run's share.
+    """
+
+    run: RunStarted
+    epoch: int
+    metrics: Mapping[str, list[float]]
+    seconds: float
 
 
 class Observer:
@@ -49,35 +68,32 @@ class Observer:
     def run_started(self, info: RunStarted) -> None:
         """Called once the run is tracked and before the first step."""
 
-    def epoch_ended(self, record: EpochRecord) -> None:
+    def epoch_ended(self, record: RunEpoch) -> None:
         """Called after each epoch."""
 
     def warned(self, message: str) -> None:
         """Called when something went wrong that does not end the run, such as an observer of a plugin that raised."""
 
-    def run_finished(self, result: RunResult) -> None:
-        """Called when everything is done."""
+    def run_finished(self, result: RunFinished) -> None:
+        """Called when everything is done, or when the run has failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunResult:
-    """What a run came to.
+class RunFinished:
+    """How a run ended.
 
     Args:
-        run_id: MLflow's.
+        run_id: MLflow's; empty for a run of a study, which is a child of the study with its name as the tag
+            `regplug.study.point`.
         run_name: The run's name.
         experiment: The experiment it belongs to.
         tracking_uri: Where it is tracked.
-        status: `FINISHED`.
+        status: `FINISHED`, `FAILED`, or `KILLED` where it was interrupted.
         config: The configuration with every parameter spelled out.
         metrics: The last value of each metric.
-        state_sha256: Hash of the trained state.
-        model: The trained model: an ordinary module in evaluation mode, on the CPU.
-        warnings: What was legal and doubtful.
-        bundle_path: Folder of the exported files, where there are any.
-        bundle_files: Their names.
-        verification: What was checked.
         seconds: Duration of each stage.
+        error: What went wrong; empty where nothing did.
+        study_id: MLflow's id of the study that it was a run of, or empty.
     """
 
     run_id: str
@@ -87,13 +103,54 @@ class RunResult:
     status: str
     config: RunConfig
     metrics: Mapping[str, float]
+    seconds: Mapping[str, float]
+    error: str = ""
+    study_id: str = ""
+
+    @staticmethod
+    def broken_off(
+        run: RunStarted,
+        error: BaseException,
+        *,
+        config: RunConfig,
+        metrics: Mapping[str, float],
+        seconds: Mapping[str, float],
+    ) -> RunFinished:
+        """Returns how a run ended that an exception broke off."""
+        said = error.message if isinstance(error, RegplugError) else str(error)
+        return RunFinished(
+            run_id=run.run_id,
+            run_name=run.name,
+            experiment=run.experiment,
+            tracking_uri=run.tracking_uri,
+            status="KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED",
+            config=config,
+            metrics=dict(metrics),
+            seconds=dict(seconds),
+            error=f"{type(error).__name__}: {said}".removesuffix(": "),
+            study_id=run.study_id,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult(RunFinished):
+    """What a run by itself came to that ended `FINISHED`.
+
+    Args:
+        state_sha256: Hash of the trained state.
+        model: The trained model: an ordinary module in evaluation mode, on the CPU.
+        warnings: What was legal and doubtful.
+        bundle_path: Folder of the exported files, where there are any.
+        bundle_files: Their names.
+        verification: What was checked.
+    """
+
     state_sha256: str
     model: nn.Module
     warnings: tuple[str, ...] = ()
     bundle_path: Path | None = None
     bundle_files: tuple[str, ...] = ()
     verification: Report | None = None
-    seconds: Mapping[str, float]
 
     def document(self) -> dict[str, Any]:
         """The run as JSON knows it; a metric that is not finite is `null`."""

@@ -23,12 +23,12 @@ from regplug.observers import PluginObservers
 from regplug.plots import confusion_matrix_png, curves_png
 from regplug.probes import Probe, ProbeView
 from regplug.registry import Registry, build, default_registry
-from regplug.results import Observer, RunResult, RunStarted
+from regplug.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted
 from regplug.sites import without_site_layers
 from regplug.state_hash import state_sha256
 from regplug.tracked import describe_run
 from regplug.tracking import Store, TrackedRun, experiment_name, open_store
-from regplug.training.loop import EpochRecord, Pools, Trainer
+from regplug.training.loop import Pools, Trainer
 from regplug.training.program import restore_tensors
 
 CLEAN = ("train", "valid", "test")
@@ -100,6 +100,7 @@ class _Run:
         self._config, self._data = made.config, made.data
         self._warnings = tuple(f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
         self._probes: list[Probe] = [build(p.registered, p.spec.values) for p in made.components.probes]
+        self._started: RunStarted | None = None
         self._metrics: dict[str, float] = {}
         self._history: dict[str, list[tuple[float, float]]] = {}
         train, valid, test = pools_of(made.data)
@@ -114,7 +115,24 @@ class _Run:
         )
 
     def execute(self) -> RunResult:
-        """Runs it all."""
+        """Runs it all, and tells how it ended."""
+        try:
+            result = self._run()
+        except BaseException as error:
+            if self._started is not None:
+                ended = RunFinished.broken_off(
+                    self._started, error, config=self._config, metrics=self._metrics, seconds=self._stages.seconds
+                )
+                for observer in (self._plugged, *self._told):
+                    observer.run_finished(ended)
+            raise
+        self._plugged.run_finished(result)
+        result = replace(result, warnings=(*self._warnings, *self._plugged.warnings))
+        for observer in self._told:
+            observer.run_finished(result)
+        return result
+
+    def _run(self) -> RunResult:
         made = self._made
         told = describe_run(made.config, made.components, loss=made.program.loss.name, warnings=self._warnings)
         experiment = experiment_name(told.experiment)
@@ -122,15 +140,15 @@ class _Run:
         with self._store.start_run(
             experiment=experiment, name=told.name, params=told.params, tags=told.tags
         ) as tracked:
-            self._begin(tracked, told.name, experiment)
+            run = self._begin(tracked, told.name, experiment)
             with self._stages.stage("training"):
-                self._train(tracked)
+                self._train(tracked, run)
             with self._stages.stage("evaluating"):
                 model = self._finish(tracked)
             if self._config.export:
                 with self._stages.stage("exporting and verifying"):
                     bundle = self._export(tracked, model)
-        result = RunResult(
+        return RunResult(
             run_id=tracked.run_id,
             run_name=told.name,
             experiment=experiment,
@@ -146,13 +164,8 @@ class _Run:
             verification=bundle.verification if bundle else None,
             seconds=self._stages.seconds,
         )
-        self._plugged.run_finished(result)
-        result = replace(result, warnings=(*self._warnings, *self._plugged.warnings))
-        for observer in self._told:
-            observer.run_finished(result)
-        return result
 
-    def _begin(self, tracked: TrackedRun, name: str, experiment: str) -> None:
+    def _begin(self, tracked: TrackedRun, name: str, experiment: str) -> RunStarted:
         raw = self._data.raw
         tracked.log_text(self._config.to_toml(), "config.toml")
         tracked.log_dict(self._config.to_dict(), "config.json")
@@ -167,19 +180,21 @@ class _Run:
             steps_per_epoch=-(-len(self._data.train) // self._config.batch_size),
             warnings=self._warnings,
         )
+        self._started = info
         for observer in self._observers:
             observer.run_started(info)
+        return info
 
-    def _train(self, tracked: TrackedRun) -> None:
+    def _train(self, tracked: TrackedRun, run: RunStarted) -> None:
         for record in self._trainer.train():
             values = {name: numbers[0] for name, numbers in record.metrics.items()}
             values |= self._probed() | {"time/epoch_s": record.seconds}
             self._log(tracked, values, record.epoch)
-            seen = EpochRecord(
+            seen = RunEpoch(
+                run=run,
                 epoch=record.epoch,
                 metrics={name: [value] for name, value in values.items()},
                 seconds=record.seconds,
-                active=record.active,
             )
             for observer in self._observers:
                 observer.epoch_ended(seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from plugin_environments import Environment
 from regplug.hookspecs import HOOK_KINDS
 from regplug.registry.records import ProblemKind
 from regplug.registry.switch_files import read_switches
+from regplug.results import RunEpoch, RunFinished, RunStarted
 
 TYPED = read_typed(hook_reference.DOCUMENT)
 FOLDERS = list(dict.fromkeys(folder for folder, _ in TYPED.commands))
@@ -28,6 +30,16 @@ def test_every_word_of_the_doctor_is_explained():
     text = hook_reference.DOCUMENT.read_text()
     missing = [word for word in ProblemKind.__args__ if f"| `{word}` |" not in text]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("method", "given"), [("run_started", RunStarted), ("epoch_ended", RunEpoch), ("run_finished", RunFinished)]
+)
+def test_what_an_observer_is_given_is_listed_field_by_field(method, given):
+    lines = hook_reference.DOCUMENT.read_text().splitlines()
+    (row,) = (line for line in lines if line.startswith(f"| `{method}` | `{given.__name__}` |"))
+    told = re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", row))[2:]
+    assert sorted(told) == sorted(field.name for field in dataclasses.fields(given))
 
 
 def test_the_examples_file_of_switches_can_be_read(tmp_path):

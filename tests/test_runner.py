@@ -156,7 +156,7 @@ def test_observers_are_told_in_order(place):
     kinds = [each if isinstance(each, str) else type(each).__name__ for each in observer.told]
     assert kinds == [
         "loading data", "building", "opening the tracking store", "RunStarted",
-        "training", "EpochRecord", "EpochRecord", "evaluating", "RunResult",
+        "training", "RunEpoch", "RunEpoch", "evaluating", "RunResult",
     ]  # fmt: skip
     assert observer.told[-1] is result
     assert observer.told[5].metrics["norm/weight"][0] > 0

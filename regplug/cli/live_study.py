@@ -128,6 +128,10 @@ class LiveStudy:
         warn(info.warnings)
         self.stage("training")
 
+    def warned(self, message: str) -> None:
+        """Tells it."""
+        warn([message])
+
     def group_started(self, group: Any, chunks: Any) -> None:
         """Nothing is shown of a group."""
 

@@ -11,7 +11,7 @@ from regplug.cli.output import note, warn
 from regplug.results import Observer, RunStarted
 
 if TYPE_CHECKING:
-    from regplug.training.loop import EpochRecord
+    from regplug.results import RunEpoch
 
 TRAINING = "training"
 """The stage that is counted in epochs."""
@@ -83,7 +83,7 @@ class Progress(Observer):
         """Tells it."""
         warn([message])
 
-    def epoch_ended(self, record: EpochRecord) -> None:
+    def epoch_ended(self, record: RunEpoch) -> None:
         """Moves the bar."""
         if self._bar is not None and self.started is not None:
             count, figures = f"{record.epoch}/{self.started.epochs}", describe_metrics(record.metrics)

@@ -19,6 +19,7 @@ from regplug.studies.config import Point, StudyConfig, points_of
 from regplug.studies.grouping import group_points
 from regplug.studies.keeping import Keeper
 from regplug.studies.measuring import PointResult
+from regplug.studies.observing import PluginsOfStudy
 from regplug.studies.reporting import keep_conclusion
 from regplug.studies.results import StudyObserver, StudyResult, StudyStarted
 from regplug.studies.running import Chunks, GroupRunner
@@ -83,10 +84,12 @@ class Study:
             RequestError: A study of this name is not finished and has another configuration.
             FailedError: The refit failed; the study's runs are kept.
         """
+        plugged = PluginsOfStudy(self._registry, observers, self.data_of)
+        observers = [plugged, *observers] if plugged.is_listening else observers
         _stage(observers, "opening the tracking store")
         keeper = Keeper(open_store(tracking_uri), self, self._registry)
         done = keeper.open()
-        with keeper:
+        with keeper, plugged:
             info, plans = self._start(keeper, done, observers)
             began = time.perf_counter()
             done |= _by_key(self._train(plans, done, keeper, observers))
@@ -102,7 +105,7 @@ class Study:
                 result = replace(result, winner=self._refit(result, tracking_uri))
                 if result.winner is not None:
                     keeper.tracked.set_tags({WINNER_TAG: result.winner.run_id})
-        return result
+        return replace(result, started=replace(info, warnings=(*info.warnings, *plugged.warnings)))
 
     def stacked(self) -> tuple[dict[str, Any], ...]:
         """Which runs would stack, in what groups and why; measured."""

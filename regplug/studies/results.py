@@ -64,6 +64,9 @@ class StudyObserver(Protocol):
     def runs_finished(self, results: Sequence[PointResult]) -> None:
         """Called when the runs of a stack are done."""
 
+    def warned(self, message: str) -> None:
+        """Called when something went wrong that ends nothing, such as an observer of a plugin that raised."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResult:

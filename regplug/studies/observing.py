@@ -1,0 +1,127 @@
+"""The observers of plugins during a study: they hear of each of its runs as of a run by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from types import TracebackType
+
+from regplug.data import Prepared
+from regplug.observers import PluginObservers
+from regplug.registry import Registry
+from regplug.results import RunEpoch, RunFinished, RunStarted
+from regplug.studies.config import Point
+from regplug.studies.grouping import Group
+from regplug.studies.measuring import PointResult
+from regplug.studies.results import StudyObserver, StudyStarted
+from regplug.studies.running import Chunks
+from regplug.training.loop import EpochRecord
+
+
+class PluginsOfStudy(StudyObserver):
+    """Tells the observers of plugins of every run; a context manager, so that each run that started also ends.
+
+    The runs of a stack start together and their epochs are told one after the other, each with its run. A stack that
+    breaks is trained again run by run: the epochs are then told again.
+
+    Args:
+        registry: What is installed.
+        others: Who is told of warnings.
+        data_of: The data of a run.
+    """
+
+    def __init__(
+        self, registry: Registry, others: Sequence[StudyObserver], data_of: Callable[[Point], Prepared]
+    ) -> None:
+        self._plugged = PluginObservers(registry, others, of="study")
+        self._data_of = data_of
+        self._study: StudyStarted
+        self._going: dict[str, tuple[RunStarted, Point]] = {}
+        self._chunks: Iterator[list[Point]] = iter(())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What they raised."""
+        return tuple(self._plugged.warnings)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether there is anybody to tell."""
+        return any(map(self._plugged.hears, ("stage", "run_started", "epoch_ended", "run_finished")))
+
+    def stage(self, name: str) -> None:
+        """Passes it on."""
+        self._plugged.stage(name)
+
+    def study_started(self, info: StudyStarted) -> None:
+        """Remembers what the runs belong to."""
+        self._study = info
+
+    def group_started(self, group: Group, chunks: Chunks) -> None:
+        """Tells that the runs of the first stack start."""
+        done = {result.point.key for result in self._study.finished}
+        points = iter(group.points)
+        parts = [[point for point in islice(points, size) if point.key not in done] for size in chunks.sizes]
+        self._chunks = iter([part for part in parts if part])
+        self._start_next()
+
+    def epoch_ended(self, record: EpochRecord, points: Sequence[Point]) -> None:
+        """Tells an epoch of each run that trained in it."""
+        if not self._plugged.hears("epoch_ended"):
+            return
+        seconds = record.seconds / len(points)
+        for index, (point, is_active) in enumerate(zip(points, record.active, strict=True)):
+            if is_active:
+                metrics = {name: [numbers[index]] for name, numbers in record.metrics.items()}
+                run, _ = self._going[point.key]
+                self._plugged.epoch_ended(RunEpoch(run=run, epoch=record.epoch, metrics=metrics, seconds=seconds))
+
+    def runs_finished(self, results: Sequence[PointResult]) -> None:
+        """Tells what each run of a stack came to, and that those of the next one start."""
+        for result in results:
+            run, _ = self._going.pop(result.point.key)
+            self._plugged.run_finished(
+                RunFinished(
+                    run_id="",
+                    run_name=run.name,
+                    experiment=run.experiment,
+                    tracking_uri=run.tracking_uri,
+                    status=result.status,
+                    config=result.point.config,
+                    metrics=result.metrics,
+                    seconds={"training": result.seconds},
+                    error=result.error,
+                    study_id=run.study_id,
+                )
+            )
+        self._start_next()
+
+    def warned(self, message: str) -> None:
+        """Plugins are not told what another one raised."""
+
+    def __enter__(self) -> PluginsOfStudy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            for run, point in self._going.values():
+                ended = RunFinished.broken_off(run, error, config=point.config, metrics={}, seconds={})
+                self._plugged.run_finished(ended)
+
+    def _start_next(self) -> None:
+        study = self._study
+        for point in next(self._chunks, []):
+            run = RunStarted(
+                run_id="",
+                name=point.key,
+                experiment=study.experiment,
+                tracking_uri=study.tracking_uri,
+                epochs=point.config.epochs,
+                steps_per_epoch=-(-len(self._data_of(point).train) // point.config.batch_size),
+                warnings=study.warnings,
+                study_id=study.study_id,
+            )
+            self._going[point.key] = run, point
+            self._plugged.run_started(run)
