@@ -77,7 +77,10 @@ class ComponentSpec:
             return cls._parse_code(text, head, rest)
         match = _HEAD.fullmatch(head)
         if match is None:
-            raise RequestError(f"{text!r} is no component: {head!r} is no name.", hint=_GRAMMAR)
+            several = [part.strip() for part in re.split("[,+]", head)]
+            are_names = all(map(_HEAD.fullmatch, several))
+            hint = f"These are {len(several)}: give the option once for each." if are_names else _GRAMMAR
+            raise RequestError(f"{text!r} is no component: {head!r} is no name.", hint=hint)
         return cls(**match.groupdict(), values=_read_values(text, rest))
 
     @classmethod

@@ -125,6 +125,12 @@ def test_what_is_no_component_is_refused_with_the_text(text, tail):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("text", ["l2,dropout", "l2+dropout", "my-dist/l2, dropout@b:at=x"])
+def test_several_at_once_are_told_to_be_several(text):
+    with pytest.raises(RequestError, match="These are 2: give the option once for each"):
+        ComponentSpec.parse(text)
+
+
 @pytest.mark.parametrize(
     "text", ["a:b=[1", "a:b=]", "a:b='x", "a:b='x'y", "a:b=[1,,2]", "a:b=[1,]", "a:b=[,1]", "a:b=[1]2", "a:b='\\x'"]
 )
