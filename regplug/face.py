@@ -177,6 +177,7 @@ def export(
     *,
     formats: Sequence[str] = (),
     probabilities: bool = False,
+    stochastic: bool = False,
     registry: Registry | None = None,
     **more: Any,
 ) -> Exported:
@@ -188,6 +189,7 @@ def export(
         out: The folder that appears; needed for a module.
         formats: Formats as components; by default those of the run, or ONNX and TorchScript.
         probabilities: Whether the graph ends in a softmax.
+        stochastic: Whether the dropout stays live in inference, so that repeated answers differ (MC dropout).
         registry: What is installed; by default all of it.
         more: For a run: `register`, `alias` and `tracking_uri`, and `model` or `dataset` where the run was made with
             objects. For a module: `class_names`, `preprocess`, `task`, `test`, `value_range`, `column_names` and
@@ -213,11 +215,21 @@ def export(
         objects: dict[str, Any] = {name: more.pop(name) for name in ("model", "dataset") if name in more}
         _, known = take_over(objects, registry or default_registry())
         place = None if out is None else Path(out)
-        return export_tracked(module, formats=formats, out=place, probabilities=probabilities, registry=known, **more)
+        return export_tracked(
+            module,
+            formats=formats,
+            out=place,
+            probabilities=probabilities,
+            stochastic=stochastic,
+            registry=known,
+            **more,
+        )
     if out is None or example is None:
         raise RequestError("A module needs an example and a folder.", hint="regplug.export(module, example, out)")
     asked: dict[str, Any] = {**more, **({"formats": formats} if formats else {})}
-    return export_module(module, example, Path(out), probabilities=probabilities, registry=registry, **asked)
+    return export_module(
+        module, example, Path(out), probabilities=probabilities, stochastic=stochastic, registry=registry, **asked
+    )
 
 
 def verify(bundle: PathLike) -> Report:
@@ -231,13 +243,16 @@ def verify(bundle: PathLike) -> Report:
     return verify_bundle(Path(bundle))
 
 
-def predict(bundle: PathLike, inputs: PathLike | Sequence[PathLike], *, top: int = 3) -> Predictions:
+def predict(
+    bundle: PathLike, inputs: PathLike | Sequence[PathLike], *, top: int = 3, passes: int | None = None
+) -> Predictions:
     """Infers with onnxruntime and numpy alone: `regplug predict`. torch is not imported.
 
     Args:
         bundle: The bundle's folder.
         inputs: Files with raw inputs: .npy, .npz, .csv or images.
         top: How many classes to tell for each row.
+        passes: How many random passes a stochastic bundle's answer is the mean of; 20 by default.
 
     Raises:
         BundleError: The path is no bundle, or an input does not fit it.
@@ -246,4 +261,4 @@ def predict(bundle: PathLike, inputs: PathLike | Sequence[PathLike], *, top: int
     from regplug.bundles.predict import predict as predict_files
 
     paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    return predict_files(Path(bundle), [Path(path) for path in paths], top)
+    return predict_files(Path(bundle), [Path(path) for path in paths], top, passes)

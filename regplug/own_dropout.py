@@ -27,9 +27,13 @@ def has_own_dropout(model: nn.Module) -> bool:
 class _Layer(SiteLayer):
     """Dropout at the rate that the model's author wrote; `1` keeps nothing, as in torch."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, module: nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d) -> None:
         super().__init__()
-        self.rate = rate
+        self.rate, self.kind = module.p, type(module)
+
+    def in_inference(self, params: Any) -> nn.Module:
+        """The module that was taken over."""
+        return self.kind(self.rate)
 
     def act(self, settings: Any, noise: Any, x: Tensor) -> Tensor:
         """Zero with chance `rate`, else scaled up; see torch.nn.Dropout."""
@@ -51,7 +55,7 @@ class OwnDropout(RegularizerFunctions):
         """Puts a layer in the place of each call of each dropout module."""
         for site in sites:
             if isinstance(site.module, _KINDS):
-                place = sites.after(site, _Layer(site.module.p))
+                place = sites.after(site, _Layer(site.module))
                 if isinstance(site.module, _WHOLE_CHANNELS):
                     self._whole.add(place.key)
         for module in model.modules():

@@ -109,6 +109,17 @@ class SiteLayer(nn.Module):
         """
         raise NotImplementedError
 
+    def in_inference(self, params: Any) -> nn.Module | None:
+        """What stands here where noise is to stay live in inference (`regplug export --stochastic`).
+
+        Args:
+            params: The owner's parameters; `None` for a model's own dropout.
+
+        Returns:
+            One of torch's dropout modules that does the same; `None` where this layer acts in training only.
+        """
+        return None
+
     def forward(self, x: Tensor) -> Tensor:
         """Acts in training within a pass of the host's loop."""
         if not self.training:
@@ -314,21 +325,28 @@ def find_roles(model: nn.Module) -> dict[str, Role]:
     return roles
 
 
-def without_site_layers(model: nn.Module) -> nn.Module:
+def without_site_layers(
+    model: nn.Module, instead: Callable[[SiteLayer], nn.Module | None] = lambda _: None
+) -> nn.Module:
     """Takes the layers that act only in training out of a trained model, and the wrappers that then hold nothing.
 
     The result computes in evaluation what the model computed, and is made of ordinary modules.
+
+    Args:
+        model: Changed in place.
+        instead: The ordinary module that takes a layer's place, or `None` for none.
     """
     for module in reversed(list(model.modules())):
         if isinstance(module, Augmented):
-            module.before, module.after = _kept(module.before), _kept(module.after)
+            module.before, module.after = _kept(module.before, instead), _kept(module.after, instead)
             _replace(model, module, _simplest(module))
     return model
 
 
-def _kept(side: nn.ModuleList) -> nn.ModuleList:
+def _kept(side: nn.ModuleList, instead: Callable[[SiteLayer], nn.Module | None]) -> nn.ModuleList:
     calls: list[Any] = list(side)
-    return nn.ModuleList(nn.ModuleList(layer for layer in call if not isinstance(layer, SiteLayer)) for call in calls)
+    kept = [[instead(layer) if isinstance(layer, SiteLayer) else layer for layer in call] for call in calls]
+    return nn.ModuleList(nn.ModuleList(layer for layer in call if layer is not None) for call in kept)
 
 
 def _simplest(module: Augmented) -> nn.Module:

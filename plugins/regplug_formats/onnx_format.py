@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnxruntime
 
-from regplug.bundles.formats import Array, Captured, Format, Run
+from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check
 from regplug_formats import OnnxParams
+from regplug_formats.onnx_noise import noise_runs
 from regplug_formats.onnx_walk import walk
 
 IR_VERSION = 10
@@ -33,6 +34,8 @@ numpy.save(output, session.run(None, {name: numpy.load(samples)[name]})[0])
 
 class Onnx(Format):
     """Writes, opens and walks through `model.onnx`."""
+
+    holds_noise = True
 
     def __init__(self, params: OnnxParams) -> None:
         self._params = params
@@ -57,11 +60,7 @@ class Onnx(Format):
 
     def open(self, path: Path, *, optimised: bool) -> Run:
         """An onnxruntime session on the CPU."""
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _WARNING_AND_ABOVE
-        levels = onnxruntime.GraphOptimizationLevel
-        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = _session(str(path), optimised)
         name = session.get_inputs()[0].name
 
         def run(rows: Array) -> Array:
@@ -69,6 +68,18 @@ class Onnx(Format):
             return output
 
         return run
+
+    def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
+        """The same graph with its noise off, given, and seen: changed in memory."""
+
+        def open_model(model: Any, wanted: Sequence[str]) -> Callable[[Mapping[str, Array]], list[Array]]:
+            outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in wanted]
+            changed = type(model).FromString(model.SerializeToString())
+            changed.graph.output.extend(outputs)
+            session = _session(changed.SerializeToString(), optimised)
+            return lambda given: session.run(None, dict(given))
+
+        return noise_runs(onnx.load(str(path), load_external_data=False), open_model)
 
     def manifest(self, path: Path) -> Mapping[str, Any]:
         """The manifest in `metadata_props`."""
@@ -84,3 +95,11 @@ class Onnx(Format):
     def standalone(self) -> str:
         """Onnxruntime and numpy."""
         return _STANDALONE
+
+
+def _session(model: str | bytes, optimised: bool) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _WARNING_AND_ABOVE
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

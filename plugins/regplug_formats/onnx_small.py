@@ -34,6 +34,7 @@ class _SmallOnnx(Onnx):
 
     kind = _FLOAT
     loss: Loss
+    holds_noise = False
 
     def __init__(self, params: OnnxParams) -> None:
         super().__init__(params)

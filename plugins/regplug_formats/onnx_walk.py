@@ -10,6 +10,7 @@ import onnx
 from onnx import numpy_helper, shape_inference
 
 from regplug.bundles.report import Check, at_most, holds
+from regplug_formats.onnx_noise import random_nodes
 
 _RANDOM = {"Dropout", "Bernoulli", "Multinomial"}
 _DOMAINS = {"", "ai.onnx"}
@@ -29,7 +30,7 @@ def walk(model: Any, manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> l
         opset(model, facts["opset"]),
         ir_version(model, facts["ir_version"]),
         interface(model, manifest),
-        no_random_node(model),
+        _random(model, manifest),
         constant_statistics(model),
         no_reduction_over_batch(model),
         weights_inside(model),
@@ -71,11 +72,20 @@ def _interface(value: Any) -> tuple[str, str, list[int | str]]:
     return value.name, str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape
 
 
+def _random(model: Any, manifest: Mapping[str, Any]) -> Check:
+    part = manifest.get("stochastic")
+    return random_nodes(model, _random_nodes(model), part["layers"]) if part else no_random_node(model)
+
+
 def no_random_node(model: Any) -> Check:
     """No node draws random numbers, and no dropout is left, training or not."""
-    nodes = _nodes(model.graph)
-    found = sorted({n.op_type for n in nodes if n.op_type.startswith("Random") or n.op_type in _RANDOM})
-    return at_most("no_random_node", len(found), 0, f"{', '.join(found) or 'none'} among {len(nodes)} nodes")
+    found = sorted({node.op_type for node in _random_nodes(model)})
+    detail = f"{', '.join(found) or 'none'} among {len(_nodes(model.graph))} nodes"
+    return at_most("no_random_node", len(found), 0, detail)
+
+
+def _random_nodes(model: Any) -> list[Any]:
+    return [n for n in _nodes(model.graph) if n.op_type.startswith("Random") or n.op_type in _RANDOM]
 
 
 def constant_statistics(model: Any) -> Check:

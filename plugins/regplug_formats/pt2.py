@@ -11,15 +11,18 @@ import torch
 
 from regplug.api import NoParams
 from regplug.bundles.capture import judge
-from regplug.bundles.formats import Array, Captured, Format, Run
+from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check
+from regplug_formats.torch_noise import draws_of, noise_runs
 
 _MANIFEST = "regplug.manifest.json"
 
 
 class Pt2(Format):
     """Writes, opens and walks through `model.pt2`."""
+
+    holds_noise = True
 
     def __init__(self, params: NoParams) -> None:
         del params
@@ -40,6 +43,11 @@ class Pt2(Format):
 
         return run
 
+    def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
+        """The loaded program, its operators watched as they run."""
+        del optimised
+        return noise_runs(torch.export.load(path).module())
+
     def manifest(self, path: Path) -> Mapping[str, Any]:
         """The manifest among the extra files."""
         extra = {_MANIFEST: ""}
@@ -49,5 +57,4 @@ class Pt2(Format):
 
     def inspect(self, path: Path, manifest: Mapping[str, Any]) -> Sequence[Check]:
         """Judges the loaded graph as the captured one was judged."""
-        del manifest
-        return judge(torch.export.load(path))
+        return judge(torch.export.load(path), draws_of(manifest))

@@ -17,17 +17,21 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but
 
 from regplug.api import NoParams
 from regplug.bundles.blame import is_users
-from regplug.bundles.formats import Array, Captured, Format, Run
+from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check, at_most
 from regplug.errors import ExportError
+from regplug_formats.torch_noise import draws_of, noise_runs
 
 _MANIFEST = "regplug.manifest.json"
+_DRAWS = "aten::rand_like"
 _RANDOM = ("dropout", "bernoulli", "rand", "multinomial", "normal_", "uniform_", "rrelu")
 
 
 class TorchScript(Format):
     """Writes, opens and walks through `model.ts`."""
+
+    holds_noise = True
 
     def __init__(self, params: NoParams) -> None:
         del params
@@ -53,6 +57,17 @@ class TorchScript(Format):
 
         return run
 
+    def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
+        """The loaded module, its operators watched as they run."""
+        module = _load(path)
+
+        def run(rows: torch.Tensor) -> torch.Tensor:
+            with _deprecated(), torch.jit.optimized_execution(optimised):  # type: ignore[attr-defined]
+                output: torch.Tensor = module(rows)
+            return output
+
+        return noise_runs(run)
+
     def manifest(self, path: Path) -> Mapping[str, Any]:
         """The manifest among the extra files."""
         extra = {_MANIFEST: ""}
@@ -62,16 +77,14 @@ class TorchScript(Format):
 
     def inspect(self, path: Path, manifest: Mapping[str, Any]) -> Sequence[Check]:
         """Walks through the frozen graph."""
-        del manifest
         module = _load(path)
         nodes = list(_nodes(module.inlined_graph))
-        random = sorted({node.kind() for node in nodes if _is_random(node)})
         trained = sorted(
             {node.kind() for node in nodes if "batch_norm" in node.kind() and _training(node) is not False}
         )
         parameters = len(list(module.parameters())) + len(list(module.buffers()))
         return [
-            at_most("no_random_operator", len(random), 0, f"{', '.join(random) or 'none'} of {len(nodes)}"),
+            _random_operators(nodes, draws_of(manifest)),
             at_most("frozen", parameters, 0, "parameters and buffers that are not constants"),
             at_most("constant_statistics", len(trained), 0, "batch norms in training mode"),
         ]
@@ -97,6 +110,18 @@ def _nodes(block: Any) -> Iterator[Any]:
         yield node
         for inner in node.blocks():
             yield from _nodes(inner)
+
+
+def _random_operators(nodes: Sequence[Any], draws: int) -> Check:
+    """No operator is random but the uniform draws of live dropout, of which there are as many as there shall be."""
+    random = [node.kind() for node in nodes if _is_random(node)]
+    if not draws:
+        found = sorted(set(random))
+        return at_most("no_random_operator", len(found), 0, f"{', '.join(found) or 'none'} of {len(nodes)}")
+    others = sorted(set(random) - {_DRAWS})
+    detail = f"besides {', '.join(others)}" if others else f"of {len(nodes)} draw uniform numbers; so shall {draws}"
+    passed = not others and len(random) == draws
+    return Check(name="random_operators", passed=passed, figure=float(len(random)), limit=float(draws), detail=detail)
 
 
 def _is_random(node: Any) -> bool:

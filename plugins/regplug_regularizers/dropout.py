@@ -39,6 +39,11 @@ class DropoutLayer(SiteLayer):
         rate = settings["drop_probability"]
         return dropout(x, noise, rate[self.index] if rate.ndim else rate)
 
+    def in_inference(self, params: Any) -> nn.Module:
+        """torch's dropout at this place's rate."""
+        rates = params.drop_probability
+        return nn.Dropout(rates[self.index] if isinstance(rates, tuple) else rates)
+
 
 @final
 class Dropout(RegularizerFunctions):

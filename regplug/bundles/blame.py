@@ -11,8 +11,14 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 Same: TypeAlias = Callable[[Tensor, Tensor], bool]
+
+STOCHASTIC_HINT = (
+    "If it shall stay random (MC dropout), write it as nn.Dropout or another of torch's dropout modules and ask for "
+    "that: `regplug export RUN --stochastic`, or regplug.export(..., stochastic=True)."
+)
 
 _HERE = Path(__file__).parent
 _TORCH = str(Path(torch.__file__).parent)
@@ -44,7 +50,7 @@ def is_users(filename: str) -> bool:
     """Whether a file is the user's own and neither a library's nor ours."""
     is_standard = filename.startswith(_STANDARD_LIBRARY) and "site-packages" not in filename
     is_torch = filename.startswith((_TORCH, "<")) or any(part in filename for part in _CONVERTERS)
-    return not is_standard and not is_torch and Path(filename).parent != _HERE
+    return not is_standard and not is_torch and _HERE not in Path(filename).parents
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,25 @@ def where_it_broke(module: nn.Module, raw: Tensor) -> str:
         for handle in handles:
             handle.remove()
     return "the model"
+
+
+class _DropoutWatch(TorchFunctionMode):
+    """Notes whether one of torch's dropout functions is called in training."""
+
+    seen = False
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if "dropout" in getattr(function, "__name__", ""):
+            self.seen |= bool(given.get("training", args[2] if len(args) > 2 else True))
+        return function(*args, **given)
+
+
+def dropout_hint(module: nn.Module, raw: Tensor) -> str:
+    """What to do where noise is dropout that acts in evaluation; the empty text where it is none."""
+    with torch.no_grad(), _DropoutWatch() as watch:
+        module(raw)
+    return f" {STOCHASTIC_HINT}" if watch.seen else ""
 
 
 def _leave(entered: list[str], name: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
-from regplug.bundles.blame import is_users, place, user_line
+from regplug.bundles.blame import STOCHASTIC_HINT, is_users, place, user_line
 from regplug.bundles.report import Check, holds
 from regplug.errors import ExportError
 
@@ -31,12 +31,13 @@ _DATA_DEPENDENT = re.compile(r"data-dependent|Could not guard|GuardOnDataDepende
 _FIXED_BATCH = re.compile(r"Constraints violated|specialized it to be a constant", re.IGNORECASE)
 
 
-def capture(deployed: nn.Module, example: Tensor) -> tuple[ExportedProgram, list[Check]]:
+def capture(deployed: nn.Module, example: Tensor, draws: int = 0) -> tuple[ExportedProgram, list[Check]]:
     """Captures the model and judges the graph.
 
     Args:
         deployed: The isolated model.
         example: Three raw rows `(3, ...)`.
+        draws: How many places shall draw uniform random numbers, as live dropout does.
 
     Raises:
         ExportError: The model cannot be captured, or its graph is random, writes buffers, or takes batch statistics.
@@ -47,12 +48,16 @@ def capture(deployed: nn.Module, example: Tensor) -> tuple[ExportedProgram, list
                 program = torch.export.export(deployed, (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
         except Exception as error:
             raise _explained(error) from error
-        checks = judge(program)
+        checks = judge(program, draws)
     return program, [replace(check, name=f"capture.{check.name}") for check in checks]
 
 
-def judge(program: ExportedProgram) -> list[Check]:
+def judge(program: ExportedProgram, draws: int = 0) -> list[Check]:
     """Walks through a captured graph.
+
+    Args:
+        program: The graph.
+        draws: See `capture`.
 
     Raises:
         ExportError: It is random, writes buffers, takes batch statistics, or has a fixed batch size.
@@ -60,7 +65,7 @@ def judge(program: ExportedProgram) -> list[Check]:
     checks = [batch_symbolic(program), training_arguments_off(program)]
     # After decomposition an instance norm looks like batch statistics, so those are judged before it.
     low_level = program.run_decompositions()
-    return [*checks, no_random_op(low_level), no_buffer_written(low_level)]
+    return [*checks, no_random_op(low_level, draws), no_buffer_written(low_level)]
 
 
 def batch_symbolic(program: ExportedProgram) -> Check:
@@ -87,7 +92,8 @@ def training_arguments_off(program: ExportedProgram) -> Check:
         if training is not False:
             raise ExportError(
                 f"{_where(node)} applies {node.target} in training mode.",
-                hint="Pass training=self.training; a batch norm needs running statistics (track_running_stats=True).",
+                hint="Pass training=self.training; a batch norm needs running statistics (track_running_stats=True)."
+                + _stochastic_hint(node),
             )
     return holds("training_arguments", True, f"{len(told)} operators are told that this is no training")
 
@@ -102,20 +108,38 @@ def _training(node: Node) -> object:
     return None
 
 
-def no_random_op(program: ExportedProgram) -> Check:
-    """No operator in the graph draws random numbers.
+def no_random_op(program: ExportedProgram, draws: int = 0) -> Check:
+    """No operator in the graph draws random numbers but the uniform ones of live dropout.
 
     Raises:
         ExportError: One does; operator, module and line are named.
     """
-    for node in _operators(program):
-        draws = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-        if draws and _training(node) is not False:
+    random = [node for node in _operators(program) if _is_random(node)]
+    wanted = [node for node in random if draws and node.target is torch.ops.aten.rand_like.default]
+    for node in random:
+        if node not in wanted:
             raise ExportError(
                 f"{_where(node)} draws random numbers in evaluation mode ({node.target}).",
-                hint="Let the noise depend on self.training.",
+                hint=f"Let the noise depend on self.training.{_stochastic_hint(node)}",
             )
+    if draws:
+        return Check(
+            name="random_operators",
+            passed=len(wanted) == draws,
+            figure=float(len(wanted)),
+            limit=float(draws),
+            detail=f"operators that draw uniform numbers, of {len(_operators(program))}; dropout layers are live",
+        )
     return holds("no_random_operator", True, f"{len(_operators(program))} operators, none draws random numbers")
+
+
+def _is_random(node: Node) -> bool:
+    draws = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+    return draws and _training(node) is not False
+
+
+def _stochastic_hint(node: Node) -> str:
+    return f" {STOCHASTIC_HINT}" if "dropout" in str(node.target) else ""
 
 
 def no_buffer_written(program: ExportedProgram) -> Check:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from regplug.bundles.cases import Reference
+from regplug.bundles.formats import Array
 from regplug.bundles.numbers import worst_error
 from regplug.bundles.report import Check, at_most, holds
 
@@ -67,6 +69,14 @@ class CleanProcess:
         Args:
             reference: What the model puts out for the real rows.
         """
+        return self.judge(lambda outputs: _same(outputs, reference))
+
+    def judge(self, verdict: Callable[[Array], Check]) -> Check:
+        """Waits for the process and judges what it wrote.
+
+        Args:
+            verdict: Makes the check of the outputs for the real rows.
+        """
         try:
             _, said = self._process.communicate(timeout=_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -74,5 +84,9 @@ class CleanProcess:
         if self._process.returncode != 0 or not self._output.is_file():
             last = (said.strip().splitlines() or ["no word"])[-1]
             return holds("clean_process", False, f"ends with {self._process.returncode}: {last}")
-        error = worst_error(np.load(self._output, allow_pickle=False), reference.outputs)
-        return at_most("clean_process", error, reference.tolerance, "runs where torch is not imported")
+        return verdict(np.load(self._output, allow_pickle=False))
+
+
+def _same(outputs: Array, reference: Reference) -> Check:
+    error = worst_error(outputs, reference.outputs)
+    return at_most("clean_process", error, reference.tolerance, "runs where torch is not imported")

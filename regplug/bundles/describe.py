@@ -40,6 +40,7 @@ def _lines(path: Path, manifest: dict[str, Any], report: Report) -> list[str]:
         f"bundle    {path} (schema {manifest['schema_version']})",
         f"task      {manifest['task']}, {_outputs(manifest)}",
         f"model     {_model(manifest)}",
+        *_stochastic(manifest),
         f"input     {given['name']!r}: {given['dtype']} {_shape(given['shape'])}, {given['layout']}, {limits}",
         f"output    {output['name']!r}: {output['dtype']} {_shape(output['shape'])}; inside: {_baked_in(manifest)}",
         f"files     {', '.join(_file(path, name, facts) for name, facts in manifest['files'].items())}",
@@ -48,6 +49,16 @@ def _lines(path: Path, manifest: dict[str, Any], report: Report) -> list[str]:
         f"made with {', '.join(f'{name} {version}' for name, version in versions.items() if version)}",
         f"next      regplug verify {path}; regplug predict {path} INPUT",
     ]
+
+
+def _stochastic(manifest: dict[str, Any]) -> list[str]:
+    """Of a stochastic bundle an eleventh line: what is live, and what is not."""
+    part = manifest.get("stochastic")
+    if not part:
+        return []
+    layers = ", ".join(f"{layer['name']} ({layer['kind']}, p={layer['rate']:g})" for layer in part["layers"])
+    others = f"; not live: {', '.join(part['not_live'])}" if part["not_live"] else ""
+    return [f"noise     MC dropout, repeats differ: {layers}{others}; held against {part['passes']} passes of torch"]
 
 
 def _model(manifest: dict[str, Any]) -> str:
@@ -85,4 +96,5 @@ def _measured(report: Report) -> str:
     if not measured:
         return ""
     name = measured[0].name.rpartition(".")[2].replace("_", " ")
-    return f", {name} of the file {measured[0].figure:.4g}"
+    quietly = " without its noise" if "noise_off" in measured[0].name else ""
+    return f", {name} of the file{quietly} {measured[0].figure:.4g}"

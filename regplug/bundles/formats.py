@@ -28,6 +28,21 @@ Run: TypeAlias = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseRuns:
+    """A stochastic file run as only its verifier runs it.
+
+    Args:
+        off: Raw rows to outputs with every factor that is drawn in the place of 1, and every summand of 0.
+        given: The same with given uniform numbers in the place of drawn ones, in the order in which they are drawn.
+        drawn: What each place draws for raw rows, and the rate that it is compared with; NaN where there is none.
+    """
+
+    off: Run
+    given: Callable[[Array, Sequence[Array]], Array]
+    drawn: Callable[[Array], Sequence[tuple[Array, float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Captured:
     """A model captured once, for every format.
 
@@ -71,6 +86,9 @@ class Format(abc.ABC):
     loss: Loss | None = None
     """What its files may lose; `None` where they compute in float32."""
 
+    holds_noise: bool = False
+    """Whether a file may hold live dropout (`torch.rand_like` in the captured program); then `open_noise` is there."""
+
     def facts(self) -> Mapping[str, Any]:
         """What the manifest says of a file of this format before it is written, such as the opset."""
         return {}
@@ -91,6 +109,14 @@ class Format(abc.ABC):
         Raises:
             Exception: The runtime cannot open it; the host makes it a failed check.
         """
+
+    def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
+        """Opens a saved stochastic file so that its noise can be taken out, given, and looked at.
+
+        Raises:
+            Exception: The runtime cannot open it, or it is built otherwise; the host makes it a failed check.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} holds no noise")
 
     @abc.abstractmethod
     def manifest(self, path: Path) -> Mapping[str, Any]:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from regplug.bundles.blame import title
+from regplug.bundles.blame import STOCHASTIC_HINT, title
 from regplug.bundles.report import Check, at_most, holds
+from regplug.bundles.stochastic.layers import KINDS, Noise, make_live
 from regplug.errors import ExportError
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
@@ -23,7 +24,11 @@ class Deployed(nn.Module):
         preprocess: Raw `(B, ...)` to normalised `(B, ...)`.
         network: Normalised `(B, ...)` to logits or values `(B, K)`.
         probabilities: Whether to end in a softmax over K.
+
+    Its `noise` is what its dropout draws from, where that shall act in inference; it is off until it is asked for.
     """
+
+    noise: Noise | None = None
 
     def __init__(self, preprocess: nn.Module, network: nn.Module, probabilities: bool) -> None:
         super().__init__()
@@ -37,18 +42,24 @@ class Deployed(nn.Module):
         return output.softmax(1) if self.probabilities else output
 
 
-def isolate(preprocess: nn.Module, network: nn.Module, probabilities: bool) -> tuple[Deployed, list[Check]]:
+def isolate(
+    preprocess: nn.Module, network: nn.Module, probabilities: bool, *, stochastic: bool = False
+) -> tuple[Deployed, list[Check]]:
     """Makes the copy that is exported.
 
     Args:
         preprocess: See `Deployed`.
         network: See `Deployed`.
         probabilities: See `Deployed`.
+        stochastic: Whether its dropout shall act in inference.
 
     Raises:
+        RequestError: Dropout shall act, and there is none.
         ExportError: It cannot be copied, or a submodule stays in training mode.
     """
     deployed = Deployed(_copied(preprocess), _copied(network), probabilities)
+    if stochastic:
+        deployed.noise = make_live(deployed)
     deployed.to("cpu").float().eval().requires_grad_(False)
     return deployed, [evaluation_mode(deployed)]
 
@@ -74,7 +85,8 @@ def evaluation_mode(deployed: nn.Module) -> Check:
         if module.training:
             raise ExportError(
                 f"{title(name, module)} stays in training mode after `.eval()`.",
-                hint="Its train() or eval() does not call super().train(mode), or its forward sets `training`.",
+                hint="Its train() or eval() does not call super().train(mode), or its forward sets `training`."
+                + (f" {STOCHASTIC_HINT}" if isinstance(module, KINDS) else ""),
             )
     return holds("model.evaluation_mode", True, "every submodule is in evaluation mode")
 

@@ -44,6 +44,7 @@ def _own(request: BundleRequest) -> dict[str, Any]:
         "input": _input(request),
         "output": {"name": request.output_name, "shape": ["batch", request.task.num_outputs], "dtype": "float32"},
         "baked_in": _baked_in(request),
+        "stochastic": None,
         "files": {filename: {"format": name, **form.facts()} for name, filename, form in request.formats},
         **_onnx_facts(request),
         "state_sha256": state_sha256(request.module),

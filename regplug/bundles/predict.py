@@ -15,6 +15,9 @@ from regplug.bundles.inputs import Input, InputForm, read_input
 from regplug.bundles.layout import MANIFEST, MODEL_ONNX, read_manifest, require_bundle, require_unchanged
 from regplug.errors import BundleError, RequestError, VerificationError
 
+PASSES = 20
+"""Random passes over which the answer of a stochastic bundle is taken, unless told otherwise."""
+
 _ROWS_AT_ONCE = 512
 _WARNINGS_AND_ABOVE = 3
 _PATTERN = "*?["
@@ -29,12 +32,14 @@ class Prediction:
         row: Its place in the file, from 0.
         top: The likeliest classes with their probabilities, likeliest first; empty for a regression.
         values: The values of a regression; empty for a classification.
+        spread: Of a stochastic bundle: the standard deviation over the passes of each probability or value.
     """
 
     source: str
     row: int
     top: tuple[tuple[str, float], ...] = ()
     values: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()
 
     @property
     def label(self) -> str:
@@ -45,9 +50,13 @@ class Prediction:
         """The answer as JSON."""
         answer: dict[str, Any] = {"source": self.source, "row": self.row}
         if self.values:
-            return {**answer, "values": list(self.values)}
+            return {**answer, "values": list(self.values), **({"spread": list(self.spread)} if self.spread else {})}
         top = [{"label": label, "probability": probability} for label, probability in self.top]
-        return {**answer, "label": self.label, "probability": self.top[0][1], "top": top}
+        whole = {**answer, "label": self.label, "probability": self.top[0][1], "top": top}
+        if self.spread:
+            whole["spread"] = self.spread[0]
+            whole["top"] = [{**one, "spread": spread} for one, spread in zip(top, self.spread, strict=True)]
+        return whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,39 +67,62 @@ class Predictions:
         task: `classification` or `regression`.
         rows: One answer a row.
         notes: What was done to an input, or looks doubtful about it.
+        passes: How many random passes the answers are means of; 0 where the bundle is not stochastic.
     """
 
     task: str
     rows: tuple[Prediction, ...]
     notes: tuple[str, ...] = ()
+    passes: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The document of `regplug predict --json`."""
-        return {"task": self.task, "predictions": [row.as_json() for row in self.rows], "notes": list(self.notes)}
+        passes = {"passes": self.passes} if self.passes else {}
+        rows = [row.as_json() for row in self.rows]
+        return {"task": self.task, "predictions": rows, "notes": list(self.notes), **passes}
 
 
-def predict(bundle: Path, inputs: Sequence[Path], top: int = 3) -> Predictions:
+def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | None = None) -> Predictions:
     """Runs a bundle's ONNX model on files.
 
     Args:
         bundle: The bundle's folder. Its manifest and model must be the bytes that were proven.
         inputs: `.npy`, `.npz`, `.csv` or image files with raw values; `*`, `?` and `[...]` in a name mean several.
         top: How many classes an answer names, at least 1.
+        passes: Of a stochastic bundle: the answer is the mean over so many random passes, at least 2; 20 by default.
 
     Raises:
         BundleError: The folder is no bundle, or an input does not fit it; says what is needed.
         VerificationError: The manifest or the model is not what was proven.
-        RequestError: `top` is below 1, or there is no input.
+        RequestError: `top` is below 1, there is no input, or passes are asked for that the bundle does not have.
     """
     if top < 1:
         raise RequestError(f"--top {top} asks for no class.", hint="Give 1 or more.")
     if not inputs:
         raise RequestError("No input was given.", hint="Give .npy, .npz, .csv or image files.")
     manifest, run = _open(Path(bundle))
+    count = _passes(Path(bundle), manifest, passes)
     form = InputForm.from_manifest(manifest)
     read = [(path, read_input(path, form)) for given in inputs for path in _matching(Path(given))]
-    rows = tuple(answer for path, given in read for answer in _answers(path, given, run, manifest, top))
-    return Predictions(task=manifest["task"], rows=rows, notes=tuple(note for _, given in read for note in given.notes))
+    rows = tuple(answer for path, given in read for answer in _answers(path, given, run, manifest, top, count))
+    notes = [note for _, given in read for note in given.notes]
+    if count:
+        notes.append(f"dropout is live: means and standard deviations over {count} passes, others at each call.")
+    return Predictions(task=manifest["task"], rows=rows, notes=tuple(notes), passes=count)
+
+
+def _passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> int:
+    """How many random passes are made; 0 for a bundle whose answers do not differ."""
+    if not manifest.get("stochastic"):
+        if asked is not None:
+            raise RequestError(
+                f"--passes {asked}: the answers of {bundle} do not differ from pass to pass.",
+                hint="Leave it out, or export the run with --stochastic to keep its dropout live.",
+            )
+        return 0
+    if asked is not None and asked < 2:
+        raise RequestError(f"--passes {asked} gives no spread.", hint=f"Give 2 or more; {PASSES} by default.")
+    return asked or PASSES
 
 
 def _matching(given: Path) -> list[Path]:
@@ -130,18 +162,50 @@ def _is_onnx(filename: str) -> bool:
     return filename.endswith(".onnx")
 
 
-def _answers(path: Path, given: Input, run: Run, manifest: dict[str, Any], top: int) -> Iterator[Prediction]:
+def _answers(
+    path: Path, given: Input, run: Run, manifest: dict[str, Any], top: int, passes: int
+) -> Iterator[Prediction]:
+    answer = softmaxed(run) if manifest["output"]["name"] == "logits" else run
     starts = range(0, len(given.rows), _ROWS_AT_ONCE)
-    outputs = np.concatenate([run(given.rows[start : start + _ROWS_AT_ONCE]) for start in starts])
-    if manifest["task"] != "classification":
-        for row, values in enumerate(outputs):
-            yield Prediction(source=str(path), row=row, values=tuple(float(value) for value in values))
-        return
+    parts = [mean_and_spread(answer, given.rows[start : start + _ROWS_AT_ONCE], passes) for start in starts]
+    outputs, spreads = (np.concatenate(part) for part in zip(*parts, strict=True))
+    is_classification = manifest["task"] == "classification"
     names = manifest["class_names"] or [str(index) for index in range(outputs.shape[1])]
-    shares = outputs if manifest["output"]["name"] == "probabilities" else softmax(outputs)
-    best = np.argsort(-shares, axis=1, kind="stable")[:, :top]
-    for row, classes in enumerate(best):
-        yield Prediction(source=str(path), row=row, top=tuple((names[c], float(shares[row, c])) for c in classes))
+    for row, (values, spread) in enumerate(zip(outputs, spreads, strict=True)):
+        kept = np.argsort(-values, kind="stable")[:top] if is_classification else np.arange(len(values))
+        yield Prediction(
+            source=str(path),
+            row=row,
+            top=tuple((names[c], float(values[c])) for c in kept) if is_classification else (),
+            values=() if is_classification else tuple(float(value) for value in values),
+            spread=tuple(float(spread[c]) for c in kept) if passes else (),
+        )
+
+
+def softmaxed(run: Run) -> Run:
+    """A run whose logits become probabilities, each pass by itself."""
+    return lambda rows: softmax(run(rows))
+
+
+def mean_and_spread(run: Run, rows: Array, passes: int) -> tuple[Array, Array]:
+    """The mean of several passes, and their standard deviation (n - 1); of 0 passes the one answer and zeros.
+
+    Args:
+        run: Raw rows to outputs.
+        rows: Raw rows `(B, ...)`.
+        passes: How many, 0 or at least 2.
+    """
+    first = run(rows)
+    if not passes:
+        return first, np.zeros_like(first)
+    # Welford 1962: no pass is kept, and nothing is lost where the spread is small beside the mean.
+    mean, squares = first.astype(np.float64), np.zeros(first.shape)
+    for number in range(2, passes + 1):
+        answer = run(rows)
+        gap = answer - mean
+        mean += gap / number
+        squares += gap * (answer - mean)
+    return mean, np.sqrt(squares / (passes - 1))
 
 
 def softmax(logits: Array) -> Array:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regplug.api import Task
-from regplug.bundles.blame import place, title, user_line, where_it_broke, where_they_part
+from regplug.bundles.blame import dropout_hint, place, title, user_line, where_it_broke, where_they_part
 from regplug.bundles.cases import BATCHES, Reference
 from regplug.bundles.isolate import Deployed, evaluation_mode
 from regplug.bundles.report import Check, at_most, holds
@@ -126,7 +126,8 @@ def repeats_equal(deployed: Deployed, reference: Reference) -> Check:
         raise ExportError(
             f"The model is random in evaluation mode: the same input gives outputs that differ by {error:.3g}. "
             f"It starts in {where_they_part(deployed, raw, raw, torch.equal)}.",
-            hint="Let the noise depend on self.training: F.dropout(x, p, training=self.training), or nn.Dropout.",
+            hint="Let the noise depend on self.training: F.dropout(x, p, training=self.training), or nn.Dropout."
+            + dropout_hint(deployed, raw),
         )
     return at_most("model.repeat", error, 0.0, "largest difference of a repeat")
 

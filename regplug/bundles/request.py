@@ -38,6 +38,8 @@ class BundleRequest:
         value_range: Least and greatest raw value, where there is one.
         test: Raw test inputs `(T, ...)` and targets, on which the files themselves are measured.
         probabilities: Whether the graph ends in a softmax.
+        stochastic: Whether the dropout stays live in inference (MC dropout).
+        live: With `stochastic`: the same network with its dropout as modules, where `module` no longer has them.
         rebuild: Makes the network anew, untrained; with it, the check that the state alone holds all that was learned
             is made on a fresh module.
         manifest: More for `manifest.json`: resolved configuration, run id, plugins; `column_names` for rows.
@@ -53,6 +55,8 @@ class BundleRequest:
     value_range: tuple[float, float] | None = None
     test: tuple[Array, Array] | None = None
     probabilities: bool = False
+    stochastic: bool = False
+    live: nn.Module | None = None
     rebuild: Callable[[], nn.Module] | None = None
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
@@ -107,6 +111,12 @@ class BundleRequest:
             twice = sorted({word for word in words if words.count(word) > 1})
             if twice:
                 raise RequestError(f"The same {what} was asked for twice: {', '.join(twice)}.", hint="Ask once.")
+        silent = [name for name, _, form in self.formats if self.stochastic and not form.holds_noise]
+        if silent:
+            raise RequestError(
+                f"A file of format {', '.join(silent)} cannot hold live dropout.",
+                hint="With --stochastic leave it out: `--format onnx` can, and so can torchscript and pt2.",
+            )
         bad = sorted(_RESERVED & set(files)) + [name for name in files if Path(name).name != name]
         if bad:
             raise RequestError(f"A format cannot write {bad[0]!r}.", hint="Give a plain, unreserved file name.")

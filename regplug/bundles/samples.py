@@ -1,7 +1,8 @@
 """The sample files: inputs and proven outputs of every case, so that a bundle can be proven again from itself.
 
 `sample_input.npz` holds the real rows under the input's name and every other case as `NAME.CASE`; `sample_output.npz`
-the outputs alike, and `tolerance` and `tolerance.CASE`.
+the outputs alike, and `tolerance` and `tolerance.CASE`. A stochastic bundle also has the outputs `NAME.given` and
+`NAME.live`; see `regplug.bundles.stochastic.record`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,27 @@ from regplug.errors import VerificationError
 _TOLERANCE = "tolerance"
 
 
-def write_samples(folder: Path, references: Sequence[Reference], input_name: str, output_name: str) -> None:
-    """Writes both sample files."""
+def write_samples(
+    folder: Path,
+    references: Sequence[Reference],
+    input_name: str,
+    output_name: str,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes both sample files.
+
+    Args:
+        folder: Where they lie.
+        references: What the model puts out.
+        input_name: Name of the graph's input.
+        output_name: Name of its output.
+        more: Further arrays of outputs.
+    """
     inputs = {_key(input_name, ref.case): ref.inputs for ref in references}
     outputs = {_key(output_name, ref.case): ref.outputs for ref in references}
     limits = {_key(_TOLERANCE, ref.case): np.float64(ref.tolerance) for ref in references}
     _save(folder / SAMPLE_INPUT, inputs)
-    _save(folder / SAMPLE_OUTPUT, {**outputs, **limits})
+    _save(folder / SAMPLE_OUTPUT, {**outputs, **limits, **(more or {})})
 
 
 def read_samples(folder: Path, input_name: str, output_name: str) -> list[Reference]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from regplug.bundles.cases import Reference
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Format
 from regplug.bundles.graph import check_graph
@@ -22,10 +23,11 @@ from regplug.bundles.layout import (
     read_manifest,
     require_bundle,
 )
-from regplug.bundles.losses import widened
 from regplug.bundles.numbers import check_file
 from regplug.bundles.report import Check, Report, at_most, holds, prefixed
 from regplug.bundles.samples import read_samples
+from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
+from regplug.bundles.stochastic.record import read_draws, stochastic_part
 from regplug.errors import BundleError, VerificationError
 from regplug.registry import build, default_registry
 from regplug.spec import ComponentSpec
@@ -111,12 +113,25 @@ def _file(path: Path, filename: str, form: Format, manifest: dict[str, Any]) -> 
         known = read_samples(path, manifest["input"]["name"], manifest["output"]["name"])
     except VerificationError as error:
         return [*checks, holds("samples", False, error.message)]
-    checks += check_file(form, path / filename, known, classes=manifest["task"] == "classification")
+    checks += _numbers(path, filename, form, manifest, known)
     program = form.standalone()
     if program is not None:
         with CleanProcess(program, path / filename, path / SAMPLE_INPUT, manifest["input"]["name"]) as process:
-            checks.append(process.check(widened(known, form.loss)[0]))
+            checks.append(clean_check(process, form, path / filename, known, manifest))
     return checks
+
+
+def _numbers(
+    path: Path, filename: str, form: Format, manifest: dict[str, Any], known: Sequence[Reference]
+) -> list[Check]:
+    classes, part = manifest["task"] == "classification", stochastic_part(manifest)
+    if part is None:
+        return check_file(form, path / filename, known, classes=classes)
+    try:
+        draws = read_draws(path, manifest["output"]["name"], known[0])
+    except VerificationError as error:
+        return [holds("samples", False, error.message)]
+    return check_stochastic_file(form, path / filename, known, draws, part["layers"], classes=classes)
 
 
 def _installed(name: str) -> Format:

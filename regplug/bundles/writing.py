@@ -19,7 +19,6 @@ from regplug.bundles.formats import Captured, Format
 from regplug.bundles.graph import check_graph
 from regplug.bundles.isolate import Deployed, isolate, remove_hooks
 from regplug.bundles.layout import MANIFEST, SAMPLE_INPUT, VERIFICATION, canonical_json, write_checksums
-from regplug.bundles.losses import widened
 from regplug.bundles.manifest import build_manifest
 from regplug.bundles.numbers import TestData, check_file, in_batches
 from regplug.bundles.preflight import (
@@ -37,6 +36,18 @@ from regplug.bundles.publish import published
 from regplug.bundles.report import Check, Report, prefixed
 from regplug.bundles.request import Bundle, BundleRequest
 from regplug.bundles.samples import write_samples
+from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
+from regplug.bundles.stochastic.layers import Noise
+from regplug.bundles.stochastic.record import KIND, PASSES, Draws, draws_arrays
+from regplug.bundles.stochastic.reference import (
+    draws_checks,
+    layers_check,
+    live_layers,
+    model_draws,
+    other_noise,
+    others_check,
+    slow_attention,
+)
 from regplug.bundles.tolerance import references
 from regplug.errors import ExportError, RegplugError, VerificationError
 
@@ -75,25 +86,54 @@ def write_bundle(request: BundleRequest, out: Path) -> Bundle:
     request.validate()
     manifest = build_manifest(request)
     work = _Work()
-    with published(out) as folder, torch.random.fork_rng(devices=[]):
-        captured, known = _proven_model(request, work)
-        write_samples(folder, known, request.input_name, request.output_name)
-        _proven_files(request, folder, captured, known, manifest, work)
+    attention = slow_attention() if request.stochastic else contextlib.nullcontext()
+    with published(out) as folder, torch.random.fork_rng(devices=[]), attention:
+        model = _proven_model(request, work)
+        manifest["stochastic"] = model.stochastic
+        more = draws_arrays(model.draws, request.output_name) if model.draws else {}
+        write_samples(folder, model.known, request.input_name, request.output_name, more)
+        _proven_files(request, folder, model, manifest, work)
         report = _finish(folder, manifest, work)
         files = tuple(sorted(path.name for path in folder.iterdir()))
     return Bundle(path=Path(out), files=files, verification=report, seconds=work.seconds)
 
 
-def _proven_model(request: BundleRequest, work: _Work) -> tuple[Captured, list[Reference]]:
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """The proven model.
+
+    Args:
+        captured: For the formats.
+        known: What it puts out, without noise.
+        draws: What it puts out with its dropout live; `None` where that was not asked for.
+        stochastic: What the manifest says of that.
+    """
+
+    captured: Captured
+    known: Sequence[Reference]
+    draws: Draws | None = None
+    stochastic: dict[str, Any] | None = None
+
+    @property
+    def live(self) -> contextlib.AbstractContextManager[None]:
+        """Within it the dropout acts, where it shall."""
+        noise = self.captured.module.noise
+        return noise.live() if isinstance(noise, Noise) else contextlib.nullcontext()
+
+
+def _proven_model(request: BundleRequest, work: _Work) -> _Model:
     cases = make_cases(request.samples)
     raw = torch.from_numpy(cases[REAL])
     with work.stage("isolate"):
-        deployed, checks = isolate(request.preprocess, request.module, request.probabilities)
+        network = request.live or request.module
+        deployed, checks = isolate(request.preprocess, network, request.probabilities, stochastic=request.stochastic)
         work.checks += checks
     with work.stage("preflight"):
         known = _preflight(request, deployed, cases, work)
-    with work.stage("capture"):
-        program, checks = capture(deployed, raw[:EXAMPLE_ROWS])
+        noise = deployed.noise
+        draws, stochastic = _live_preflight(deployed, noise, cases[REAL], work) if noise else (None, None)
+    with work.stage("capture"), noise.live() if noise else contextlib.nullcontext():
+        program, checks = capture(deployed, raw[:EXAMPLE_ROWS], len(stochastic["layers"]) if stochastic else 0)
         work.checks += checks
     captured = Captured(
         module=deployed,
@@ -102,7 +142,16 @@ def _proven_model(request: BundleRequest, work: _Work) -> tuple[Captured, list[R
         input_name=request.input_name,
         output_name=request.output_name,
     )
-    return captured, known
+    return _Model(captured=captured, known=known, draws=draws, stochastic=stochastic)
+
+
+def _live_preflight(deployed: Deployed, noise: Noise, real: np.ndarray, work: _Work) -> tuple[Draws, dict[str, Any]]:
+    """What the model does with its dropout live, and what the manifest says of it."""
+    raw = torch.from_numpy(real[:EXAMPLE_ROWS])
+    layers, others = live_layers(deployed, noise, raw), other_noise(deployed, raw)
+    draws = model_draws(deployed, noise, layers, real)
+    work.checks += [layers_check(layers), others_check(others), *draws_checks(draws)]
+    return draws, {"kind": KIND, "layers": layers, "not_live": others, "passes": PASSES}
 
 
 def _preflight(
@@ -124,28 +173,28 @@ def _preflight(
 def _proven_files(
     request: BundleRequest,
     folder: Path,
-    captured: Captured,
-    known: Sequence[Reference],
+    model: _Model,
     manifest: dict[str, Any],
     work: _Work,
 ) -> None:
+    files = {name: filename for name, filename, _ in request.formats}
     with contextlib.ExitStack() as running:
         clean: list[tuple[str, Format, CleanProcess]] = []
         for name, filename, form in request.formats:
-            with work.stage(f"{name}.write"):
-                _write(name, form, captured, folder / filename, manifest)
+            with work.stage(f"{name}.write"), model.live:
+                _write(name, form, model.captured, folder / filename, manifest)
             program = form.standalone()
             if program is not None:
                 # It starts now and is judged last, so that its start-up passes while the others are checked.
                 process = CleanProcess(program, folder / filename, folder / SAMPLE_INPUT, request.input_name)
                 clean.append((name, form, running.enter_context(process)))
-        test = _test_data(request, captured.module, known[0], work)
+        test = _test_data(request, model.captured.module, model.known[0], work)
         for name, filename, form in request.formats:
             with work.stage(f"{name}.check"):
-                work.checks += prefixed(name, _check(request, form, folder / filename, known, manifest, test))
+                work.checks += prefixed(name, _check(request, form, folder / filename, model, manifest, test))
         with work.stage("clean_process"):
             for name, form, process in clean:
-                work.checks += prefixed(name, [process.check(widened(known, form.loss)[0])])
+                work.checks += prefixed(name, [clean_check(process, form, folder / files[name], model.known, manifest)])
 
 
 def _write(name: str, form: Format, captured: Captured, path: Path, manifest: dict[str, Any]) -> None:
@@ -166,7 +215,7 @@ def _check(
     request: BundleRequest,
     form: Format,
     path: Path,
-    known: Sequence[Reference],
+    model: _Model,
     manifest: dict[str, Any],
     test: TestData | None,
 ) -> list[Check]:
@@ -174,7 +223,11 @@ def _check(
     checks = check_graph(form, path, manifest)
     if form.loss is not None:
         checks.append(_size(path, request.module))
-    return [*checks, *check_file(form, path, known, classes=classes, test=test)]
+    if model.draws and model.stochastic:
+        layers = model.stochastic["layers"]
+        checks += check_stochastic_file(form, path, model.known, model.draws, layers, classes=classes, test=test)
+        return checks
+    return [*checks, *check_file(form, path, model.known, classes=classes, test=test)]
 
 
 def _size(path: Path, module: torch.nn.Module) -> Check:

@@ -30,7 +30,7 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="<folder>",
-        help="Folder for the bundle.  [default: bundles/ and the start of the run id]",
+        help="Folder for the bundle.  [default: bundles/ and the start of the run id; -stochastic behind it]",
         show_default=False,
     ),
 ]
@@ -43,6 +43,13 @@ def export(
     out: Out = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="End the graph in a softmax: probabilities come out, not logits.")
+    ] = False,
+    stochastic: Annotated[
+        bool,
+        typer.Option(
+            "--stochastic",
+            help="Keep dropout live in inference (MC dropout): repeats differ; proven by its own checks.",
+        ),
     ] = False,
     register: Annotated[
         str, typer.Option("--register", metavar="<name>", help="Register the ONNX file in MLflow.", show_default=False)
@@ -70,6 +77,7 @@ def export(
         formats=[spelled(text) for text in formats or ()],
         out=out,
         probabilities=probabilities,
+        stochastic=stochastic,
         register=register,
         alias=alias,
         registry=registry,
@@ -111,8 +119,9 @@ def _file_rows(exported: Exported) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for filename, facts in read_manifest(exported.path)["files"].items():
         size = (exported.path / filename).stat().st_size / 2**10
-        names = [f"{facts['format']}.{name}" for name in ("test_accuracy", "test_mse")]
+        parts = {f"{facts['format']}.": "", f"{facts['format']}.noise_off.": " without noise"}
+        names = {f"{part}{name}": name + tail for part, tail in parts.items() for name in ("test_accuracy", "test_mse")}
         measured = [check for check in exported.verification.checks if check.name in names]
-        words = [f"{check.name.rpartition('.')[2].replace('_', ' ')} {check.figure:.4g}" for check in measured]
+        words = [f"{names[check.name].replace('_', ' ')} {check.figure:.4g}" for check in measured]
         rows.append(("file" if not rows else "", ", ".join([filename, f"{size:,.0f} KiB", *words])))
     return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,13 +24,22 @@ def predict(
     bundle: Annotated[str, typer.Argument(help="Folder of the bundle.")],
     inputs: Annotated[list[str], typer.Argument(help=".npy, .npz, .csv or image files with raw values.")],
     top: Annotated[int, typer.Option("--top", help="How many classes an answer names.")] = 3,
+    passes: Annotated[
+        int | None,
+        typer.Option(
+            "--passes",
+            metavar="<integer>",
+            help="Random passes of a stochastic bundle, whose mean and spread are told.  [default: 20]",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[str | None, typer.Option("--out", help="Write a CSV file in the place of a table.")] = None,
     json: Json = False,
 ) -> None:
     """Answer with a bundle: labels and probabilities, or values. Inputs are raw: normalisation is in the graph."""
     from regplug.bundles.predict import predict as answer
 
-    answers = answer(Path(bundle), [Path(path) for path in inputs], top)
+    answers = answer(Path(bundle), [Path(path) for path in inputs], top, passes)
     note(*(f"note: {line}" for line in answers.notes))
     if out is not None:
         _write(Path(out), answers)
@@ -43,12 +52,26 @@ def predict(
 
 
 def _tell(answers: Predictions) -> None:
+    heading, spreads = [">spread"] if answers.passes else [], [_spread(row) for row in answers.rows]
     if answers.task == "classification":
-        rows = [(row.source, str(row.row), row.label, f"{row.top[0][1]:.4f}", _others(row)) for row in answers.rows]
-        say_table(("input", ">row", "label", ">probability", "then"), rows, folds="then")
+        rows = [
+            (row.source, str(row.row), row.label, f"{row.top[0][1]:.4f}", *spread, _others(row))
+            for row, spread in zip(answers.rows, spreads, strict=True)
+        ]
+        say_table(("input", ">row", "label", ">probability", *heading, "then"), rows, folds="then")
     else:
-        values = [(row.source, str(row.row), " ".join(f"{value:.6g}" for value in row.values)) for row in answers.rows]
-        say_table(("input", ">row", "values"), values, folds="values")
+        values = [(row.source, str(row.row), _numbers(row.values), *_spread(row)) for row in answers.rows]
+        say_table(("input", ">row", "values", *heading), values, folds="values")
+
+
+def _spread(row: Prediction) -> list[str]:
+    if not row.spread:
+        return []
+    return [f"{row.spread[0]:.4f}" if row.top else _numbers(row.spread)]
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.6g}" for value in values)
 
 
 def _others(row: Prediction) -> str:
@@ -69,11 +92,20 @@ def _write(path: Path, answers: Predictions) -> None:
 def csv_lines(answers: Predictions) -> Iterator[list[object]]:
     """Yields a heading and one line for each row; further classes and values in columns of their own."""
     first = answers.rows[0] if answers.rows else None
+    spread = ["spread"] if answers.passes else []
     if answers.task == "classification":
+        columns = ["label", "probability", *spread]
         more = range(2, 1 + len(first.top if first else ()))
-        further = [f"{name}_{rank}" for rank in more for name in ("label", "probability")]
-        yield ["input", "row", "label", "probability", *further]
+        yield ["input", "row", *columns, *(f"{name}_{rank}" for rank in more for name in columns)]
     else:
-        yield ["input", "row", *(f"value_{place}" for place in range(1, 1 + len(first.values if first else ())))]
+        places = range(1, 1 + len(first.values if first else ()))
+        yield ["input", "row", *(f"{name}_{place}" for name in ("value", *spread) for place in places)]
     for row in answers.rows:
-        yield [row.source, row.row, *(part for pair in row.top for part in pair), *row.values]
+        yield [row.source, row.row, *_cells(row)]
+
+
+def _cells(row: Prediction) -> Iterator[object]:
+    if not row.top:
+        yield from (*row.values, *row.spread)
+    for place, pair in enumerate(row.top):
+        yield from (*pair, *row.spread[place : place + 1])

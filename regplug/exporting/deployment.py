@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from regplug.bundles.cases import REAL
 from regplug.bundles.layout import SAMPLE_INPUT, SAMPLE_OUTPUT, read_manifest
 from regplug.bundles.request import Bundle
+from regplug.bundles.samples import read_samples
+from regplug.bundles.stochastic.checks import mean_agrees, rows_differ
+from regplug.bundles.stochastic.record import COPIES, LIVE, as_passes, asked_rows, read_draws, stochastic_part
 
 DEPLOYED_FILE = "model.onnx"
 """The bundle's file that MLflow keeps as a model of its own."""
@@ -17,12 +22,41 @@ _DEPLOYED_WITH = ("onnx", "onnxruntime", "numpy")
 
 
 def deployment_samples(bundle: Bundle) -> tuple[Any, Any]:
-    """Real raw inputs and the model's answers to them, out of a bundle's sample files."""
+    """Real raw inputs and the model's answers to them, out of a bundle's sample files.
+
+    Of a stochastic bundle: copies of two rows, and live answers to them.
+    """
     manifest = read_manifest(bundle.path)
+    given, output = manifest["input"]["name"], manifest["output"]["name"]
     with np.load(bundle.path / SAMPLE_INPUT) as inputs, np.load(bundle.path / SAMPLE_OUTPUT) as outputs:
-        return inputs[manifest["input"]["name"]], outputs[manifest["output"]["name"]]
+        if stochastic_part(manifest) is None:
+            return inputs[given], outputs[output]
+        asked, passes = asked_rows(inputs[given]), outputs[f"{output}.{LIVE}"]
+        return asked, passes[:COPIES].swapaxes(0, 1).reshape(len(asked), -1)
 
 
 def deployment_requirements() -> list[str]:
     """What the deployed file needs, pinned to what it was proven with."""
     return [f"{name}=={metadata.version(name)}" for name in _DEPLOYED_WITH]
+
+
+def live_disagreement(bundle: Bundle) -> Callable[[Any], str] | None:
+    """What is asked of a model that MLflow saved of a stochastic bundle, whose answers are never the proven ones.
+
+    Returns:
+        From the answers to `deployment_samples` to what is wrong with them, empty for nothing; `None` for a bundle
+        whose answers do not differ.
+    """
+    manifest = read_manifest(bundle.path)
+    if stochastic_part(manifest) is None:
+        return None
+    given, output = manifest["input"]["name"], manifest["output"]["name"]
+    known = next(reference for reference in read_samples(bundle.path, given, output) if reference.case == REAL)
+    draws = read_draws(bundle.path, output, known)
+
+    def disagreement(answers: Any) -> str:
+        passes = as_passes(np.asarray(answers))
+        checks = [rows_differ([passes]), mean_agrees(passes, draws.passes, draws.given.tolerance)]
+        return "; ".join(str(check) for check in checks if not check.passed)
+
+    return disagreement

@@ -35,6 +35,7 @@ def export_module(
     formats: Sequence[str] = FORMATS,
     preprocess: nn.Module | None = None,
     probabilities: bool = False,
+    stochastic: bool = False,
     task: TaskKind | None = None,
     test: tuple[Any, Any] | None = None,
     value_range: tuple[float, float] | None = None,
@@ -52,6 +53,7 @@ def export_module(
         formats: Formats as components.
         preprocess: Raw input to what `module` takes, such as the normalisation; becomes part of the graph.
         probabilities: Whether the graph ends in a softmax.
+        stochastic: Whether its nn.Dropout modules and their kin stay live in inference (MC dropout).
         task: `classification` or `regression`; by default a classification where there are class names or two or more
             outputs.
         test: Raw test inputs and targets, on which the files themselves are measured.
@@ -77,6 +79,7 @@ def export_module(
         value_range=value_range or (_UINT8_RANGE if samples.dtype == np.uint8 else None),
         test=None if test is None else (_array(test[0]), _array(test[1])),
         probabilities=probabilities,
+        stochastic=stochastic,
         manifest={**(manifest or {}), "column_names": list(column_names)},
     )
     return Exported.of(write_bundle(request, Path(out)))

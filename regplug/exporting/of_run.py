@@ -13,6 +13,7 @@ from regplug.bundles.writing import write_bundle
 from regplug.components import Chosen, Components
 from regplug.config import RunConfig
 from regplug.data import Prepared
+from regplug.errors import ExportError
 from regplug.registry import build
 from regplug.sites import without_site_layers
 
@@ -43,6 +44,7 @@ def request_of_run(
     *,
     run_id: str,
     probabilities: bool = False,
+    stochastic: bool = False,
 ) -> BundleRequest:
     """What a bundle of a run is made from.
 
@@ -53,6 +55,7 @@ def request_of_run(
         model: The trained model, in evaluation mode on the CPU.
         run_id: MLflow's.
         probabilities: Whether the graph ends in a softmax.
+        stochastic: Whether the dropout stays live in inference.
     """
     raw, inputs = data.raw, data.inputs
     has_range = inputs.low is not None and inputs.high is not None
@@ -66,6 +69,8 @@ def request_of_run(
         value_range=(inputs.low, inputs.high) if has_range else None,  # type: ignore[arg-type] # both are there
         test=(raw.test.x, raw.test.y),
         probabilities=probabilities,
+        stochastic=stochastic,
+        live=live_network(config, components, data, model) if stochastic else None,
         rebuild=lambda: rebuilt_network(config, components, data),
         manifest=_manifest(config, components, data, run_id),
     )
@@ -74,6 +79,32 @@ def request_of_run(
 def rebuilt_network(config: RunConfig, components: Components, data: Prepared) -> nn.Module:
     """The network as it is deployed, with the structure that its regularizers gave it, untrained."""
     return without_site_layers(build_network(config, components, data).model)
+
+
+def live_network(config: RunConfig, components: Components, data: Prepared, trained: nn.Module) -> nn.Module:
+    """The trained network with modules of torch in the place of the dropout that its regularizers put in for training.
+
+    Args:
+        config: What was asked for.
+        components: What it means.
+        data: What the model was trained on.
+        trained: The network as it is deployed.
+
+    Raises:
+        ExportError: A layer brings tensors of its own, so that what was trained cannot be put in.
+    """
+    params = {chosen.spec.key: chosen.params for chosen in components.regs}
+    built = build_network(config, components, data).model
+    live = without_site_layers(built, lambda layer: layer.in_inference(params.get(layer.owner)))
+    # Only names differ: a module with dropout behind it lies one deeper.
+    names, values = list(live.state_dict()), list(trained.state_dict().values())
+    if len(names) != len(values):
+        raise ExportError(
+            "The trained state does not fit the model with its dropout live.",
+            hint="What a layer's in_inference() returns must hold no tensors; or leave --stochastic out.",
+        )
+    live.load_state_dict(dict(zip(names, values, strict=True)))
+    return live.cpu().eval()
 
 
 def named_format(chosen: Chosen) -> tuple[str, str, Any]:

@@ -18,7 +18,12 @@ from regplug.components import Components, find_components
 from regplug.config import RunConfig, load_config
 from regplug.data import Prepared
 from regplug.errors import DataError, RequestError, UnknownComponentError, VerificationError
-from regplug.exporting.deployment import DEPLOYED_FILE, deployment_requirements, deployment_samples
+from regplug.exporting.deployment import (
+    DEPLOYED_FILE,
+    deployment_requirements,
+    deployment_samples,
+    live_disagreement,
+)
 from regplug.exporting.of_run import rebuilt_network, request_of_run
 from regplug.exporting.records import Exported, Registered
 from regplug.registry import Registry, default_registry
@@ -26,10 +31,10 @@ from regplug.state_hash import state_sha256
 from regplug.tracking import RunInfo, Store, open_store
 from regplug.tracking.registering import check_names
 
-CONFIG_FILE, STATE_FILE, BUNDLE_FOLDER = "config.toml", "state.pt", "bundle"
+CONFIG_FILE, STATE_FILE, BUNDLE_FOLDER, STOCHASTIC_FOLDER = "config.toml", "state.pt", "bundle", "bundle_stochastic"
 """What a run keeps of itself, as it names them."""
 
-_STATE_TAG, _BUNDLE_TAG = "regplug.state_sha256", "regplug.bundle"
+_STATE_TAG, _BUNDLE_TAG, _STOCHASTIC_TAG = "regplug.state_sha256", "regplug.bundle", "regplug.bundle_stochastic"
 _DIGEST_KEPT = 36
 
 
@@ -39,6 +44,7 @@ def export_tracked(
     formats: Sequence[str] = (),
     out: str | Path | None = None,
     probabilities: bool = False,
+    stochastic: bool = False,
     register: str = "",
     alias: str = "",
     registry: Registry | None = None,
@@ -52,8 +58,10 @@ def export_tracked(
     Args:
         run: Its id, the beginning of it, or its name.
         formats: Formats as components; by default those of the run.
-        out: The folder that appears; by default `bundles/` and the start of the run id.
+        out: The folder that appears; by default `bundles/` and the start of the run id, with `-stochastic` behind it
+            where it is that.
         probabilities: Whether the graph ends in a softmax.
+        stochastic: Whether the dropout stays live in inference (MC dropout).
         register: Name of the registered model that gets a new version; empty for none.
         alias: Alias that points to that version; empty for none.
         registry: What is installed; by default all of it.
@@ -66,9 +74,9 @@ def export_tracked(
         VerificationError: The state is not the one that was tracked, or a file does not do what the model does.
     """
     _check_request(register, alias)
-    registry, store = registry or default_registry(), open_store(tracking_uri)
+    registry, store = registry or default_registry(), open_store(tracking_uri, is_read=True)
     info = store.find_run(run)
-    place = Path(out or f"bundles/{info.run_id[:8]}")
+    place = Path(out or f"bundles/{info.run_id[:8]}{'-stochastic' if stochastic else ''}")
     require_free(place, info.run_id)
     kept = _Kept(store, info, registry, formats)
     if register:
@@ -77,9 +85,17 @@ def export_tracked(
     data = kept.load_data()
     model = kept.load_model(data)
     seconds = {"rebuild": time.perf_counter() - began}
-    request = request_of_run(kept.config, kept.components, data, model, run_id=info.run_id, probabilities=probabilities)
+    request = request_of_run(
+        kept.config,
+        kept.components,
+        data,
+        model,
+        run_id=info.run_id,
+        probabilities=probabilities,
+        stochastic=stochastic,
+    )
     bundle = write_bundle(request, place)
-    _keep(store, info, bundle)
+    _keep(store, info, bundle, *((STOCHASTIC_FOLDER, _STOCHASTIC_TAG) if stochastic else (BUNDLE_FOLDER, _BUNDLE_TAG)))
     model_uri, registered = _register(store, info, bundle, register, alias)
     return Exported.of(
         bundle,
@@ -185,13 +201,13 @@ def _why(info: RunInfo) -> str:
     return f"It ended {info.status}: train it again with `regplug run`."
 
 
-def _keep(store: Store, info: RunInfo, bundle: Bundle) -> None:
-    """A run that has no bundle yet keeps this one."""
-    if BUNDLE_FOLDER in store.artifact_names(info.run_id):
+def _keep(store: Store, info: RunInfo, bundle: Bundle, folder: str, tag: str) -> None:
+    """A run that has no such bundle yet keeps this one."""
+    if folder in store.artifact_names(info.run_id):
         return
     tracked = store.attach(info.run_id)
-    tracked.log_folder(bundle.path, BUNDLE_FOLDER)
-    tracked.set_tags({_BUNDLE_TAG: str(bundle.path.absolute())})
+    tracked.log_folder(bundle.path, folder)
+    tracked.set_tags({tag: str(bundle.path.absolute())})
 
 
 def _register(store: Store, info: RunInfo, bundle: Bundle, name: str, alias: str) -> tuple[str, Registered | None]:
@@ -203,6 +219,7 @@ def _register(store: Store, info: RunInfo, bundle: Bundle, name: str, alias: str
         sample_input=inputs,
         sample_output=outputs,
         requirements=deployment_requirements(),
+        disagreement=live_disagreement(bundle),
     )
     version = store.register_model(model_uri, run_id=info.run_id, name=name, alias=alias)
     return model_uri, Registered(name=name, version=version, alias=alias, uri=f"models:/{name}/{version}")

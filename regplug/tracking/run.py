@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -165,6 +165,7 @@ class TrackedRun:
         sample_output: np.ndarray[Any, Any],
         requirements: Sequence[str],
         name: str = "model",
+        disagreement: Callable[[Any], str] | None = None,
     ) -> str:
         """Logs an ONNX file as MLflow model, loaded back and compared first. See `models.log_onnx_model`."""
         from regplug.tracking.models import log_onnx_model
@@ -178,6 +179,7 @@ class TrackedRun:
             sample_input=sample_input,
             sample_output=sample_output,
             requirements=requirements,
+            disagreement=disagreement,
         )
 
     def end(self, status: str) -> None:

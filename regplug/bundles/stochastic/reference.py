@@ -1,0 +1,165 @@
+"""The model with its dropout live, in torch: which layers act, what is random besides, and what it answers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from regplug.bundles.cases import REAL
+from regplug.bundles.formats import Array
+from regplug.bundles.isolate import Deployed
+from regplug.bundles.report import Check, at_most, holds
+from regplug.bundles.stochastic.layers import NO_DROPOUT, NO_DROPOUT_HINT, Call, LiveDropout, Noise
+from regplug.bundles.stochastic.record import COPIES, PASSES, ROWS, RUNS, Draws, as_passes, asked_rows
+from regplug.bundles.stochastic.uniforms import given_uniforms, symbolic_mask
+from regplug.bundles.tolerance import references
+from regplug.errors import ExportError, RequestError
+
+_SEED = 0
+_MOST_ALIKE = 0.96
+"""Largest share of one and the same answer: then the chance that all of 448 draws are alike is below 2e-8."""
+
+
+@contextmanager
+def slow_attention() -> Iterator[None]:
+    """Keeps torch from its fused attention, which in evaluation never calls the dropout of a transformer's layers."""
+    was_on = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_on)
+
+
+def live_layers(deployed: Deployed, noise: Noise, raw: Tensor) -> list[dict[str, Any]]:
+    """What the manifest says of each call of a dropout layer, in the order of the forward pass.
+
+    Args:
+        deployed: The model.
+        noise: Its noise.
+        raw: Three raw rows or more.
+
+    Raises:
+        RequestError: No layer is ever called.
+        ExportError: The calls, or the shape of a mask, depend on the batch in a way that no file can hold.
+    """
+    two, three = (_calls(deployed, noise, raw[:size]) for size in (2, 3))
+    if not two:
+        raise RequestError(NO_DROPOUT, hint=NO_DROPOUT_HINT)
+    if [call.name for call in two] != [call.name for call in three]:
+        raise ExportError("Which dropout layers are called depends on the batch.", hint="Call each one always.")
+    return [_described(one, other) for one, other in zip(two, three, strict=True)]
+
+
+def _calls(deployed: Deployed, noise: Noise, raw: Tensor) -> list[Call]:
+    with torch.no_grad(), noise.watched() as calls:
+        deployed(raw)
+    return list(calls)
+
+
+def _described(two: Call, three: Call) -> dict[str, Any]:
+    mask = symbolic_mask(two.mask, three.mask)
+    if mask is None or not any(isinstance(axis, str) for axis in mask):
+        raise ExportError(
+            f"The mask of module '{two.name}' ({two.kind}) has shape {two.mask} for two rows and {three.mask} for "
+            "three: it is not drawn anew for each row.",
+            hint="Give the dropout a tensor with an axis for the batch.",
+        )
+    return {"name": two.name, "kind": two.kind, "rate": two.rate, "mask": mask}
+
+
+def layers_check(layers: Sequence[dict[str, Any]]) -> Check:
+    """Which dropout is live."""
+    named = ", ".join(f"{layer['name']} (p={layer['rate']:g})" for layer in layers)
+    return Check(name="model.live_dropout", passed=True, figure=float(len(layers)), detail=f"live: {named}")
+
+
+def other_noise(deployed: Deployed, raw: Tensor) -> list[str]:
+    """Modules that are random in training by other means than a dropout module; they stay as in evaluation.
+
+    Such are attention and recurrent layers with `dropout=`, stochastic depth, and `F.dropout` in a forward.
+
+    Args:
+        deployed: The model; not changed.
+        raw: A few raw rows.
+    """
+    copied = copy.deepcopy(deployed)
+    parts = [(n, m) for n, m in copied.named_modules() if m is not copied and not isinstance(m, LiveDropout)]
+    if not _is_random(copied, [part for _, part in parts], raw):
+        return []
+    return [name.removeprefix("network.") for name, part in parts if _is_random(copied, [part], raw)]
+
+
+def _is_random(model: nn.Module, parts: Sequence[nn.Module], raw: Tensor) -> bool:
+    """Whether two passes differ where only these parts are in training mode."""
+    for part in parts:
+        part.training = True
+    try:
+        with torch.no_grad():
+            first, second = model(raw), model(raw)
+        return isinstance(first, Tensor) and not torch.equal(first, second)
+    except Exception:
+        # In training it may need what it is not given, or return more: as a whole it cannot be asked, its parts can.
+        return len(parts) > 1
+    finally:
+        for part in parts:
+            part.training = False
+
+
+def others_check(names: Sequence[str]) -> Check:
+    """What is random in training and not in the file; told and not judged."""
+    if not names:
+        return holds("model.other_noise", True, "nothing else is random in training")
+    return holds("model.other_noise", True, f"not live, for it is no dropout module: {', '.join(names)}")
+
+
+def model_draws(deployed: Deployed, noise: Noise, layers: Sequence[dict[str, Any]], real: Array) -> Draws:
+    """What the model answers with given numbers, and in live passes.
+
+    Args:
+        deployed: The model.
+        noise: Its noise.
+        layers: See `live_layers`.
+        real: Real raw rows `(64, ...)`.
+    """
+    given = [torch.from_numpy(numbers) for numbers in given_uniforms(layers, len(real))]
+    with noise.live(given):
+        reference = references(deployed, {REAL: real})[0]
+    asked = torch.from_numpy(asked_rows(real))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), noise.live():
+        torch.manual_seed(_SEED)
+        passes = np.concatenate([as_passes(deployed(asked).numpy()) for _ in range(RUNS)])
+    return Draws(given=reference, passes=passes)
+
+
+def draws_checks(draws: Draws) -> list[Check]:
+    """The model's own live answers are finite, and differ often enough for a file to be judged by that.
+
+    Raises:
+        ExportError: They are not, or do not.
+    """
+    if not np.isfinite(draws.passes).all():
+        raise ExportError(
+            "With its dropout live the model puts out NaN or infinity.",
+            hint="Something overflows for what dropout scales up: look at the layers behind it.",
+        )
+    alike = min(_most_alike(draws.passes[:, row]) for row in range(ROWS))
+    if alike > _MOST_ALIKE:
+        raise ExportError(
+            f"With its dropout live {100 * alike:.1f} % of {PASSES} answers to one row are one and the same, which is "
+            "too little noise to prove.",
+            hint="Raise the rates, or export it without --stochastic.",
+        )
+    detail = f"share of the commonest among {PASSES} live answers to one row ({RUNS} runs, {COPIES} copies each)"
+    return [at_most("model.live_repeats_differ", alike, _MOST_ALIKE, detail)]
+
+
+def _most_alike(answers: Array) -> float:
+    _, counts = np.unique(answers, axis=0, return_counts=True)
+    return float(counts.max()) / len(answers)
