@@ -178,3 +178,9 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_training(tmp_path, f
     done = subprocess.run([sys.executable, "-c", READ_ONLY, str(tmp_path)], capture_output=True, text=True, check=False)
     assert "cannot be used" in done.stdout, done.stderr
     assert "Make the folder writable" in done.stdout
+
+
+def test_who_only_reads_makes_no_store(tmp_path):
+    with pytest.raises(TrackingError, match="Nothing is tracked here"):
+        open_store(folder=tmp_path, is_read=True)
+    assert list(tmp_path.iterdir()) == []

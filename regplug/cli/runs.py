@@ -12,7 +12,7 @@ from regplug.cli.output import emit, say, say_table
 from regplug.cli.summary import format_figure, lines_of, metric_rows
 
 if TYPE_CHECKING:
-    from regplug.tracking import RunInfo, Store
+    from regplug.tracking import RunInfo
 
 app = new_app()
 
@@ -32,12 +32,14 @@ def list_runs(
     json: Json = False,
 ) -> None:
     """List the runs, the newest first."""
-    store = _open(tracking_uri)
-    found = store.runs(experiment=experiment, limit=limit)
+    from regplug.tracking import open_store, resolve_location
+
+    location = resolve_location(tracking_uri)
+    found = [] if location.is_missing else open_store(tracking_uri).runs(experiment=experiment, limit=limit)
     if json:
-        emit({"tracking_uri": store.location.uri, "runs": [_document(run) for run in found]})
+        emit({"tracking_uri": location.uri, "runs": [_document(run) for run in found]})
     elif not found:
-        say(f"No run is tracked in {store.location.uri}.", "Begin with: regplug run --reg dropout --model mlp")
+        say(f"No run is tracked in {location.uri}.", "Begin with: regplug run --reg dropout --model mlp")
     else:
         columns = ("id", "run", "experiment", "status", ">test acc.", ">test loss", "started")
         say_table(columns, [_row(run) for run in found], folds="run")
@@ -50,19 +52,15 @@ def show_run(
     json: Json = False,
 ) -> None:
     """Tell a run's parameters, metrics, tags and files."""
-    store = _open(tracking_uri)
+    from regplug.tracking import open_store
+
+    store = open_store(tracking_uri, is_read=True)
     info = store.find_run(run)
     files = store.artifact_names(info.run_id)
     if json:
         emit({**_document(info), "params": info.params, "tags": info.tags, "artifacts": files})
     else:
         _tell(info, files)
-
-
-def _open(tracking_uri: str | None) -> Store:
-    from regplug.tracking import open_store
-
-    return open_store(tracking_uri)
 
 
 def status_of(run: RunInfo) -> str:

@@ -45,11 +45,7 @@ def ui(
 
     location = resolve_location(tracking_uri)
     command = ui_command(location, host, port)
-    if location.database is not None and not location.database.exists():
-        raise TrackingError(
-            f"Nothing is tracked here: there is no {location.database}.",
-            hint="Stand in the folder where you ran `regplug run`, or give --tracking-uri.",
-        )
+    location.require_there()
     _require_free(host, port)
     address = f"http://{host}:{port}"
     with _child(command) as process:

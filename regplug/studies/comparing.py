@@ -90,7 +90,7 @@ def compare_tracked(
     Raises:
         RequestError: Nothing of these names is tracked, or the runs cannot be compared.
     """
-    store = open_store(tracking_uri)
+    store = open_store(tracking_uri, is_read=True)
     sources = [_find(store, name) for name in names]
     found = gather(store, [(source.study, source.runs) for source in sources], by)
     said = sources[0].said if len(sources) == 1 else {}

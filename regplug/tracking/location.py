@@ -34,6 +34,23 @@ class Location:
     database: Path | None = None
     artifacts: str | None = None
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is a SQLite file that is not there yet; of what lies elsewhere nothing is known."""
+        return self.database is not None and not self.database.exists()
+
+    def require_there(self) -> None:
+        """Refuses a store that is not there, for those who only read.
+
+        Raises:
+            TrackingError: It is missing.
+        """
+        if self.is_missing:
+            raise TrackingError(
+                f"Nothing is tracked here: there is no {self.database}.",
+                hint="Stand in the folder where you ran `regplug run`, or give --tracking-uri.",
+            )
+
 
 def resolve_location(tracking_uri: str | None = None, folder: Path = Path()) -> Location:
     """Returns where runs are kept: `tracking_uri`, else `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in `folder`.

@@ -25,7 +25,7 @@ from regplug.tracking.trouble import tracking_trouble
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
-def open_store(tracking_uri: str | None = None, folder: Path = Path()) -> Store:
+def open_store(tracking_uri: str | None = None, folder: Path = Path(), *, is_read: bool = False) -> Store:
     """Opens the tracking store: what is asked for, else `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in `folder`.
 
     A fresh store is created, once, however many processes meet it. MLflow is imported here and not before.
@@ -33,11 +33,14 @@ def open_store(tracking_uri: str | None = None, folder: Path = Path()) -> Store:
     Args:
         tracking_uri: An MLflow tracking URI or `None`.
         folder: Folder of the default store.
+        is_read: Whether it is there already, because it is opened for what it holds.
 
     Raises:
-        TrackingError: It cannot be reached or written, or is of a kind that MLflow no longer keeps.
+        TrackingError: It cannot be reached or written, is of a kind that MLflow no longer keeps, or is not there.
     """
     location = resolve_location(tracking_uri, folder)
+    if is_read:
+        location.require_there()
     client, sql_store = open_backend(location)
     return Store(location, client, sql_store)
 
