@@ -325,3 +325,17 @@ def wait_until(is_so, timeout_s=60.0):
     while not is_so():
         assert time.monotonic() < until, "it did not happen"
         time.sleep(0.2)
+
+
+def test_a_long_run_writes_a_line_now_and_then_where_there_is_no_terminal(tmp_path):
+    program = (
+        "from regplug.cli import progress; from regplug.cli.app import invoke; progress.SIGN_EVERY_S = 0.0; "
+        "raise SystemExit(invoke(['run', '--no-export', '--epochs', '3', '--model', 'linear', *{}]))"
+    )
+    for quiet in ([], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program.format(quiet)], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        lines = [line for line in done.stderr.splitlines() if line.startswith("epoch ")]
+        assert [line.partition(":")[0] for line in lines] == ([] if quiet else [f"epoch {n}/3" for n in (1, 2, 3)])
+        assert all("valid loss" in line for line in lines)

@@ -1,4 +1,7 @@
-"""A study's leading settings and the time left, on stderr while it goes; nothing moves without a terminal."""
+"""A study's leading settings and the time left, on stderr while it goes.
+
+Without a terminal nothing moves; a long study writes a line now and then.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from regplug.cli.output import note, warn
+from regplug.cli.progress import SignOfLife
 
 if TYPE_CHECKING:
     from regplug.studies.config import Point
@@ -95,6 +99,7 @@ class LiveStudy:
         self._standing: Standing | None = None
         self._started: StudyStarted | None = None
         self._shown_at = 0.0
+        self._sign = SignOfLife(is_quiet=is_quiet)
 
     def __enter__(self) -> LiveStudy:
         if self._is_live:
@@ -138,8 +143,10 @@ class LiveStudy:
     def epoch_ended(self, record: EpochRecord, points: Sequence[Point]) -> None:
         """Moves the table."""
         if self._standing is not None:
-            self._standing.see(record, points)
+            standing = self._standing
+            standing.see(record, points)
             self._show(is_due=False)
+            self._sign.tell(lambda: self._headline(standing))
 
     def runs_finished(self, results: Sequence[PointResult]) -> None:
         """Moves the table."""

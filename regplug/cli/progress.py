@@ -1,9 +1,13 @@
-"""A run's progress on stderr: one line with stage, epochs, loss, accuracy and time left; nothing without a terminal."""
+"""A run's progress on stderr: one line with stage, epochs, loss, accuracy and time left.
+
+Without a terminal nothing moves; a long run writes a line now and then, for who reads the log.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +16,9 @@ from regplug.results import Observer, RunStarted
 
 if TYPE_CHECKING:
     from regplug.results import RunEpoch
+
+SIGN_EVERY_S = 30.0
+"""Seconds between two lines where there is no terminal."""
 
 TRAINING = "training"
 """The stage that is counted in epochs."""
@@ -41,6 +48,24 @@ def describe_metrics(metrics: Mapping[str, Sequence[float]]) -> str:
     return ", ".join(words)
 
 
+class SignOfLife:
+    """A line on stderr every half a minute where nothing moves.
+
+    Args:
+        is_quiet: Whether nothing is told.
+    """
+
+    def __init__(self, *, is_quiet: bool) -> None:
+        self._is_on = not is_quiet and not sys.stderr.isatty()
+        self._told_at = time.monotonic()
+
+    def tell(self, line: Callable[[], str]) -> None:
+        """Writes the line if it is time."""
+        if self._is_on and time.monotonic() - self._told_at >= SIGN_EVERY_S:
+            self._told_at = time.monotonic()
+            note(line())
+
+
 class Progress(Observer):
     """Shows a run while it goes; a context manager.
 
@@ -52,6 +77,7 @@ class Progress(Observer):
         self.started: RunStarted | None = None
         self._bar: Any = None if is_quiet or not sys.stderr.isatty() else _new_bar()
         self._task: Any = None
+        self._sign = SignOfLife(is_quiet=is_quiet)
 
     def __enter__(self) -> Progress:
         if self._bar is not None:
@@ -85,9 +111,13 @@ class Progress(Observer):
 
     def epoch_ended(self, record: RunEpoch) -> None:
         """Moves the bar."""
-        if self._bar is not None and self.started is not None:
-            count, figures = f"{record.epoch}/{self.started.epochs}", describe_metrics(record.metrics)
+        if self.started is None:
+            return
+        count = f"{record.epoch}/{self.started.epochs}"
+        if self._bar is not None:
+            figures = describe_metrics(record.metrics)
             self._bar.update(self._task, completed=record.epoch, count=count, figures=figures)
+        self._sign.tell(lambda: f"epoch {count}: {describe_metrics(record.metrics)}")
 
 
 def _new_bar() -> Any:
