@@ -21,6 +21,7 @@ from regplug.errors import BundleError, RequestError, VerificationError
 from regplug_formats.torchscript import TorchScript
 
 NETWORK = nn.Linear(4, 3)
+OBJECTS = np.array([[1, "a"], [2, 3]], dtype=object)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,9 @@ def test_a_table_without_header_is_taken_in_order(table_bundle: Path, tmp_path: 
     ("text", "message"),
     [
         ("a,b,c,d\n1,2,3,4\n1,2,red,4\n", r"line 3, column 'c': 'red' is no number"),
-        ("a,b,c,d\n1,2,3\n", r"line 2, column 'd': '' is no number"),
+        ("a,b,c,d\n1,2,3\n", r"line 2, column 'd' is empty"),
+        ("a,b,c,d\n1,2,3,4,5\n", r"line 2: 5 cells, and the first line has 4"),
+        ("a;b;c;d\n1,5;2;3;4\n", r"Write decimals with a point"),
         ("a,b,c\n1,2,3\n", r"lacks the column d"),
         ("a,b,c,d,a\n1,2,3,4,5\n", r"has the column 'a' twice"),
         ("1,2,3\n", r"has 3 columns; this bundle takes rows of 4"),
@@ -167,9 +170,22 @@ def test_inputs_of_the_wrong_shape_or_type_are_refused(image_bundle: Path, table
     (tmp_path / "x.csv").write_text("1")
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "x.png")
     np.savez(tmp_path / "x.npz", one=rows(1), two=rows(1))
+    np.savez(tmp_path / "objects.npz", input=OBJECTS)
+    (tmp_path / "folder.csv").mkdir()
     cases = [
         (table_bundle, saved(tmp_path / "wide.npy", rows(2, 5)), r"shape \(2, 5\)"),
-        (table_bundle, saved(tmp_path / "empty.npy", rows(0)), r"shape \(0, 4\)"),
+        (
+            table_bundle,
+            saved(tmp_path / "empty.npy", rows(0)),
+            r"holds no rows: its shape is \(0, 4\).\nGive at least one",
+        ),
+        (table_bundle, saved(tmp_path / "number.npy", np.array(3.0)), r"shape \(\)"),
+        (table_bundle, saved(tmp_path / "objects.npy", OBJECTS), r"holds Python objects.*\nSave numbers"),
+        (table_bundle, tmp_path / "objects.npz", r"holds Python objects.*\nSave numbers"),
+        (table_bundle, tmp_path, r"is a folder.\nName the files in it: .*\*\.csv"),
+        (table_bundle, tmp_path / "folder.csv", r"is a folder"),
+        (image_bundle, saved(tmp_path / "flat.npy", np.zeros((5, 64))), r"array.reshape\(\(-1, 1, 8, 8\)\)"),
+        (image_bundle, saved(tmp_path / "whole.npy", np.full((1, 8, 8), 7.0)), r"array.astype\('uint8'\)"),
         (table_bundle, saved(tmp_path / "text.npy", np.array([["a"] * 4])), "holds <U1"),
         (table_bundle, saved(tmp_path / "nan.npy", np.full((2, 4), np.nan)), "row 0 holds NaN"),
         (table_bundle, tmp_path / "x.npz", "none is named 'input'"),
@@ -183,8 +199,32 @@ def test_inputs_of_the_wrong_shape_or_type_are_refused(image_bundle: Path, table
         (image_bundle, saved(tmp_path / "big.npy", np.full((1, 8, 8), 256)), "from 256 to 256"),
     ]
     for bundle, path, message in cases:
-        with pytest.raises(BundleError, match=message):
+        with pytest.raises(BundleError, match=message) as caught:
             predict(bundle, [path])
+        assert "pickle" not in str(caught.value)
+
+
+def test_values_beyond_a_declared_range_are_told_with_that_range_and_what_may_be_meant(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    digits = np.random.default_rng(0).integers(0, 17, (64, 1, 8, 8), np.uint8)
+    request = image_request(network, samples=digits, value_range=(0.0, 16.0), formats=onnx_only())
+    bundle = write_bundle(request, tmp_path / "bundle").path
+    note = predict(bundle, [saved(tmp_path / "x.npy", np.full((1, 8, 8), 200, np.uint8))]).notes[0]
+    assert "go beyond the range 0 to 16" in note
+    assert "numpy.rint(array * 0.0627451).astype('uint8')" in note
+    with pytest.raises(BundleError, match="Give the raw values, 0 to 16"):
+        predict(bundle, [saved(tmp_path / "y.npy", np.full((1, 8, 8), 0.5))])
+
+
+def test_channels_that_come_last_and_a_file_of_a_bundle_are_told(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    colour = np.random.default_rng(0).integers(0, 256, (64, 3, 8, 8), np.uint8)
+    bundle = write_bundle(image_request(network, samples=colour, formats=onnx_only()), tmp_path / "bundle").path
+    last = saved(tmp_path / "x.npy", colour.transpose(0, 2, 3, 1))
+    with pytest.raises(BundleError, match=r"array.transpose\(0, 3, 1, 2\)"):
+        predict(bundle, [last])
+    with pytest.raises(BundleError, match=r"Name its folder: .*bundle"):
+        predict(bundle / "model.onnx", [last])
 
 
 def test_a_regression_gives_values(values_bundle: Path, tmp_path: Path) -> None:

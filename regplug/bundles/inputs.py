@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from regplug.bundles.formats import Array
+from regplug.bundles.input_hints import folder_hint, range_notes, raw_hint, shape_hint
 from regplug.errors import BundleError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
@@ -84,6 +86,8 @@ def read_input(path: Path, form: InputForm) -> Input:
         BundleError: The file cannot be read, or does not fit; says what is needed.
     """
     suffix = path.suffix.lower()
+    if path.is_dir():
+        raise BundleError(f"{path} is a folder.", hint=folder_hint(path, form))
     if not path.is_file():
         raise BundleError(f"There is no file {path}.", hint="Give .npy, .npz, .csv or image files.")
     if suffix in (".npy", ".npz"):
@@ -97,9 +101,18 @@ def read_input(path: Path, form: InputForm) -> Input:
 
 def _read_array(path: Path, form: InputForm) -> Array:
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{path} is no array file: {error}", hint="Write it with numpy.save.") from error
+        return _loaded(path, form)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        # What numpy advises, to load pickled objects, would run whatever code lies in the file.
+        if "Object arrays" in str(error):
+            message = f"{path} holds Python objects and not numbers; this bundle takes {form}."
+            raise BundleError(message, hint="Save numbers: numpy.save(path, array.astype(float)).") from None
+        reason = "it does not begin as one" if "pickle" in str(error) else str(error)
+        raise BundleError(f"{path} is no array file: {reason}.", hint="Write it with numpy.save.") from None
+
+
+def _loaded(path: Path, form: InputForm) -> Array:
+    loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
         return loaded
     with loaded:
@@ -116,14 +129,16 @@ def _read_array(path: Path, form: InputForm) -> Array:
 
 def _checked(path: Path, array: Array, form: InputForm) -> Input:
     rows = array[None] if array.shape == form.shape else array
-    if rows.shape[1:] != form.shape or not len(rows):
-        raise BundleError(f"{path} has shape {array.shape}; this bundle takes {form}.", hint="Reshape it, or add rows.")
     if rows.dtype.kind not in "buif":
         raise BundleError(f"{path} holds {rows.dtype}; this bundle takes {form}.", hint="Give numbers.")
+    if rows.shape[1:] != form.shape or not rows.ndim:
+        raise BundleError(f"{path} has shape {array.shape}; this bundle takes {form}.", hint=shape_hint(array, form))
+    if not len(rows):
+        raise BundleError(f"{path} holds no rows: its shape is {array.shape}.", hint="Give at least one row.")
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         row = int(np.argmax(~np.isfinite(rows).reshape(len(rows), -1).all(1)))
         raise BundleError(f"{path}: row {row} holds NaN or infinity.", hint="Fill it in, or leave the row out.")
-    return Input(rows=_converted(path, rows, form), notes=_range_notes(path, rows, form))
+    return Input(rows=_converted(path, rows, form), notes=range_notes(path, rows, form))
 
 
 def _converted(path: Path, rows: Array, form: InputForm) -> Array:
@@ -134,18 +149,9 @@ def _converted(path: Path, rows: Array, form: InputForm) -> Array:
         if rows.dtype.kind == "f" or rows.min() < limits.min or rows.max() > limits.max:
             raise BundleError(
                 f"{path} holds {rows.dtype} from {rows.min():.6g} to {rows.max():.6g}; this bundle takes {form}.",
-                hint=f"Give the raw values, {limits.min} to {limits.max}: normalisation is inside the model.",
+                hint=raw_hint(rows, form),
             )
     return np.ascontiguousarray(rows.astype(form.dtype))
-
-
-def _range_notes(path: Path, rows: Array, form: InputForm) -> tuple[str, ...]:
-    if form.range is None or (rows.min() >= form.range[0] and rows.max() <= form.range[1]):
-        return ()
-    return (
-        f"{path.name}: values from {rows.min():.6g} to {rows.max():.6g} go beyond the range "
-        f"{form.range[0]:g} to {form.range[1]:g} that the model was made for.",
-    )
 
 
 def _read_csv(path: Path, form: InputForm) -> Array:
@@ -166,6 +172,13 @@ def _read_csv(path: Path, form: InputForm) -> Array:
     columns = _columns(path, header, len(lines[0][1]), form)
     if not body:
         raise BundleError(f"{path} has a header and no rows.", hint=f"This bundle takes {form}.")
+    width = len(lines[0][1])
+    uneven = next(((number, line) for number, line in body if len(line) > width), None)
+    if uneven is not None:
+        raise BundleError(
+            f"{path}, line {uneven[0]}: {len(uneven[1])} cells, and the first line has {width}.",
+            hint="Every line must have as many cells; a decimal comma cuts a number in two.",
+        )
     return np.array([_numbers(path, number, line, columns) for number, line in body])
 
 
@@ -197,10 +210,14 @@ def _numbers(path: Path, number: int, line: Sequence[str], columns: Sequence[tup
     values = []
     for position, name in columns:
         cell = line[position].strip() if position < len(line) else ""
-        if not _is_number(cell):
+        if not cell:
             raise BundleError(
-                f"{path}, line {number}, column {name!r}: {cell!r} is no number.", hint="Every column must be a number."
+                f"{path}, line {number}, column {name!r} is empty.", hint="Fill it in, or leave the row out."
             )
+        if not _is_number(cell):
+            is_comma = _is_number(cell.replace(",", "."))
+            hint = "Write decimals with a point: 1.5." if is_comma else "Every column must be a number."
+            raise BundleError(f"{path}, line {number}, column {name!r}: {cell!r} is no number.", hint=hint)
         values.append(float(cell))
     return values
 

@@ -83,7 +83,8 @@ def require_bundle(folder: Path) -> None:
     if not folder.exists():
         raise BundleError(f"There is no bundle at {folder}.", hint=_WHAT)
     if not folder.is_dir():
-        raise BundleError(f"{folder} is a file, not a bundle.", hint=_WHAT)
+        hint = f"Name its folder: {folder.parent}" if is_bundle(folder.parent) else _WHAT
+        raise BundleError(f"{folder} is a file, not a bundle.", hint=hint)
     if not (folder / CHECKSUMS).is_file() and not (folder / MANIFEST).is_file():
         raise BundleError(f"{folder} is no bundle: it has neither {MANIFEST} nor {CHECKSUMS}.", hint=_WHAT)
 

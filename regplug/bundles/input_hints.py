@@ -1,0 +1,57 @@
+"""What to do about an input that does not fit a bundle. numpy only."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from regplug.bundles.formats import Array
+
+if TYPE_CHECKING:
+    from regplug.bundles.inputs import InputForm
+
+_FULL_SCALE = 255.0
+
+
+def folder_hint(folder: Path, form: InputForm) -> str:
+    """How the files of a folder are named."""
+    suffixes = {"image": "png", "row": "csv"}
+    return f"Name the files in it: {folder / '*'}.{suffixes.get(form.layout, 'npy')}"
+
+
+def shape_hint(array: Array, form: InputForm) -> str:
+    """How an array of another shape becomes one that fits, where that can be told."""
+    if form.layout == "image" and array.shape[1:] == (*form.shape[1:], form.shape[0]) and form.shape[0] > 1:
+        return "Its channels come last; they must come first: array.transpose(0, 3, 1, 2)."
+    numbers = math.prod(form.shape)
+    if array.size and numbers in (array.size, math.prod(array.shape[1:])):
+        return f"If it holds {array.size // numbers} of them: array.reshape({(-1, *form.shape)})."
+    return f"Give an array of shape (batch, {', '.join(map(str, form.shape))}), or of one row."
+
+
+def raw_hint(rows: Array, form: InputForm) -> str:
+    """How numbers that whole ones cannot hold become raw values."""
+    limits = np.iinfo(form.dtype)
+    low, high = form.range or (limits.min, limits.max)
+    if limits.min <= rows.min() and rows.max() <= limits.max and (rows == np.rint(rows)).all():
+        return f"If these are the raw values, {low:g} to {high:g}, save them as such: array.astype('{form.dtype}')."
+    return f"Give the raw values, {low:g} to {high:g}: normalisation is inside the model."
+
+
+def range_notes(path: Path, rows: Array, form: InputForm) -> tuple[str, ...]:
+    """What is doubtful about values beyond the range that the model was made for, and what may be meant."""
+    if form.range is None or (rows.min() >= form.range[0] and rows.max() <= form.range[1]):
+        return ()
+    low, high = form.range
+    note = (
+        f"{path.name}: values from {rows.min():.6g} to {rows.max():.6g} go beyond the range "
+        f"{low:g} to {high:g} that the model was made for"
+    )
+    if form.layout == "image" and rows.min() >= 0 and high < rows.max() <= _FULL_SCALE:
+        scaled = f"array * {(high - low) / _FULL_SCALE:.6g}" + (f" + {low:g}" if low else "")
+        whole = f"numpy.rint({scaled}).astype('{form.dtype}')" if form.dtype.kind in "ui" else scaled
+        note += f"; pixels of 0 to 255 must be scaled to it: {whole}"
+    return (f"{note}.",)
