@@ -40,6 +40,16 @@ class ScaledInEvaluation(Dropping):
             return x * keep_mask(noise, settings["rate"])[0]
 
 
+@bug("tags_are_spelt_as_the_kit_reads_them", **{**DROPPING, "tags": ("stochastic", "keeps_mean")})
+class ScaledTwiceUnderAnotherTag(Dropping):
+    """A wrong mean that no check looks at, because the promise is misspelt."""
+
+    class Layer(SiteLayer):
+        def act(self, settings, noise, x):
+            mask, scale = keep_mask(noise, settings["rate"])
+            return x * (mask * scale * scale)
+
+
 @bug("evaluation_is_repeatable", **DROPPING)
 class AlwaysOn(Dropping):
     class Layer(nn.Module):

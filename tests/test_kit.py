@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from kit_mutants import PLANTED
 from kit_mutants_objective import PenalisesBiases, StrengthAsANumber
 
+import regplug.testing
 from regplug.errors import RequestError, UnknownComponentError
 from regplug.registry import default_registry
 from regplug.testing import (
@@ -226,6 +231,25 @@ def test_a_distribution_a_component_or_a_check_that_does_not_exist_is_refused_wi
         conformance("regplug", expected_failures={"l2.no_such_check": "why"})
     with pytest.raises(UnknownComponentError):
         check_regularizer("l22")
+
+
+def test_a_tag_in_another_spelling_is_told():
+    component = default_registry().find("regularizer", "dropout").component
+    report = check_regularizer(dataclasses.replace(component, name="mine", tags=("stochastic", "keeps_mean")))
+    (failure,) = report.failures
+    assert failure.check == "tags_are_spelt_as_the_kit_reads_them"
+    assert "keeps-mean" in failure.reason
+
+
+def test_the_kit_uses_public_parts_of_the_host_alone():
+    private = []
+    for file in Path(regplug.testing.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr) and node.attr != "_replace":
+                private += [f"{file.name}:{node.lineno} {ast.unparse(node)}"] * (ast.unparse(node.value) != "self")
+            if isinstance(node, ast.ImportFrom):
+                private += [f"{file.name}: {one.name}" for one in node.names if one.name.startswith("_")]
+    assert private == []
 
 
 def test_the_kit_leaves_the_registry_and_the_generators_alone():

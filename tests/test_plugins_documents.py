@@ -13,9 +13,12 @@ from documents import read_typed
 from plugin_environments import Environment
 
 from regplug.hookspecs import HOOK_KINDS
+from regplug.registry import default_registry
 from regplug.registry.records import ProblemKind
 from regplug.registry.switch_files import read_switches
 from regplug.results import RunEpoch, RunFinished, RunStarted
+from regplug.testing import tags
+from regplug.testing.tags import TAGS
 
 TYPED = read_typed(hook_reference.DOCUMENT)
 FOLDERS = list(dict.fromkeys(folder for folder, _ in TYPED.commands))
@@ -30,6 +33,36 @@ def test_every_word_of_the_doctor_is_explained():
     text = hook_reference.DOCUMENT.read_text()
     missing = [word for word in ProblemKind.__args__ if f"| `{word}` |" not in text]
     assert missing == []
+
+
+def rows_below(heading):
+    text = hook_reference.DOCUMENT.read_text()
+    table = text[text.index(heading) :].partition("\n\n")[0]
+    return {row.split("`")[1]: row for row in table.splitlines()[2:]}
+
+
+def test_the_tags_that_the_kit_reads_are_listed_with_what_it_does():
+    assert list(rows_below("| tag | what the kit then does |").values()) == [
+        f"| `{t}` | {x} |" for t, x in TAGS.items()
+    ]
+
+
+def test_the_kit_reads_no_tag_beside_those_listed():
+    read = set()
+    for file in Path(tags.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Compare) and ast.unparse(node.comparators[0]).endswith(".tags"):
+                read.add(ast.unparse(node.left))
+    assert {getattr(tags, name) for name in read} == set(TAGS)
+
+
+def test_the_tags_that_regplugs_own_components_look_for_are_listed():
+    own = [one.component for one in default_registry().components("regularizer") if one.origin.is_first_party]
+    words = {word for one in own for word in (*one.before, *one.after, *one.conflicts, *one.requires)}
+    for file in (Path(__file__).parent.parent / "plugins").rglob("*.py"):
+        words |= set(re.findall(r'company\.others\("([\w-]+)"\)', file.read_text()))
+    assert set(rows_below("| tag | who looks for it |")) == words - {one.name for one in own}
+    assert words <= {tag for one in own for tag in one.tags}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regplug.testing import bench
 from regplug.testing.checking import attempting
-from regplug.testing.rig import make_rig
+from regplug.testing.rig import Rig, make_rig
 from regplug.testing.subject import Subject
 from regplug.training.loop import Course, Trainer
 from regplug.training.optimizers import make_rule
@@ -49,10 +49,21 @@ def make_trainer(
     epochs: int = EPOCHS,
 ) -> Trainer:
     """A trainer of one run, or of a stack, on the kit's data, with momentum."""
-    rigs = [
-        make_rig(subject, name, seed=run.seed, values=run.values, built_with=run.built_with, left_out=run.left_out)
-        for run in runs
-    ]
+    return trainer_of(
+        [
+            make_rig(subject, name, seed=run.seed, values=run.values, built_with=run.built_with, left_out=run.left_out)
+            for run in runs
+        ],
+        runs,
+        stacked=stacked,
+        epochs=epochs,
+    )
+
+
+def trainer_of(
+    rigs: Sequence[Rig], runs: Sequence[Run] = (Run(),), *, stacked: bool = False, epochs: int = EPOCHS
+) -> Trainer:
+    """A trainer of regularizers that are in their networks already, one for each run; see `make_trainer`."""
     first = rigs[0]
     data = bench.pools(first.name, first.task, first.dtype)
     steps = -(-bench.TRAIN_ROWS // bench.BATCH)

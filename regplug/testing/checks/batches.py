@@ -12,10 +12,11 @@ from regplug.api import Regularizer
 from regplug.composition import overrides
 from regplug.testing import bench
 from regplug.testing.checking import NotApplicable, attempting, expect
-from regplug.testing.checks.layers import KEEPS_MEAN, MEAN_DRAWS, STANDARD_ERRORS, require_stochastic
+from regplug.testing.checks.layers import MEAN_DRAWS, STANDARD_ERRORS, require_stochastic
 from regplug.testing.generators import generators_untouched, seeded_globally
 from regplug.testing.rig import Rig, make_rig, networks_of
 from regplug.testing.subject import Subject
+from regplug.testing.tags import KEEPS_MEAN
 from regplug.testing.trainings import same_bits
 from regplug.testing.values import off_values
 

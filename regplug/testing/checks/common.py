@@ -18,6 +18,7 @@ from regplug.testing import bench
 from regplug.testing.checking import CouldNotRun, NotApplicable, attempting, expect
 from regplug.testing.generators import expect_generators, generators_untouched, seeded_globally, state_of_generators
 from regplug.testing.subject import Subject
+from regplug.testing.tags import meant
 from regplug.testing.values import bounds_of
 
 _IMPORT_TIMEOUT_S = 120
@@ -188,6 +189,12 @@ def name_is_not_reserved(subject: Subject) -> None:
     expect(subject.component.name not in taken, f"{subject.component.name} is a name of the host's own components")
 
 
+def tags_are_spelt_as_the_kit_reads_them(subject: Subject) -> None:
+    """A tag in another spelling, `keeps_mean` for `keeps-mean`: the promise would be read by nobody."""
+    wrong = {tag: meant(tag) for tag in subject.component.tags if meant(tag)}
+    expect(not wrong, ", ".join(f"the tag {tag} is written {right}" for tag, right in wrong.items()))
+
+
 def summary_is_one_line(subject: Subject) -> None:
     """A component without a summary, or with pages of it, in every list."""
     summary = subject.component.summary
@@ -207,5 +214,6 @@ CHECKS = (
     hook_is_idempotent,
     plugin_is_whole,
     name_is_not_reserved,
+    tags_are_spelt_as_the_kit_reads_them,
     summary_is_one_line,
 )

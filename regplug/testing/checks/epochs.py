@@ -13,7 +13,7 @@ from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched
 from regplug.testing.rig import Rig, make_rig, networks_of
 from regplug.testing.subject import Subject
-from regplug.testing.trainings import learned, make_trainer, same_bits, train
+from regplug.testing.trainings import learned, same_bits, train, trainer_of
 
 LOSSES = (1.0, 0.5, 0.8, 0.9, float("nan"))
 """Validation losses of successive epochs."""
@@ -111,9 +111,10 @@ def evaluated_is_like_the_network(subject: Subject) -> None:
 def finishing_twice_is_finishing_once(subject: Subject) -> None:
     """A finish that goes on from where the last one ended: a run that is resumed at its end would change."""
     for name in networks_of(subject):
-        trainer = make_trainer(subject, name=name)
-        if not trainer._program.regularizer.acting("finalize"):
+        rig = make_rig(subject, name)
+        if not rig.program.regularizer.acting("finalize"):
             raise NotApplicable("it has no function `finalize`")
+        trainer = trainer_of([rig])
         once = learned(train(trainer))
         with attempting("finishing a second time"):
             trainer.finish()

@@ -14,9 +14,9 @@ from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.exports import prove_export
 from regplug.testing.rig import Rig, make_rig, networks_of
 from regplug.testing.subject import Subject
+from regplug.testing.tags import BATCH_STATISTICS
 from regplug.testing.trainings import same_bits
 
-BATCH_STATISTICS = "batch-statistics"
 _ROUNDING = 1e-10
 
 

@@ -13,9 +13,9 @@ from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched, seeded_globally
 from regplug.testing.rig import Rig, make_rig, networks_of
 from regplug.testing.subject import Subject
+from regplug.testing.tags import KEEPS_MEAN, STOCHASTIC
 from regplug.testing.trainings import same_bits
 
-STOCHASTIC, KEEPS_MEAN = "stochastic", "keeps-mean"
 MEAN_DRAWS, PROJECTIONS, STANDARD_ERRORS = 400, 8, 5.0
 
 

@@ -16,10 +16,10 @@ from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched
 from regplug.testing.rig import KEY, Rig, make_rig, networks_of
 from regplug.testing.subject import Subject
+from regplug.testing.tags import PENALISES_BIASES
 from regplug.testing.trainings import same_bits
 from regplug.testing.values import off_values
 
-PENALISES_BIASES = "penalises-biases"
 """Tag of a penalty that is meant to act on biases and normalization parameters at its default parameters."""
 
 _LINEAR = 1e-9

@@ -14,9 +14,20 @@ from regplug.sites import current_pass
 from regplug.testing import bench
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import expect_generators, seeded_globally, state_of_generators
-from regplug.testing.rig import networks_of
+from regplug.testing.rig import make_rig, networks_of
 from regplug.testing.subject import Subject
-from regplug.testing.trainings import EPOCHS, Run, learned, make_trainer, same_bits, train, trained, worst_difference
+from regplug.testing.tags import STOCHASTIC
+from regplug.testing.trainings import (
+    EPOCHS,
+    Run,
+    learned,
+    make_trainer,
+    same_bits,
+    train,
+    trained,
+    trainer_of,
+    worst_difference,
+)
 from regplug.testing.values import off_values
 from regplug.usercode import derive_phases
 
@@ -47,7 +58,7 @@ def company_is_judged(subject: Subject) -> None:
     task = bench.TASKS[subject.descriptor(Regularizer).tasks[0]]
     for is_there in (True, False):
         company = Company(
-            tags={"another": frozenset({"penalty", "stochastic"})} if is_there else {},
+            tags={"another": frozenset({"penalty", STOCHASTIC})} if is_there else {},
             params={"another": subject.params()} if is_there else {},
             optimizer="adam",
             task=task,
@@ -117,8 +128,8 @@ def _continued(subject: Subject, name: str, stop: int) -> list[torch.Tensor]:
 def breaking_off_leaves_no_trace(subject: Subject) -> None:
     """Modes or generators that stay changed where an exception, or the user, breaks a run off in the middle."""
     for name in networks_of(subject):
-        trainer = make_trainer(subject, name=name)
-        model = trainer._program.model
+        rig = make_rig(subject, name)
+        trainer, model = trainer_of([rig]), rig.model
         _break_off(model)
         model.train()
         before, passing = state_of_generators(), current_pass.get()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,12 +12,11 @@ from regplug.api import Regularizer
 from regplug.params import ParameterInfo
 from regplug.testing.checking import CouldNotRun, NotApplicable, expect
 from regplug.testing.checks.runs import compare_stacked
-from regplug.testing.rig import KEY, networks_of
+from regplug.testing.rig import KEY, Rig, make_rig, networks_of
 from regplug.testing.subject import Subject
 from regplug.testing.trainings import Run, learned, make_trainer, same_bits, train
 from regplug.testing.values import three_values
 from regplug.testing.watched import TurnedIntoNumberError, plain, watched
-from regplug.training.loop import Trainer
 
 
 def _stackable(subject: Subject) -> list[tuple[ParameterInfo, list[Any]]]:
@@ -44,43 +43,38 @@ def no_setting_becomes_a_number(subject: Subject) -> None:
     """`.item()`, `float()` or `if` on a setting marked `Stackable`: right for one run, impossible for many."""
     for info, _ in _stackable(subject):
         for name in networks_of(subject):
-            trainer = make_trainer(subject, name=name)
+            rig = make_rig(subject, name)
             try:
-                with_watched(trainer, info.name)
+                with_watched(rig, info.name)
             except TurnedIntoNumberError as error:
                 where = _where(error)
                 expect(False, f"{name}: {info.name} is turned into a Python number{where}; compute with the tensor")
 
 
-def with_watched(trainer: Trainer, field: str) -> None:
-    """Takes one step and one end of an epoch with a watched setting; the tensors that it touched are thrown away."""
-    settings = {key: dict(own) for key, own in trainer._settings.items()}
+def with_watched(rig: Rig, field: str) -> None:
+    """Calls each function of a step and of an epoch's end with a watched setting; what they return is thrown away."""
+    settings = {key: dict(own) for key, own in rig.setting_tensors().items()}
     settings[KEY][field] = watched(settings[KEY][field], field)
-    stepper = trainer._stepper
-    batch = next(iter(trainer._feed.epoch(0)))
-    stepper.clock = trainer._clock(0, 0)
-    state, regularizer = trainer.state, trainer._program.regularizer
-    trainer._program.model.train()
-    total, _, _ = stepper._objective(state.params, state.buffers, settings, batch.noise, batch.x, batch.y)
-    grads = torch.autograd.grad(plain(total), list(state.params.values()), materialize_grads=True)
-    named = dict(zip(state.params, map(plain, grads), strict=True))
+    program, step, buffers = rig.program, rig.step(settings=settings), rig.buffers
+    regularizer, params = program.regularizer, {name: value.requires_grad_() for name, value in rig.params.items()}
+    rig.model.train()
+    total, _, _ = program.objective(params, buffers, step, rig.x(), rig.y())
+    grads = torch.autograd.grad(plain(total), list(params.values()), materialize_grads=True)
+    named = dict(zip(params, map(plain, grads), strict=True))
+    state = regularizer.init(params, buffers)
+    losses = {name: torch.tensor(0.5, dtype=rig.dtype) for name in ("valid/loss", "train/objective")}
+    calls: Mapping[str, Callable[[], Any]] = {
+        "perturb": lambda: regularizer.perturb(step, params, named),
+        "gradients": lambda: regularizer.gradients(step, named, params, state),
+        "decay": lambda: [regularizer.decay(step, name, value) for name, value in params.items()],
+        "after_step": lambda: regularizer.after_step(step, params, state),
+        "project": lambda: program.projected(step, params),
+        "after_epoch": lambda: regularizer.after_epoch(step, losses, params, buffers, state),
+    }
     with torch.no_grad():
-        calls: list[tuple[str, Callable[[], Any]]] = [
-            ("perturb", lambda: stepper._perturb_one(settings, batch.noise, state.params, named)),
-            (
-                "gradients",
-                lambda: stepper._gradients_one(settings, batch.noise, named, state.params, state.regularizer),
-            ),
-            ("decay", lambda: stepper._decay_one(settings, batch.noise, state.params)),
-            ("after_step", lambda: stepper._after_one(settings, batch.noise, state.params, state.regularizer)),
-            ("project", lambda: stepper._after_one(settings, batch.noise, state.params, state.regularizer)),
-        ]
-        for function, call in calls:
+        for function, call in calls.items():
             if regularizer.acting(function):
                 call()
-        if regularizer.acting("after_epoch"):
-            loss = {name: torch.tensor(0.5, dtype=torch.float64) for name in ("valid/loss", "train/objective")}
-            trainer._after_epoch_one(settings, loss, state.params, state.buffers, state.regularizer)
 
 
 def _where(error: BaseException) -> str:

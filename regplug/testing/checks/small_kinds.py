@@ -17,9 +17,9 @@ from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.exports import prove_with
 from regplug.testing.generators import generators_untouched, seeded_globally
 from regplug.testing.subject import Subject
+from regplug.testing.tags import DETERMINISTIC
 from regplug.testing.trainings import same_bits
 
-DETERMINISTIC = "deterministic"
 """Tag of an initializer that fills without random numbers."""
 
 SHAPES = (("weight", (8, 6)), ("weight", (4, 2, 3, 3)), ("bias", (8,)), ("norm", (8,)))

@@ -1,0 +1,31 @@
+"""The tags that the kit reads: each is a promise, and what the kit does about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+STOCHASTIC = "stochastic"
+KEEPS_MEAN = "keeps-mean"
+BATCH_STATISTICS = "batch-statistics"
+PENALISES_BIASES = "penalises-biases"
+DETERMINISTIC = "deterministic"
+
+TAGS: Mapping[str, str] = {
+    STOCHASTIC: "It draws noise: another seed must give another mask or batch, and each pass of a step has its own. A "
+    "layer must act in training, be the identity in evaluation, and take batches of no row and of one.",
+    KEEPS_MEAN: "The mean over its noise is what it was given, within five standard errors.",
+    BATCH_STATISTICS: "A step in training must move a buffer.",
+    PENALISES_BIASES: "It may penalise or decay biases and normalization parameters, which is else a failure.",
+    DETERMINISTIC: "Of an initializer: two generators may give the same weights, which is else a failure.",
+}
+"""What the kit does for a component that has the tag."""
+
+
+def meant(tag: str) -> str:
+    """Returns the tag that the kit reads and another spelling of which this is; empty where it is none.
+
+    >>> meant("keeps_mean"), meant("Penalizes-Biases"), meant("keeps-mean"), meant("mixing")
+    ('keeps-mean', 'penalises-biases', '', '')
+    """
+    spelt = tag.lower().replace("_", "-").replace(" ", "-").replace("z", "s")
+    return spelt if spelt in TAGS and tag not in TAGS else ""
