@@ -102,6 +102,23 @@ def test_what_a_generator_gave_before_it_raised_is_kept(site):
     assert names(load_registry(), "fake-broken") == ["before"]
 
 
+def test_a_hook_without_end_is_invalid_and_stops_no_other(site):
+    body = "while True: yield Activation(name='again', target='a:b', summary='')"
+    site.install("fake-endless", {"fake_endless": HEADER + f"@hookimpl\ndef regplug_activations():\n    {body}"})
+    site.offer("fake-good", "swell")
+    registry = load_registry()
+    assert only_problem(registry, "fake-endless").what == "invalid"
+    assert names(registry, "fake-endless") == []
+    assert names(registry, "fake-good") == ["swell"]
+
+
+def test_a_file_that_is_no_python_is_named_with_its_line(site):
+    site.install("fake-slip", {"fake_slip": "x = 1\ndef f(:\n"})
+    message = only_problem(load_registry(), "fake-slip").message
+    assert "fake_slip.py:2)" in message
+    assert "importlib" not in message
+
+
 def test_one_broken_hook_does_not_stop_the_plugins_others(site):
     source = HEADER + (
         "@hookimpl\ndef regplug_activations(): raise ValueError('no')\n"
@@ -193,6 +210,14 @@ def test_a_plugin_for_another_host_version_is_not_imported(site):
     assert "'regplug >= 99'" in problem.message
     assert status(registry, "fake-future") == "incompatible"
     assert "fake_future" not in sys.modules
+
+
+def test_an_incompatible_plugin_that_is_not_wanted_anyway_is_no_problem(site, monkeypatch):
+    site.install("fake-future", {"fake_future": "raise SystemExit"}, requires=["regplug >= 99"])
+    monkeypatch.setenv("REGPLUG_DISABLE_PLUGIN_AUTOLOAD", "1")
+    registry = load_registry()
+    assert status(registry, "fake-future") == "not_loaded"
+    assert [one for one in registry.problems if one.distribution == "fake-future"] == []
 
 
 @pytest.mark.parametrize("text", ["regplug>=0.0.1", "regplug", "regplug>=99; extra == 'later'", "regplug-lab>=99"])

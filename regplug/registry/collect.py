@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import itertools
 import re
 import sys
 import typing
@@ -21,6 +22,9 @@ from regplug.hookspecs import HOOK_KINDS
 from regplug.registry.loading import broken
 from regplug.registry.records import Origin, Problem, ProblemKind, Registered
 from regplug.spec import is_component_name
+
+MOST_OFFERED = 10_000
+"""Descriptors that one hook may give: more than any plugin has, and the end of a loop that has none."""
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -67,17 +71,29 @@ def collect(origin: Origin, plugin: object, earlier: Sequence[Registered] = ()) 
     """
     result = Collection(origin=origin, earlier=earlier)
     for hook_name, implementation in _implementations(plugin, result):
-        kind = HOOK_KINDS[hook_name]
+        items: list[object] = []
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                for item in _drain(implementation.function()):
-                    _add(item, kind, hook_name, result)
+                # What was yielded before an error counts.
+                items.extend(itertools.islice(_offers(implementation.function()), MOST_OFFERED + 1))
         except (Exception, SystemExit) as error:
             result.problems.append(broken(origin, f"raised in its hook {hook_name}", error))
+        if len(items) > MOST_OFFERED:
+            result.complain("invalid", f"{hook_name} gave more than {MOST_OFFERED:,} descriptors.", "Does it ever end?")
+        else:
+            _add_all(items, hook_name, result)
     return result
 
 
-def _drain(offered: object) -> Iterable[object]:
+def _add_all(items: Iterable[object], hook_name: str, result: Collection) -> None:
+    try:
+        for item in items:
+            _add(item, HOOK_KINDS[hook_name], hook_name, result)
+    except (Exception, SystemExit) as error:
+        result.problems.append(broken(result.origin, f"raised when what {hook_name} gave was read", error))
+
+
+def _offers(offered: object) -> Iterable[object]:
     if isinstance(offered, Component):
         raise TypeError(f"the hook returned one {type(offered).__name__}; it must return or yield several")
     if offered is None:

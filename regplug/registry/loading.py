@@ -84,14 +84,17 @@ def _import(candidate: Candidate) -> object:
 
 def broken(origin: Origin, what: str, error: BaseException) -> Problem:
     """Returns the problem that an exception in a plugin's code is, or raises it in strict mode."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    said, where = str(error), ""
+    if isinstance(error, SyntaxError) and error.filename:
+        said, where = error.msg, f" ({error.filename}:{error.lineno})"
+    elif frames := traceback.extract_tb(error.__traceback__):
+        where = f" ({frames[-1].filename}:{frames[-1].lineno})"
     name = origin.entry if origin.is_first_party else origin.distribution
     problem = Problem(
         distribution=origin.distribution,
         entry=origin.entry,
         what="broken",
-        message=f"{origin} {what}: {type(error).__name__}: {error}{where}.",
+        message=f"{origin} {what}: {type(error).__name__}: {said}{where}.",
         hint=f"Repair or upgrade it, or leave it out with --disable {name}.",
     )
     if is_strict():

@@ -185,16 +185,16 @@ def _admit(
             f"If you trust it, add --plugin {origin.distribution}.",
             origin,
         )
+    elif not (is_named or origin.is_first_party or (switches.effective_autoload and switches.allows(origin))):
+        result.skip(origin, "not_loaded")
     elif unmet and not switches.disables(origin):
         result.skip(origin, "incompatible")
         result.complain(
             "incompatible",
             f"{origin} requires {unmet!r}; this is regplug {host_version()}.",
-            f"Upgrade it: pip install --upgrade {origin.distribution}.",
+            f"Install another version of {origin.distribution}, or of regplug.",
             origin,
         )
-    elif not (is_named or origin.is_first_party or (switches.effective_autoload and switches.allows(origin))):
-        result.skip(origin, "not_loaded")
     else:
         is_on_path = not any(distribution is one for one in named.distributions)
         _add(Candidate(origin=origin, folder="" if is_on_path else str(distribution.folder)), switches, result)
