@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from regplug.api import Task
 from regplug.bundles.writing import write_bundle
-from regplug.errors import ExportError, RegplugError
+from regplug.errors import ExportError, RegplugError, VerificationError
 
 
 class AlwaysDrops(nn.Module):
@@ -99,6 +99,21 @@ class Unsupported(nn.Module):
         return x + torch.special.bessel_j1(x)
 
 
+class Wide(nn.Module):
+    """A convolution in float64, for which onnxruntime has no kernel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = F.conv2d(x.double().view(-1, 1, 4, 4), torch.ones(1, 1, 3, 3, dtype=torch.float64), padding=1)
+        return wide.flatten(1).float()
+
+
+class RefusesNan(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.isfinite(x).all():
+            raise ValueError("no NaN, please")
+        return x
+
+
 class GivesTwo(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, x
@@ -160,6 +175,7 @@ FAULTS: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
     ("cannot be copied", with_history, ["cannot be copied", "parametrizations"]),
     ("two outputs", GivesTwo, ["puts out tuple", "(B, K)"]),
     ("another width", lambda: nn.Linear(4, 5), ["(1, 5)", "needs (1, 3)"]),
+    ("raises for NaN", lambda: inside(RefusesNan()), ["'nonfinite'", "RefusesNan", "no NaN, please", "_faults.py:"]),
     ("overflows", lambda: inside(Overflows()), ["on real inputs are NaN or infinite"]),
     ("unsupported operator", lambda: inside(Unsupported()), ["bessel_j1", "regplug_formats", "--format"]),
 ]
@@ -175,6 +191,13 @@ def test_a_planted_fault_is_named_with_its_module_and_its_fix(
     assert [word for word in words if word not in message] == [], message
     assert not list(tmp_path.iterdir())
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_operator_without_a_kernel_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(VerificationError) as caught:
+        write_bundle(row_request(inside(Wide()), formats=onnx_only()), tmp_path / "bundle")
+    assert "no kernel for Conv with this number type: compute it in float32" in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("planted", [Reads, FixedBatchByExpand])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +39,24 @@ def check_file(
         try:
             run = form.open(path, optimised=optimised)
         except Exception as error:
-            checks.append(holds(f"open.{level}", False, f"the runtime cannot open it: {_line(error)}"))
+            checks.append(cannot_open(level, error))
             continue
         checks += check_run(run, level, asked, classes=classes)
         if test is not None and optimised:
             checks += check_test(run, test, classes=classes, loss=form.loss)
     return checks
+
+
+def cannot_open(level: str, error: BaseException) -> Check:
+    """A file that its runtime refuses; where it has no kernel, with what to do about that."""
+    no_kernel = re.search(r"Could not find an implementation for (\w+)", str(error))
+    detail = f"the runtime cannot open it: {_line(error)}"
+    if no_kernel:
+        detail = (
+            f"the runtime has no kernel for {no_kernel[1]} with this number type: compute it in float32 (x.float()), "
+            f"or leave the format out; {_line(error)}"
+        )
+    return holds(f"open.{level}", False, detail)
 
 
 def check_run(run: Run, level: str, references: Sequence[Reference], *, classes: bool) -> list[Check]:

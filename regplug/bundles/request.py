@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import nn
 
 from regplug.api import Task
@@ -73,17 +74,31 @@ class BundleRequest:
         Raises:
             RequestError: Samples, layout, test data or formats do not fit together.
         """
+        if isinstance(self.module, torch.jit.ScriptModule):
+            raise RequestError("The module is TorchScript already.", hint="Export the module that it was made from.")
         self._validate_samples()
         self._validate_formats()
         if self.probabilities and not self.task.is_classification:
             raise RequestError("Probabilities were asked for, and the task is a regression.", hint="Leave them out.")
-        if self.test is not None and (
-            self.test[0].shape[1:] != self.samples.shape[1:] or len(self.test[0]) != len(self.test[1])
-        ):
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise RequestError(f"The range {self.value_range} is empty.", hint="Give the least and the greatest value.")
+        if self.test is not None:
+            self._validate_test(*self.test)
+
+    def _validate_test(self, inputs: Array, targets: Array) -> None:
+        shape, width = np.shape(targets), self.task.num_outputs
+        wanted: list[tuple[int, ...]] = [] if self.task.is_classification else [(len(inputs), width)]
+        if self.task.is_classification or width == 1:
+            wanted.append((len(inputs),))
+        if inputs.shape[1:] != self.samples.shape[1:] or shape not in wanted or not len(inputs):
             raise RequestError(
-                f"Test inputs {self.test[0].shape} with targets {np.shape(self.test[1])} do not fit samples "
-                f"{self.samples.shape}.",
+                f"Test inputs {inputs.shape} with targets {shape} do not fit samples {self.samples.shape}.",
                 hint="Give raw test inputs of the samples' shape and one target for each.",
+            )
+        if self.task.is_classification and not np.isin(targets, np.arange(width)).all():
+            raise RequestError(
+                f"A test target is no class: there are {width}, 0 to {width - 1}.",
+                hint="Give each row's class as a number, in the order of the class names.",
             )
 
     def _validate_samples(self) -> None:

@@ -17,9 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from regplug.bundles.blame import user_line, where_it_broke
 from regplug.bundles.cases import Reference
 from regplug.bundles.formats import Array
 from regplug.bundles.isolate import Deployed
+from regplug.errors import ExportError
 
 FACTOR = 16.0
 _EPS = float(np.finfo(np.float32).eps)
@@ -33,15 +35,32 @@ def references(deployed: Deployed, cases: dict[str, Array]) -> list[Reference]:
     Args:
         deployed: The isolated model; not changed.
         cases: Raw rows by case.
+
+    Raises:
+        ExportError: It raises for one of them; case and module are named.
     """
     raws = [torch.from_numpy(inputs) for inputs in cases.values()]
     with torch.no_grad():
-        outputs = [deployed(raw) for raw in raws]
+        outputs = [_answer(deployed, raw, case) for case, raw in zip(cases, raws, strict=True)]
         rounding = _rounding(deployed, raws, outputs)
     return [
         _reference(case, inputs, output, error)
         for (case, inputs), output, error in zip(cases.items(), outputs, rounding, strict=True)
     ]
+
+
+def _answer(deployed: Deployed, raw: Tensor, case: str) -> Tensor:
+    try:
+        output: Tensor = deployed(raw)
+    except Exception as error:
+        line = user_line(error)
+        raise ExportError(
+            f"The model cannot answer the inputs {case!r} (values that {raw.dtype} allows): "
+            f"{where_it_broke(deployed, raw)} raises {type(error).__name__}{f' at {line}' if line else ''}: "
+            f"{' '.join(str(error).split())[:200]}",
+            hint="No file can raise: let it answer whatever its input's type allows, if only with NaN.",
+        ) from error
+    return output
 
 
 def _reference(case: str, inputs: Array, outputs: Tensor, rounding: float) -> Reference:

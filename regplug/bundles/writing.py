@@ -125,7 +125,7 @@ def _proven_model(request: BundleRequest, work: _Work) -> _Model:
     cases = make_cases(request.samples)
     raw = torch.from_numpy(cases[REAL])
     with work.stage("isolate"):
-        network = request.live or request.module
+        network = request.module if request.live is None else request.live
         deployed, checks = isolate(request.preprocess, network, request.probabilities, stochastic=request.stochastic)
         work.checks += checks
     with work.stage("preflight"):

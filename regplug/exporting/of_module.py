@@ -67,15 +67,22 @@ def export_module(
         ExportError: The module cannot be exported; names module and fix.
         VerificationError: A file does not do what the module does; nothing appears.
     """
+    for part in (module, nn.Identity() if preprocess is None else preprocess):
+        _require_module(part)
     samples = _array(example)
-    transform = preprocess or nn.Identity()
+    if column_names and samples.shape[1:] != (len(column_names),):
+        raise RequestError(
+            f"{len(column_names)} column names were given for inputs of shape {samples.shape}.",
+            hint="Give one name for each column of rows (N, F); other inputs have none.",
+        )
+    transform = nn.Identity() if preprocess is None else preprocess
     request = BundleRequest(
         module=module,
         preprocess=transform,
         samples=samples,
         layout=_layout(samples),
         task=_task(module, transform, samples, class_names, task),
-        formats=[named_format(_chosen(text, registry or default_registry())) for text in formats],
+        formats=[named_format(_chosen(text, registry or default_registry())) for text in _texts(formats)],
         value_range=value_range or (_UINT8_RANGE if samples.dtype == np.uint8 else None),
         test=None if test is None else (_array(test[0]), _array(test[1])),
         probabilities=probabilities,
@@ -85,8 +92,30 @@ def export_module(
     return Exported.of(write_bundle(request, Path(out)))
 
 
+def _require_module(module: object) -> None:
+    if not isinstance(module, nn.Module):
+        raise RequestError(
+            f"{module!r} is a {type(module).__name__} and no torch.nn.Module.",
+            hint="Give a trained module, or the id or name of a run; a function is wrapped in a module.",
+        )
+    empty = next((name for name, value in module.named_parameters() if value.is_meta), None)
+    if empty is not None:
+        raise RequestError(
+            f"'{empty}' lies on the meta device, which holds no numbers.", hint="Load the trained weights first."
+        )
+
+
+def _texts(formats: Sequence[str] | str) -> Sequence[str]:
+    return [formats] if isinstance(formats, str) else formats
+
+
 def _array(value: Any) -> Array:
     array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    if array.dtype.kind not in "buif":
+        raise RequestError(
+            f"Inputs and targets are numbers, and {array.dtype} was given.",
+            hint="Give arrays or tensors of numbers, not file names; classes as 0, 1, 2 in the order of their names.",
+        )
     # Nothing that a deployer has is a Python float; torch's layers are float32.
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
@@ -99,6 +128,8 @@ def _layout(samples: Array) -> Layout:
 def _task(
     module: nn.Module, preprocess: nn.Module, samples: Array, class_names: Sequence[str] | None, kind: TaskKind | None
 ) -> Task:
+    if isinstance(class_names, str):
+        raise RequestError(f"The class names are one text, {class_names!r}.", hint=_NAMES)
     names = tuple(class_names or ())
     if names and (kind == "regression" or len(set(names)) != len(names)):
         raise RequestError(f"Class names {', '.join(names)} were given for a {kind or 'classification'}.", hint=_NAMES)
@@ -112,10 +143,12 @@ def _num_outputs(module: nn.Module, preprocess: nn.Module, samples: Array) -> in
     """Columns of what the module gives to two rows; its mode, its place and torch's random state stay as they are."""
     modes = {part: part.training for part in module.modules()}
     raw = torch.from_numpy(np.resize(samples, (2, *samples.shape[1:])).copy()) if samples.size else torch.empty(0)
-    device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
+    like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), torch.empty(0))
     try:
         with torch.random.fork_rng(devices=[]):
-            output = module.eval()(preprocess(raw).to(device))
+            # A trained float64 or float16 module is exported in float32, and asked here in its own type.
+            given = preprocess(raw).to(like.device)
+            output = module.eval()(given.to(like.dtype) if given.is_floating_point() else given)
     except Exception as error:
         raise RequestError(
             f"{type(module).__qualname__} cannot take inputs of shape {samples.shape}: {error}",

@@ -20,7 +20,7 @@ from regplug.bundles.cases import BATCHES, Reference
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Array, Format, NoiseRuns, Run
 from regplug.bundles.losses import widened
-from regplug.bundles.numbers import LEVELS, TestData, check_run, check_test, worst_error
+from regplug.bundles.numbers import LEVELS, TestData, cannot_open, check_run, check_test, worst_error
 from regplug.bundles.report import Check, at_most, holds, prefixed
 from regplug.bundles.stochastic.record import COPIES, RUNS, Draws, as_passes, asked_rows, stochastic_part
 from regplug.bundles.stochastic.uniforms import given_uniforms, mask_shape
@@ -57,7 +57,7 @@ def check_stochastic_file(
         try:
             run, runs = form.open(path, optimised=optimised), form.open_noise(path, optimised=optimised)
         except Exception as error:
-            checks.append(holds(f"open.{level}", False, f"the runtime cannot open it: {_line(error)}"))
+            checks.append(cannot_open(level, error))
             continue
         off = check_run(runs.off, level, known, classes=classes)
         if test is not None and optimised:
