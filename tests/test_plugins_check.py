@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,16 @@ def test_images_that_cannot_be_downloaded_say_where_to_put_them(tmp_path, monkey
     lines = check_dataset("mnist").lines()
     assert sum("could not be made" in line for line in lines) == 2
     assert any("Put the four idx files into" in line for line in lines)
+
+
+def test_what_fails_every_check_alike_is_told_once(installed, terminal):
+    installed.install("fake-lost", {"fake_lost": OFFERS.format(name="lost", module="fake_lost")})
+    said = terminal("plugins", "check", "fake-lost")
+    assert said.code == 1
+    assert said.out.count("No module named 'fake_lost_impl'") <= 5, said.out
+    assert re.search(r"defaults_build and \d+ more - building it", said.out), said.out
+    failed = [one for one in terminal("plugins", "check", "fake-lost", "--json").document["checks"] if one["reason"]]
+    assert len(failed) > 8
 
 
 def test_a_package_that_is_not_installed_is_checked_by_its_path(terminal, tmp_path, monkeypatch):

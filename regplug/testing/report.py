@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+_MOST_ALIKE = 2
 
 Outcome = Literal["passed", "failed", "skipped", "expected_failure"]
 
@@ -82,9 +84,9 @@ class KitReport:
     def lines(self) -> list[str]:
         """The report for people: what did not simply pass, then the counts and why skipped.
 
-        A line for each check; what keeps several checks of a component from being made is told once.
+        A line for each check; what several checks of a component say alike, or what keeps them from being made, is told
+        once.
         """
-        told = [one for one in self.results if one.outcome in ("failed", "expected_failure") and one.made]
         not_made = sum(not one.made for one in self.results)
         counts = self.counts
         ran = len(self.results) - counts["skipped"] - not_made
@@ -95,7 +97,7 @@ class KitReport:
             f"{self.subject}: {ran} checks ran, {counts['failed'] - not_made} failed{expected}{missed}, "
             f"{counts['skipped']} skipped; {seconds:.1f} s, level {self.level}"
         )
-        return [*map(str, told), *_not_made(self.results), summary, *_skips(self.results)]
+        return [*_failures(self.results), *_not_made(self.results), summary, *_skips(self.results)]
 
     def document(self) -> dict[str, Any]:
         """The report as JSON knows it."""
@@ -127,6 +129,19 @@ class KitReport:
 def merge(subject: str, level: int, reports: Iterable[KitReport]) -> KitReport:
     """One report of many."""
     return KitReport(subject=subject, level=level, results=tuple(r for report in reports for r in report.results))
+
+
+def _failures(results: Iterable[Result]) -> Iterator[str]:
+    """A line for each reason of a component: a target that cannot be imported fails every check alike."""
+    alike: dict[tuple[str, str, str], list[Result]] = {}
+    for one in results:
+        if one.outcome in ("failed", "expected_failure") and one.made:
+            alike.setdefault((one.component, one.outcome, one.reason), []).append(one)
+    for first, *others in alike.values():
+        if len(others) < _MOST_ALIKE:
+            yield from map(str, (first, *others))
+        else:
+            yield str(replace(first, check=f"{first.check} and {len(others)} more"))
 
 
 def _not_made(results: Iterable[Result]) -> Iterator[str]:

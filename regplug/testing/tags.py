@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 
 STOCHASTIC = "stochastic"
@@ -21,11 +22,16 @@ TAGS: Mapping[str, str] = {
 """What the kit does for a component that has the tag."""
 
 
-def meant(tag: str) -> str:
-    """Returns the tag that the kit reads and another spelling of which this is; empty where it is none.
+_SPELLING = 0.9
+"""Likeness of two tags above which one is taken for a slip of the other; `nondeterministic` is below."""
 
-    >>> meant("keeps_mean"), meant("Penalizes-Biases"), meant("keeps-mean"), meant("mixing")
+
+def meant(tag: str) -> str:
+    """Returns the tag that the kit reads and of which this is another spelling; empty where it is none.
+
+    >>> meant("keeps_mean"), meant("Penalizes-Biases"), meant("keeps-mean"), meant("nondeterministic")
     ('keeps-mean', 'penalises-biases', '', '')
     """
-    spelt = tag.lower().replace("_", "-").replace(" ", "-").replace("z", "s")
-    return spelt if spelt in TAGS and tag not in TAGS else ""
+    spelt = tag.lower().replace("_", "-").replace(" ", "-")
+    near = difflib.get_close_matches(spelt, TAGS, n=1, cutoff=_SPELLING)
+    return near[0] if near and tag not in TAGS else ""

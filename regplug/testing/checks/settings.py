@@ -24,6 +24,7 @@ def _stackable(subject: Subject) -> list[tuple[ParameterInfo, list[Any]]]:
         raise NotApplicable("it declares not to be stackable")
     if not subject.stackable:
         raise NotApplicable("no parameter is marked Stackable")
+    subject.build()  # what cannot be built takes no value either
     found = [(info, three_values(subject, info)) for info in subject.stackable]
     for info, values in found:
         if len(values) < 2:
