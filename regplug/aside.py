@@ -7,14 +7,13 @@ not help there, since an import holds the interpreter's lock.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import IO, Any, Protocol, TypeVar, cast
@@ -51,14 +50,11 @@ class Aside:
     """Computes in a second process, one after the other; a context manager that ends it.
 
     The process ends with this one, however this one ends: it reads from a pipe that is closed then.
-
-    Args:
-        modules: What it imports while it waits for the first function.
     """
 
-    def __init__(self, modules: Sequence[str]) -> None:
+    def __init__(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter with our own program
-            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), *modules],
+            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C at the terminal is for this process, which then ends the other
@@ -104,12 +100,10 @@ class Aside:
 
 
 def serve() -> None:
-    """Imports the modules named in `sys.argv`, then computes what comes in until nothing can come any more."""
+    """Computes what comes in on stdin until nothing can come any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not come between the answers
-    for name in sys.argv[1:]:
-        importlib.import_module(name)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             function, args, kwargs = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this

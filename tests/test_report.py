@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from regplug import plots
-from regplug.report import StudyReport, figures, render_report
+from regplug.report import StudyReport, figures, judge, render_report
 from regplug.statistics import PairKey, Setting, Study, StudyRun, analyse
 
 ACCURACY = "test/accuracy"
@@ -31,9 +31,9 @@ def study_of(varied, *, num_seeds=5):
     return Study(name="trial", settings=settings, runs=tuple(runs))
 
 
-def report_of(study, **options):
-    analysis = analyse(study, ACCURACY, selected_by="valid/loss")
-    return StudyReport(title="A trial", study=study, analysis=analysis, **options)
+def report_of(study, curves=(), **options):
+    judged = judge(study, ACCURACY, "valid/loss", dict(curves))
+    return StudyReport(title="A trial", study=study, analysis=judged.analysis, figures=judged.figures, **options)
 
 
 CURVES = {"valid/loss": {f"l2={x}": [[(1, 0.9), (2, 0.5)], [(1, 0.8), (2, 0.6)]] for x in STRENGTHS}}

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from regplug.studies.results import StudyResult
 
 _MOST_FAILED = 5
-_AT_THE_END = ("scipy.stats", "statsmodels.stats.multitest", "matplotlib.backends.backend_svg", "regplug.report")
 
 
 def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking_uri: str | None) -> None:
@@ -53,13 +52,14 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
 
 @contextmanager
 def _beside() -> Iterator[Computing]:
-    """Has what a study ends with imported in a process beside this one, where there is a processor for it."""
+    """Gets a process beside this one ready for what a study ends with, where there is a processor for it."""
     if (os.cpu_count() or 1) == 1:
         yield Here()
         return
-    with Aside(
-        ("scipy.stats", "statsmodels.stats.multitest", "matplotlib.backends.backend_svg", "regplug.report")
-    ) as aside:
+    with Aside() as aside:
+        from regplug.report import get_ready
+
+        aside.submit(get_ready)
         yield aside
 
 

@@ -17,6 +17,21 @@ _NONE = "–"  # noqa: RUF001 - the dash that stands for no value in a table
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportFigure:
+    """One figure of a report.
+
+    Args:
+        title: Its heading.
+        caption: What it shows.
+        svg: The drawing; its texts are escaped.
+    """
+
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyReport:
     """What a report shows.
 
@@ -25,7 +40,7 @@ class StudyReport:
         study: Settings and runs.
         analysis: What they say.
         command: The command that repeats it; empty for none.
-        curves: Learning curves of the runs, by metric and setting.
+        figures: What `draw_figures` made of them.
         notes: Further remarks, such as rows that trimming left out.
         compare_url: Address of MLflow's compare page for the same runs; empty for none.
         details: Further facts by name, such as the tracking store.
@@ -35,17 +50,10 @@ class StudyReport:
     study: Study
     analysis: Analysis
     command: str = ""
-    curves: Curves = field(default_factory=dict)
+    figures: Sequence[ReportFigure] = ()
     notes: tuple[str, ...] = ()
     compare_url: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Figure:
-    title: str
-    caption: str
-    svg: str
 
 
 def render_report(report: StudyReport) -> str:
@@ -73,7 +81,7 @@ def render_report(report: StudyReport) -> str:
         facts=_facts(report),
         rows=[_row(report, place, summary) for place, summary in enumerate(report.analysis.summaries, start=1)],
         # matplotlib escapes the texts it writes into an SVG.
-        figures=[(figure, Markup(figure.svg)) for figure in _figures(report)],  # noqa: S704
+        figures=[(figure, Markup(figure.svg)) for figure in report.figures],  # noqa: S704
         sentences=[comparison_sentence(comparison) for comparison in report.analysis.comparisons],
         compare_url=report.compare_url if report.compare_url.startswith(("http://", "https://")) else "",
     )
@@ -154,18 +162,25 @@ def _interval(interval: Interval | None, digits: int = 4) -> str:
     return _NONE if interval is None else f"[{number(interval[0], digits)}, {number(interval[1], digits)}]"
 
 
-def _figures(report: StudyReport) -> list[_Figure]:
-    analysis, found = report.analysis, []
+def draw_figures(study: Study, analysis: Analysis, curves: Curves) -> tuple[ReportFigure, ...]:
+    """Draws the figures of a report: the settings, their differences, and learning curves.
+
+    Args:
+        study: Settings and runs.
+        analysis: What they say.
+        curves: Learning curves of the runs, by metric and setting.
+    """
+    found = []
     if any(summary.n for summary in analysis.summaries):
-        drawn = figures.settings_figure(report.study, analysis)
+        drawn = figures.settings_figure(study, analysis)
         caption = "Mean of each setting with its 95 % interval by Student's t."
-        found.append(_Figure(title=f"{analysis.metric} by setting", caption=caption, svg=plots.svg(drawn)))
+        found.append(ReportFigure(title=f"{analysis.metric} by setting", caption=caption, svg=plots.svg(drawn)))
     if any(comparison.interval for comparison in analysis.comparisons):
         title = f"Differences from {analysis.reference}" if analysis.reference else "Differences"
         caption = "Mean difference of the pairs with its 95 % interval, not corrected for several comparisons."
-        found.append(_Figure(title=title, caption=caption, svg=plots.svg(figures.forest_figure(analysis))))
+        found.append(ReportFigure(title=title, caption=caption, svg=plots.svg(figures.forest_figure(analysis))))
     caption = "Mean over the runs of the leading settings, with the range of one standard deviation to either side."
-    for metric, by_setting in report.curves.items():
+    for metric, by_setting in curves.items():
         drawn = figures.learning_figure(metric, by_setting, figures.leading(analysis, by_setting))
-        found.append(_Figure(title=f"Learning curves: {metric}", caption=caption, svg=plots.svg(drawn)))
-    return found
+        found.append(ReportFigure(title=f"Learning curves: {metric}", caption=caption, svg=plots.svg(drawn)))
+    return tuple(found)

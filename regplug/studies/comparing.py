@@ -11,7 +11,7 @@ from typing import Any
 
 from regplug import statistics
 from regplug.errors import RequestError, did_you_mean
-from regplug.report import StudyReport, render_report
+from regplug.report import StudyReport, draw_figures, render_report
 from regplug.studies.keeping import STUDY_KINDS, STUDY_TAG
 from regplug.studies.measuring import FINISHED
 from regplug.studies.reporting import ANALYSIS_FILE, REPORT_FILE, compare_address, curve_metrics, read_curves
@@ -102,6 +102,7 @@ def compare_tracked(
     )
     metric = metric or said.get("metric") or _default_metric(study)
     analysis = statistics.analyse(study, metric, selected_by=_selection(study, metric, said), baseline=baseline)
+    curves = read_curves(store, study, found.runs, curve_metrics(analysis.metric, analysis.selected_by))
     url = compare_address(store, found.runs[0].experiment_id, [run.run_id for run in found.runs])
     notes = (*(note for source in sources for note in source.notes), *found.notes)
     page = render_report(
@@ -109,7 +110,7 @@ def compare_tracked(
             title=f"Comparison of {study.name}",
             study=study,
             analysis=analysis,
-            curves=read_curves(store, study, found.runs, curve_metrics(analysis)),
+            figures=draw_figures(study, analysis, curves),
             notes=notes,
             compare_url=url,
             details={"Tracked in": store.location.uri},

@@ -13,6 +13,7 @@ import numpy as np
 from regplug import statistics
 from regplug.aside import Computing
 from regplug.data import Prepared
+from regplug.report import Curves, Judged, judge
 from regplug.studies.config import Point, StudyConfig, settings_of
 from regplug.studies.measuring import PointResult
 
@@ -23,15 +24,20 @@ class Conclusion:
 
     Args:
         study: Its settings and runs.
-        analysis: Settings compared by the metric; `None` where no run finished.
+        judged: Settings compared by the metric, and drawn; `None` where no run finished.
         best: The setting chosen by the validation metric; `None` where no run finished.
         metric: What the settings were compared by.
     """
 
     study: statistics.Study
-    analysis: statistics.Analysis | None
+    judged: Judged | None
     best: str | None
     metric: str
+
+    @property
+    def analysis(self) -> statistics.Analysis | None:
+        """Settings compared by the metric; `None` where no run finished."""
+        return None if self.judged is None else self.judged.analysis
 
 
 def compared_metric(config: StudyConfig, selected_by: str) -> str:
@@ -51,7 +57,8 @@ class Concluding:
         results: One for each run.
         selected_by: A validation metric.
         test_to_train: Rows of a test part over rows of its training part, where parts overlap between runs.
-        computing: Where it is compared.
+        curves: Learning curves of the runs that finished, by metric and setting.
+        computing: Where it is compared and drawn.
     """
 
     def __init__(
@@ -62,6 +69,7 @@ class Concluding:
         *,
         selected_by: str,
         test_to_train: float | None,
+        curves: Curves,
         computing: Computing,
     ) -> None:
         self._metric = metric = compared_metric(config, selected_by)
@@ -71,9 +79,9 @@ class Concluding:
             runs=tuple(map(_run, results)),
             test_to_train=test_to_train,
         )
-        self._analysis: Future[statistics.Analysis] | None = None
+        self._judged: Future[Judged] | None = None
         if any(run.value(metric) is not None and run.value(selected_by) is not None for run in study.runs):
-            self._analysis = computing.submit(statistics.analyse, study, metric, selected_by=selected_by)
+            self._judged = computing.submit(judge, study, metric, selected_by, curves)
 
     def conclude(self, results: Sequence[PointResult]) -> Conclusion:
         """Waits for the comparison.
@@ -81,10 +89,10 @@ class Concluding:
         Args:
             results: The same, once they are tracked.
         """
-        analysis = None if self._analysis is None else self._analysis.result()
+        judged = None if self._judged is None else self._judged.result()
         study = replace(self._study, runs=tuple(map(_run, results)))
-        best = None if analysis is None else analysis.selected
-        return Conclusion(study=study, analysis=analysis, best=best, metric=self._metric)
+        best = None if judged is None else judged.analysis.selected
+        return Conclusion(study=study, judged=judged, best=best, metric=self._metric)
 
 
 def _run(result: PointResult) -> statistics.StudyRun:

@@ -14,13 +14,13 @@ from regplug.registry import Registry, default_registry
 from regplug.results import RunResult
 from regplug.runner import execute
 from regplug.state_hash import state_sha256
-from regplug.studies.concluding import Concluding, overlap
+from regplug.studies.concluding import Concluding, compared_metric, overlap
 from regplug.studies.config import Point, StudyConfig, points_of
 from regplug.studies.grouping import group_points
 from regplug.studies.keeping import Keeper
 from regplug.studies.measuring import PointResult
 from regplug.studies.observing import PluginsOfStudy
-from regplug.studies.reporting import keep_conclusion
+from regplug.studies.reporting import curve_metrics, curves_of, keep_conclusion
 from regplug.studies.results import StudyObserver, StudyResult, StudyStarted
 from regplug.studies.running import Chunks, GroupRunner
 from regplug.studies.study_data import StudyData
@@ -94,12 +94,11 @@ class Study:
             began = time.perf_counter()
             done |= _by_key(self._train(plans, done, keeper, observers))
             seconds = time.perf_counter() - began
-            computing = computing or Here()
-            concluding = self._compare(keeper.name, done, computing)
+            concluding = self._compare(keeper, done, computing or Here())
             done |= _by_key(keeper.kept())
             result = self._conclude(concluding, info, done, seconds)
             _stage(observers, "writing the report")
-            keep_conclusion(keeper, result, computing)
+            keep_conclusion(keeper, result)
             if refit:
                 _stage(observers, "training the best setting again")
                 result = replace(result, winner=self._refit(result, tracking_uri))
@@ -155,13 +154,16 @@ class Study:
                     observer.runs_finished(results)
         return trained
 
-    def _compare(self, name: str, done: dict[str, PointResult], computing: Computing) -> Concluding:
+    def _compare(self, keeper: Keeper, done: dict[str, PointResult], computing: Computing) -> Concluding:
+        results = [done[point.key] for point in self.points]
+        shown = curve_metrics(compared_metric(self.config, self.metric), self.metric)
         return Concluding(
             self.config,
-            name,
-            [done[point.key] for point in self.points],
+            keeper.name,
+            results,
             selected_by=self.metric,
             test_to_train=self._overlap(),
+            curves=curves_of(results, shown, keeper.store),
             computing=computing,
         )
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from regplug.aside import Computing
-from regplug.report import StudyReport, render_report
-from regplug.report.figures import settings_png
-from regplug.statistics import Analysis, Study
+from regplug.report import Curves, Judged, StudyReport, render_report
+from regplug.statistics import Study
 from regplug.studies.concluding import curves_document, mean_metrics
 from regplug.studies.config import StudyConfig
 from regplug.tracked import command_of
@@ -19,6 +17,7 @@ from regplug.tracking import RunInfo, Store, compare_url
 
 if TYPE_CHECKING:
     from regplug.studies.keeping import Keeper
+    from regplug.studies.measuring import PointResult
     from regplug.studies.results import StudyResult
 
 ANALYSIS_FILE = "analysis.json"
@@ -33,43 +32,30 @@ MOST_COMPARED = 100
 """MLflow's compare page and an address in a browser hold so many runs."""
 
 Curve = Sequence[tuple[float, float]]
-Curves = Mapping[str, Mapping[str, Sequence[Curve]]]
-"""Metric to setting's label to one curve of (epoch, value) for each run."""
 
 
-def keep_conclusion(keeper: Keeper, result: StudyResult, computing: Computing) -> None:
-    """Keeps analysis, curves, figure, report and the best setting's numbers with the parent run.
-
-    Args:
-        keeper: Where it is tracked.
-        result: The study.
-        computing: Where the figures are drawn.
-    """
+def keep_conclusion(keeper: Keeper, result: StudyResult) -> None:
+    """Keeps analysis, curves, figure, report and the best setting's numbers with the parent run."""
     tracked, conclusion = keeper.tracked, result.conclusion
-    if conclusion.analysis is not None:
-        report = report_of(result, conclusion.analysis, keeper.store, tracked.experiment_id)
-        page = computing.submit(render_report, report)
-        figure = computing.submit(settings_png, conclusion.study, conclusion.analysis)
     # On one line: with an indent it would be ten times as long to write.
     tracked.log_text(json.dumps(curves_document(result.results), separators=(",", ":")), CURVES_FILE)
-    if conclusion.analysis is None:
+    judged = conclusion.judged
+    if judged is None:
         return
-    tracked.log_dict({**conclusion.analysis.document(), "test_to_train": conclusion.study.test_to_train}, ANALYSIS_FILE)
-    tracked.set_tags(
-        {"regplug.study.best": conclusion.best or "", "regplug.study.verdict": conclusion.analysis.verdict}
-    )
+    tracked.log_dict({**judged.analysis.document(), "test_to_train": conclusion.study.test_to_train}, ANALYSIS_FILE)
+    tracked.set_tags({"regplug.study.best": conclusion.best or "", "regplug.study.verdict": judged.analysis.verdict})
     best = [each for each in result.results if each.point.setting.label == conclusion.best]
     tracked.log_metrics({f"best/{name}": value for name, value in mean_metrics(best).items()}, 0)
-    tracked.log_text(page.result(), REPORT_FILE)
-    tracked.log_figure_png(figure.result(), FIGURE_FILE)
+    tracked.log_figure_png(judged.settings_png, FIGURE_FILE)
+    tracked.log_text(render_report(report_of(result, judged, keeper.store, tracked.experiment_id)), REPORT_FILE)
 
 
-def report_of(result: StudyResult, analysis: Analysis, store: Store, experiment_id: str) -> StudyReport:
+def report_of(result: StudyResult, judged: Judged, store: Store, experiment_id: str) -> StudyReport:
     """Returns the report of a study.
 
     Args:
         result: The study.
-        analysis: What it says.
+        judged: What it says.
         store: Where it is tracked.
         experiment_id: MLflow's id of its experiment.
     """
@@ -78,9 +64,9 @@ def report_of(result: StudyResult, analysis: Analysis, store: Store, experiment_
     return StudyReport(
         title=started.name,
         study=result.conclusion.study,
-        analysis=analysis,
+        analysis=judged.analysis,
         command=command_of_study(result.config, started.kind),
-        curves=_curves_of(result, analysis, store),
+        figures=judged.figures,
         notes=(*started.notes, *started.warnings),
         compare_url=compare_address(store, experiment_id, run_ids),
         details={
@@ -99,16 +85,23 @@ def compare_address(store: Store, experiment_id: str, run_ids: Sequence[str]) ->
     return compare_url(base, experiment_id, chosen) if len(chosen) > 1 else ""
 
 
-def curve_metrics(analysis: Analysis) -> tuple[str, ...]:
+def curve_metrics(metric: str, selected_by: str | None) -> tuple[str, ...]:
     """The metrics whose learning curves are shown."""
-    names = (analysis.metric, analysis.selected_by, f"train/{analysis.metric.partition('/')[2]}")
+    names = (metric, selected_by, f"train/{metric.partition('/')[2]}")
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _curves_of(result: StudyResult, analysis: Analysis, store: Store) -> Curves:
+def curves_of(results: Sequence[PointResult], metrics: Sequence[str], store: Store) -> Curves:
+    """Returns the learning curves of a study's runs.
+
+    Args:
+        results: The runs.
+        metrics: Of which metrics.
+        store: Where those lie that an earlier attempt has finished.
+    """
     curves: dict[str, dict[str, list[Curve]]] = {}
-    for name in curve_metrics(analysis):
-        for each in result.results:
+    for name in metrics:
+        for each in results:
             curve = each.history.get(name) or _read_curve(store, each.run_id, name)
             if each.is_finished and len(curve) > 1:
                 curves.setdefault(name, {}).setdefault(each.point.setting.label, []).append(curve)

@@ -1,0 +1,58 @@
+"""What a study says and how that looks: all that takes time when its last run is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from regplug.report import figures
+from regplug.report.page import Curves, ReportFigure, draw_figures
+from regplug.statistics import Analysis, PairKey, Setting, Study, StudyRun, analyse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a study says, in words and pictures.
+
+    Args:
+        analysis: Settings compared.
+        figures: For the report.
+        settings_png: The metric against the settings, as a picture of its own.
+    """
+
+    analysis: Analysis
+    figures: tuple[ReportFigure, ...]
+    settings_png: bytes
+
+
+def judge(study: Study, metric: str, selected_by: str, curves: Curves) -> Judged:
+    """Compares the settings of a study, and draws.
+
+    Args:
+        study: Settings and runs.
+        metric: What they are compared by.
+        selected_by: What the best is chosen by.
+        curves: Learning curves of the runs, by metric and setting.
+
+    Raises:
+        RequestError: No run has the metric, or its name does not tell which way is better.
+    """
+    analysis = analyse(study, metric, selected_by=selected_by)
+    return Judged(
+        analysis=analysis,
+        figures=draw_figures(study, analysis, curves),
+        settings_png=figures.settings_png(study, analysis),
+    )
+
+
+def get_ready() -> None:
+    """Judges a made-up study, so that all is imported: a second that a process can spend while it waits."""
+    labels = ("a", "b", "c")
+    runs = tuple(
+        StudyRun(
+            setting=label, key=PairKey(seed=seed), metrics={"test/loss": at + seed**at / 9, "valid/loss": at + 1.0}
+        )
+        for at, label in enumerate(labels)
+        for seed in range(3)
+    )
+    study = Study(name="made up", settings=tuple(Setting(label=label, varied={}) for label in labels), runs=runs)
+    judge(study, "test/loss", "valid/loss", {"test/loss": {label: [[(1, 1.0), (2, 0.5)]] for label in labels}})
