@@ -101,6 +101,14 @@ def test_a_folder_that_exists_is_left_alone(here, terminal):
     assert 'name="mine"' in (here / "other" / "src" / "my_regs" / "__init__.py").read_text()
 
 
+@pytest.mark.parametrize("folder", ["file/inside", "x" * 300])
+def test_a_folder_that_cannot_be_written_is_refused(here, terminal, folder):
+    (here / "file").write_text("")
+    said = terminal("plugins", "new", "my-regs", "--out", folder)
+    assert said.code == 2
+    assert "cannot be written" in said.err
+
+
 def test_the_templates_are_in_the_wheel():
     from hatchling.builders.wheel import WheelBuilder
 

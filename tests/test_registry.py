@@ -326,6 +326,11 @@ def test_the_registry_and_configuration_import_nothing_heavy():
     assert done.stdout == "[]\n"
 
 
+def test_an_empty_plugin_is_refused():
+    with pytest.raises(RequestError, match="names nothing"):
+        load_registry(Switches(plugins=("",)))
+
+
 def test_a_path_that_is_no_plugin_is_refused(tmp_path):
     with pytest.raises(RequestError, match="does not exist"):
         load_registry(Switches(plugins=(str(tmp_path / "nothing.py"),)))

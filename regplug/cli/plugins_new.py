@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import importlib.util
 import keyword
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -89,7 +90,7 @@ def write_package(
         folder: Where; by default the current folder and the distribution's name.
 
     Raises:
-        RequestError: A name cannot be used, or the folder exists.
+        RequestError: A name cannot be used, or the folder exists or cannot be written.
     """
     if kind not in EXAMPLES:
         raise RequestError(f"There is no template for the kind {kind!r}.", hint=did_you_mean(kind, EXAMPLES))
@@ -97,12 +98,15 @@ def write_package(
     name = component or component_name(distribution)
     _require_free_name(kind, name)
     folder = folder or Path(distribution)
-    if folder.exists():
+    if os.path.lexists(folder):
         raise RequestError(f"{folder} exists already.", hint="Choose another name, or another folder with --out.")
     texts = dict(_rendered(distribution, module, kind, name))
-    for file, text in texts.items():
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_text(text, encoding="utf-8")
+    try:
+        for file, text in texts.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"{folder} cannot be written: {error.strerror}.", hint="Name another with --out.") from error
     return NewPackage(folder=folder, files=tuple(sorted(texts)), distribution=distribution, kind=kind, component=name)
 
 

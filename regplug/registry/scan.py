@@ -95,6 +95,8 @@ class _Named:
         candidates: list[Candidate] = []
         distributions: list[InstalledDistribution] = []
         for text in texts:
+            if not text.strip():
+                raise RequestError("--plugin names nothing.", hint=f"Known: {', '.join(sorted(known))}; or a path.")
             if text in known or normalized(text) in known:
                 names |= {text, normalized(text)}
             elif not _is_path(text):
