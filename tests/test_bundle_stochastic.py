@@ -212,6 +212,18 @@ def test_a_regression_of_flattened_steps_has_masks_that_hold_several_of_each_row
     assert set(answer.as_json()["predictions"][0]) == {"source", "row", "values", "spread"}
 
 
+def test_what_is_random_in_training_by_other_means_is_told_however_rarely_it_is(tmp_path: Path) -> None:
+    class Rarely(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.dropout(x, 1e-6, self.training)
+
+    net = nn.Sequential(network(), nn.BatchNorm1d(3), Rarely())
+    bundle = write_bundle(row_request(net, stochastic=True, formats=onnx_only()), tmp_path / "bundle")
+    assert read_manifest(bundle.path)["stochastic"]["not_live"] == ["2"]
+    told = next(check for check in bundle.verification.checks if check.name == "model.other_noise")
+    assert "not live" in told.detail
+
+
 class OwnForward(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         return x

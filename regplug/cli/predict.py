@@ -67,7 +67,9 @@ def _tell(answers: Predictions) -> None:
 def _spread(row: Prediction) -> list[str]:
     if not row.spread:
         return []
-    return [f"{row.spread[0]:.4f}" if row.top else _numbers(row.spread)]
+    from regplug.cli.summary import format_figure
+
+    return [format_figure(row.spread[0]) if row.top else _numbers(row.spread)]
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from regplug.bundles.cases import REAL
 from regplug.bundles.formats import Array
@@ -97,19 +98,36 @@ def other_noise(deployed: Deployed, raw: Tensor) -> list[str]:
 
 
 def _is_random(model: nn.Module, parts: Sequence[nn.Module], raw: Tensor) -> bool:
-    """Whether two passes differ where only these parts are in training mode."""
+    """Whether anything draws random numbers where only these parts are in training mode."""
     for part in parts:
         part.training = True
     try:
-        with torch.no_grad():
-            first, second = model(raw), model(raw)
-        return isinstance(first, Tensor) and not torch.equal(first, second)
+        watch = _RandomWatch()
+        with torch.no_grad(), watch:
+            model(raw)
+        return watch.seen
     except Exception:
-        # In training it may need what it is not given, or return more: as a whole it cannot be asked, its parts can.
+        # In training it may need what it is not given: as a whole it cannot be asked, its parts can.
         return len(parts) > 1
     finally:
         for part in parts:
             part.training = False
+
+
+class _RandomWatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # of torch
+    """Notes whether an operator draws random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # of torch
+        self.seen = False
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if torch.Tag.nondeterministic_seeded in function.tags:
+            named = {argument.name: argument.default_value for argument in function._schema.arguments}
+            # Attention has one operator, with and without dropout.
+            self.seen |= {**named, **dict(zip(named, args, strict=False)), **given}.get("dropout_p", 1.0) > 0
+        return function(*args, **given)
 
 
 def others_check(names: Sequence[str]) -> Check:
@@ -154,7 +172,7 @@ def draws_checks(draws: Draws) -> list[Check]:
         raise ExportError(
             f"With its dropout live {100 * alike:.1f} % of {PASSES} answers to one row are one and the same, which is "
             "too little noise to prove.",
-            hint="Raise the rates, or export it without --stochastic.",
+            hint="Raise the rates, or export it without --stochastic. A last layer of zeros hides it too.",
         )
     detail = f"share of the commonest among {PASSES} live answers to one row ({RUNS} runs, {COPIES} copies each)"
     return [at_most("model.live_repeats_differ", alike, _MOST_ALIKE, detail)]
