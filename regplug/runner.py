@@ -32,6 +32,7 @@ from regplug.training.loop import Pools, Trainer
 from regplug.training.program import restore_tensors
 
 CLEAN = ("train", "valid", "test")
+JUDGED = ("valid", "test")  # the test outputs come last, and are drawn
 
 
 def execute(
@@ -207,14 +208,13 @@ class _Run:
         for split in CLEAN:
             if getattr(data, split) is not None:
                 values |= {name: numbers[0] for name, numbers in trainer.evaluate(split).items()}
-        outputs = trainer.outputs("test").cpu().numpy()
-        values = {
-            **{
-                f"test/{name}": value
-                for name, value in evaluate_predictions(outputs, data.raw.test.y, data.task).items()
-            },
-            **values,
-        }
+        told: dict[str, float] = {}
+        for split in JUDGED:
+            if getattr(data, split) is not None:
+                outputs = trainer.outputs(split).cpu().numpy()
+                judged = evaluate_predictions(outputs, getattr(data, split).y.cpu().numpy(), data.task)
+                told |= {f"{split}/{name}": value for name, value in judged.items()}
+        values = told | values
         for name in ("loss", "accuracy"):
             if f"test/{name}" in values and f"train/{name}" in values:
                 values[f"gap/{name}"] = values[f"test/{name}"] - values[f"train/{name}"]

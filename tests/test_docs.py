@@ -77,6 +77,8 @@ def test_each_metric_is_told(tracked):
 
 def _is_told(name):
     prefix, _, quantity = name.partition("/")
+    if prefix == "valid" and quantity not in ("loss", "accuracy"):
+        return f"`test/{quantity}`" in TRACKING
     return f"`{name}`" in TRACKING or (f"`{prefix}/...`" in TRACKING and quantity in ("loss", "accuracy"))
 
 

@@ -57,7 +57,7 @@ def test_the_runs_of_folds_each_are_measured_on_their_own_rows(place):
 
 def test_a_metric_that_a_studys_runs_do_not_have_is_told_with_those_they_have(place):
     place.sweep(seeds=2, epochs=1, name="classes")
-    with pytest.raises(RequestError, match="test/auroc") as caught:
-        regplug.compare("classes", metric="test/auroc", tracking_uri=place.uri)
+    with pytest.raises(RequestError, match="test/rmse") as caught:
+        regplug.compare("classes", metric="test/rmse", tracking_uri=place.uri)
     assert "test/accuracy" in caught.value.hint
     assert "valid/loss" in caught.value.hint

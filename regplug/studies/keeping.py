@@ -211,7 +211,8 @@ def _points(result: PointResult, first: str) -> list[tuple[str, float, int, int]
     What the study compares stands first, because MLflow's page of parallel coordinates begins with the first metric.
     """
     now = int(time.time() * 1000)
-    each = max(2, MOST_POINTS // max(1, len(result.history)) - 1)
+    num_curves = sum(len(history) > 1 for history in result.history.values())
+    each = max(2, (MOST_POINTS - len(result.history)) // max(1, num_curves) - 1)
     points = []
     for name, history in sorted(result.history.items(), key=lambda each: each[0] != first):
         stride = max(1, -(-len(history) // each))

@@ -91,8 +91,7 @@ class Log:
             if f"test/{name}" in measured:
                 pairs = zip(measured[f"test/{name}"], measured[f"train/{name}"], strict=True)
                 measured[f"gap/{name}"] = [test - train for test, train in pairs]
-        is_regression = not data.task.is_classification
-        outputs = {name: trainer.outputs(name) for name in splits if is_regression and name != "train"}
+        outputs = {name: trainer.outputs(name) for name in splits if name != "train"}
         for run, where in enumerate(trainer.state.diverged):
             if not where:
                 values = {name: numbers[run] for name, numbers in measured.items()}
@@ -118,7 +117,7 @@ class Log:
         )
 
     def _predicted(self, run: int, outputs: Mapping[str, Tensor]) -> dict[str, float]:
-        """What a single run tells of its outputs; of a regression, where it costs a millisecond a run."""
+        """What a single run tells of its outputs, here of the validation rows too."""
         data = self._datas[run]
         found: dict[str, float] = {}
         for split, values in outputs.items():
