@@ -271,12 +271,17 @@ def heed_interrupts():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def trained(runs):
+    """Names of runs that have logged an epoch: before that a run is not announced yet."""
+    return [run["name"] for run in runs if run["metrics"]]
+
+
 def test_ctrl_c_ends_a_run_killed_with_exit_code_130(tried, terminal):
     command = (*REGPLUG, "run", "--epochs", "1000000", "--name", "endless", "--no-export")
     with subprocess.Popen(
         command, cwd=tried[0], env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
     ) as process:
-        wait_until(lambda: any(run["name"] == "endless" for run in terminal("runs", "list", "--json").document["runs"]))
+        wait_until(lambda: "endless" in trained(terminal("runs", "list", "--json").document["runs"]))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -58,7 +58,7 @@ class RunConfig:
     "Data loss; auto is cross_entropy for classes and mse for values."
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     "Update rule; adamw has no weight decay of its own."
-    lr: Annotated[float, Ge(0)] = 0.2
+    lr: Annotated[float, Ge(0), Le(1e38)] = 0.2
     "Learning rate."
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     "Momentum of sgd."
