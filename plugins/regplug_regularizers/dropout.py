@@ -40,7 +40,7 @@ class DropoutLayer(SiteLayer):
         return dropout(x, noise, rate[self.index] if rate.ndim else rate)
 
     def in_inference(self, params: Any) -> nn.Module:
-        """torch's dropout at this place's rate."""
+        """The same dropout as torch has it."""
         rates = params.drop_probability
         return nn.Dropout(rates[self.index] if isinstance(rates, tuple) else rates)
 
