@@ -45,6 +45,13 @@ def evaluate_predictions(outputs_BK: Array, targets: Array, task: Task) -> dict[
     return {name: float(value) for name, value in metrics.items() if name not in left_out}
 
 
+def metric_names(task: Task) -> tuple[str, ...]:
+    """Returns the names of all metrics of a task, with `loss`, whatever the targets leave out."""
+    if task.is_classification:
+        return ("loss", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "macro_f1", "auroc")
+    return ("loss", "mae", "rmse", "r2")
+
+
 def left_out_metrics(targets: Array, task: Task) -> dict[str, str]:
     """Returns which metrics are not defined on these targets, with the reason.
 

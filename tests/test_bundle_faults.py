@@ -72,6 +72,13 @@ class Branches(nn.Module):
         return x * 2 if x.sum() > -1e9 else x
 
 
+class NormByStd(nn.Module):
+    """One row alone has no spread: its answer is NaN."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - x.mean(0)) / (x - x.mean(0)).square().mean(0).sqrt()
+
+
 class FixedBatch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.view(2, 16)
@@ -165,6 +172,7 @@ FAULTS: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
     ),
     ("no running statistics", lambda: inside(nn.BatchNorm1d(16, track_running_stats=False)), ["'1'", "track_running"]),
     ("batch norm by hand", lambda: inside(NormByHand()), ["module '1'", "NormByHand", "rows beside it"]),
+    ("batch norm by hand, NaN alone", lambda: inside(NormByStd()), ["module '1'", "NormByStd", "rows beside it"]),
     ("writes a buffer", lambda: inside(CountsCalls()), ["1.calls", "Inference writes"]),
     ("loose statistics", remembers, ["module '1': mean", "register_buffer"]),
     ("branches on numbers", lambda: inside(Branches()), ["decides by the numbers", "test_bundle_faults.py:", "where"]),

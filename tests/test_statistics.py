@@ -177,6 +177,14 @@ def test_a_difference_that_never_varies_is_not_tested():
     assert (found.outcome, found.p_value, found.is_different) == ("constant", None, False)
 
 
+def test_one_more_right_answer_in_each_of_two_seeds_is_no_finding():
+    counts = [[331, 301], [330, 300]]  # of 359 rows; in float32 the two differences are not quite equal
+    more, fewer = ([float(np.float32(right) / np.float32(359)) for right in each] for each in counts)
+    assert more[0] - fewer[0] != more[1] - fewer[1]
+    found = compared(more, fewer)
+    assert (found.outcome, found.p_value, found.is_different) == ("constant", None, False)
+
+
 def test_one_pair_is_too_few():
     assert compared([0.9], [0.8]).outcome == "too few"
 

@@ -6,6 +6,7 @@ import pytest
 from study_runs import Place
 from trainings import toy
 
+from regplug.config import RunConfig
 from regplug.errors import RequestError
 from regplug.registry import default_registry
 from regplug.studies.axes import parse_axis
@@ -106,6 +107,9 @@ def test_a_file_with_an_unknown_key_is_refused_with_the_near_one(tmp_path):
         ({"grid": ("lr=0.1", "lr=0.2")}, ("lr is given twice",)),
         ({"zip": ("lr=0.1,0.2", "momentum=0")}, ("different lengths", "lr has 2", "momentum has 1")),
         ({"metric": "test/accuracy"}, ("test split",)),
+        ({"metric": "train/loss"}, ("train split",)),
+        ({"metric": "norm/weight"}, ("no measure of the validation rows",)),
+        ({"grid": ("lr=linear(0,1,1000)",), "seeds": 101}, ("101,000 runs", "at most 100,000")),
         ({"folds": 1}, ("One fold",)),
         ({"seeds": 0}, ("seeds",)),
         ({"pair_seeds": True, "data_seeds": 2}, ("pair_seeds",)),
@@ -146,3 +150,10 @@ def test_more_folds_than_rows_or_a_class_missing_in_a_fold_is_refused(tmp_path):
     with pytest.raises(RequestError, match="a class would be missing in a fold"):
         place.cv(dataset=toy(train_rows=40), folds=60, batch_size=8)
     assert place.store.experiments() == {"0": "Default"}
+
+
+def test_a_metric_that_is_not_measured_is_told_before_anything_runs():
+    config = StudyConfig(base=RunConfig(model="linear", epochs=1), metric="valid/acuracy")
+    with pytest.raises(RequestError, match="not measured") as caught:
+        Study(config)
+    assert "valid/accuracy" in caught.value.hint

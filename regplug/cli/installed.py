@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from regplug.cli.output import warn
@@ -14,7 +15,7 @@ def registry_of(given: Mapping[str, Any], *, tells_unknown: bool = True) -> Regi
 
     Args:
         given: The command's flags.
-        tells_unknown: Whether it is told on stderr that a switch names what is not there.
+        tells_unknown: Whether it is told on stderr that a switch names what is not there, or what is broken.
 
     Raises:
         RequestError: A plugin was named by a path that does not exist, or a configuration file is wrong.
@@ -22,5 +23,7 @@ def registry_of(given: Mapping[str, Any], *, tells_unknown: bool = True) -> Regi
     disable, plugins = tuple(given.get("disable") or ()), tuple(given.get("plugin") or ())
     registry = load_registry(configured_switches(disable, plugins)) if disable or plugins else default_registry()
     if tells_unknown:
-        warn([str(problem) for problem in registry.problems if problem.what == "unknown_switch"])
+        asked = {*plugins, *(Path(plugin).stem for plugin in plugins)}
+        told = [p for p in registry.problems if p.what == "unknown_switch" or (p.is_fault and p.distribution in asked)]
+        warn([str(problem) for problem in told])
     return registry

@@ -102,8 +102,8 @@ def analyse(
         RequestError: No run has the metric; its name does not tell which way is better; the baseline is no setting; the
             best would be chosen by the test set.
     """
-    is_lower = is_lower_better(metric) if lower_is_better is None else lower_is_better
     values = study.values(metric)
+    is_lower = is_lower_better(metric) if lower_is_better is None else lower_is_better
     units = find_units(values, study.test_to_train)
     selected = select(study, selected_by) if selected_by else None
     ranks = rank(values, units, is_lower_better=is_lower)
@@ -139,8 +139,8 @@ def select(study: Study, metric: str, *, lower_is_better: bool | None = None) ->
         RequestError: The metric is the test set's, or no run has it, or its name does not tell which way is better.
     """
     check_selection(metric)
-    is_lower = is_lower_better(metric) if lower_is_better is None else lower_is_better
     values = study.values(metric)
+    is_lower = is_lower_better(metric) if lower_is_better is None else lower_is_better
     units = find_units(values, study.test_to_train)
     return _summaries(study, metric, units, None, is_lower, None, failed_last=True)[0].label
 

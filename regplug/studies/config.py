@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ from regplug.studies.axes import Axis, check_axes, parse_axis, value_text, with_
 
 DEFAULT_FOLDS = 5
 """Folds of a cross-validation that names none."""
+
+MOST_RUNS = 100_000
+"""A study of more is a slip in an axis; to build its runs alone would take minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +62,11 @@ class StudyConfig:
             object.__setattr__(self, name, value)
         if self.folds == 1:
             raise RequestError("One fold leaves nothing to train on.", hint="Choose --folds 2 or more.")
-        if self.metric.startswith("test/"):
+        split = self.metric.partition("/")[0]
+        if self.metric and split != "valid":
+            told = f"by the {split} split" if split in ("test", "train") else "by no measure of the validation rows"
             raise RequestError(
-                f"metric={self.metric} would choose the best setting by the test split.",
+                f"metric={self.metric} would choose the best setting {told}.",
                 hint="Choose by valid/...; the test split is looked at once, at the end.",
             )
         if self.pair_seeds and self.data_seeds > 1:
@@ -222,6 +228,7 @@ def points_of(study: StudyConfig, registry: Registry) -> list[Point]:
         RequestError: An axis names nothing, or values are not allowed.
     """
     check_axes([*study.crossed, *study.zipped], study.base, registry)
+    _check_size(study)
     base = _with_group(study, registry)
     problems: dict[str, None] = {}
     points: list[Point] = []
@@ -235,6 +242,16 @@ def points_of(study: StudyConfig, registry: Registry) -> list[Point]:
     if problems:
         raise RequestError("\n  ".join(problems), hint="Nothing was run.")
     return points
+
+
+def _check_size(study: StudyConfig) -> None:
+    sizes = [len(axis.values) for axis in study.crossed] + [len(axis.values) for axis in study.zipped[:1]]
+    runs = math.prod([*sizes, study.seeds, study.data_seeds, max(1, study.folds), study.repeats])
+    if runs > MOST_RUNS:
+        raise RequestError(
+            f"The study would be {runs:,} runs, and one study has at most {MOST_RUNS:,}.",
+            hint="Take fewer values or seeds, or several studies with names of their own.",
+        )
 
 
 def _with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:

@@ -9,7 +9,8 @@ from typing import Any
 
 from regplug.aside import Computing, Here
 from regplug.data import Prepared
-from regplug.errors import RequestError
+from regplug.errors import RequestError, did_you_mean
+from regplug.evaluation import metric_names
 from regplug.registry import Registry, default_registry
 from regplug.results import RunResult
 from regplug.runner import execute
@@ -52,7 +53,7 @@ class Study:
         first = datas[0]
         self.task = first.task
         self.loss = make_loss(self.points[0].config.loss, first.task).name
-        self.metric = config.metric or _default_metric(first)
+        self.metric = _metric(config.metric, first)
         self.notes = self.data_of.notes(self.points)
         self._groups = group_points(self.points, self._registry, self.data_of)
         self._runners = [GroupRunner(group, self._registry, self.data_of) for group in self._groups]
@@ -205,6 +206,15 @@ class Study:
 def _stage(observers: Sequence[StudyObserver], name: str) -> None:
     for observer in observers:
         observer.stage(name)
+
+
+def _metric(asked: str, data: Prepared) -> str:
+    """What the best setting is chosen by, where the run will measure it."""
+    default = _default_metric(data)
+    known = [f"valid/{name}" for name in metric_names(data.task)]
+    if asked and asked not in known:
+        raise RequestError(f"metric={asked} is not measured in this study.", hint=did_you_mean(asked, known))
+    return asked or default
 
 
 def _default_metric(data: Prepared) -> str:
