@@ -1,4 +1,4 @@
-"""What docs/ says of bundles, tracking and configuration is so."""
+"""What docs/ says of bundles, tracking, configuration and studies is so."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from mlflow import MlflowClient
 import regplug
 from regplug.config import load_config
 from regplug.spec import ComponentSpec
+from regplug.studies.axes import parse_axis
+from regplug.studies.config import MOST_RUNS
 
-BUNDLE, TRACKING, CONFIGURATION = (
-    (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("bundle", "tracking", "configuration")
+BUNDLE, TRACKING, CONFIGURATION, STUDIES = (
+    (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("bundle", "tracking", "configuration", "studies")
 )
 PREFIXES = ("model.", "dataset.", "reg.")
 
@@ -126,3 +128,22 @@ def test_each_schedule_of_the_text_is_one():
     schedules = re.findall(r"`([^`]+)`", text)
     assert len(schedules) == 6
     assert [load_config(None, (), {"schedule": each}).schedule for each in schedules] == schedules
+
+
+def test_the_axes_of_studies_are_written_as_told():
+    axes = [
+        axis for line in STUDIES.splitlines() if line.startswith("| `") for axis in re.findall(r"`([^`]+=[^`]+)`", line)
+    ]
+    assert [len(parse_axis(axis).values) for axis in axes] == [2, 7, 5, 3, 3, 2, 2]
+    assert f"at most {MOST_RUNS:,} runs" in STUDIES
+
+
+def test_the_study_file_and_the_studies_from_python_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (file,), (example,) = blocks(STUDIES, "toml"), blocks(STUDIES, "python")
+    (tmp_path / "study.toml").write_text(file, encoding="utf-8")
+    assert len(regplug.sweep(config="study.toml").results) == 12
+    exec(example, {})  # noqa: S102  # the document's own lines
+    assert "report.html" in [path.name for path in tmp_path.iterdir()]
+    assert len(capsys.readouterr().out.splitlines()) == 3

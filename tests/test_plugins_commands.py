@@ -126,3 +126,12 @@ def test_a_hosts_own_command_loads_no_plugin(installed, terminal):
     offer(installed, "fake-greet", "greet=fake_greeting:greet")
     assert terminal("verify", "--help").code == 0
     assert "fake_greet" not in sys.modules
+
+
+def test_a_broken_plugin_that_was_named_by_its_path_is_told(terminal, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("raise RuntimeError('no server')")
+    said = terminal("plan", "--plugin", str(file))
+    assert said.code == 0
+    assert "warning: plugin 'mine'" in said.err
+    assert "RuntimeError: no server" in said.err
