@@ -17,8 +17,9 @@ from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
 from regplug.components import find_components
 from regplug.config import RunConfig, resolve_config
-from regplug.evaluation import confusion_matrix, evaluate_predictions
+from regplug.evaluation import confusion_matrix
 from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
+from regplug.final import measure_final
 from regplug.observers import PluginObservers
 from regplug.plots import confusion_matrix_png, curves_png
 from regplug.probes import Probe, ProbeView
@@ -30,9 +31,6 @@ from regplug.tracked import describe_run
 from regplug.tracking import Store, TrackedRun, experiment_name, open_store
 from regplug.training.loop import Pools, Trainer
 from regplug.training.program import restore_tensors
-
-CLEAN = ("train", "valid", "test")
-JUDGED = ("valid", "test")  # the test outputs come last, and are drawn
 
 
 def execute(
@@ -204,23 +202,10 @@ class _Run:
         """Finalizes, measures every split on the final weights and keeps state and figures."""
         trainer, data = self._trainer, self._data
         trainer.finish()
-        values = self._probed()
-        for split in CLEAN:
-            if getattr(data, split) is not None:
-                values |= {name: numbers[0] for name, numbers in trainer.evaluate(split).items()}
-        told: dict[str, float] = {}
-        for split in JUDGED:
-            if getattr(data, split) is not None:
-                outputs = trainer.outputs(split).cpu().numpy()
-                judged = evaluate_predictions(outputs, getattr(data, split).y.cpu().numpy(), data.task)
-                told |= {f"{split}/{name}": value for name, value in judged.items()}
-        values = told | values
-        for name in ("loss", "accuracy"):
-            if f"test/{name}" in values and f"train/{name}" in values:
-                values[f"gap/{name}"] = values[f"test/{name}"] - values[f"train/{name}"]
-        self._log(tracked, values, trainer.state.epoch)
+        final = measure_final(trainer, [data])[0]
+        self._log(tracked, {**final.metrics, **self._probed()}, trainer.state.epoch)
         if data.task.is_classification:
-            matrix = confusion_matrix(outputs, data.raw.test.y)
+            matrix = confusion_matrix(final.outputs["test"], data.raw.test.y)
             tracked.log_figure_png(confusion_matrix_png(matrix, data.task.class_names), "confusion_matrix.png")
         tracked.log_figure_png(curves_png(self._history), "curves.png")
         model = self._trained_model()

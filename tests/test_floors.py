@@ -32,7 +32,7 @@ FLOORS = (
         "state_hash",
     },
     {"evaluation", "probes", "statistics", "training"},
-    {"assembly", "bundles", "company", "plots", "report", "tracking"},
+    {"assembly", "bundles", "company", "final", "plots", "report", "tracking"},
     {"exporting", "given", "observers", "planning", "results", "runner", "tracked"},
     {"studies", "testing"},
     {"cli", "face"},

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from regplug.assembly import Assembly
 from regplug.data import Prepared
-from regplug.evaluation import evaluate_predictions
+from regplug.final import measure_final
 from regplug.probes import Probe, ProbeView
 from regplug.studies.config import Point
 from regplug.training.loop import EpochRecord, Trainer
@@ -84,19 +82,8 @@ class Log:
 
     def finish(self, trainer: Trainer) -> None:
         """Measures the final weights of the runs that did not diverge on every split."""
-        data = self._made.data
-        splits = [name for name in ("train", "valid", "test") if getattr(data, name) is not None]
-        measured = {name: numbers for split in splits for name, numbers in trainer.evaluate(split).items()}
-        for name in ("loss", "accuracy"):
-            if f"test/{name}" in measured:
-                pairs = zip(measured[f"test/{name}"], measured[f"train/{name}"], strict=True)
-                measured[f"gap/{name}"] = [test - train for test, train in pairs]
-        outputs = {name: trainer.outputs(name) for name in splits if name != "train"}
-        for run, where in enumerate(trainer.state.diverged):
-            if not where:
-                values = {name: numbers[run] for name, numbers in measured.items()}
-                told = {name: each[run] if len(self._points) > 1 else each for name, each in outputs.items()}
-                self._put(run, self._predicted(run, told) | values | self._probed(trainer, run))
+        for run, final in measure_final(trainer, self._datas).items():
+            self._put(run, {**final.metrics, **self._probed(trainer, run)})
 
     def result(self, run: int, seconds: float, error: str = "") -> PointResult:
         """What one run came to.
@@ -115,16 +102,6 @@ class Log:
             epochs=self._epochs[run],
             error=error,
         )
-
-    def _predicted(self, run: int, outputs: Mapping[str, Tensor]) -> dict[str, float]:
-        """What a single run tells of its outputs, here of the validation rows too."""
-        data = self._datas[run]
-        found: dict[str, float] = {}
-        for split, values in outputs.items():
-            targets = getattr(data, split).y.cpu().numpy()
-            told = evaluate_predictions(values.cpu().numpy(), targets, data.task)
-            found |= {f"{split}/{name}": value for name, value in told.items()}
-        return found
 
     def _put(self, run: int, values: Mapping[str, float]) -> None:
         epoch = self._epochs[run]

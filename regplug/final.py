@@ -1,0 +1,70 @@
+"""What runs come to: every metric of the final weights, of one run or of each run of a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from regplug.data import Prepared
+from regplug.evaluation import evaluate_predictions
+from regplug.training.loop import Trainer
+
+SPLITS = ("train", "valid", "test")
+JUDGED = ("valid", "test")
+"""Of these the outputs are told in full; the training rows have loss and accuracy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Final:
+    """What one run came to, without its probes.
+
+    Args:
+        metrics: `loss` and `accuracy` of each split, `gap/...` as test minus train, and of the validation and test rows
+            what `evaluate_predictions` tells.
+        outputs: Logits or values `(rows, K)` of the validation and test rows, by split.
+    """
+
+    metrics: Mapping[str, float]
+    outputs: Mapping[str, NDArray[Any]]
+
+
+def measure_final(trainer: Trainer, datas: Sequence[Prepared]) -> dict[int, Final]:
+    """Measures the final weights in evaluation mode, on every split that the data have.
+
+    Args:
+        trainer: Has trained; of one run, or of a stack.
+        datas: The data of each run, in its order.
+
+    Returns:
+        By number of the run; a run that diverged is left out.
+
+    Raises:
+        DivergedError: An output is not finite.
+    """
+    splits = [split for split in SPLITS if getattr(datas[0], split) is not None]
+    measured = {name: numbers for split in splits for name, numbers in trainer.evaluate(split).items()}
+    outputs = {split: trainer.outputs(split).cpu().numpy() for split in splits if split in JUDGED}
+    finals: dict[int, Final] = {}
+    for run, (data, where) in enumerate(zip(datas, trainer.state.diverged, strict=True)):
+        if not where:
+            own = {split: each[run] if len(datas) > 1 else each for split, each in outputs.items()}
+            values = {name: numbers[run] for name, numbers in measured.items()}
+            finals[run] = Final(metrics=_judged(own, data) | values | _gaps(values), outputs=own)
+    return finals
+
+
+def _judged(outputs: Mapping[str, NDArray[Any]], data: Prepared) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for split, values in outputs.items():
+        targets = getattr(data, split).y.cpu().numpy()
+        told = evaluate_predictions(values, targets, data.task)
+        found |= {f"{split}/{name}": value for name, value in told.items()}
+    return found
+
+
+def _gaps(values: Mapping[str, float]) -> dict[str, float]:
+    names = [name for name in ("loss", "accuracy") if f"test/{name}" in values and f"train/{name}" in values]
+    return {f"gap/{name}": values[f"test/{name}"] - values[f"train/{name}"] for name in names}
