@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import re
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from regplug.bundles.formats import Captured
 from regplug.errors import ExportError
+from regplug_formats.quiet import quiet
 
 _UNSUPPORTED = re.compile(r"(?:No decompositions registered for|No ONNX function found for)[^']*'?([\w.:]+)", re.DOTALL)
 
@@ -30,7 +27,7 @@ def convert(captured: Captured, opset: int) -> Any:
     Raises:
         ExportError: An operator has no translation; it is named.
     """
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet("torch.onnx"):
         try:
             program = torch.onnx.export(
                 captured.program,
@@ -91,16 +88,3 @@ def _whole_text(error: BaseException | None) -> str:
         parts.append(f"{type(error).__name__}: {error}")
         error = error.__cause__
     return " <- ".join(parts)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.onnx warns of its own deprecations and logs what it does; none of it is for the user of a bundle."""
-    logger = logging.getLogger("torch.onnx")
-    level, logger.level = logger.level, logging.ERROR
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.level = level

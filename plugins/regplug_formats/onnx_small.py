@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from regplug.errors import ExportError
 from regplug_formats import OnnxParams
 from regplug_formats.onnx_convert import stripped
 from regplug_formats.onnx_format import Onnx
+from regplug_formats.quiet import quiet
 
 QUANTIZED = ("MatMul", "Gemm")
 """Operators whose weights become 8 bits: quantized convolutions are slower than float32 ones on most CPUs."""
@@ -76,7 +75,7 @@ class OnnxFp16(_SmallOnnx):
 
     def convert(self, captured: Captured) -> Any:
         """The float32 graph with weights and arithmetic in float16."""
-        with _scripts_on_path(), _quiet():
+        with _scripts_on_path(), quiet(None):  # both converters advise on the root logger; what is lost is measured
             from onnxruntime.transformers.float16 import convert_float_to_float16
 
             half = convert_float_to_float16(super().convert(captured), keep_io_types=True)
@@ -114,7 +113,7 @@ class OnnxInt8(_SmallOnnx):
                 "Format onnx_int8 (plugin regplug_formats) finds no linear layer to quantize in this model.",
                 hint="Leave it out; `--format onnx_fp16` halves every weight.",
             )
-        with tempfile.TemporaryDirectory() as place, _scripts_on_path(), _quiet():
+        with tempfile.TemporaryDirectory() as place, _scripts_on_path(), quiet(None):
             # It is slow to import, and reading a file needs it not.
             from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -153,16 +152,3 @@ def _scripts_on_path() -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Both converters advise on the root logger and warn of rounding; what is lost is measured, not guessed."""
-    root = logging.getLogger()
-    level, root.level = root.level, logging.ERROR
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        root.level = level
