@@ -11,7 +11,7 @@ import pytest
 import torch
 
 TOLD = "told"
-pytest_plugins = ["runs", "browsing"]
+pytest_plugins = ["runs", "browsing", "fake_plugins"]
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import importlib
 import json
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -82,3 +82,11 @@ class Site:
         """Forgets the modules that were written, so that the next test may write its own of that name."""
         for module in self._modules:
             sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A folder of installed distributions of its own for a test."""
+    made = Site(tmp_path / "site", monkeypatch)
+    yield made
+    made.forget()

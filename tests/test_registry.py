@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from fake_plugins import HEADER, OFFERS, Site
+from fake_plugins import HEADER, OFFERS
 
 from regplug.errors import PluginError, RequestError
 from regplug.registry import Problem, Registry, Switches, default_registry, load_registry
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    made = Site(tmp_path / "site", monkeypatch)
-    yield made
-    made.forget()
 
 
 def names(registry: Registry, distribution: str) -> list[str]:

@@ -5,21 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fake_plugins import HEADER, OFFERS, Site
 
 from regplug.errors import PluginError
 from regplug.registry import load_registry
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    made = Site(tmp_path / "site", monkeypatch)
-    yield made
-    made.forget()
 
 
 def doctor(site: Site) -> dict:

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_plugins import OFFERS, Site
+from fake_plugins import OFFERS
 
 from regplug.config import RunConfig, resolve_config
 from regplug.errors import AmbiguousComponentError, RequestError
 from regplug.registry import Registry, configured_switches, load_registry
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    made = Site(tmp_path / "site", monkeypatch)
-    yield made
-    made.forget()
 
 
 @pytest.fixture

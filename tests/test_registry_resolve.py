@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fake_plugins import HEADER, OFFERS, Site
@@ -18,13 +16,6 @@ from regplug.errors import (
 )
 from regplug.registry import build, load_registry, load_target, read_params
 from regplug.spec import ComponentSpec
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    made = Site(tmp_path / "site", monkeypatch)
-    yield made
-    made.forget()
 
 
 def test_a_first_party_name_is_reserved(site):

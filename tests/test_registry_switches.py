@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_plugins import OFFERS, Site
 
 from regplug.registry import Registry, Switches, load_registry
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    made = Site(tmp_path / "site", monkeypatch)
-    yield made
-    made.forget()
 
 
 @pytest.fixture
