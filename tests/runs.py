@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 from tracking_stores import copied_store
 from trainings import toy
@@ -35,9 +37,17 @@ class Place:
         return sorted(path.name for path in self.folder.iterdir() if path.name != "mlruns")
 
 
+@contextmanager
+def standing_in(folder):
+    """The folder is the working folder, and the store lies in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield folder
+
+
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path):
     """A fresh folder, which is the working folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Place(tmp_path)
+    with standing_in(tmp_path):
+        yield Place(tmp_path)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from browsing import needs_browser, open_page, serving
+from runs import standing_in
 
 import regplug
 from regplug.tracking.ui import compare_url
@@ -19,15 +17,8 @@ pytestmark = [pytest.mark.slow, needs_browser]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with a store of two runs, as `regplug run` leaves it."""
-    made = tmp_path_factory.mktemp("two_runs")
-    before = Path.cwd()
-    os.chdir(made)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-            yield made, [regplug.run(reg=reg, epochs=6) for reg in ([], ["dropout:drop_probability=0.2"])]
-    finally:
-        os.chdir(before)
+    with standing_in(tmp_path_factory.mktemp("two_runs")) as made:
+        yield made, [regplug.run(reg=reg, epochs=6) for reg in ([], ["dropout:drop_probability=0.2"])]
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from browsing import needs_browser, open_page, serving
+from runs import standing_in
 
 import regplug
 from regplug.studies.reporting import compare_address
@@ -20,23 +18,16 @@ pytestmark = [pytest.mark.slow, needs_browser]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with the store of a small sweep, as `regplug sweep` leaves it, and the study."""
-    made = tmp_path_factory.mktemp("a_sweep")
-    before = Path.cwd()
-    os.chdir(made)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-            study = regplug.sweep(
-                model="linear",
-                epochs=6,
-                lr=0.1,
-                grid=[f"reg.l2.strength={','.join(STRENGTHS)}"],
-                seeds=4,
-                name="strengths",
-            )
-            yield made, study
-    finally:
-        os.chdir(before)
+    with standing_in(tmp_path_factory.mktemp("a_sweep")) as made:
+        study = regplug.sweep(
+            model="linear",
+            epochs=6,
+            lr=0.1,
+            grid=[f"reg.l2.strength={','.join(STRENGTHS)}"],
+            seeds=4,
+            name="strengths",
+        )
+        yield made, study
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from made_docs import DOCS, blocks
 from mlflow import MlflowClient
+from runs import standing_in
 
 import regplug
 from regplug.config import load_config
@@ -28,15 +27,9 @@ PREFIXES = ("model.", "dataset.", "reg.")
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     """One small run with a bundle."""
-    folder = tmp_path_factory.mktemp("run")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    with standing_in(tmp_path_factory.mktemp("run")) as folder:
         uri = f"sqlite:///{folder}/mlruns/mlflow.db"
-        made = regplug.run(model="mlp:hidden=[16]", reg=["l2"], epochs=2, out=str(folder / "b"), tracking_uri=uri)
-    finally:
-        os.chdir(before)
-    return made
+        return regplug.run(model="mlp:hidden=[16]", reg=["l2"], epochs=2, out=str(folder / "b"), tracking_uri=uri)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from made_bundles import row_request, rows
 from made_docs import DOCS
-from runs import Place
+from runs import Place, standing_in
 from torch import nn
 
 import regplug
@@ -50,10 +50,7 @@ def keys(document: Any) -> set[str]:
 @pytest.fixture(scope="module")
 def manifests(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Of a tracked run in all formats, of a module of the user's own, and of a stochastic one."""
-    folder = tmp_path_factory.mktemp("bundles")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with standing_in(tmp_path_factory.mktemp("bundles")) as folder:
         formats = ["onnx", "torchscript", "pt2", "onnx_fp16", "onnx_int8"]
         run = Place(folder).run(dataset="digits", model="mlp:hidden=[32]", epochs=3, export=True, format=formats)
         assert run.bundle_path is not None

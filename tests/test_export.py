@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from cli_calls import Terminal
-from runs import Place
+from runs import Place, standing_in
 from torch import nn
 from tracking_stores import copied_store
 from trainings import toy
@@ -31,10 +31,7 @@ DIGITS = {"dataset": "digits", "model": "mlp:hidden=[16]", "epochs": 1}
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A folder with a run that has a structure of its own and was not exported."""
-    folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with standing_in(tmp_path_factory.mktemp("made")) as folder:
         place = Place(folder)
         return place, place.run(**DIGITS, reg=["batchnorm", "dropout"], format=["onnx"])
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from cli_calls import Terminal
 from onnx import numpy_helper
-from runs import Place
+from runs import Place, standing_in
 from torch import nn
 
 import regplug
@@ -36,10 +36,7 @@ class WithDropoutOfItsOwn(nn.Module):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A folder with three runs: with dropout, with a model's own, without any."""
-    folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with standing_in(tmp_path_factory.mktemp("made")) as folder:
         place = Place(folder)
         rates = "dropout:drop_probability=[0.3,0.2]"
         runs = {
