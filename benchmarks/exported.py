@@ -16,9 +16,9 @@ from regplug.api import ModelContext, Task
 from regplug.bundles.formats import Format
 from regplug.bundles.isolate import Deployed
 from regplug.bundles.request import BundleRequest
+from regplug.config.spec import ComponentSpec
 from regplug.data.tensors import Normalize
 from regplug.registry import build, default_registry
-from regplug.spec import ComponentSpec
 
 TEN = Task(kind="classification", num_outputs=10, class_names=tuple("0123456789"))
 SAMPLES, TEST_ROWS = 256, 1024

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from regplug.assembly import Assembly, assemble, load_data, pools_of
-from regplug.components import find_components
 from regplug.config import RunConfig
 from regplug.data import Prepared
 from regplug.registry import default_registry
+from regplug.registry.components import find_components
+from regplug.runs.assembly import Assembly, assemble, load_data, pools_of
 from regplug.training.loop import Pools, Trainer
 from regplug.training.state import RunInputs
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from regplug.face import compare, cross_validate, export, predict, run, sweep, verify
+    from regplug.functions import compare, cross_validate, export, predict, run, sweep, verify
 
 __all__ = ["compare", "cross_validate", "export", "predict", "run", "sweep", "verify"]
 
@@ -20,7 +20,7 @@ __all__ = ["compare", "cross_validate", "export", "predict", "run", "sweep", "ve
 def __getattr__(name: str) -> Any:
     # torch and mlflow cost seconds, which `import regplug` and the command line's --help do not pay.
     if name in __all__:
-        from regplug import face
+        from regplug import functions as face
 
         return getattr(face, name)
     raise AttributeError(f"module 'regplug' has no attribute {name!r}")

@@ -16,7 +16,7 @@ A target is called with the component's parameters and, by kind:
 | probe | a `regplug.probes.Probe` class | `target(params)` |
 | format | a `regplug.bundles.formats.Format` class | `target(params)` |
 | command | a function whose arguments are the command's, or a `typer.Typer` | `target(**arguments)`, if called |
-| observer | a class with some methods of `regplug.results.Observer` | `target(params)`, once per process |
+| observer | a class with some methods of `regplug.runs.results.Observer` | `target(params)`, once per process |
 """
 
 from __future__ import annotations

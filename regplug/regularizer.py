@@ -3,8 +3,8 @@
 Each function takes one run's tensors and returns new ones; the host calls it as it is for one run and through
 `torch.func.vmap` for a stack of many. So a function reads every number that may differ between runs from
 `step.settings`, draws no random number of its own, writes to no tensor that it was given, and branches on no tensor's
-value. Every function has a neutral default; `regplug.composition.compose` returns a regularizer, and `identity` changes
-nothing.
+value. Every function has a neutral default; `regplug.regularization.composition.compose` returns a regularizer,
+and `identity` changes nothing.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from pathlib import Path
 from regplug.api import KINDS, Component
 from regplug.cli.component import component_lines
 from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
-from regplug.params import describe_params
+from regplug.config.params import describe_params
+from regplug.config.spec import write_value
 from regplug.registry import Registered, Registry, default_registry
-from regplug.spec import write_value
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

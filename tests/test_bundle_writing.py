@@ -23,7 +23,7 @@ from regplug.bundles.request import Bundle
 from regplug.bundles.verifying import verify_bundle
 from regplug.bundles.writing import write_bundle
 from regplug.errors import ExportError, RequestError, VerificationError
-from regplug.state_hash import state_sha256
+from regplug.training.state_hash import state_sha256
 from regplug_formats import OnnxParams
 from regplug_formats.onnx_format import Onnx
 from regplug_formats.pt2 import Pt2

@@ -16,8 +16,8 @@ from regplug.cli.failures import Failure
 from regplug.cli.output import emit, table_lines
 from regplug.cli.progress import Progress, describe_metrics
 from regplug.config import RunConfig
+from regplug.config.params import describe_params
 from regplug.errors import ParameterError
-from regplug.params import describe_params
 
 HEAVY = ("torch", "mlflow", "onnxruntime", "numpy", "onnx", "sklearn", "rich", "pydantic")
 
@@ -199,7 +199,7 @@ def test_show_tells_parameters_with_bounds_defaults_and_doc(terminal):
 
 
 def test_show_writes_what_can_be_typed(terminal):
-    from regplug.spec import ComponentSpec
+    from regplug.config.spec import ComponentSpec
 
     for one in terminal("plugins", "list", "--json").document["components"]:
         said = terminal("plugins", "show", one["name"], "--kind", one["kind"])

@@ -23,7 +23,7 @@ from torch import nn
 
 from regplug.cli.summary import next_commands
 from regplug.config import RunConfig
-from regplug.results import RunResult
+from regplug.runs.results import RunResult
 
 REGPLUG = (sys.executable, "-m", "regplug")
 TOOLS = ("torch", "mlflow")

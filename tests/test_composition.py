@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from trainings import assert_same_bits, greatest_difference, stack, step, trained, trainer, weights
 
 from regplug.api import NoParams, Regularizer
-from regplug.composition import FUNCTIONS, compose, identity, overrides
 from regplug.noise import normal
+from regplug.regularization.composition import FUNCTIONS, compose, identity, overrides
 from regplug.regularizer import EpochEnd, Identity, Outputs, RegularizerFunctions, Shapes
 from regplug.sites import Tap
 from regplug_regularizers.clip_norm import ClipNorm

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regplug.config import SCHEDULES, RunConfig, StepDown, load_config, parse_schedule, resolve_config
+from regplug.config import SCHEDULES, RunConfig, StepDown, load_config, parse_schedule
+from regplug.config.params import describe_params
 from regplug.errors import CompositionError, ParameterError, RegplugError, RequestError, UnknownComponentError
-from regplug.params import describe_params
 from regplug.registry import default_registry
+from regplug.registry.components import resolve_config
 
 TOML = """
 lr = 0.5

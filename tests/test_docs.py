@@ -14,7 +14,7 @@ from runs import standing_in
 
 import regplug
 from regplug.config import load_config
-from regplug.spec import ComponentSpec
+from regplug.config.spec import ComponentSpec
 from regplug.studies.axes import parse_axis
 from regplug.studies.config import MOST_RUNS
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from regplug.api import NoParams, Task
 from regplug.errors import DivergedError
-from regplug.evaluation import confusion_matrix, evaluate_predictions, left_out_metrics, wilson_interval
+from regplug.measuring.metrics import confusion_matrix, evaluate_predictions, left_out_metrics, wilson_interval
 from regplug.probes import ProbeView
 from regplug_probes.norms import WeightNorm
 

@@ -21,8 +21,8 @@ import regplug
 from regplug.bundles.layout import read_manifest
 from regplug.errors import DataError, ExportError, RequestError, TrackingError, VerificationError
 from regplug.exporting import export_tracked
-from regplug.state_hash import state_sha256
 from regplug.tracking import open_store
+from regplug.training.state_hash import state_sha256
 
 ONNX = ["onnx"]
 DIGITS = {"dataset": "digits", "model": "mlp:hidden=[16]", "epochs": 1}

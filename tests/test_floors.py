@@ -16,26 +16,15 @@ HOST = ROOT / "regplug"
 PLUGINS = ROOT / "plugins"
 
 FLOORS = (
-    {"api", "errors"},
-    {"aside", "hookspecs", "spec"},
-    {"config", "params", "registry", "usercode"},
-    {
-        "components",
-        "composition",
-        "data",
-        "noise",
-        "ordering",
-        "own_dropout",
-        "regularizer",
-        "seeds",
-        "sites",
-        "state_hash",
-    },
-    {"evaluation", "probes", "statistics", "training"},
-    {"assembly", "bundles", "company", "final", "plots", "report", "tracking"},
-    {"exporting", "given", "observers", "planning", "results", "runner", "tracked"},
+    {"api", "errors", "hookspecs"},
+    {"config"},
+    {"registry"},
+    {"data", "noise", "regularization", "regularizer", "seeds", "sites"},
+    {"measuring", "probes", "statistics", "training"},
+    {"bundles", "reports", "tracking"},
+    {"exporting", "runs"},
     {"studies", "testing"},
-    {"cli", "face"},
+    {"cli", "functions"},
 )
 """Modules and packages of the host by floor. A new one is entered on the lowest floor that its imports allow."""
 
@@ -46,13 +35,13 @@ ROOMS = {
     "onnxscript": ("regplug/bundles/", "plugins/regplug_formats/"),
     "torch.jit": ("regplug/bundles/", "plugins/regplug_formats/"),
     "torch.onnx": ("regplug/bundles/", "plugins/regplug_formats/"),
-    "matplotlib": ("regplug/plots.py",),
+    "matplotlib": ("regplug/reports/plots.py",),
     "typer": ("regplug/cli/",),
     "click": ("regplug/cli/",),
     "rich": ("regplug/cli/",),
     "optuna": ("regplug/studies/",),
     "ray": ("regplug/studies/",),
-    "pydantic": ("regplug/params.py",),
+    "pydantic": ("regplug/config/params.py",),
     "pluggy": ("regplug/api.py", "regplug/hookspecs.py", "regplug/registry/"),
 }
 """Where a guest library may be imported."""

@@ -8,8 +8,8 @@ import pytest
 
 from regplug.api import Regularizer, Task
 from regplug.errors import CompositionError
-from regplug.ordering import Entry, check_composition, resolve_order
 from regplug.registry import default_registry
+from regplug.regularization.ordering import Entry, check_composition, resolve_order
 
 CLASSES = Task(kind="classification", num_outputs=3)
 VALUES = Task(kind="regression", num_outputs=1)

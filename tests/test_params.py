@@ -10,8 +10,8 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Len, Lt, MinLen
 
 from regplug.api import Activation, NoParams, Search, Stackable
+from regplug.config.params import check_fields, describe_params, make_params, params_to_dict, stackable_fields
 from regplug.errors import ParameterError, PluginError
-from regplug.params import check_fields, describe_params, make_params, params_to_dict, stackable_fields
 
 Rate = Annotated[float, Ge(0), Lt(1)]
 

@@ -8,7 +8,7 @@ import pytest
 
 from regplug.config import RunConfig
 from regplug.errors import CompositionError, DataError
-from regplug.planning import PHASES, make_plan
+from regplug.runs.planning import PHASES, make_plan
 
 
 def plan(**fields):

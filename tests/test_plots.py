@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from regplug import plots
+from regplug.reports import plots
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_the_same_numbers_give_the_same_bytes():
 
 
 def test_plots_never_touch_pyplot():
-    draw = "import sys, regplug.plots as plots; plots.curves_png({'train/loss': [(1, 2)]})"
+    draw = "import sys, regplug.reports.plots as plots; plots.curves_png({'train/loss': [(1, 2)]})"
     code = f"{draw}; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

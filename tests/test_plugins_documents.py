@@ -16,7 +16,7 @@ from regplug.hookspecs import HOOK_KINDS
 from regplug.registry import default_registry
 from regplug.registry.records import ProblemKind
 from regplug.registry.switch_files import read_switches
-from regplug.results import RunEpoch, RunFinished, RunStarted
+from regplug.runs.results import RunEpoch, RunFinished, RunStarted
 from regplug.testing import tags
 from regplug.testing.tags import TAGS
 

@@ -13,7 +13,7 @@ from trainings import toy
 import regplug
 from regplug.errors import DivergedError
 from regplug.registry import default_registry
-from regplug.results import Observer
+from regplug.runs.results import Observer
 from regplug.studies import running
 from regplug.studies.observing import PluginsOfStudy
 from regplug.studies.results import StudyObserver

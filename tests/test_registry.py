@@ -308,9 +308,9 @@ def test_time_and_heavy_imports_of_a_plugin_are_recorded(site):
 def test_the_registry_and_configuration_import_nothing_heavy():
     code = (
         "import sys\n"
-        "import regplug.registry, regplug.config, regplug.params, regplug.spec, regplug.usercode, regplug.hookspecs\n"
+        "import regplug.registry, regplug.config, regplug.registry.components, regplug.hookspecs\n"
         "config = regplug.config.RunConfig(format=(), probe=())\n"
-        "regplug.config.resolve_config(config, regplug.registry.default_registry())\n"
+        "regplug.registry.components.resolve_config(config, regplug.registry.default_registry())\n"
         "print(sorted({'torch', 'numpy', 'mlflow', 'onnx', 'onnxruntime', 'typer', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

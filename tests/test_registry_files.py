@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from fake_plugins import OFFERS
 
-from regplug.config import RunConfig, resolve_config
+from regplug.config import RunConfig
 from regplug.errors import AmbiguousComponentError, RequestError
 from regplug.registry import Registry, configured_switches, load_registry
+from regplug.registry.components import resolve_config
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import sys
 import pytest
 from fake_plugins import HEADER, OFFERS, Site
 
+from regplug.config.spec import ComponentSpec
 from regplug.errors import (
     AmbiguousComponentError,
     ParameterError,
@@ -15,7 +16,6 @@ from regplug.errors import (
     UnknownComponentError,
 )
 from regplug.registry import build, load_registry, load_target, read_params
-from regplug.spec import ComponentSpec
 
 
 def test_a_first_party_name_is_reserved(site):

@@ -9,8 +9,8 @@ from by_hand import groups, reference_mlp
 from torch import nn
 from trainings import FIRST_PARTY, assembled, assert_same_bits, trained, trainer, weights
 
+from regplug.config.params import describe_params
 from regplug.noise import bits, keep_mask
-from regplug.params import describe_params
 from regplug.registry import default_registry
 
 

@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from regplug import plots
-from regplug.report import StudyReport, figures, judge, render_report
+from regplug.reports import figures, plots
+from regplug.reports.judging import judge
+from regplug.reports.page import StudyReport, render_report
 from regplug.statistics import PairKey, Setting, Study, StudyRun, analyse
 
 ACCURACY = "test/accuracy"

@@ -23,7 +23,7 @@ from regplug.errors import (
     TrackingError,
     UnknownComponentError,
 )
-from regplug.results import Observer
+from regplug.runs.results import Observer
 from regplug.tracking import open_store
 
 FIELDS = {"reg": ["dropout", "l2"], "seed": 3}
@@ -203,7 +203,7 @@ def test_an_interrupt_while_exporting_leaves_no_bundle(place, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("regplug.runner.export_run", interrupted)
+    monkeypatch.setattr("regplug.runs.runner.export_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         place.run(export=True, out="mine")
     assert place.statuses() == ["KILLED"]

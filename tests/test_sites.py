@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 from trainings import assembled, trained, trainer, weights
 
 from regplug.errors import CompositionError
-from regplug.own_dropout import OwnDropout, has_own_dropout
+from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
 from regplug.sites import ACTIVATIONS, Augmented, SiteLayer, Sites, Tap, find_roles, find_sites, without_site_layers
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regplug.config.spec import ComponentSpec, is_component_name, read_value, write_value
 from regplug.errors import RequestError
-from regplug.spec import ComponentSpec, is_component_name, read_value, write_value
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 SCALARS = st.one_of(st.integers(), st.booleans(), st.floats(allow_nan=False), st.text(max_size=12))

@@ -11,7 +11,7 @@ import torch
 from trainings import FIRST_PARTY, assembled, assert_same_bits, toy, trained, trainer, weights
 
 from regplug.errors import CompositionError, DivergedError
-from regplug.state_hash import state_sha256
+from regplug.training.state_hash import state_sha256
 
 PAIRS = tuple(itertools.combinations(FIRST_PARTY, 2))
 DIGITS = {"dataset": "digits", "model": "mlp:hidden=[24,16]", "batch_size": 128, "epochs": 2, "lr": 0.1}

@@ -18,8 +18,8 @@ from trainings import (
     weights,
 )
 
-from regplug.assembly import pools_of
 from regplug.registry import default_registry
+from regplug.runs.assembly import pools_of
 from regplug.training.loop import Pools, Trainer
 
 STRENGTHS = {

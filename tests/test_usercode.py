@@ -11,7 +11,7 @@ import pytest
 
 from regplug.api import Model, Regularizer
 from regplug.errors import RequestError
-from regplug.usercode import derive_phases, describe_object, load_object
+from regplug.registry.usercode import derive_phases, describe_object, load_object
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from regplug.api import Task
-from regplug.assembly import assemble, load_data, pools_of
-from regplug.components import find_components
-from regplug.config import load_config, resolve_config
+from regplug.config import load_config
 from regplug.data import InputSpec, RawData, Split
-from regplug.given import take_over
 from regplug.registry import default_registry
+from regplug.registry.components import find_components, resolve_config
 from regplug.regularizer import Clock, Step
+from regplug.runs.assembly import assemble, load_data, pools_of
+from regplug.runs.caller_objects import take_over
 from regplug.training.loop import Pools, Trainer
 
 FIRST_PARTY = tuple(one.name for one in default_registry().components("regularizer") if one.origin.is_first_party)

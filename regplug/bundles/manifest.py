@@ -10,7 +10,7 @@ from typing import Any
 from regplug.bundles.layout import SCHEMA_VERSION, canonical_json
 from regplug.bundles.request import BundleRequest
 from regplug.errors import RequestError
-from regplug.state_hash import state_sha256
+from regplug.training.state_hash import state_sha256
 
 _DISTRIBUTIONS = ("regplug", "torch", "onnx", "onnxruntime", "numpy")
 

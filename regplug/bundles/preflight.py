@@ -16,7 +16,7 @@ from regplug.bundles.cases import BATCHES, Reference
 from regplug.bundles.isolate import Deployed, evaluation_mode
 from regplug.bundles.report import Check, at_most, holds
 from regplug.errors import ExportError
-from regplug.state_hash import state_sha256
+from regplug.training.state_hash import state_sha256
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _ROWS_ALONE = (0, 1, 6, 63)

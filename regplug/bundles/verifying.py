@@ -28,9 +28,9 @@ from regplug.bundles.report import Check, Report, at_most, holds, prefixed
 from regplug.bundles.samples import read_samples
 from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
 from regplug.bundles.stochastic.record import read_draws, stochastic_part
+from regplug.config.spec import ComponentSpec
 from regplug.errors import BundleError, VerificationError
 from regplug.registry import build, default_registry
-from regplug.spec import ComponentSpec
 
 _PLAIN_NAME = re.compile(r"(?:(?P<distribution>[\w.-]+)/)?(?P<name>[a-z][a-z0-9_-]*)")
 

@@ -7,9 +7,9 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from regplug.api import Component
-from regplug.params import ParameterInfo, describe_params, params_to_dict
+from regplug.config.params import ParameterInfo, describe_params, params_to_dict
+from regplug.config.spec import write_value
 from regplug.registry import load_target, takes_keywords
-from regplug.spec import write_value
 
 if TYPE_CHECKING:
     from regplug.registry import Registered

@@ -12,7 +12,7 @@ import typer
 
 from regplug.cli.options import Disable, Json, Plugin, TrackingUri
 from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig, load_config
-from regplug.params import ParameterInfo, describe_params
+from regplug.config.params import ParameterInfo, describe_params
 
 _COMMON: Mapping[str, tuple[Any, Any]] = {
     "config": (

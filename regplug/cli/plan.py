@@ -23,7 +23,7 @@ from regplug.cli.study_options import (
 )
 
 if TYPE_CHECKING:
-    from regplug.planning import Plan
+    from regplug.runs.planning import Plan
 
 app = new_app()
 
@@ -66,7 +66,7 @@ def plan(
 
 
 def _of_run(given: dict[str, Any]) -> Plan:
-    from regplug.planning import make_plan
+    from regplug.runs.planning import make_plan
 
     return make_plan(read_config(given), registry_of(given))
 
@@ -75,7 +75,7 @@ def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> t
     """The plan of the first run, with the groups of all."""
     import dataclasses
 
-    from regplug.planning import make_plan
+    from regplug.runs.planning import make_plan
     from regplug.studies.engine import Study
 
     asked = read_study("any", given, file, own)

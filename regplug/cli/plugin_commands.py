@@ -25,8 +25,8 @@ def command_of(text: str) -> Any:
         AmbiguousComponentError: Several plugins offer it.
         PluginError: Its target cannot be imported or is no command.
     """
+    from regplug.config.spec import ComponentSpec
     from regplug.registry import default_registry
-    from regplug.spec import ComponentSpec
 
     try:
         spec = ComponentSpec.parse(text)

@@ -140,8 +140,8 @@ def check(
 
 
 def _values_by_name(texts: Sequence[str], distribution: str) -> dict[str, Mapping[str, Any]]:
+    from regplug.config.spec import ComponentSpec
     from regplug.registry.records import normalized
-    from regplug.spec import ComponentSpec
 
     values: dict[str, Mapping[str, Any]] = {}
     for text in texts:
@@ -165,8 +165,8 @@ def find_components(registry: Registry, name: str, kind: str | None) -> list[Reg
         UnknownComponentError: None has the name; near ones are told.
         RequestError: It is the user's own code and no kind was given.
     """
+    from regplug.config.spec import ComponentSpec
     from regplug.errors import UnknownComponentError
-    from regplug.spec import ComponentSpec
 
     spec = ComponentSpec.parse(name)
     if kind is not None:

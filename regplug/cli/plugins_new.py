@@ -140,8 +140,8 @@ def _module_name(distribution: str) -> str:
 
 
 def _require_free_name(kind: str, name: str) -> None:
+    from regplug.config.spec import is_component_name
     from regplug.registry import default_registry
-    from regplug.spec import is_component_name
 
     if not is_component_name(name) or keyword.iskeyword(name):
         raise RequestError(

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from regplug.cli.output import note, warn
-from regplug.results import Observer, RunStarted
+from regplug.runs.results import Observer, RunStarted
 
 if TYPE_CHECKING:
-    from regplug.results import RunEpoch
+    from regplug.runs.results import RunEpoch
 
 SIGN_EVERY_S = 30.0
 """Seconds between two lines where there is no terminal."""

@@ -26,7 +26,7 @@ def run(**given: Any) -> None:
 
     config, registry, tracking_uri = read_config(given), registry_of(given), given["tracking_uri"]
     with Progress(is_quiet=given["json"]) as progress:
-        from regplug.runner import execute
+        from regplug.runs.runner import execute
 
         result = execute(config, registry=registry, observers=[progress], tracking_uri=tracking_uri)
     if given["json"]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from regplug.config import RunConfig
+from regplug.config.params import describe_params
 from regplug.errors import RequestError
-from regplug.params import describe_params
 
 if TYPE_CHECKING:
     from regplug.studies.config import StudyConfig

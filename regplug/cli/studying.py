@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from regplug.aside import Aside, Computing, Here
 from regplug.cli.analysis_text import tell_analysis
 from regplug.cli.installed import registry_of
 from regplug.cli.live_study import LiveStudy
 from regplug.cli.output import emit, note, say
 from regplug.cli.summary import lines_of
+from regplug.studies.background_process import BackgroundProcess, Executor, InlineExecutor
 
 if TYPE_CHECKING:
     from regplug.studies.config import StudyConfig
@@ -51,13 +51,13 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
 
 
 @contextmanager
-def _beside() -> Iterator[Computing]:
+def _beside() -> Iterator[Executor]:
     """Gets a process beside this one ready for what a study ends with, where there is a processor for it."""
     if (os.cpu_count() or 1) == 1:
-        yield Here()
+        yield InlineExecutor()
         return
-    with Aside() as aside:
-        from regplug.report import get_ready
+    with BackgroundProcess() as aside:
+        from regplug.reports.judging import get_ready
 
         aside.submit(get_ready)
         yield aside

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from regplug.bundles.report import Report
-    from regplug.results import RunResult
+    from regplug.runs.results import RunResult
 
 _LABELS = {
     "test/accuracy": "test accuracy",

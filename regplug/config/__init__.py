@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from regplug.config.loading import config_from, load_config, read_file
-from regplug.config.resolving import resolve_config
 from regplug.config.run_config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
 from regplug.config.schedules import (
     SCHEDULES,
@@ -31,5 +30,4 @@ __all__ = [
     "load_config",
     "parse_schedule",
     "read_file",
-    "resolve_config",
 ]

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from regplug.config.params import check_fields, describe_params
 from regplug.config.run_config import KIND_BY_FIELD, REPEATED_FIELDS, RUN_HINT, RunConfig
+from regplug.config.spec import ComponentSpec, read_value, write_value
 from regplug.errors import RequestError, did_you_mean
-from regplug.params import check_fields, describe_params
-from regplug.spec import ComponentSpec, read_value, write_value
 
 _COMPONENT_FIELDS = (*KIND_BY_FIELD, "schedule")
 _SET_HINT = "Write --set lr=0.1, --set model.hidden=[64] or --set reg.l2.strength=0.1."

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Lt
 
+from regplug.config.params import check_fields, describe_params, params_to_dict
 from regplug.config.schedules import parse_schedule
+from regplug.config.spec import ComponentSpec
 from regplug.errors import CompositionError, RequestError
-from regplug.params import check_fields, describe_params, params_to_dict
-from regplug.spec import ComponentSpec
 
 RUN_HINT = "`regplug run --help` lists what there is, with defaults."
 
@@ -36,7 +36,7 @@ REPEATED_FIELDS = ("reg", "probe", "format")
 class RunConfig:
     """One run, complete: what is trained, on what, how, and where the results go.
 
-    Components are written as `regplug.spec` reads them.
+    Components are written as `regplug.config.spec` reads them.
 
     Raises:
         RequestError: A value is not allowed, or a component cannot be read.

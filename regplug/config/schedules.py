@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
+from regplug.config.params import check_fields
+from regplug.config.spec import ComponentSpec
 from regplug.errors import RequestError, did_you_mean
-from regplug.params import check_fields
-from regplug.spec import ComponentSpec
 
 
 @dataclass(frozen=True)

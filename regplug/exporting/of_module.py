@@ -14,12 +14,12 @@ from regplug.api import Task, TaskKind
 from regplug.bundles.formats import Array
 from regplug.bundles.request import BundleRequest, Layout
 from regplug.bundles.writing import write_bundle
-from regplug.components import Chosen
+from regplug.config.spec import ComponentSpec
 from regplug.errors import RequestError
 from regplug.exporting.of_run import named_format
 from regplug.exporting.records import Exported
 from regplug.registry import Registry, default_registry, read_params
-from regplug.spec import ComponentSpec
+from regplug.registry.components import Chosen
 
 FORMATS = ("onnx", "torchscript")
 _UINT8_RANGE = (0.0, 255.0)

@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from regplug.assembly import Assembly, build_network
 from regplug.bundles.request import Bundle, BundleRequest
 from regplug.bundles.writing import write_bundle
-from regplug.components import Chosen, Components
 from regplug.config import RunConfig
 from regplug.data import Prepared
 from regplug.errors import ExportError
 from regplug.registry import build
+from regplug.registry.components import Chosen, Components
+from regplug.runs.assembly import Assembly, build_network
 from regplug.sites import without_site_layers
 
 SAMPLE_ROWS = 256

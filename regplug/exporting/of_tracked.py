@@ -10,11 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from regplug.assembly import load_data
 from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
 from regplug.bundles.writing import write_bundle
-from regplug.components import Components, find_components
 from regplug.config import RunConfig, load_config
 from regplug.data import Prepared
 from regplug.errors import DataError, RequestError, UnknownComponentError, VerificationError
@@ -27,9 +25,11 @@ from regplug.exporting.deployment import (
 from regplug.exporting.of_run import rebuilt_network, request_of_run
 from regplug.exporting.records import Exported, Registered
 from regplug.registry import Registry, default_registry
-from regplug.state_hash import state_sha256
+from regplug.registry.components import Components, find_components
+from regplug.runs.assembly import load_data
 from regplug.tracking import RunInfo, Store, open_store
 from regplug.tracking.registering import check_names
+from regplug.training.state_hash import state_sha256
 
 CONFIG_FILE, STATE_FILE, BUNDLE_FOLDER, STOCHASTIC_FOLDER = "config.toml", "state.pt", "bundle", "bundle_stochastic"
 """What a run keeps of itself, as it names them."""

@@ -7,10 +7,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from regplug.config.params import make_params
 from regplug.errors import ParameterError, PluginError, RegplugError, did_you_mean
-from regplug.params import make_params
 from regplug.registry.records import Registered
-from regplug.usercode import load_object
+from regplug.registry.usercode import load_object
 
 _KEYWORD_KINDS = ("model", "activation")
 """Kinds whose user code is called with keyword arguments instead of a parameters object."""

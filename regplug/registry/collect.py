@@ -17,11 +17,11 @@ import pluggy
 
 from regplug import hookspecs
 from regplug.api import KINDS, PROJECT, Component, Phase, Regularizer
+from regplug.config.spec import is_component_name
 from regplug.errors import did_you_mean
 from regplug.hookspecs import HOOK_KINDS
 from regplug.registry.loading import broken
 from regplug.registry.records import Origin, Problem, ProblemKind, Registered
-from regplug.spec import is_component_name
 
 MOST_OFFERED = 10_000
 """Descriptors that one hook may give: more than any plugin has, and the end of a loop that has none."""

@@ -14,7 +14,7 @@ from regplug.api import PROJECT
 from regplug.errors import PluginError
 from regplug.registry.records import Origin, PluginRecord, Problem, is_strict
 from regplug.registry.scan import Candidate
-from regplug.usercode import import_path
+from regplug.registry.usercode import import_path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from regplug.api import KINDS
+from regplug.config.spec import ComponentSpec
 from regplug.errors import AmbiguousComponentError, RequestError, UnknownComponentError, did_you_mean
 from regplug.registry.records import Origin, PluginRecord, Problem, Registered, normalized
 from regplug.registry.switches import Pins
-from regplug.spec import ComponentSpec
-from regplug.usercode import describe_object, load_object
+from regplug.registry.usercode import describe_object, load_object
 
 _NEVER_NAMED = ("observer",)
 """Kinds of which all are used: two of one name take nothing from each other."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
+from regplug.config.params import describe_params
+from regplug.config.spec import ComponentSpec, read_value, write_value
 from regplug.errors import RequestError, did_you_mean
-from regplug.params import describe_params
 from regplug.registry import Registry
-from regplug.spec import ComponentSpec, read_value, write_value
 
 Scale = Literal["list", "log", "linear"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from regplug import statistics
 from regplug.errors import RequestError, did_you_mean
-from regplug.report import StudyReport, draw_figures, render_report
+from regplug.reports.page import StudyReport, draw_figures, render_report
 from regplug.studies.keeping import STUDY_KINDS, STUDY_TAG
 from regplug.studies.measuring import FINISHED
 from regplug.studies.reporting import ANALYSIS_FILE, REPORT_FILE, compare_address, curve_metrics, read_curves

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from regplug import statistics
-from regplug.aside import Computing
 from regplug.data import Prepared
-from regplug.report import Curves, Judged, judge
+from regplug.reports.judging import Judged, judge
+from regplug.reports.page import Curves
+from regplug.studies.background_process import Executor
 from regplug.studies.config import Point, StudyConfig, settings_of
 from regplug.studies.measuring import PointResult
 
@@ -70,7 +71,7 @@ class Concluding:
         selected_by: str,
         test_to_train: float | None,
         curves: Curves,
-        computing: Computing,
+        computing: Executor,
     ) -> None:
         self._metric = metric = compared_metric(config, selected_by)
         self._study = study = statistics.Study(

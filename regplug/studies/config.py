@@ -14,10 +14,11 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from regplug.config import RunConfig, config_from, read_file, resolve_config
+from regplug.config import RunConfig, config_from, read_file
+from regplug.config.params import check_fields, describe_params
 from regplug.errors import ParameterError, RequestError, did_you_mean
-from regplug.params import check_fields, describe_params
 from regplug.registry import Registry
+from regplug.registry.components import resolve_config
 from regplug.studies.axes import Axis, check_axes, parse_axis, value_text, with_value
 
 DEFAULT_FOLDS = 5

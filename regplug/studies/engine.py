@@ -7,14 +7,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from regplug.aside import Computing, Here
 from regplug.data import Prepared
 from regplug.errors import RequestError, did_you_mean
-from regplug.evaluation import metric_names
+from regplug.measuring.metrics import metric_names
 from regplug.registry import Registry, default_registry
-from regplug.results import RunResult
-from regplug.runner import execute
-from regplug.state_hash import state_sha256
+from regplug.runs.results import RunResult
+from regplug.runs.runner import execute
+from regplug.studies.background_process import Executor, InlineExecutor
 from regplug.studies.concluding import Concluding, compared_metric, overlap
 from regplug.studies.config import Point, StudyConfig, points_of
 from regplug.studies.grouping import group_points
@@ -28,6 +27,7 @@ from regplug.studies.study_data import StudyData
 from regplug.tracking import open_store
 from regplug.training.loop import EpochRecord
 from regplug.training.losses import make_loss
+from regplug.training.state_hash import state_sha256
 
 WINNER_TAG = "regplug.study.winner"
 
@@ -71,7 +71,7 @@ class Study:
         tracking_uri: str | None = None,
         *,
         refit: bool = False,
-        computing: Computing | None = None,
+        computing: Executor | None = None,
     ) -> StudyResult:
         """Trains every run that is not finished yet, tracked beside the training.
 
@@ -95,7 +95,7 @@ class Study:
             began = time.perf_counter()
             done |= _by_key(self._train(plans, done, keeper, observers))
             seconds = time.perf_counter() - began
-            concluding = self._compare(keeper, done, computing or Here())
+            concluding = self._compare(keeper, done, computing or InlineExecutor())
             done |= _by_key(keeper.kept())
             result = self._conclude(concluding, info, done, seconds)
             _stage(observers, "writing the report")
@@ -155,7 +155,7 @@ class Study:
                     observer.runs_finished(results)
         return trained
 
-    def _compare(self, keeper: Keeper, done: dict[str, PointResult], computing: Computing) -> Concluding:
+    def _compare(self, keeper: Keeper, done: dict[str, PointResult], computing: Executor) -> Concluding:
         results = [done[point.key] for point in self.points]
         shown = curve_metrics(compared_metric(self.config, self.metric), self.metric)
         return Concluding(

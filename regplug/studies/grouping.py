@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regplug.components import Components, find_components
+from regplug.config.params import stackable_fields
 from regplug.data import Prepared
-from regplug.params import stackable_fields
 from regplug.registry import Registry
+from regplug.registry.components import Components, find_components
 from regplug.studies.config import Point
 
 _OF_THE_RUN = ("lr", "seed", "data_seed", "reg", "name", "experiment", "out", "export", "format", "probe")

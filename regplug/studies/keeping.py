@@ -10,14 +10,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from regplug.components import find_components
 from regplug.errors import RequestError
 from regplug.registry import Registry
+from regplug.registry.components import find_components
+from regplug.runs.description import describe_run, off_values
 from regplug.studies.concluding import compared_metric
 from regplug.studies.config import Point
 from regplug.studies.measuring import PointResult
 from regplug.studies.running import Chunks
-from regplug.tracked import describe_run, off_values
 from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, experiment_name
 from regplug.tracking.naming import line_up
 

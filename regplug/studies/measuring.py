@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from regplug.assembly import Assembly
 from regplug.data import Prepared
-from regplug.final import measure_final
+from regplug.measuring.final_metrics import measure_final
 from regplug.probes import Probe, ProbeView
+from regplug.runs.assembly import Assembly
 from regplug.studies.config import Point
 from regplug.training.loop import EpochRecord, Trainer
 

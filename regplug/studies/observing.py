@@ -7,9 +7,9 @@ from itertools import islice
 from types import TracebackType
 
 from regplug.data import Prepared
-from regplug.observers import PluginObservers
 from regplug.registry import Registry
-from regplug.results import RunEpoch, RunFinished, RunStarted
+from regplug.runs.observers import PluginObservers
+from regplug.runs.results import RunEpoch, RunFinished, RunStarted
 from regplug.studies.config import Point
 from regplug.studies.grouping import Group
 from regplug.studies.measuring import PointResult

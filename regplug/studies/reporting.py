@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from regplug.report import Curves, Judged, StudyReport, render_report
+from regplug.reports.judging import Judged
+from regplug.reports.page import Curves, StudyReport, render_report
+from regplug.runs.description import command_of
 from regplug.statistics import Study
 from regplug.studies.concluding import curves_document, mean_metrics
 from regplug.studies.config import StudyConfig
-from regplug.tracked import command_of
 from regplug.tracking import RunInfo, Store, compare_url
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from regplug.results import RunResult
+from regplug.runs.results import RunResult
 from regplug.studies.concluding import Conclusion, run_document
 from regplug.studies.config import Point, StudyConfig
 from regplug.studies.grouping import Group

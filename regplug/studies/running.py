@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regplug.assembly import Assembly, assemble, build_network, numbers_of, threads
-from regplug.components import find_components
 from regplug.data import Prepared
 from regplug.errors import DivergedError, RegplugError
 from regplug.registry import Registry, build
+from regplug.registry.components import find_components
+from regplug.runs.assembly import Assembly, assemble, build_network, numbers_of, threads
 from regplug.studies.config import Point
 from regplug.studies.grouping import DataOf, Group
 from regplug.studies.measuring import Log, PointResult, failed

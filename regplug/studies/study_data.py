@@ -7,11 +7,11 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from regplug.assembly import DTYPES, check_batch_size, find_device, load_data
-from regplug.components import find_components
 from regplug.data import Prepared, prepare
 from regplug.errors import DataError
 from regplug.registry import Registry
+from regplug.registry.components import find_components
+from regplug.runs.assembly import DTYPES, check_batch_size, find_device, load_data
 from regplug.studies.config import Point, StudyConfig
 from regplug.studies.folds import fold_data, trimming_note
 

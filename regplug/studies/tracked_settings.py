@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from regplug.config.spec import read_value
 from regplug.errors import RequestError, did_you_mean
-from regplug.spec import read_value
 from regplug.statistics import PairKey, Setting, StudyRun
 from regplug.studies.config import StudyConfig, settings_of
 from regplug.studies.keeping import EPOCHS_METRIC, SECONDS_METRIC, STUDY_FILE

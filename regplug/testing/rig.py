@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from regplug.api import Regularizer, Task
-from regplug.assembly import numbers_of
-from regplug.composition import compose
 from regplug.errors import CompositionError
 from regplug.noise import NoiseStream, at_step
-from regplug.ordering import Entry, resolve_order
 from regplug.registry import Registered
+from regplug.regularization.composition import compose
+from regplug.regularization.ordering import Entry, resolve_order
 from regplug.regularizer import Clock, Noise, RegularizerFunctions, Shapes, Step, Tensors
+from regplug.runs.assembly import numbers_of
 from regplug.sites import Augmented, Place, Sites, find_sites
 from regplug.testing import bench
 from regplug.testing.checking import CheckFailed, CouldNotRun, attempting, expect

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from regplug.api import Component
-from regplug.params import ParameterInfo, describe_params
+from regplug.config.params import ParameterInfo, describe_params
 from regplug.registry import Origin, Registered, Registry, build, default_registry, load_target, read_params
 from regplug.testing.checking import CouldNotRun, attempting
 

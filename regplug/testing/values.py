@@ -11,8 +11,8 @@ from typing import Any, Literal, Union
 
 import annotated_types as at
 
+from regplug.config.params import ParameterInfo
 from regplug.errors import RegplugError
-from regplug.params import ParameterInfo
 from regplug.testing.subject import Subject
 
 _NUMBERS = (at.Ge, at.Gt, at.Le, at.Lt)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from regplug.api import Task
-from regplug.composition import Composition
+from regplug.regularization.composition import Composition
 from regplug.regularizer import Loss, Outputs, Role, Step, Tensors
 from regplug.sites import Pass, current_pass, find_roles
 from regplug.training.losses import LossFunction

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regplug.api import Regularizer
-from regplug.composition import overrides
+from regplug.regularization.composition import overrides
 from regplug.testing import bench
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.checks.layers import MEAN_DRAWS, STANDARD_ERRORS, require_stochastic

@@ -10,8 +10,8 @@ import subprocess
 import sys
 
 from regplug.api import ModelContext
+from regplug.config.params import params_to_dict
 from regplug.errors import ParameterError, RegplugError
-from regplug.params import params_to_dict
 from regplug.registry.collect import collect
 from regplug.registry.heavy import HEAVY_LIBRARIES
 from regplug.testing import bench

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from regplug.composition import overrides
+from regplug.regularization.composition import overrides
 from regplug.regularizer import EpochEnd, Tensors
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched

@@ -9,8 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from regplug.composition import compose, overrides
 from regplug.errors import ParameterError
+from regplug.regularization.composition import compose, overrides
 from regplug.regularizer import Outputs, Step, Tensors
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched

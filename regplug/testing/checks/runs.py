@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from regplug.api import Regularizer
+from regplug.registry.usercode import derive_phases
 from regplug.regularizer import Company, Notice, RegularizerFunctions
 from regplug.sites import current_pass
 from regplug.testing import bench
@@ -29,7 +30,6 @@ from regplug.testing.trainings import (
     worst_difference,
 )
 from regplug.testing.values import off_values
-from regplug.usercode import derive_phases
 
 _BROKEN_AT = 5
 """The forward pass in training that raises: in the middle of the second epoch, where each step makes one."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from regplug.api import Regularizer
-from regplug.params import ParameterInfo
+from regplug.config.params import ParameterInfo
 from regplug.testing.checking import CouldNotRun, NotApplicable, expect
 from regplug.testing.checks.runs import compare_stacked
 from regplug.testing.rig import KEY, Rig, make_rig, networks_of

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from regplug.composition import overrides
+from regplug.regularization.composition import overrides
 from regplug.regularizer import Step, Tensors
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched

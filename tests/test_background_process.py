@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from regplug.aside import Aside, Here
 from regplug.errors import FailedError, RequestError
-from regplug.report import get_ready
+from regplug.reports.judging import get_ready
 from regplug.statistics import Setting, Study, analyse
+from regplug.studies.background_process import BackgroundProcess, InlineExecutor
 
 
-@pytest.fixture(params=[Here, Aside], ids=["here", "aside"])
+@pytest.fixture(params=[InlineExecutor, BackgroundProcess], ids=["inline", "background"])
 def computing(request):
     made = request.param()
-    if isinstance(made, Here):
+    if isinstance(made, InlineExecutor):
         yield made
         return
     with made:
@@ -67,7 +67,7 @@ def test_what_a_function_prints_does_not_come_between_the_answers(computing):
 
 
 def test_it_is_another_process_that_ends_with_the_block_even_while_it_computes():
-    with Aside() as aside:
+    with BackgroundProcess() as aside:
         pid = aside.submit(os.getpid).result()
         assert pid != os.getpid()
         aside.submit(time.sleep, 60)
@@ -75,7 +75,7 @@ def test_it_is_another_process_that_ends_with_the_block_even_while_it_computes()
 
 
 def test_a_process_that_was_killed_is_told_as_such():
-    with Aside() as aside:
+    with BackgroundProcess() as aside:
         os.kill(aside.submit(os.getpid).result(), signal.SIGKILL)
         with pytest.raises(FailedError, match="ended with -9"):
             aside.submit(math.sqrt, 9).result()
@@ -83,7 +83,7 @@ def test_a_process_that_was_killed_is_told_as_such():
 
 def test_it_does_not_outlive_a_process_that_was_killed():
     program = (
-        "import os, signal; from regplug.aside import Aside; a = Aside(); "
+        "import os, signal; from regplug.studies.background_process import BackgroundProcess; a = BackgroundProcess(); "
         "print(a.submit(os.getpid).result(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
@@ -94,11 +94,11 @@ def test_modules_of_the_current_folder_do_not_come_between(tmp_path, monkeypatch
     (tmp_path / "math.py").write_text("raise SystemExit(3)")
     (tmp_path / "regplug.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(tmp_path)
-    with Aside() as aside:
+    with BackgroundProcess() as aside:
         assert aside.submit(operator.add, 1, 2).result() == 3
 
 
 def test_statistics_and_report_need_no_torch_there():
-    with Aside() as aside:
+    with BackgroundProcess() as aside:
         aside.submit(get_ready).result()
         assert aside.submit(eval, "'torch' in __import__('sys').modules").result() is False

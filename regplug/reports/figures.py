@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regplug import plots
-from regplug.plots import Band
+from regplug.reports import plots
+from regplug.reports.plots import Band
 from regplug.statistics import Analysis, Study, Summary
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 import annotated_types as at
 
 from regplug.api import Component, Needed, Search, Stackable
+from regplug.config.spec import plain_number
 from regplug.errors import ParameterError, PluginError, did_you_mean
-from regplug.spec import plain_number
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regplug.report import figures
-from regplug.report.page import Curves, ReportFigure, draw_figures
+from regplug.reports import figures
+from regplug.reports.page import Curves, ReportFigure, draw_figures
 from regplug.statistics import Analysis, PairKey, Setting, Study, StudyRun, analyse
 
 

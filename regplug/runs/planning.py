@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from regplug.api import Phase
-from regplug.assembly import assemble, load_data
-from regplug.components import find_components
-from regplug.config import RunConfig, resolve_config
+from regplug.config import RunConfig
 from regplug.registry import Registry, default_registry
+from regplug.registry.components import find_components, resolve_config
+from regplug.runs.assembly import assemble, load_data
 
 PHASES: tuple[Phase, ...] = (
     "structure",

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from regplug.components import Components
 from regplug.config import RunConfig
 from regplug.data import Prepared
 from regplug.errors import CompositionError
+from regplug.registry.components import Components
 from regplug.regularizer import Company, Notice, RegularizerFunctions
 from regplug.sites import Augmented, SiteLayer
 

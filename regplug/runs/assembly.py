@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from regplug.api import DataContext, ModelContext, Task
-from regplug.company import find_notices
-from regplug.components import Chosen, Components
-from regplug.composition import Composition, compose
 from regplug.config import RunConfig, parse_schedule
 from regplug.data import Prepared, RawData, prepare
 from regplug.errors import CompositionError, DataError, ModelError, PluginError
-from regplug.ordering import Entry, Placed, check_composition, resolve_order
-from regplug.own_dropout import KEY as OWN_DROPOUT
-from regplug.own_dropout import OwnDropout, has_own_dropout
 from regplug.registry import build
+from regplug.registry.components import Chosen, Components
+from regplug.regularization.compatibility import find_notices
+from regplug.regularization.composition import Composition, compose
+from regplug.regularization.ordering import Entry, Placed, check_composition, resolve_order
+from regplug.regularization.own_dropout import KEY as OWN_DROPOUT
+from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
 from regplug.regularizer import Notice, RegularizerFunctions
 from regplug.seeds import derive_seed
 from regplug.sites import Place, Sites, find_roles, find_sites

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from regplug import plots
-from regplug.report import figures
+from regplug.reports import figures, plots
 from regplug.statistics import Analysis, Comparison, Interval, Study, Summary, comparison_sentence, number, p_text
 
 Curves = Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]]
@@ -69,7 +68,7 @@ def render_report(report: StudyReport) -> str:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("regplug.report", ""),
+        loader=PackageLoader("regplug.reports", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from regplug.bundles.predict import Predictions
     from regplug.bundles.report import Report
     from regplug.exporting import Exported
-    from regplug.results import Observer, RunResult
+    from regplug.runs.results import Observer, RunResult
     from regplug.studies.comparing import Compared
     from regplug.studies.engine import Study
     from regplug.studies.results import StudyObserver, StudyResult
@@ -55,8 +55,8 @@ def run(
 
     >>> result = run(model="mlp", reg=["dropout:drop_probability=0.2"], epochs=5)  # doctest: +SKIP
     """
-    from regplug.given import take_over
-    from regplug.runner import execute
+    from regplug.runs.caller_objects import take_over
+    from regplug.runs.runner import execute
 
     flags, known = take_over(fields, registry or default_registry())
     loaded = load_config(None if config is None else Path(config), overrides, flags)
@@ -161,7 +161,7 @@ def compare(
 def _study(
     kind: str, config: PathLike | None, overrides: Sequence[str], registry: Registry | None, fields: Mapping[str, Any]
 ) -> Study:
-    from regplug.given import take_over
+    from regplug.runs.caller_objects import take_over
     from regplug.studies.config import load_study
     from regplug.studies.engine import Study
 
@@ -207,7 +207,7 @@ def export(
     >>> bundle = regplug.export("3f2a", formats=["onnx"], out="bundles/mine")  # doctest: +SKIP
     """
     from regplug.exporting import export_module, export_tracked
-    from regplug.given import take_over
+    from regplug.runs.caller_objects import take_over
 
     if isinstance(module, str):
         if example is not None:

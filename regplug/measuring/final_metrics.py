@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from regplug.data import Prepared
-from regplug.evaluation import evaluate_predictions
+from regplug.measuring.metrics import evaluate_predictions
 from regplug.training.loop import Trainer
 
 SPLITS = ("train", "valid", "test")

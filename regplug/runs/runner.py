@@ -12,25 +12,25 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from regplug.assembly import Assembly, assemble, load_data, pools_of, threads
 from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
-from regplug.components import find_components
-from regplug.config import RunConfig, resolve_config
-from regplug.evaluation import confusion_matrix
+from regplug.config import RunConfig
 from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
-from regplug.final import measure_final
-from regplug.observers import PluginObservers
-from regplug.plots import confusion_matrix_png, curves_png
+from regplug.measuring.final_metrics import measure_final
+from regplug.measuring.metrics import confusion_matrix
 from regplug.probes import Probe, ProbeView
 from regplug.registry import Registry, build, default_registry
-from regplug.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted
+from regplug.registry.components import find_components, resolve_config
+from regplug.reports.plots import confusion_matrix_png, curves_png
+from regplug.runs.assembly import Assembly, assemble, load_data, pools_of, threads
+from regplug.runs.description import describe_run
+from regplug.runs.observers import PluginObservers
+from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted
 from regplug.sites import without_site_layers
-from regplug.state_hash import state_sha256
-from regplug.tracked import describe_run
 from regplug.tracking import Store, TrackedRun, experiment_name, open_store
 from regplug.training.loop import Pools, Trainer
 from regplug.training.program import restore_tensors
+from regplug.training.state_hash import state_sha256
 
 
 def execute(

@@ -23,21 +23,24 @@ from regplug.errors import FailedError
 T = TypeVar("T")
 
 # The search path is this process's own: a module of the current folder must not come between.
-_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from regplug.aside import serve; serve()"
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "from regplug.studies.background_process import serve; serve()"
+)
 
 
-class Computing(Protocol):
+class Executor(Protocol):
     """Where a function is computed."""
 
     def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
         """Begins to compute `function(*args, **kwargs)`; the result or the error is the future's."""
 
 
-class Here:
+class InlineExecutor:
     """Computes at once, in this process."""
 
     def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
-        """See `Computing.submit`."""
+        """See `Executor.submit`."""
         future: Future[T] = Future()
         try:
             future.set_result(function(*args, **kwargs))
@@ -46,7 +49,7 @@ class Here:
         return future
 
 
-class Aside:
+class BackgroundProcess:
     """Computes in a second process, one after the other; a context manager that ends it.
 
     The process ends with this one, however this one ends: it reads from a pipe that is closed then.
@@ -61,10 +64,10 @@ class Aside:
         )
         # Popen's types do not know that both are there where both are asked for.
         self._asked, self._answers = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="regplug-aside")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="regplug-background")
 
     def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
-        """See `Computing.submit`.
+        """See `Executor.submit`.
 
         Args:
             function: Of a module; its arguments, result and errors can be pickled.
@@ -73,7 +76,7 @@ class Aside:
         """
         return self._thread.submit(self._ask, function, args, kwargs)
 
-    def __enter__(self) -> Aside:
+    def __enter__(self) -> BackgroundProcess:
         return self
 
     def __exit__(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from regplug.registry import Registered, Registry, build
-from regplug.results import Observer, RunEpoch, RunFinished, RunStarted
+from regplug.runs.results import Observer, RunEpoch, RunFinished, RunStarted
 
 
 class Warned(Protocol):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
-from regplug.components import Chosen, Components
 from regplug.config import RunConfig
-from regplug.params import describe_params, params_to_dict
+from regplug.config.params import describe_params, params_to_dict
 from regplug.registry import default_registry
+from regplug.registry.components import Chosen, Components
 from regplug.tracking.naming import note, provenance_tags, run_name, run_params, safe_key
 
 _NOT_PARAMETERS = ("reg", "probe", "format", "out", "name", "experiment", "export", "threads")

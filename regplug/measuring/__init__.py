@@ -1,0 +1,1 @@
+"""Metrics of finished outputs, and the final metrics of a run."""

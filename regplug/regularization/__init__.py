@@ -1,0 +1,1 @@
+"""What makes a regularizer of many: composition, order, compatibility, and a model's own dropout."""
