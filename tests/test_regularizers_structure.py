@@ -88,6 +88,8 @@ def _forward(made, x):
                 place.__class__(key=place.key, index=place.index, shape=(len(x), *place.shape[1:]))
                 for place in made.network.places["dropout"]
             ),
+            params={},
+            rows=len(x),
         )
     }
     draws = made.program.regularizer.draws(shapes.__getitem__, made.network.settings)

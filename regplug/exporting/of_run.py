@@ -14,8 +14,8 @@ from regplug.data import Prepared
 from regplug.errors import ExportError
 from regplug.registry import build
 from regplug.registry.components import Chosen, Components
+from regplug.regularization.settling import settle
 from regplug.runs.assembly import Assembly, build_network
-from regplug.sites import without_site_layers
 
 SAMPLE_ROWS = 256
 
@@ -78,7 +78,8 @@ def request_of_run(
 
 def rebuilt_network(config: RunConfig, components: Components, data: Prepared) -> nn.Module:
     """The network as it is deployed, with the structure that its regularizers gave it, untrained."""
-    return without_site_layers(build_network(config, components, data).model)
+    built = build_network(config, components, data)
+    return settle(built.model, built.final_settings)
 
 
 def live_network(config: RunConfig, components: Components, data: Prepared, trained: nn.Module) -> nn.Module:
@@ -94,8 +95,8 @@ def live_network(config: RunConfig, components: Components, data: Prepared, trai
         ExportError: A layer brings tensors of its own, so that what was trained cannot be put in.
     """
     params = {chosen.spec.key: chosen.params for chosen in components.regs}
-    built = build_network(config, components, data).model
-    live = without_site_layers(built, lambda layer: layer.in_inference(params.get(layer.owner)))
+    built = build_network(config, components, data)
+    live = settle(built.model, built.final_settings, lambda layer: layer.in_inference(params.get(layer.owner)))
     # Only names differ: a module with dropout behind it lies one deeper.
     names, values = list(live.state_dict()), list(trained.state_dict().values())
     if len(names) != len(values):

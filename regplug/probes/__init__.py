@@ -5,12 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
-Role = Literal["weight", "bias", "norm"]
-"""What a parameter is: a weight, a bias, or the scale or offset of a normalization layer."""
+from regplug.regularizer import Role
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,16 +21,16 @@ from regplug.measuring.metrics import confusion_matrix
 from regplug.probes import Probe, ProbeView
 from regplug.registry import Registry, build, default_registry
 from regplug.registry.components import find_components, resolve_config
+from regplug.regularization.settling import settle
 from regplug.reports.plots import confusion_matrix_png, curves_png
 from regplug.runs.assembly import Assembly, assemble, load_data, pools_of, threads
 from regplug.runs.description import describe_run
 from regplug.runs.observers import PluginObservers
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted
-from regplug.sites import without_site_layers
 from regplug.tracking import Store, TrackedRun, experiment_name, open_store
 from regplug.training.loop import Pools, Trainer
-from regplug.training.program import restore_tensors
 from regplug.training.state_hash import state_sha256
+from regplug.training.tensors import restore_tensors
 
 
 def execute(
@@ -216,7 +216,7 @@ class _Run:
     def _trained_model(self) -> nn.Module:
         params, buffers = self._trainer.tensors_of(0)
         restore_tensors(self._made.program.model, params, buffers)
-        return without_site_layers(self._made.program.model).cpu().eval()
+        return settle(self._made.program.model, self._made.network.final_settings).cpu().eval()
 
     def _export(self, tracked: TrackedRun, model: nn.Module) -> Bundle:
         out = Path(self._config.out or f"bundles/{tracked.run_id[:8]}")

@@ -38,6 +38,12 @@ class Lift:
         """
         return function if self.runs is None else _Lifted(function, in_dims)
 
+    def of_run(self, nested: Any, run: int) -> Any:
+        """One run's part of nested mappings of tensors, as views."""
+        if isinstance(nested, Tensor):
+            return nested if self.runs is None else nested[run]
+        return {name: self.of_run(each, run) for name, each in nested.items()}
+
     def numbers(self, values: Tensor | float) -> list[float]:
         """One Python number for each run."""
         if self.runs is None:

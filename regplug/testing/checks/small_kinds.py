@@ -11,7 +11,7 @@ from torch import Tensor
 from regplug.api import Format
 from regplug.bundles.formats import Format as FormatFunctions
 from regplug.probes import Probe, ProbeView
-from regplug.sites import find_roles
+from regplug.regularization.finding import find_roles
 from regplug.testing import bench
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.exports import prove_with
