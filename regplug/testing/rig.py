@@ -116,6 +116,10 @@ class Rig:
         x, y = self.x(rows), self.y(rows)
         return shapes_for(self.places.get(key, ()), x.shape, y.shape, params=params, batch=rows, rows=bench.TRAIN_ROWS)
 
+    def weights(self, params: Tensors) -> Tensors:
+        """Effective weights at these parameters."""
+        return self.program.weights(params, self.buffers, self.step())
+
     def initial_state(self, params: Tensors | None = None, buffers: Tensors | None = None) -> dict[str, Tensor]:
         """The state with which the regularizer under test starts."""
         own = self.params if params is None else params

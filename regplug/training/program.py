@@ -65,9 +65,8 @@ class Program:
         else:
             outputs = self.forward(params, buffers, step, batch.x)
             loss = self._data_loss(step, batch.y, outputs)
-        penalty = (
-            self.regularizer.penalty(step, self.weights(params, buffers, step), outputs) if self._penalises else None
-        )
+        weights = self.weights(params, buffers, step) if self._penalises else {}
+        penalty = self.regularizer.penalty(step, weights, outputs) if self._penalises else None
         made = {"total": loss if penalty is None else loss + penalty, "loss": loss}
         if self.mixes:
             made |= {"x": batch.x, "y": batch.y}
@@ -147,10 +146,8 @@ class Program:
 
     def decays(self, step: Step, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
         """Name of a weight -> strength of its decoupled decay, where there is one."""
-        strengths = {
-            name: self.regularizer.decay(step, name, value)
-            for name, value in self.weights(params, buffers, step).items()
-        }
+        weights = self.weights(params, buffers, step)
+        strengths = {name: self.regularizer.decay(step, name, value) for name, value in weights.items()}
         return {name: strength for name, strength in strengths.items() if strength is not None}
 
     def require_inverses(self, step: Step) -> None:

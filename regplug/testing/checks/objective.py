@@ -38,9 +38,7 @@ def _penalty(rig: Rig, params: Tensors | None = None, step: Step | None = None) 
     params = rig.params if params is None else params
     outputs = rig.program.forward(params, rig.buffers, rig.step(), rig.x())
     with attempting("the penalty"):
-        value = rig.functions.penalty(
-            step or rig.own_step(), rig.program.weights(params, rig.buffers, rig.step()), outputs
-        )
+        value = rig.functions.penalty(step or rig.own_step(), rig.weights(params), outputs)
     expect(isinstance(value, Tensor), f"the penalty is a {type(value).__name__}, and must be a tensor")
     return cast(Tensor, value)
 
@@ -122,7 +120,7 @@ def biases_and_norms_are_spared(subject: Subject) -> None:
         for shift in (0.0, 1.0):
             weights = {
                 name: value + shift * (rig.program.roles.get(name, "weight") != "weight")
-                for name, value in rig.program.weights(rig.params, rig.buffers, rig.step()).items()
+                for name, value in rig.weights(rig.params).items()
             }
             values.append(rig.functions.penalty(rig.own_step(), weights, fixed))
         expect(values[0] == values[1], f"{rig.name}: biases or normalization parameters are penalised")
@@ -158,10 +156,8 @@ def penalties_add_up(subject: Subject) -> None:
         noise = rig.noise()[0].get(KEY, {})
         step = rig.step({"one": noise, "two": noise}, {"one": settings, "two": settings})
         outputs = _doubled(rig.program.forward(rig.params, rig.buffers, rig.step(), rig.x()))
-        single = rig.functions.penalty(
-            rig.own_step(), rig.program.weights(rig.params, rig.buffers, rig.step()), outputs
-        )
-        total = pair.penalty(step, rig.program.weights(rig.params, rig.buffers, rig.step()), outputs)
+        single = rig.functions.penalty(rig.own_step(), rig.weights(rig.params), outputs)
+        total = pair.penalty(step, rig.weights(rig.params), outputs)
         expect(single is not None and total is not None, f"{rig.name}: there is no penalty")
         is_sum = math.isclose(float(cast(Tensor, total)), 2 * float(cast(Tensor, single)), rel_tol=_LINEAR)
         expect(is_sum, f"{rig.name}: twice is not the sum of two")
