@@ -18,13 +18,14 @@ from regplug.data import Prepared, RawData, prepare
 from regplug.errors import CompositionError, DataError, ModelError, PluginError
 from regplug.registry import build
 from regplug.registry.components import Chosen, Components
+from regplug.regularization.cancelled_biases import cancelled_biases
 from regplug.regularization.compatibility import find_notices
 from regplug.regularization.composition import Composition, compose
 from regplug.regularization.finding import find_roles, find_sites
 from regplug.regularization.ordering import Entry, Placed, check_composition, resolve_order
 from regplug.regularization.own_dropout import KEY as OWN_DROPOUT
 from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
-from regplug.regularization.structure import restructure
+from regplug.regularization.structure import evaluating, restructure
 from regplug.regularizer import Notice, RegularizerFunctions, Step
 from regplug.seeds import derive_seed
 from regplug.sites import Place, Sites
@@ -64,6 +65,7 @@ class Network:
         order: The resolved order with reasons.
         notices: What components say of the composition, none of which refuses it.
         settings: Regularizer's key -> parameter -> number.
+        untrained: Names of the biases that are left as they are: a batch normalization behind them cancels them.
     """
 
     model: nn.Module
@@ -72,6 +74,7 @@ class Network:
     order: tuple[Placed, ...]
     notices: tuple[Notice, ...]
     settings: Mapping[str, Mapping[str, Any]]
+    untrained: tuple[str, ...] = ()
 
     @property
     def final_settings(self) -> dict[str, dict[str, Any]]:
@@ -230,13 +233,19 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
             places[key] = _restructured(functions, Sites(model, found, key, replaced), config.seed, settings)
     model.to(device=example.device, dtype=example.dtype)
     notices = find_notices(config, components, data, model, members)
+    model.train()
+    with evaluating(settings, model):
+        untrained = cancelled_biases(model, example)
+    for name in untrained:
+        model.get_parameter(name).requires_grad_(False)
     return Network(
-        model=model.train(),
+        model=model,
         regularizer=compose(members),
         places=places,
         order=tuple(order),
         notices=tuple(notices),
         settings=settings,
+        untrained=tuple(untrained),
     )
 
 

@@ -216,6 +216,8 @@ class _Run:
     def _trained_model(self) -> nn.Module:
         params, buffers = self._trainer.tensors_of(0)
         restore_tensors(self._made.program.model, params, buffers)
+        for name in self._made.network.untrained:
+            self._made.program.model.get_parameter(name).requires_grad_(True)
         return settle(self._made.program.model, self._made.network.final_settings).cpu().eval()
 
     def _export(self, tracked: TrackedRun, model: nn.Module) -> Bundle:
