@@ -16,8 +16,9 @@ SHAPES: Mapping[str, Callable[[float], float]] = {
 """Shape -> share of the way from the first to the last value, at a share `t` of the run in [0, 1]. `step` jumps in the
 middle of the run."""
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_RAMP = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?:@(\w+))?")
+_EXPONENT = r"(?:[eE][+-]?\d+)?"
+# The dots between are two and no more: `1...2` could be read in two ways.
+_RAMP = re.compile(rf"([+-]?(?:\d+(?:\.\d+)?|\.\d+){_EXPONENT})\.\.([+-]?\d+\.?\d*{_EXPONENT})(?:@(\w+))?")
 
 
 @dataclass(frozen=True)

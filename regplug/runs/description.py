@@ -12,6 +12,7 @@ import torch
 
 from regplug.config import RunConfig
 from regplug.config.params import describe_params, params_to_dict
+from regplug.config.ramps import Ramp
 from regplug.registry import default_registry
 from regplug.registry.components import Chosen, Components
 from regplug.tracking.naming import note, provenance_tags, run_name, run_params, safe_key
@@ -49,7 +50,7 @@ def describe_run(
         fold: The fold in words, or empty.
     """
     model, dataset = parts.model.registered.name, parts.dataset.registered.name
-    regs = [(reg.spec.key, _values(reg)) for reg in parts.regs]
+    regs = [(reg.spec.key, _values(reg) | _ends(reg)) for reg in parts.regs]
     activation = parts.activation
     others = {
         "init": (parts.init.registered.name, _values(parts.init)),
@@ -116,6 +117,13 @@ def _values(chosen: Chosen) -> dict[str, object]:
     if isinstance(chosen.params, Mapping):
         return dict(chosen.params)
     return params_to_dict(chosen.params)
+
+
+def _ends(chosen: Chosen) -> dict[str, object]:
+    """First and last value of each number that changes over the run."""
+    fields = {} if isinstance(chosen.params, Mapping) else vars(chosen.params)
+    ramps = {name: value for name, value in fields.items() if isinstance(value, Ramp)}
+    return {f"{name}.{end}": getattr(ramp, end) for name, ramp in ramps.items() for end in ("first", "last")}
 
 
 def _changed(chosen: Chosen) -> dict[str, object]:
