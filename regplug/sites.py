@@ -24,6 +24,7 @@ from regplug.regularization.layers import (
     current_pass,
     replace_module,
 )
+from regplug.regularization.signatures import require_layer_signatures
 
 NORMALIZATIONS: tuple[type[nn.Module], ...] = (
     nn.modules.batchnorm._NormBase,
@@ -223,6 +224,7 @@ class Sites:
         if not isinstance(layer, ActingLayer):
             return
         layer.owner, layer.key, layer.index = self.owner, place.key, place.index
+        require_layer_signatures(layer)
         settles = not isinstance(layer, SiteLayer) or type(layer).settled is not SiteLayer.settled
         if layer.acts_in_evaluation and not settles:
             raise PluginError(

@@ -25,6 +25,7 @@ from regplug.regularization.finding import find_roles, find_sites
 from regplug.regularization.ordering import Entry, Placed, check_composition, resolve_order
 from regplug.regularization.own_dropout import KEY as OWN_DROPOUT
 from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
+from regplug.regularization.signatures import require_signatures
 from regplug.regularization.structure import evaluating, restructure
 from regplug.regularizer import Notice, RegularizerFunctions, Step
 from regplug.seeds import derive_seed
@@ -275,6 +276,7 @@ def _members(components: Components, task: Task) -> tuple[dict[str, RegularizerF
                 f"The regularizer {reg.registered.full_name} is a {type(functions).__name__}.",
                 hint="Its target must be a subclass of regplug.regularizer.RegularizerFunctions.",
             )
+        require_signatures(functions, reg.registered.full_name)
         members[placed.key] = functions
     return members, order
 
