@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,39 +21,64 @@ def find_sites(model: nn.Module, example: Tensor) -> list[Site]:
 
     Args:
         model: The model; its modes are restored.
-        example: Inputs `(batch, ...)`.
+        example: Inputs `(B, ...)`.
 
     Returns:
         One site for each call of each named module that takes and returns a tensor; what was put around a module is no
         site of its own.
     """
     sites: list[Site] = []
+
+    def record(name: str, call: int, module: nn.Module, given: Tensor, output: Tensor) -> None:
+        shapes = tuple(given.shape), tuple(output.shape)
+        sites.append(Site(name=name, call=call, module=module, input_shape=shapes[0], output_shape=shapes[1]))
+
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        with _watched(model, record):
+            model(example)
+    finally:
+        for module, training in modes:
+            module.training = training
+    return sites
+
+
+@contextmanager
+def recorded_outputs(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """A context that gathers the output of each site by `module#call`, while somebody runs the model."""
+    outputs: dict[str, Tensor] = {}
+
+    def record(name: str, call: int, module: nn.Module, given: Tensor, output: Tensor) -> None:  # noqa: ARG001
+        outputs[f"{name}#{call}"] = output
+
+    with _watched(model, record):
+        yield outputs
+
+
+@contextmanager
+def _watched(model: nn.Module, record: Callable[[str, int, nn.Module, Tensor, Tensor], None]) -> Iterator[None]:
+    """Calls `record` at each call of each named module that takes and returns a tensor."""
     calls: dict[str, int] = {}
 
-    def record(name: str) -> Callable[..., None]:
+    def hook_of(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
                 call = calls.get(name, 0)
                 calls[name] = call + 1
-                shapes = tuple(inputs[0].shape), tuple(output.shape)
-                sites.append(Site(name=name, call=call, module=module, input_shape=shapes[0], output_shape=shapes[1]))
+                record(name, call, module, inputs[0], output)
 
         return hook
 
-    modes = {module: module.training for module in model.modules()}
     holders = [m for m in model.modules() if isinstance(m, Augmented | parametrize.ParametrizationList)]
     inside = {part for holder in holders for part in holder.modules() if part is not holder}
     named = [(name, module) for name, module in model.named_modules() if name and module not in inside]
-    hooks = [module.register_forward_hook(record(name)) for name, module in named]
+    hooks = [module.register_forward_hook(hook_of(name)) for name, module in named]
     try:
-        model.eval()
-        model(example)
+        yield
     finally:
         for handle in hooks:
             handle.remove()
-        for module, training in modes.items():
-            module.training = training
-    return sites
 
 
 def find_roles(model: nn.Module) -> dict[str, Role]:

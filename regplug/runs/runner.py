@@ -17,8 +17,9 @@ from regplug.bundles.request import Bundle
 from regplug.config import RunConfig
 from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
 from regplug.measuring.final_metrics import measure_final
+from regplug.measuring.metric_log import MetricLog, probed
 from regplug.measuring.metrics import confusion_matrix
-from regplug.probes import Probe, ProbeView
+from regplug.probes import Probe
 from regplug.registry import Registry, build, default_registry
 from regplug.registry.components import find_components, resolve_config
 from regplug.regularization.settling import settle
@@ -100,8 +101,7 @@ class _Run:
         self._warnings = tuple(f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
         self._probes: list[Probe] = [build(p.registered, p.spec.values) for p in made.components.probes]
         self._started: RunStarted | None = None
-        self._metrics: dict[str, float] = {}
-        self._history: dict[str, list[tuple[float, float]]] = {}
+        self._measured = MetricLog()
         train, valid, test = pools_of(made.data)
         self._trainer = Trainer(
             program=made.program,
@@ -111,6 +111,7 @@ class _Run:
             course=made.course,
             places=made.network.places,
             stacked=False,
+            probed=bool(self._probes),
         )
 
     def execute(self) -> RunResult:
@@ -120,7 +121,7 @@ class _Run:
         except BaseException as error:
             if self._started is not None:
                 ended = RunFinished.broken_off(
-                    self._started, error, config=self._config, metrics=self._metrics, seconds=self._stages.seconds
+                    self._started, error, config=self._config, metrics=self._measured.last, seconds=self._stages.seconds
                 )
                 for observer in (self._plugged, *self._told):
                     observer.run_finished(ended)
@@ -154,7 +155,7 @@ class _Run:
             tracking_uri=self._store.location.uri,
             status="FINISHED",
             config=self._config,
-            metrics=self._metrics,
+            metrics=self._measured.last,
             state_sha256=state_sha256(model),
             model=model,
             warnings=self._warnings,
@@ -187,7 +188,7 @@ class _Run:
     def _train(self, tracked: TrackedRun, run: RunStarted) -> None:
         for record in self._trainer.train():
             values = {name: numbers[0] for name, numbers in record.metrics.items()}
-            values |= self._probed() | {"time/epoch_s": record.seconds}
+            values |= probed(self._trainer, 0, self._probes) | {"time/epoch_s": record.seconds}
             self._log(tracked, values, record.epoch)
             seen = RunEpoch(
                 run=run,
@@ -203,11 +204,11 @@ class _Run:
         trainer, data = self._trainer, self._data
         trainer.finish()
         final = measure_final(trainer, [data])[0]
-        self._log(tracked, {**final.metrics, **self._probed()}, trainer.state.epoch)
+        self._log(tracked, {**final.metrics, **probed(self._trainer, 0, self._probes)}, trainer.state.epoch)
         if data.task.is_classification:
             matrix = confusion_matrix(final.outputs["test"], data.raw.test.y)
             tracked.log_figure_png(confusion_matrix_png(matrix, data.task.class_names), "confusion_matrix.png")
-        tracked.log_figure_png(curves_png(self._history), "curves.png")
+        tracked.log_figure_png(curves_png(self._measured.curves()), "curves.png")
         model = self._trained_model()
         _log_state(tracked, model)
         tracked.set_tags({"regplug.state_sha256": state_sha256(model)})
@@ -235,23 +236,9 @@ class _Run:
             )
         return bundle
 
-    def _probed(self) -> dict[str, float]:
-        if not self._probes:
-            return {}
-        params = self._trainer.weights_of(0)
-        roles = {name: self._made.program.roles[name] for name in params}
-        view = ProbeView(params=params, roles=roles)
-        return {name: value for probe in self._probes for name, value in probe.measure(view).items()}
-
     def _log(self, tracked: TrackedRun, values: dict[str, float], epoch: int) -> None:
         tracked.log_metrics(values, epoch)
-        self._metrics |= values
-        for name, value in values.items():
-            if not name.startswith("time/"):
-                points = self._history.setdefault(name, [])
-                if points and points[-1][0] == epoch:
-                    points.pop()
-                points.append((epoch, value))
+        self._measured.put(epoch, values)
 
 
 def _log_state(tracked: TrackedRun, model: nn.Module) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from regplug.data import Prepared
 from regplug.measuring.final_metrics import measure_final
-from regplug.probes import Probe, ProbeView
+from regplug.measuring.metric_log import MetricLog, probed
+from regplug.probes import Probe
 from regplug.runs.assembly import Assembly
 from regplug.studies.config import Point
 from regplug.training.loop import EpochRecord, Trainer
@@ -62,8 +63,7 @@ class Log:
         self, points: Sequence[Point], probes: Sequence[Probe], made: Assembly, datas: Sequence[Prepared]
     ) -> None:
         self._points, self._probes, self._made, self._datas = points, probes, made, datas
-        self._history: list[dict[str, list[tuple[int, float]]]] = [{} for _ in points]
-        self._last: list[dict[str, float]] = [{} for _ in points]
+        self._logs = [MetricLog() for _ in points]
         self._epochs = [0] * len(points)
         self._probe_every = max(1, made.course.epochs // MOST_PROBED)
 
@@ -77,13 +77,14 @@ class Log:
             self._epochs[run] = record.epoch
             values = {name: numbers[run] for name, numbers in record.metrics.items()}
             if is_probed:
-                values |= self._probed(trainer, run)
-            self._put(run, values)
+                values |= probed(trainer, run, self._probes)
+            self._logs[run].put(record.epoch, values)
 
     def finish(self, trainer: Trainer) -> None:
         """Measures the final weights of the runs that did not diverge on every split."""
         for run, final in measure_final(trainer, self._datas).items():
-            self._put(run, {**final.metrics, **self._probed(trainer, run)})
+            values = {**final.metrics, **probed(trainer, run, self._probes)}
+            self._logs[run].put(self._epochs[run], values)
 
     def result(self, run: int, seconds: float, error: str = "") -> PointResult:
         """What one run came to.
@@ -96,28 +97,12 @@ class Log:
         return PointResult(
             point=self._points[run],
             status=FAILED if error else FINISHED,
-            metrics=self._last[run],
-            history=self._history[run],
+            metrics=self._logs[run].last,
+            history=self._logs[run].history,
             seconds=seconds,
             epochs=self._epochs[run],
             error=error,
         )
-
-    def _put(self, run: int, values: Mapping[str, float]) -> None:
-        epoch = self._epochs[run]
-        self._last[run] |= values
-        for name, value in values.items():
-            points = self._history[run].setdefault(name, [])
-            if points and points[-1][0] == epoch:
-                points.pop()
-            points.append((epoch, value))
-
-    def _probed(self, trainer: Trainer, run: int) -> dict[str, float]:
-        if not self._probes:
-            return {}
-        params = trainer.weights_of(run)
-        view = ProbeView(params=params, roles={name: self._made.program.roles[name] for name in params})
-        return {name: value for probe in self._probes for name, value in probe.measure(view).items()}
 
 
 def failed(point: Point, error: str, seconds: float) -> PointResult:

@@ -156,6 +156,7 @@ class GroupRunner:
             course=course,
             places=made.network.places,
             stacked=stacked,
+            probed=bool(made.components.probes),
         )
         return trainer, made
 

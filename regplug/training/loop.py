@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,12 +20,14 @@ from torch import Tensor
 from regplug.api import TaskKind
 from regplug.config.ramps import first_value
 from regplug.errors import DivergedError
+from regplug.probes import ProbeView
 from regplug.regularizer import Batch, Clock, Shapes, Step, Tensors
 from regplug.seeds import derive_seed
 from regplug.sites import Place
 from regplug.training.evaluate import Evaluator
 from regplug.training.feed import FedBatch, Feed
 from regplug.training.lift import Lift
+from regplug.training.looking import PROBED_ROWS, RunLook
 from regplug.training.optimizers import Rate, UpdateRule
 from regplug.training.passes import RunPasses, in_mode
 from regplug.training.program import Program
@@ -102,6 +105,7 @@ class Trainer:
         course: How long and how often.
         places: Regularizer's key -> where its layers were put.
         stacked: Whether tensors lead with an axis of runs.
+        probed: Whether probes look, who may ask for the last update.
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class Trainer:
         course: Course,
         places: Mapping[str, Sequence[Place]],
         stacked: bool,
+        probed: bool = False,
     ) -> None:
         self._program, self._runs, self._course = program, tuple(runs), course
         self._lift = Lift(len(runs) if stacked else None)
@@ -148,6 +153,8 @@ class Trainer:
         self._pools = pools
         self._after_epoch = self._lift(self._after_epoch_one, (0, 0, 0, 0, 0))
         self._draws_globally = True
+        self._probed, self._before_last = probed, dict[str, Tensor]()
+        self._looked_at: list[FedBatch] | None = None
 
     def train(self) -> Iterator[EpochRecord]:
         """Trains epoch by epoch from where the state stands, and yields a record after each.
@@ -178,8 +185,29 @@ class Trainer:
         """Logits or values of each run on a split: `(rows, outputs)`, or `(runs, rows, outputs)` of a stack."""
         return self._evaluator.outputs(self.state, getattr(self._pools, split), split)
 
+    def view_of(self, run: int) -> ProbeView:
+        """What probes see of one run."""
+        of_run = partial(self._lift.of_run, run=run)
+        if self._looked_at is None:
+            count = max(1, PROBED_ROWS // self._course.batch_size)
+            self._looked_at = list(islice(self._feed.epoch("probe"), count))
+        stacked = self._lift.runs is not None
+        look = RunLook(
+            program=self._program,
+            trained=self.tensors_of(run),
+            seen=lambda: self._evaluator.tensors_of(self.state, run),
+            state=of_run(self.state.regularizer),
+            settings=of_run(self._settings.at(self.state.epoch * self._feed.steps - 1)),
+            clock=self._clock(self.state.epoch, 0),
+            batches=[self._feed.of_run(each, run) if stacked else each for each in self._looked_at],
+            before=of_run(self._before_last),
+        )
+        params = self.weights_of(run)
+        roles = {name: self._program.roles[name] for name in params}
+        return ProbeView(params=params, roles=roles, epoch=self.state.epoch, look=look)
+
     def weights_of(self, run: int) -> dict[str, Tensor]:
-        """Effective weights of one run as they are evaluated, detached: for probes, which only look."""
+        """Effective weights of one run as they are evaluated, detached."""
         params, buffers = self._evaluator.tensors_of(self.state, run)
         settings = self._lift.of_run(self._settings.at(self.state.epoch * self._feed.steps - 1), run)
         step = Step(settings, {}, self._clock(self.state.epoch, 0))
@@ -225,6 +253,8 @@ class Trainer:
             for batch in self._feed.epoch(state.epoch):
                 self._stepper.clock = clock = self._clock(state.epoch, batch.number)
                 rate = rates * self._course.factors[clock.index]
+                if self._probed and batch.number == self._feed.steps - 1:
+                    self._before_last = {name: value.detach().clone() for name, value in state.params.items()}
                 total, loss, logits = self._stepper.step(_rows(batch), batch.noise, rate, active)
                 totals.append(total)
                 losses.append(loss)
