@@ -56,7 +56,7 @@ def test_an_example_trains_alone_and_stacked_to_the_same_weights(name, file):
     list(many.train())
     many.finish()
     for index, expected in enumerate(alone):
-        weights = torch.cat([value.flatten() for value in many.tensors_of(index)[0].values()])
+        weights = torch.cat([value.flatten() for params, _ in many.networks_of(index) for value in params.values()])
         torch.testing.assert_close(weights, expected, atol=1e-4, rtol=1e-3)
 
 
@@ -73,7 +73,7 @@ def _weights(**fields):
     one = trainer(**fields)
     list(one.train())
     one.finish()
-    return torch.cat([value.detach().flatten() for value in one.tensors_of(0)[0].values()])
+    return torch.cat([value.detach().flatten() for params, _ in one.networks_of(0) for value in params.values()])
 
 
 def test_the_examples_compose(file):

@@ -29,6 +29,7 @@ from regplug.registry.components import Components, find_components
 from regplug.runs.assembly import load_data
 from regplug.tracking import RunInfo, Store, open_store
 from regplug.tracking.registering import check_names
+from regplug.training.ensemble import count_members
 from regplug.training.state_hash import state_sha256
 
 CONFIG_FILE, STATE_FILE, BUNDLE_FOLDER, STOCHASTIC_FOLDER = "config.toml", "state.pt", "bundle", "bundle_stochastic"
@@ -170,10 +171,10 @@ class _Kept:
 
     def load_model(self, data: Prepared) -> nn.Module:
         """The trained network, if its state is the one that was tracked."""
-        model = rebuilt_network(self._here, self.components, data)
         state = torch.load(
             self._store.read_artifact(self._info.run_id, STATE_FILE), map_location="cpu", weights_only=True
         )
+        model = rebuilt_network(self._here, self.components, data, count_members(list(state)))
         try:
             model.load_state_dict(state)
         except RuntimeError as error:

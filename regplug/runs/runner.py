@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ from regplug.runs.description import describe_run
 from regplug.runs.observers import PluginObservers
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted
 from regplug.tracking import Store, TrackedRun, experiment_name, open_store
+from regplug.training.ensemble import as_one
 from regplug.training.loop import Pools, Trainer
 from regplug.training.state_hash import state_sha256
 from regplug.training.tensors import restore_tensors
@@ -215,11 +217,18 @@ class _Run:
         return model
 
     def _trained_model(self) -> nn.Module:
-        params, buffers = self._trainer.tensors_of(0)
-        restore_tensors(self._made.program.model, params, buffers)
-        for name in self._made.network.untrained:
-            self._made.program.model.get_parameter(name).requires_grad_(True)
-        return settle(self._made.program.model, self._made.network.final_settings).cpu().eval()
+        """The network, or the networks as one, made of ordinary modules."""
+        networks = self._trainer.networks_of(0)
+        trained = iter(networks)
+
+        def make() -> nn.Module:
+            model = self._made.program.model if len(networks) == 1 else copy.deepcopy(self._made.program.model)
+            restore_tensors(model, *next(trained))
+            for name in self._made.network.untrained:
+                model.get_parameter(name).requires_grad_(True)
+            return settle(model, self._made.network.final_settings)
+
+        return as_one(make, len(networks), is_classification=self._data.task.is_classification).cpu().eval()
 
     def _export(self, tracked: TrackedRun, model: nn.Module) -> Bundle:
         out = Path(self._config.out or f"bundles/{tracked.run_id[:8]}")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from regplug.regularizer import Batch, Clock, Member, Settings, Step, Tensors
+from regplug.training.ensemble import combined
 from regplug.training.feed import FedBatch, Feed, cut
 from regplug.training.lift import Lift
 from regplug.training.passes import RunPasses, in_mode
@@ -60,6 +61,8 @@ class Evaluator:
     @torch.no_grad()
     def measure(self, state: State, pool: Pool, split: str) -> dict[str, Tensor]:
         """Loss, and accuracy of a classification: scalars, or one for each run of a stack."""
+        if any(state.ensembles):
+            return self._measured_ensembles(state, pool, split)
         parts = list(self._passes(state, pool, split, self._measured_one))
         count = sum(rows for _, rows in parts)
         only = parts[0][0][0] if len(parts) == 1 else None
@@ -71,7 +74,38 @@ class Evaluator:
     @torch.no_grad()
     def outputs(self, state: State, pool: Pool, split: str) -> Tensor:
         """Logits or values, in the order of the rows."""
+        if any(state.ensembles):
+            each = [self._outputs_of_run(state, pool, split, run) for run in range(self._lift.runs or 1)]
+            return torch.stack(each) if self._lift.runs is not None else each[0]
         return torch.cat([out for out, _ in self._passes(state, pool, split, self._called_one)], self._lift.lead)
+
+    def _measured_ensembles(self, state: State, pool: Pool, split: str) -> dict[str, Tensor]:
+        """As `measure`, of runs that end with several networks: run by run, since their numbers may differ."""
+        measured: dict[str, list[Tensor]] = {}
+        for run in range(self._lift.runs or 1):
+            outputs, y = self._outputs_of_run(state, pool, split, run), pool.y[self._rows_of_run(split, pool, run)]
+            measured.setdefault("loss", []).append(self._program.loss.mean(outputs, y))
+            if self._program.task.is_classification:
+                measured.setdefault("accuracy", []).append((outputs.argmax(-1) == y).to(outputs.dtype).mean())
+        is_stack = self._lift.runs is not None
+        return {name: torch.stack(each) if is_stack else each[0] for name, each in measured.items()}
+
+    def _outputs_of_run(self, state: State, pool: Pool, split: str, run: int) -> Tensor:
+        """The outputs of one run, of all its networks combined, in the order of the rows."""
+        own = partial(self._lift.of_run, run=run)
+        networks = state.ensembles[run] or [(own(state.params), own(state.buffers))]
+        settings = own(self._settings.at(self.clock.index - 1)) if self._program.acts_in_evaluation else {}
+        x = pool.x[self._rows_of_run(split, pool, run)]
+        with in_mode(self._program.model, training=False):
+            parts = torch.split(x, EVALUATION_ROWS)
+            each = [torch.cat([self._called_one(*n, settings, part, part) for part in parts]) for n in networks]
+        return combined(each, is_classification=self._program.task.is_classification)
+
+    def _rows_of_run(self, split: str, pool: Pool, run: int) -> Tensor:
+        rows = self._rows[split]
+        if rows is None:
+            return torch.arange(len(pool), device=pool.x.device)
+        return rows if rows.ndim == 1 else rows[run]
 
     def _called_one(self, params: Tensors, buffers: Tensors, settings: Settings, x: Tensor, y: Tensor) -> Tensor:
         if not self._program.acts_in_evaluation:

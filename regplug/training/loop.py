@@ -21,7 +21,7 @@ from regplug.api import TaskKind
 from regplug.config.ramps import first_value
 from regplug.errors import DivergedError
 from regplug.probes import ProbeView
-from regplug.regularizer import Batch, Clock, Shapes, Step, Tensors
+from regplug.regularizer import Batch, Clock, Member, Shapes, Step, Tensors
 from regplug.seeds import derive_seed
 from regplug.sites import Place
 from regplug.training.evaluate import Evaluator
@@ -220,6 +220,11 @@ class Trainer:
         if self._lift.runs is None:
             return dict(state.params), dict(state.buffers)
         return {n: t[run] for n, t in state.params.items()}, {n: t[run] for n, t in state.buffers.items()}
+
+    def networks_of(self, run: int) -> list[Member]:
+        """Parameters and buffers of each network that one run ends with: one, or the members of an ensemble."""
+        ensembles = self.state.ensembles
+        return (ensembles[run] if ensembles else []) or [self.tensors_of(run)]
 
     # One epoch.
 
