@@ -41,15 +41,19 @@ class Shapes:
     Args:
         x: Shape of a batch of inputs, the batch first.
         y: Shape of a batch of targets as they come.
+        outputs: Shape of a batch of logits or values, `(B, K)`.
         places: Where its own layers are, in the order in which it put them, with shapes.
         params: Name -> shape of each trained parameter, those that other regularizers brought included.
+        weights: Name -> shape of each effective weight, under the names that `penalty`, `decay` and `project` get.
         rows: Rows of the training split.
     """
 
     x: tuple[int, ...]
     y: tuple[int, ...]
+    outputs: tuple[int, int]
     places: tuple[Place, ...] = ()
     params: Mapping[str, tuple[int, ...]]
+    weights: Mapping[str, tuple[int, ...]]
     rows: int
 
 

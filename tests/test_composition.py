@@ -29,7 +29,7 @@ def here(functions, **more):
     )
 
 
-SHAPES = Shapes(x=(4, 5), y=(4,), params={}, rows=4)
+SHAPES = Shapes(x=(4, 5), y=(4,), outputs=(4, 3), weights={}, params={}, rows=4)
 
 
 class Everything(RegularizerFunctions):

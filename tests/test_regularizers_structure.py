@@ -84,11 +84,13 @@ def _forward(made, x):
         "dropout": Shapes(
             x=tuple(x.shape),
             y=(len(x),),
+            outputs=(len(x), 3),
             places=tuple(
                 place.__class__(key=place.key, index=place.index, shape=(len(x), *place.shape[1:]))
                 for place in made.network.places["dropout"]
             ),
             params={},
+            weights={},
             rows=len(x),
         )
     }

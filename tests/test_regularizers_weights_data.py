@@ -25,7 +25,7 @@ from regplug_regularizers.swa import Swa
 ROLES = {"fc.weight": "weight", "fc.bias": "bias", "norm.weight": "norm"}
 
 
-SHAPES = Shapes(x=(1, 1), y=(1,), params={}, rows=1)
+SHAPES = Shapes(x=(1, 1), y=(1,), outputs=(1, 3), weights={}, params={}, rows=1)
 
 
 def parameters():
@@ -135,7 +135,8 @@ def test_label_smoothing_refuses_a_regression():
 
 def test_input_noise_has_its_moments_and_spares_the_targets():
     functions = InputNoise()
-    draw = functions.noise(Shapes(x=(1000, 100), y=(1000,), params={}, rows=1000), {"std": 0.3})["input"]
+    shapes = Shapes(x=(1000, 100), y=(1000,), outputs=(1000, 3), weights={}, params={}, rows=1000)
+    draw = functions.noise(shapes, {"std": 0.3})["input"]
     noise = torch.randn(draw.shape, dtype=torch.float64)
     x, y = torch.zeros(1000, 100, dtype=torch.float64), torch.zeros(1000)
     noisy, targets = functions.batch(step({"std": 0.3}, {"input": noise}), x, y)

@@ -195,7 +195,7 @@ def test_masks_differ_by_the_call_of_a_shared_activation():
 def _shapes(places):
     from regplug.regularizer import Shapes
 
-    return Shapes(x=(2, 8), y=(2,), places=tuple(places), params={}, rows=2)
+    return Shapes(x=(2, 8), y=(2,), outputs=(2, 3), weights={}, places=tuple(places), params={}, rows=2)
 
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.3), nn.Dropout1d(0.3), nn.AlphaDropout(0.3)], ids=lambda one: str(one))

@@ -124,9 +124,9 @@ class Composition(RegularizerFunctions):
         for i, member in enumerate(self._acting["batch"]):
             if i == self._soften_at and not y.is_floating_point():
                 y = F.one_hot(y, step.clock.task.num_outputs).to(_floating(x))
-            own = step.child(member.key)
-            own.batch = None if step.batch is None else step.batch._replace(x=x, y=y)
-            x, y = member.functions.batch(own, x, y)
+            if step.batch is not None:
+                step.batch = step.batch._replace(x=x, y=y)
+            x, y = member.functions.batch(step.child(member.key), x, y)
         return x, y
 
     def sample_losses(self, step: Step, losses: Tensor, outputs: Outputs) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from regplug.errors import PluginError
 from regplug.noise import pass_key
 from regplug.regularization.step import Step
 
@@ -73,13 +74,35 @@ class ActingLayer(nn.Module):
         step = running.step.child(self.owner)
         if not self.training:
             return self.evaluate(step.settings, x)
-        changed = self.act(step, step.noise.get(pass_key(self.key, running.number)), x)
+        changed = self._acted(step, step.noise.get(pass_key(self.key, running.number)), x)
         if isinstance(changed, Tensor):
             return changed
         value, buffers = changed
         for name, new in buffers.items():
+            if name not in self._buffers:
+                raise PluginError(
+                    f"{self.owner}: act of {type(self).__name__} returns the buffer {name}, which the layer has not.",
+                    hint=f"Its buffers: {', '.join(self._buffers) or 'none; register them in __init__'}.",
+                )
             self.get_buffer(name).copy_(new.detach())
         return value
+
+    def _acted(self, step: Step, noise: Any, x: Tensor) -> Changed:
+        """Calls `act` on copies of the buffers: the graph may hold what it computed with, which must not be written."""
+        held = {name: value for name, value in self._buffers.items() if value is not None}
+        copies = {name: value.clone() for name, value in held.items()}
+        self._buffers.update(copies)
+        try:
+            changed = self.act(step, noise, x)
+            written = [n for n, copy in copies.items() if self._buffers[n] is not copy or copy._version]
+        finally:
+            self._buffers.update(held)
+        if written:
+            raise PluginError(
+                f"{self.owner}: act of {type(self).__name__} writes the buffer {written[0]}.",
+                hint="Return it: a pair of the value and the new buffers by name.",
+            )
+        return changed
 
 
 class SiteLayer(ActingLayer):
@@ -114,6 +137,14 @@ class WeightLayer(ActingLayer):
     In evaluation it is what `evaluate` makes of it, by default the trained tensor itself; so is what penalties and
     probes see. The trained model holds the value as an ordinary parameter.
     """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Acts within a pass of the host's loop."""
+        try:
+            return super().forward(x)
+        except AttributeError as error:
+            # The module's property for the weight would report that the module has no weight.
+            raise PluginError(f"{self.owner}: {type(self).__name__} failed at {self.key}: {error}.") from error
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """Returns the trained tensor of which `evaluate` makes `weight`; decay and projections need it.

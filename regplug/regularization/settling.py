@@ -52,7 +52,8 @@ def _bake_weights(model: nn.Module, settings: Mapping[str, Mapping[str, Any]]) -
     ]
     if not parametrized:
         return
-    with evaluating(settings, model):
+    # Without a graph torch takes a weight of several originals for a buffer.
+    with evaluating(settings, model), torch.enable_grad():
         for module, name in parametrized:
             module.parametrizations[name].eval()  # type: ignore[index, union-attr] # a ModuleDict
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from torch import Tensor
 
 from regplug.api import Task
+from regplug.errors import PluginError
 
 Tensors = Mapping[str, Tensor]
 Role = Literal["weight", "bias", "norm", "auxiliary"]
@@ -79,7 +80,7 @@ class Passes(Protocol):
         self,
         step: Step,
         *,
-        x: Tensor | None,
+        x: Tensor,
         params: Tensors | None,
         buffers: Tensors | None,
         number: int,
@@ -137,6 +138,16 @@ class Step:
         prefix = self._prefix
         return {name.removeprefix(prefix): value for name, value in self._state.items() if name.startswith(prefix)}
 
+    @property
+    def owner(self) -> str:
+        """The key of the component whose step this is; empty for the composition's."""
+        return self._prefix.rstrip("/")
+
+    @property
+    def root(self) -> Step:
+        """The step of the whole composition, whose layers act in a pass."""
+        return self._root
+
     def child(self, name: str) -> Step:
         """The step as the component of that name sees it."""
         own = Step(self.settings.get(name, _EMPTY), self.noise.get(name) or self._nested(name), self.clock)
@@ -147,7 +158,10 @@ class Step:
     def require_batch(self) -> Batch:
         """The batch, in a phase that has one."""
         if self.batch is None:
-            raise RuntimeError("There is no batch in this phase: give x, or act in a phase of a step.")
+            raise PluginError(
+                f"{self.owner} reads the batch in a phase that has none.",
+                hint="Give step.run its x, or act in a function that is called at each step.",
+            )
         return self.batch
 
     def attach(self, passes: Passes) -> None:
@@ -194,7 +208,8 @@ class Step:
             number: The pass in training whose noise it takes, below the class's `passes`.
             training: Whether it runs in training mode, with noise and batch statistics, or in evaluation mode.
         """
-        return self._model().run(self._root, x=x, params=params, buffers=buffers, number=number, training=training)
+        x = self.require_batch().x if x is None else x
+        return self._model().run(self, x=x, params=params, buffers=buffers, number=number, training=training)
 
     def gradient(self, function: Callable[[Tensor], Any], x: Tensor, *, has_aux: bool = False) -> Any:
         """Returns the gradient of a scalar function at `x`; it may be differentiated again.
@@ -219,7 +234,7 @@ class Step:
             params: Name -> parameter.
             buffers: Name -> buffer; by default the run's. None is written.
         """
-        return self._model().weights(self._root, params, buffers)
+        return self._model().weights(self, params, buffers)
 
     def recompute_statistics(self, params: Tensors, buffers: Tensors, batches: Iterable[Step] | None = None) -> Tensors:
         """Returns the buffers with each batch norm's running statistics averaged anew at these parameters.
@@ -232,9 +247,12 @@ class Step:
 
         Source: torch.optim.swa_utils.update_bn.
         """
-        return self._model().recompute_statistics(self._root, params, buffers, batches)
+        return self._model().recompute_statistics(self, params, buffers, batches)
 
     def _model(self) -> Passes:
         if self._passes is None:
-            raise RuntimeError("This function is given no model to run: see docs/contract.md for which functions are.")
+            raise PluginError(
+                f"{self.owner} runs the model where there is none to run.",
+                hint="A layer changes what reaches it; functions of the regularizer run the model.",
+            )
         return self._passes

@@ -41,9 +41,8 @@ def restructure(
     return tuple(sites.places)
 
 
-@contextmanager
-def evaluating(settings: Mapping[str, Mapping[str, Any]], model: torch.nn.Module) -> Iterator[None]:
-    """A pass in evaluation outside of the loop, for layers that read settings there.
+def step_outside(settings: Mapping[str, Mapping[str, Any]], model: torch.nn.Module) -> Step:
+    """A step outside of the loop, for layers that read settings in evaluation.
 
     Args:
         settings: Regularizer's key -> parameter -> number; of a schedule the first counts.
@@ -57,7 +56,13 @@ def evaluating(settings: Mapping[str, Mapping[str, Any]], model: torch.nn.Module
         }
         for key, own in settings.items()
     }
-    token = current_pass.set(Pass(Step(tensors, {}, NO_CLOCK), 0))
+    return Step(tensors, {}, NO_CLOCK)
+
+
+@contextmanager
+def evaluating(settings: Mapping[str, Mapping[str, Any]], model: torch.nn.Module) -> Iterator[None]:
+    """A pass in evaluation outside of the loop; see `step_outside`."""
+    token = current_pass.set(Pass(step_outside(settings, model), 0))
     try:
         yield
     finally:

@@ -112,9 +112,9 @@ class Rig:
 
     def shapes(self, key: str = KEY, rows: int = bench.BATCH) -> Shapes:
         """What a regularizer may know of the network and its data."""
-        params = {name: tuple(value.shape) for name, value in self.program.params.items()}
-        x, y = self.x(rows), self.y(rows)
-        return shapes_for(self.places.get(key, ()), x.shape, y.shape, params=params, batch=rows, rows=bench.TRAIN_ROWS)
+        x, y = self.x(rows).shape, self.y(rows).shape
+        shapes_of = shapes_for(self.program, self.places, self.settings, x=x, y=y, batch=rows, rows=bench.TRAIN_ROWS)
+        return shapes_of(key)
 
     def weights(self, params: Tensors) -> Tensors:
         """Effective weights at these parameters."""

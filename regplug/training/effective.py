@@ -50,7 +50,9 @@ class Effective:
             step: The composition's step, whose settings a layer may read.
         """
         names = [name for name in (*self.originals, *self.others) if name in params or name in buffers]
-        own = {name.removeprefix(self.prefix): params[name] if name in params else buffers[name] for name in names}
+        # Copies of buffers, because a graph holds them and the next pass writes to them.
+        tensors = {name: params[name] if name in params else buffers[name].clone() for name in names}
+        own = {name.removeprefix(self.prefix): value for name, value in tensors.items()}
         with _evaluating(self.parametrization, step):
             return functional_call(self.parametrization, own, ())  # type: ignore[no-any-return]
 

@@ -181,9 +181,7 @@ class Evaluator:
     ) -> Member:
         step = Step(settings, {}, self.clock, state=state)
         passes = RunPasses(self._program, params, buffers, [])
-        passes.sample = [
-            _step_of(own, settings, drawn, self.clock, passes) for own, drawn in zip(rows, noise, strict=True)
-        ]
+        passes.sample = [_step_of(own, drawn, step, passes) for own, drawn in zip(rows, noise, strict=True)]
         step.attach(passes)
         return self._program.regularizer.evaluated(step, params, buffers)
 
@@ -215,12 +213,13 @@ class _Batches:
         for batch in self._feed.epoch("finish"):
             one = batch if self._run is None else self._feed.of_run(batch, self._run)
             rows = {"x": one.x, "y": one.y, "rows": one.rows}
-            yield _step_of(rows, self._step.settings, one.noise, self._step.clock, self._passes)
+            yield _step_of(rows, one.noise, self._step, self._passes)
 
 
-def _step_of(rows: Tensors, settings: Settings, noise: Any, clock: Clock, passes: RunPasses) -> Step:
+def _step_of(rows: Tensors, noise: Any, like: Step, passes: RunPasses) -> Step:
+    """A step on these rows, with settings, clock and state of another."""
     batch = Batch(rows["x"], rows["y"], rows["y"], rows["rows"])
-    return Step(settings, noise, clock, batch=batch, passes=passes)
+    return Step(like.settings, noise, like.clock, state=like.state, batch=batch, passes=passes)
 
 
 def _copied(network: Member) -> Member:

@@ -61,7 +61,7 @@ class Feed:
     ) -> None:
         self._pool, self._runs, self._lift, self._draws = pool, tuple(runs), lift, tuple(draws)
         self._batch_size, self._shuffle = batch_size, shuffle
-        self.rows = len(pool) if runs[0].train_rows is None else len(runs[0].train_rows)
+        self.rows = runs[0].count_rows(pool)
         self.steps = -(-self.rows // batch_size)
         self._length = block_length(draws, self.steps, batch_size * math.prod(pool.x.shape[1:]))
         floating = pool.x.dtype if pool.x.is_floating_point() else torch.get_default_dtype()

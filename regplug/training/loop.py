@@ -7,7 +7,7 @@ the runs' losses outside it. Runs do not mix, so each gradient is its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from regplug.api import TaskKind
 from regplug.config.ramps import first_value
 from regplug.errors import DivergedError
 from regplug.probes import ProbeView
-from regplug.regularizer import Batch, Clock, Member, Shapes, Step, Tensors
+from regplug.regularizer import Batch, Clock, Member, Step, Tensors
 from regplug.seeds import derive_seed
 from regplug.sites import Place
 from regplug.training.evaluate import Evaluator
@@ -122,7 +122,13 @@ class Trainer:
     ) -> None:
         self._program, self._runs, self._course = program, tuple(runs), course
         self._lift = Lift(len(runs) if stacked else None)
-        shapes = [_shapes_of(program, run, places, pools.train, course.batch_size) for run in runs]
+        x, y = pools.train.x.shape, pools.train.y.shape
+        shapes = [
+            shapes_for(
+                program, places, run.settings, x=x, y=y, batch=course.batch_size, rows=run.count_rows(pools.train)
+            )
+            for run in runs
+        ]
         draws = [
             program.regularizer.draws(of, _first_settings(run.settings)) for of, run in zip(shapes, runs, strict=True)
         ]
@@ -448,18 +454,3 @@ def _rows(batch: FedBatch) -> Batch:
 def _first_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Settings as plain numbers, at the first step of their schedules."""
     return {key: {name: first_value(value) for name, value in own.items()} for key, own in settings.items()}
-
-
-def _shapes_of(
-    program: Program, run: RunInputs, places: Mapping[str, Sequence[Place]], pool: Pool, batch_size: int
-) -> Callable[[str], Shapes]:
-    """What each regularizer may know of one run, by its key."""
-    train_rows = len(pool) if run.train_rows is None else len(run.train_rows)
-    params = {name: tuple(value.shape) for name, value in program.params.items()}
-
-    def shapes_of(key: str) -> Shapes:
-        return shapes_for(
-            places.get(key, ()), pool.x.shape, pool.y.shape, params=params, batch=batch_size, rows=train_rows
-        )
-
-    return shapes_of

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from regplug.errors import PluginError
 from regplug.regularizer import Outputs, Step, Tensors
 
 if TYPE_CHECKING:
@@ -36,17 +38,34 @@ class RunPasses:
         self,
         step: Step,
         *,
-        x: Tensor | None,
+        x: Tensor,
         params: Tensors | None,
         buffers: Tensors | None,
         number: int,
         training: bool,
     ) -> Outputs:
         """See `Step.run`."""
-        x = step.require_batch().x if x is None else x
+        if training:
+            self._require_noise(step, number)
         own = {name: value.clone() for name, value in (self._buffers if buffers is None else buffers).items()}
         with in_mode(self._program.model, training=training):
-            return self._program.forward(self._params if params is None else params, own, step, x, number)
+            return self._program.forward(self._params if params is None else params, own, step.root, x, number)
+
+    def _require_noise(self, step: Step, number: int) -> None:
+        """Refuses a pass in training whose layers would find no noise."""
+        regularizer = self._program.regularizer
+        if not regularizer.acting("noise"):
+            return
+        if step.batch is None:
+            raise PluginError(
+                f"{step.owner} runs the model in training mode in a phase that has no noise.",
+                hint="Run it with training=False, or act in a function that is called at each step.",
+            )
+        if number >= regularizer.passes:
+            raise PluginError(
+                f"{step.owner} runs pass {number} of a step, for which there is no noise.",
+                hint=f"Set passes = {number + 1} in its class.",
+            )
 
     def gradient(self, function: Callable[[Tensor], Any], x: Tensor, *, has_aux: bool) -> Any:
         """See `Step.gradient`.
@@ -62,14 +81,12 @@ class RunPasses:
             finally:
                 self._buffers = kept
 
-        from torch.nn.attention import SDPBackend, sdpa_kernel  # costs an import that few need
-
         with sdpa_kernel(SDPBackend.MATH):
             return torch.func.grad(of, has_aux=has_aux)(x, dict(self._buffers))
 
     def weights(self, step: Step, params: Tensors, buffers: Tensors | None) -> Tensors:
         """See `Step.weights`."""
-        return self._program.weights(params, self._buffers if buffers is None else buffers, step)
+        return self._program.weights(params, self._buffers if buffers is None else buffers, step.root)
 
     def recompute_statistics(
         self, step: Step, params: Tensors, buffers: Tensors, batches: Iterable[Step] | None
@@ -80,7 +97,10 @@ class RunPasses:
         if not norms:
             return buffers
         if chosen is None:
-            raise RuntimeError("There are no batches in this phase: give them.")
+            raise PluginError(
+                f"{step.owner} recomputes statistics in a phase without batches.",
+                hint="Act in evaluated, or in finalize and pass its batches on.",
+            )
         sums: dict[str, Tensor] = {}
         count = 0
         with _newest_batch_alone(norms):
@@ -96,10 +116,11 @@ class RunPasses:
     def _seen(self, step: Step, params: Tensors, buffers: Tensors) -> Tensors:
         """The buffers after one pass in training on a batch as the data phase makes it."""
         batch = step.require_batch()
-        x = batch.x
         if self._program.mixes:
-            x, _ = self._program.regularizer.batch(step, batch.x, batch.y)
-        return self.run(step, x=x, params=params, buffers=buffers, number=0, training=True).buffers
+            x, y = self._program.regularizer.batch(step.replaced(), batch.x, batch.y)
+            batch = batch._replace(x=x, y=y)
+        seen = step.replaced(batch=batch)
+        return self.run(seen, x=batch.x, params=params, buffers=buffers, number=0, training=True).buffers
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from regplug.errors import CompositionError
 from regplug.regularization.composition import Composition
 from regplug.regularization.finding import find_roles
 from regplug.regularization.layers import ActingLayer, Pass, current_pass
+from regplug.regularization.structure import step_outside
 from regplug.regularizer import Clock, Loss, Outputs, Role, Step, Tensors
 from regplug.training.effective import find_effective
 from regplug.training.losses import LossFunction
@@ -132,6 +134,16 @@ class Program:
             return params
         plain = {name: value for name, value in params.items() if name not in self.hidden}
         return plain | {each.name: each.value(params, buffers, step) for each in self.effective}
+
+    @torch.no_grad()
+    def weight_shapes(self, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of each effective weight.
+
+        Args:
+            settings: Regularizer's key -> parameter -> number.
+        """
+        weights = self.weights(self.params, self.buffers, step_outside(settings, self.model))
+        return {name: tuple(value.shape) for name, value in weights.items()}
 
     def projected(self, step: Step, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
         """Every parameter after `project` of its effective weight."""

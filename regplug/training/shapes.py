@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from regplug.regularizer import Shapes
 from regplug.sites import Place
+from regplug.training.program import Program
 
 
 def shapes_for(
-    places: Sequence[Place],
+    program: Program,
+    places: Mapping[str, Sequence[Place]],
+    settings: Mapping[str, Mapping[str, Any]],
+    *,
     x: Sequence[int],
     y: Sequence[int],
-    *,
-    params: Mapping[str, tuple[int, ...]],
     batch: int,
     rows: int,
-) -> Shapes:
-    """The shapes of a full batch, of the regularizer's places at that batch, and of the parameters.
+) -> Callable[[str], Shapes]:
+    """Says by a regularizer's key what it may know of one run: its places at a full batch, and the other shapes.
 
     Args:
-        places: The regularizer's places, found on an example batch.
+        program: What the run computes.
+        places: Regularizer's key -> its places, found on an example batch.
+        settings: Regularizer's key -> parameter -> number.
         x: Shape of the training inputs, the rows first.
         y: Shape of the training targets, the rows first.
-        params: Name -> shape of each trained parameter.
         batch: Rows of a full batch, if there are as many.
         rows: Rows of the training split.
     """
     size = min(batch, rows)
-    return Shapes(
-        x=(size, *x[1:]),
-        y=(size, *y[1:]),
-        places=tuple(p if p.is_weight else replace(p, shape=(size, *p.shape[1:])) for p in places),
-        params=params,
-        rows=rows,
-    )
+    params = {name: tuple(value.shape) for name, value in program.params.items()}
+    weights = program.weight_shapes(settings)
+
+    def of(key: str) -> Shapes:
+        own = places.get(key, ())
+        return Shapes(
+            x=(size, *x[1:]),
+            y=(size, *y[1:]),
+            outputs=(size, program.task.num_outputs),
+            places=tuple(p if p.is_weight else replace(p, shape=(size, *p.shape[1:])) for p in own),
+            params=params,
+            weights=weights,
+            rows=rows,
+        )
+
+    return of

@@ -40,6 +40,10 @@ class RunInputs:
     valid_rows: Tensor | None = None
     test_rows: Tensor | None = None
 
+    def count_rows(self, pool: Pool) -> int:
+        """Rows of this run's training split."""
+        return len(pool) if self.train_rows is None else len(self.train_rows)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
