@@ -9,7 +9,7 @@ from typing import Any
 
 from regplug.errors import RequestError, did_you_mean
 from regplug.statistics.metrics import check_selection, is_lower_better
-from regplug.statistics.paired import Comparison, compare_pair, correct, differences, is_constant, paired_t
+from regplug.statistics.paired import Comparison, compare_pair, correct, differences, paired_t
 from regplug.statistics.ranks import Ranks, rank
 from regplug.statistics.records import Study, Values
 from regplug.statistics.summary import Summary, summarise
@@ -184,14 +184,13 @@ def _comparisons(
     others = (
         [] if reference is None or is_named else _other_p_values(values, units, [x for x in order if x != reference])
     )
-    return correct(bare, units, others)
+    return correct(bare, others)
 
 
 def _other_p_values(values: Values, units: Units, labels: Sequence[str]) -> list[float]:
     found = []
     for first, second in combinations([label for label in labels if values[label]], 2):
-        difference = differences(values[first], values[second], units)
-        scale = max(max(map(abs, values[label].values())) for label in (first, second))
-        if len(difference) > 1 and not is_constant(difference, scale):
-            found.append(paired_t(difference, units.variance_ratio)[1])
+        shared = differences(values[first], values[second], units)
+        if len(shared.values) > 1 and not shared.are_constant:
+            found.append(paired_t(shared.values, units.variance_ratio)[1])
     return found
