@@ -57,7 +57,8 @@ def test_a_question_that_is_settled_says_nothing_of_more_seeds():
 def test_below_ten_observations_the_bootstrap_interval_is_left_out_and_that_is_said(count, is_given):
     analysis = analyse(study_of({"a": list(np.linspace(0.8, 0.9, count))}), ACCURACY)
     assert (analysis.summaries[0].bootstrap_interval is not None) is is_given
-    assert any("Below 10 seeds there is no bootstrap interval" in note for note in analysis.notes) is not is_given
+    assert ("Below 10 seeds there is no bootstrap interval" in analysis.bootstrap_note) is not is_given
+    assert analysis.document()["bootstrap_note"] == (analysis.bootstrap_note or None)
 
 
 def test_settings_that_are_no_better_than_guessing_are_named_and_so_is_a_best_one():

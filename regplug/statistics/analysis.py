@@ -14,7 +14,7 @@ from regplug.statistics.ranks import Ranks, rank
 from regplug.statistics.records import Study, Values
 from regplug.statistics.summary import Summary, summarise
 from regplug.statistics.units import Units, find_units
-from regplug.statistics.verdict import notes, verdict
+from regplug.statistics.verdict import bootstrap_note, notes, verdict
 from regplug.statistics.words import comparison_sentence
 
 
@@ -54,6 +54,11 @@ class Analysis:
         """Returns a setting's comparison with the reference."""
         return next((c for c in self.comparisons if self.reference == c.second and c.first == label), None)
 
+    @property
+    def bootstrap_note(self) -> str:
+        """Why there is no bootstrap interval; empty where there is one."""
+        return bootstrap_note(self)
+
     def document(self) -> dict[str, Any]:
         """The analysis as JSON knows it."""
         return {
@@ -70,6 +75,7 @@ class Analysis:
             "ranks": self.ranks and self.ranks.document(),
             "verdict": self.verdict,
             "notes": list(self.notes),
+            "bootstrap_note": self.bootstrap_note or None,
         }
 
 

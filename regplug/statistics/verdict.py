@@ -62,6 +62,17 @@ def _named(labels: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))
 
 
+def bootstrap_note(analysis: Analysis) -> str:
+    """Returns why there is no bootstrap interval; empty where every setting has one, or has one value."""
+    counts = [summary.n for summary in analysis.summaries if summary.n > 1]
+    if not counts or min(counts) >= LEAST_BOOTSTRAPPED:
+        return ""
+    return (
+        f"Below {LEAST_BOOTSTRAPPED} {analysis.units.kind}s there is no bootstrap interval: it would be too narrow "
+        "(with 5, its 95 % covered 83 % in simulation)."
+    )
+
+
 def notes(analysis: Analysis, is_baseline_named: bool) -> tuple[str, ...]:
     """Returns how the comparison was done and what to bear in mind, a sentence or two each."""
     return tuple(
@@ -72,7 +83,6 @@ def notes(analysis: Analysis, is_baseline_named: bool) -> tuple[str, ...]:
                 _unit(analysis),
                 _holm(analysis, is_baseline_named),
                 _undecided(analysis),
-                _bootstrap(analysis),
                 *_warnings(analysis, is_baseline_named),
             ),
         )
@@ -123,16 +133,6 @@ def _undecided(analysis: Analysis) -> str:
     else:
         more = f"Four times as many {kind}s would halve it."
     return f"No detectable difference is no proof of equality: the interval holds what is still possible. {more}"
-
-
-def _bootstrap(analysis: Analysis) -> str:
-    counts = [summary.n for summary in analysis.summaries if summary.n > 1]
-    if not counts or min(counts) >= LEAST_BOOTSTRAPPED:
-        return ""
-    return (
-        f"Below {LEAST_BOOTSTRAPPED} {analysis.units.kind}s there is no bootstrap interval: it would be too narrow "
-        "(95 % covered 83 % with 5 in simulation)."
-    )
 
 
 def _warnings(analysis: Analysis, is_baseline_named: bool) -> list[str]:
