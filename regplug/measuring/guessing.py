@@ -111,7 +111,8 @@ def find_guess(outputs_BK: Array, targets: Array, train_targets: Array, task: Ta
     """Returns the fixed answer that a model is not better than; `None` where it is better, or the rows cannot tell.
 
     Classification: the model is better if a one-sided binomial test at 5 % finds its accuracy above that of the most
-    frequent training class on the same rows. Regression: if its R2 is above 0, or above that of the training mean.
+    frequent training class on the same rows, and above 1/K. Regression: if its R2 is above 0, or above that of the
+    training mean.
 
     Args:
         outputs_BK: Logits or values `(B, K)` of the rows that are judged.
@@ -137,7 +138,9 @@ def _fixed_class(logits_BK: Array, targets: Array, train_targets: Array, task: T
     frequent, rows = int(counts_K.argmax()), len(targets)
     predicted = np.asarray(logits_BK).argmax(axis=1)
     right, fixed = int((predicted == targets).sum()), float((targets == frequent).mean())
-    if len(np.unique(targets)) < 2 or binom.sf(right - 1, rows, fixed) <= ALPHA:
+    # To answer at random, each class as often, is the other guess: it is right on 1/K of any rows.
+    by_chance = max(fixed, 1 / task.num_outputs)
+    if len(np.unique(targets)) < 2 or binom.sf(right - 1, rows, by_chance) <= ALPHA:
         return None
     name = task.class_names[frequent] if task.class_names else str(frequent)
     return Guess(
