@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from regplug.bundles.report import Report
     from regplug.exporting import Exported
     from regplug.runs.results import Observer, RunResult
-    from regplug.studies.comparing import Compared
+    from regplug.studies.compared import Compared
     from regplug.studies.engine import Study
     from regplug.studies.results import StudyObserver, StudyResult
 

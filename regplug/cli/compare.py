@@ -55,8 +55,14 @@ def compare(
     if json:
         emit({**found.document(), "report": str(path)})
         return
-    tell_analysis(found.analysis, is_whole=True)
-    say(*found.notes)
+    if len(found.parts) > 1:
+        say(found.verdict)
+    for part in found.parts:
+        if len(found.parts) > 1:
+            say("", typer.style(part.name, bold=True), "")
+        tell_analysis(part.analysis, is_whole=True)
+        say(*part.notes)
+    say(*([""] if len(found.parts) > 1 else []), *found.notes)
     tail = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
     say("", f"report   {path}")
     if found.compare_url:

@@ -15,6 +15,8 @@ from regplug.config.params import describe_params, params_to_dict
 from regplug.config.ramps import Ramp
 from regplug.registry import default_registry
 from regplug.registry.components import Chosen, Components
+from regplug.runs.data_facts import DataFacts
+from regplug.runs.doubts import WARNINGS_TAG
 from regplug.tracking.naming import note, provenance_tags, run_name, run_params, safe_key
 
 _NOT_PARAMETERS = ("reg", "probe", "format", "out", "name", "experiment", "export", "threads")
@@ -38,7 +40,13 @@ class Description:
 
 
 def describe_run(
-    config: RunConfig, parts: Components, *, loss: str, warnings: tuple[str, ...] = (), fold: str = ""
+    config: RunConfig,
+    parts: Components,
+    *,
+    loss: str,
+    data: DataFacts,
+    warnings: tuple[str, ...] = (),
+    fold: str = "",
 ) -> Description:
     """Describes a run.
 
@@ -46,6 +54,7 @@ def describe_run(
         config: What was asked for.
         parts: Its components.
         loss: Name of the loss that `auto` came to.
+        data: What tells its data.
         warnings: What is legal and doubtful.
         fold: The fold in words, or empty.
     """
@@ -67,6 +76,7 @@ def describe_run(
     tags = {
         "system/threads": str(torch.get_num_threads()),
         **provenance_tags(provenance),
+        **data.tags(),
         **note(
             title=name,
             model=model,
@@ -77,7 +87,7 @@ def describe_run(
         ),
     }
     if warnings:
-        tags["regplug.warnings"] = " ".join(warnings)
+        tags[WARNINGS_TAG] = " ".join(warnings)
     return Description(
         experiment=config.experiment or f"{dataset}/{model}",
         name=name,

@@ -139,7 +139,8 @@ class RunResult(RunFinished):
     Args:
         state_sha256: Hash of the trained state.
         model: The trained model: an ordinary module in evaluation mode, on the CPU.
-        warnings: What was legal and doubtful.
+        warnings: What was legal and doubtful, and what came of it.
+        guess: The figures of a fixed answer that the model is not better than; empty where it is better.
         bundle_path: Folder of the exported files, where there are any.
         bundle_files: Their names.
         verification: What was checked.
@@ -148,6 +149,7 @@ class RunResult(RunFinished):
     state_sha256: str
     model: nn.Module
     warnings: tuple[str, ...] = ()
+    guess: str = ""
     bundle_path: Path | None = None
     bundle_files: tuple[str, ...] = ()
     verification: Report | None = None

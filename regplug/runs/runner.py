@@ -17,7 +17,7 @@ from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig
 from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
-from regplug.measuring.final_metrics import measure_final
+from regplug.measuring.final_metrics import Final, measure_final
 from regplug.measuring.metric_log import MetricLog, probed
 from regplug.measuring.metrics import confusion_matrix
 from regplug.probes import Probe
@@ -26,7 +26,9 @@ from regplug.registry.components import find_components, resolve_config
 from regplug.regularization.settling import settle
 from regplug.reports.plots import confusion_matrix_png, curves_png
 from regplug.runs.assembly import Assembly, assemble, load_data, pools_of, threads
+from regplug.runs.data_facts import facts_of
 from regplug.runs.description import describe_run
+from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
 from regplug.runs.observers import PluginObservers
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted
 from regplug.tracking import Store, TrackedRun, experiment_name, open_store
@@ -104,6 +106,7 @@ class _Run:
         self._probes: list[Probe] = [build(p.registered, p.spec.values) for p in made.components.probes]
         self._started: RunStarted | None = None
         self._measured = MetricLog()
+        self._guess = ""
         train, valid, test = pools_of(made.data)
         self._trainer = Trainer(
             program=made.program,
@@ -136,7 +139,13 @@ class _Run:
 
     def _run(self) -> RunResult:
         made = self._made
-        told = describe_run(made.config, made.components, loss=made.program.loss.name, warnings=self._warnings)
+        told = describe_run(
+            made.config,
+            made.components,
+            loss=made.program.loss.name,
+            data=facts_of(made.data),
+            warnings=self._warnings,
+        )
         experiment = experiment_name(told.experiment)
         bundle: Bundle | None = None
         with self._store.start_run(
@@ -161,6 +170,7 @@ class _Run:
             state_sha256=state_sha256(model),
             model=model,
             warnings=self._warnings,
+            guess=self._guess,
             bundle_path=bundle.path if bundle else None,
             bundle_files=bundle.files if bundle else (),
             verification=bundle.verification if bundle else None,
@@ -214,7 +224,20 @@ class _Run:
         model = self._trained_model()
         _log_state(tracked, model)
         tracked.set_tags({"regplug.state_sha256": state_sha256(model)})
+        self._doubt(tracked, final)
         return model
+
+    def _doubt(self, tracked: TrackedRun, final: Final) -> None:
+        """Tells and keeps that the run is no better than guessing, where it is not."""
+        doubt = doubt_of(final, self._made, self._data, self._config.lr)
+        if not doubt:
+            return
+        self._warnings = (*self._warnings, doubt)
+        self._guess = guess_tag(final)
+        tags = {WARNINGS_TAG: " ".join(self._warnings)} | ({GUESS_TAG: self._guess} if self._guess else {})
+        tracked.set_tags(tags)
+        for observer in self._observers:
+            observer.warned(doubt)
 
     def _trained_model(self) -> nn.Module:
         """The network, or the networks as one, made of ordinary modules."""

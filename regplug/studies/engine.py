@@ -7,14 +7,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from regplug.data import Prepared
-from regplug.errors import RequestError, did_you_mean
-from regplug.measuring.metrics import metric_names
 from regplug.registry import Registry, default_registry
+from regplug.runs.data_facts import overlap_ratio
 from regplug.runs.results import RunResult
 from regplug.runs.runner import execute
 from regplug.studies.background_process import Executor, InlineExecutor
-from regplug.studies.concluding import Concluding, compared_metric, overlap
+from regplug.studies.concluding import Concluding, compared_metric
 from regplug.studies.config import Point, StudyConfig, points_of
 from regplug.studies.grouping import group_points
 from regplug.studies.keeping import Keeper
@@ -23,6 +21,7 @@ from regplug.studies.observing import PluginsOfStudy
 from regplug.studies.reporting import curve_metrics, curves_of, keep_conclusion
 from regplug.studies.results import StudyObserver, StudyResult, StudyStarted
 from regplug.studies.running import Chunks, GroupRunner
+from regplug.studies.soundness import check_data, choose_metric, guessing_warning, warn_of_choosers
 from regplug.studies.study_data import StudyData
 from regplug.tracking import open_store
 from regplug.training.loop import EpochRecord
@@ -50,20 +49,25 @@ class Study:
         self.points = points_of(config, self._registry)
         self.data_of = StudyData(config, self._registry)
         datas = [self.data_of(point) for point in self.points]
-        first = datas[0]
-        self.task = first.task
-        self.loss = make_loss(self.points[0].config.loss, first.task).name
-        self.metric = _metric(config.metric, first)
+        tasks = {data.task for data in datas}
+        doubts = check_data(self.points, self.data_of.facts, tasks)
+        self.task = datas[0].task
+        self.metric = choose_metric(config.metric, datas[0], set(map(self.loss_of, self.points)))
         self.notes = self.data_of.notes(self.points)
         self._groups = group_points(self.points, self._registry, self.data_of)
         self._runners = [GroupRunner(group, self._registry, self.data_of) for group in self._groups]
         made = [runner.check() for runner in self._runners]
         notices = (f"{notice.message} {notice.hint}".strip() for each in made for notice in each.network.notices)
-        self.warnings = tuple(dict.fromkeys(notices))
+        flattered = warn_of_choosers(made) if config.folds else ()
+        self.warnings = tuple(dict.fromkeys((*doubts, *flattered, *notices)))
         self.content = {
             "data": self.data_of.digest(),
             "start": " ".join(state_sha256(each.program.model)[:16] for each in made),
         }
+
+    def loss_of(self, point: Point) -> str:
+        """The name of a run's loss, where `auto` is one."""
+        return make_loss(point.config.loss, self.task).name
 
     def run(
         self,
@@ -105,7 +109,8 @@ class Study:
                 result = replace(result, winner=self._refit(result, tracking_uri))
                 if result.winner is not None:
                     keeper.tracked.set_tags({WINNER_TAG: result.winner.run_id})
-        return replace(result, started=replace(info, warnings=(*info.warnings, *plugged.warnings)))
+        warnings = (*info.warnings, *plugged.warnings, *self._warn_of_guessing(result, observers))
+        return replace(result, started=replace(info, warnings=warnings))
 
     def stacked(self) -> tuple[dict[str, Any], ...]:
         """Which runs would stack, in what groups and why; measured."""
@@ -175,6 +180,21 @@ class Study:
         conclusion = concluding.conclude(results)
         return StudyResult(started=started, config=self.config, results=results, conclusion=conclusion, seconds=seconds)
 
+    def _warn_of_guessing(self, result: StudyResult, observers: Sequence[StudyObserver]) -> list[str]:
+        by_setting: dict[str, list[PointResult]] = {}
+        for each in result.results:
+            if each.is_finished:
+                by_setting.setdefault(each.point.setting.label, []).append(each)
+        counts = [(label, sum(bool(each.guess) for each in runs), len(runs)) for label, runs in by_setting.items()]
+        told = guessing_warning(
+            [count for count in counts if count[1]],
+            [each.doubt for each in result.results if each.guess and each.doubt],
+        )
+        for observer in observers:
+            if told:
+                observer.warned(told)
+        return [told] if told else []
+
     def _refit(self, result: StudyResult, tracking_uri: str | None) -> RunResult | None:
         point = result.best_point()
         if point is None:
@@ -184,12 +204,9 @@ class Study:
         return execute(config, registry=self._registry, tracking_uri=tracking_uri)
 
     def _overlap(self) -> float | None:
-        """Rows judged with over rows trained on, where data seeds part the same rows; folds know theirs."""
-        if self.config.folds:
-            return None
-        by_seed = {point.config.data_seed: point for point in self.points}
-        datas = [self.data_of(point) for point in list(by_seed.values())[:2]]
-        return overlap(datas[0], datas[1] if len(datas) > 1 else None)
+        """Rows judged on over rows trained on, where folds or data seeds part the same rows."""
+        runs = [(point.config.data_seed, self.data_of.facts(point)) for point in self.points]
+        return overlap_ratio(runs, "valid" if self.config.folds else "test")
 
     def _stacked_document(self, plans: Sequence[Chunks]) -> tuple[dict[str, Any], ...]:
         return tuple(
@@ -206,24 +223,6 @@ class Study:
 def _stage(observers: Sequence[StudyObserver], name: str) -> None:
     for observer in observers:
         observer.stage(name)
-
-
-def _metric(asked: str, data: Prepared) -> str:
-    """What the best setting is chosen by, where the run will measure it."""
-    default = _default_metric(data)
-    known = [f"valid/{name}" for name in metric_names(data.task)]
-    if asked and asked not in known:
-        raise RequestError(f"metric={asked} is not measured in this study.", hint=did_you_mean(asked, known))
-    return asked or default
-
-
-def _default_metric(data: Prepared) -> str:
-    if data.valid is None:
-        raise RequestError(
-            f"The dataset {data.raw.name} has no validation split to choose the best setting by.",
-            hint="Give it one, for example mnist:validation=5000, or use `regplug cv`. The test split never chooses.",
-        )
-    return "valid/accuracy" if data.task.is_classification else "valid/loss"
 
 
 def _by_key(results: Sequence[PointResult]) -> dict[str, PointResult]:

@@ -14,6 +14,7 @@ from regplug.errors import RequestError
 from regplug.registry import Registry
 from regplug.registry.components import find_components
 from regplug.runs.description import describe_run, off_values
+from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
 from regplug.studies.concluding import compared_metric
 from regplug.studies.config import Point
 from regplug.studies.measuring import PointResult
@@ -48,7 +49,8 @@ class Keeper:
 
     def __init__(self, store: Store, study: Study, registry: Registry) -> None:
         self.store, self._registry = store, registry
-        self._study, self._kind, self._loss, points = study.config, study.kind, study.loss, study.points
+        self._study, self._kind, points = study.config, study.kind, study.points
+        self._loss_of, self._facts_of, self._warnings = study.loss_of, study.data_of.facts, study.warnings
         self._content, self._metric = study.content, compared_metric(study.config, study.metric)
         self._fingerprint = study.config.fingerprint(*study.content.values())
         base = study.config.base
@@ -170,7 +172,8 @@ class Keeper:
         }
 
     def _tags(self) -> dict[str, str]:
-        return {STUDY_TAG: self._kind, FINGERPRINT_TAG: self._fingerprint}
+        doubts = {WARNINGS_TAG: " ".join(self._warnings)} if self._warnings else {}
+        return {STUDY_TAG: self._kind, FINGERPRINT_TAG: self._fingerprint, **doubts}
 
     def _write(self, results: list[PointResult]) -> list[PointResult]:
         children = [self._child(result) for result in results]
@@ -185,11 +188,17 @@ class Keeper:
         fold = "" if point.fold is None else f"fold {point.fold[0]}" + f".{point.fold[1]}" * (self._study.repeats > 1)
         data = f"data {point.config.data_seed}" if self._study.data_seeds > 1 else ""
         components = find_components(point.config, self._registry)
-        told = describe_run(replace(point.config, name=""), components, loss=self._loss, fold=f"{data} {fold}".strip())
+        told = describe_run(
+            replace(point.config, name=""),
+            components,
+            loss=self._loss_of(point),
+            data=self._facts_of(point),
+            fold=f"{data} {fold}".strip(),
+        )
         params = dict(told.params) | {"setting": point.setting.label}
         if point.fold is not None:
             params |= {"fold": point.fold[0], "repeat": point.fold[1]}
-        tags = dict(told.tags) | {POINT_TAG: point.key}
+        tags = dict(told.tags) | {POINT_TAG: point.key} | ({GUESS_TAG: result.guess} if result.guess else {})
         if result.error:
             tags["regplug.error"] = result.error
         return ChildRun(
@@ -236,6 +245,7 @@ def finished(child: RunInfo, point: Point) -> PointResult:
         seconds=metrics.get(SECONDS_METRIC, 0.0),
         epochs=int(metrics.get(EPOCHS_METRIC, 0)),
         error=child.tags.get("regplug.error", ""),
+        guess=child.tags.get(GUESS_TAG, ""),
         run_id=child.run_id,
     )
 

@@ -10,6 +10,7 @@ from regplug.measuring.final_metrics import measure_final
 from regplug.measuring.metric_log import MetricLog, probed
 from regplug.probes import Probe
 from regplug.runs.assembly import Assembly
+from regplug.runs.doubts import doubt_of, guess_tag
 from regplug.studies.config import Point
 from regplug.training.loop import EpochRecord, Trainer
 
@@ -31,6 +32,8 @@ class PointResult:
         seconds: Its share of the time of its stack.
         epochs: Epochs that it trained.
         error: What went wrong.
+        guess: The figures of a fixed answer that it is not better than; empty where it is better.
+        doubt: The same as a warning, with what to try; empty for a run that an earlier attempt has finished.
         run_id: MLflow's, once it is tracked.
     """
 
@@ -41,6 +44,8 @@ class PointResult:
     seconds: float
     epochs: int
     error: str = ""
+    guess: str = ""
+    doubt: str = ""
     run_id: str = ""
 
     @property
@@ -65,6 +70,7 @@ class Log:
         self._points, self._probes, self._made, self._datas = points, probes, made, datas
         self._logs = [MetricLog() for _ in points]
         self._epochs = [0] * len(points)
+        self._doubts = [("", "")] * len(points)
         self._probe_every = max(1, made.course.epochs // MOST_PROBED)
 
     def add(self, record: EpochRecord, trainer: Trainer) -> None:
@@ -82,9 +88,12 @@ class Log:
 
     def finish(self, trainer: Trainer) -> None:
         """Measures the final weights of the runs that did not diverge on every split."""
-        for run, final in measure_final(trainer, self._datas).items():
+        judged = "test" if self._points[0].fold is None else "valid"
+        for run, final in measure_final(trainer, self._datas, judged=judged).items():
             values = {**final.metrics, **probed(trainer, run, self._probes)}
             self._logs[run].put(self._epochs[run], values)
+            doubt = doubt_of(final, self._made, self._datas[run], self._points[run].config.lr)
+            self._doubts[run] = guess_tag(final), doubt
 
     def result(self, run: int, seconds: float, error: str = "") -> PointResult:
         """What one run came to.
@@ -102,6 +111,8 @@ class Log:
             seconds=seconds,
             epochs=self._epochs[run],
             error=error,
+            guess=self._doubts[run][0],
+            doubt=self._doubts[run][1],
         )
 
 
