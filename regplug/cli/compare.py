@@ -57,7 +57,9 @@ def compare(
         return
     tell_analysis(found.analysis, is_whole=True)
     say(*found.notes)
-    tail = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
+    from regplug.tracking.secrets import masked
+
+    tail = f" --tracking-uri {shlex.quote(masked(tracking_uri))}" if tracking_uri else ""
     say("", f"report   {path}")
     if found.compare_url:
         say(f"MLflow   {found.compare_url}", f"         served by: regplug ui{tail}")

@@ -15,6 +15,7 @@ from torch import nn
 from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig
+from regplug.errors import RegplugError, raise_after_start
 from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
 from regplug.measuring.final_metrics import measure_final
 from regplug.measuring.metrics import confusion_matrix
@@ -25,9 +26,9 @@ from regplug.reports.plots import confusion_matrix_png, curves_png
 from regplug.runs.assembly import Assembly, assemble, load_data, pools_of, threads
 from regplug.runs.description import describe_run
 from regplug.runs.observers import PluginObservers
-from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted
+from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
 from regplug.sites import without_site_layers
-from regplug.tracking import Store, TrackedRun, experiment_name, open_store
+from regplug.tracking import Store, TrackedRun, open_store
 from regplug.training.loop import Pools, Trainer
 from regplug.training.program import restore_tensors
 from regplug.training.state_hash import state_sha256
@@ -100,6 +101,9 @@ class _Run:
         self._warnings = tuple(f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
         self._probes: list[Probe] = [build(p.registered, p.spec.values) for p in made.components.probes]
         self._started: RunStarted | None = None
+        self._model: nn.Module | None = None
+        self._bundle: Bundle | None = None
+        self._troubles: list[str] = []
         self._metrics: dict[str, float] = {}
         self._history: dict[str, list[tuple[float, float]]] = {}
         train, valid, test = pools_of(made.data)
@@ -115,56 +119,84 @@ class _Run:
 
     def execute(self) -> RunResult:
         """Runs it all, and tells how it ended."""
+        made = self._made
+        told = describe_run(made.config, made.components, loss=made.program.loss.name, warnings=self._warnings)
+        tracked = self._store.start_run(experiment=told.experiment, name=told.name, params=told.params, tags=told.tags)
+        tracked.on_trouble(self._warn)
         try:
-            result = self._run()
+            with tracked:
+                model = self._carry_out(tracked)
         except BaseException as error:
-            if self._started is not None:
-                ended = RunFinished.broken_off(
-                    self._started, error, config=self._config, metrics=self._metrics, seconds=self._stages.seconds
-                )
-                for observer in (self._plugged, *self._told):
-                    observer.run_finished(ended)
+            self._tell_broken_off(tracked, error)
+            if isinstance(error, RegplugError):
+                self._tell_bundle(error)
+                raise_after_start(error, self._reached(tracked, error))
             raise
+        result = self._result(tracked, model, tracked.status)
         self._plugged.run_finished(result)
-        result = replace(result, warnings=(*self._warnings, *self._plugged.warnings))
+        result = replace(result, warnings=(*result.warnings, *self._plugged.warnings))
         for observer in self._told:
             observer.run_finished(result)
         return result
 
-    def _run(self) -> RunResult:
-        made = self._made
-        told = describe_run(made.config, made.components, loss=made.program.loss.name, warnings=self._warnings)
-        experiment = experiment_name(told.experiment)
-        bundle: Bundle | None = None
-        with self._store.start_run(
-            experiment=experiment, name=told.name, params=told.params, tags=told.tags
-        ) as tracked:
-            run = self._begin(tracked, told.name, experiment)
-            with self._stages.stage("training"):
-                self._train(tracked, run)
-            with self._stages.stage("evaluating"):
-                model = self._finish(tracked)
-            if self._config.export:
-                with self._stages.stage("exporting and verifying"):
-                    bundle = self._export(tracked, model)
+    def _carry_out(self, tracked: TrackedRun) -> nn.Module:
+        run = self._begin(tracked)
+        with self._stages.stage("training"):
+            self._train(tracked, run)
+        with self._stages.stage("evaluating"):
+            self._model = model = self._finish(tracked)
+        if self._config.export:
+            with self._stages.stage("exporting and verifying"):
+                self._export(tracked, model)
+        return model
+
+    def _reached(self, tracked: TrackedRun, error: BaseException) -> RunResult | None:
+        return None if self._model is None else self._result(tracked, self._model, status_after(error))
+
+    def _result(self, tracked: TrackedRun, model: nn.Module, status: str) -> RunResult:
+        bundle = self._bundle
         return RunResult(
             run_id=tracked.run_id,
-            run_name=told.name,
-            experiment=experiment,
-            tracking_uri=self._store.location.uri,
-            status="FINISHED",
+            run_name=tracked.name,
+            experiment=tracked.experiment,
+            tracking_uri=self._store.location.shown,
+            status=status,
+            store_status=tracked.status,
             config=self._config,
             metrics=self._metrics,
             state_sha256=state_sha256(model),
             model=model,
-            warnings=self._warnings,
+            warnings=(*self._warnings, *self._troubles),
             bundle_path=bundle.path if bundle else None,
             bundle_files=bundle.files if bundle else (),
             verification=bundle.verification if bundle else None,
             seconds=self._stages.seconds,
         )
 
-    def _begin(self, tracked: TrackedRun, name: str, experiment: str) -> RunStarted:
+    def _warn(self, message: str) -> None:
+        self._troubles.append(message)
+        for observer in self._observers:
+            observer.warned(message)
+
+    def _tell_broken_off(self, tracked: TrackedRun, error: BaseException) -> None:
+        if self._started is None:
+            return
+        ended = RunFinished.broken_off(
+            self._started,
+            error,
+            config=self._config,
+            metrics=self._metrics,
+            seconds=self._stages.seconds,
+            store_status=tracked.status,
+        )
+        for observer in (self._plugged, *self._told):
+            observer.run_finished(ended)
+
+    def _tell_bundle(self, error: RegplugError) -> None:
+        if self._bundle is not None:
+            error.message += f" The bundle {self._bundle.path} is complete and proven."
+
+    def _begin(self, tracked: TrackedRun) -> RunStarted:
         raw = self._data.raw
         tracked.log_text(self._config.to_toml(), "config.toml")
         tracked.log_dict(self._config.to_dict(), "config.json")
@@ -172,9 +204,9 @@ class _Run:
         tracked.log_dataset(raw.name, self._data.digest, raw.source, profile={"rows": rows})
         info = RunStarted(
             run_id=tracked.run_id,
-            name=name,
-            experiment=experiment,
-            tracking_uri=self._store.location.uri,
+            name=tracked.name,
+            experiment=tracked.experiment,
+            tracking_uri=self._store.location.shown,
             epochs=self._config.epochs,
             steps_per_epoch=-(-len(self._data.train) // self._config.batch_size),
             warnings=self._warnings,
@@ -211,6 +243,7 @@ class _Run:
         model = self._trained_model()
         _log_state(tracked, model)
         tracked.set_tags({"regplug.state_sha256": state_sha256(model)})
+        tracked.flush()  # a process killed while it exports has tracked what the weights are worth
         return model
 
     def _trained_model(self) -> nn.Module:
@@ -218,20 +251,13 @@ class _Run:
         restore_tensors(self._made.program.model, params, buffers)
         return without_site_layers(self._made.program.model).cpu().eval()
 
-    def _export(self, tracked: TrackedRun, model: nn.Module) -> Bundle:
+    def _export(self, tracked: TrackedRun, model: nn.Module) -> None:
         out = Path(self._config.out or f"bundles/{tracked.run_id[:8]}")
-        bundle = export_run(self._made, model, run_id=tracked.run_id, out=out)
+        self._bundle = bundle = export_run(self._made, model, run_id=tracked.run_id, out=out)
         tracked.log_folder(bundle.path, "bundle")
         tracked.set_tags({"regplug.bundle": str(bundle.path.absolute())})
         if DEPLOYED_FILE in bundle.files:
-            inputs, outputs = deployment_samples(bundle)
-            tracked.log_onnx_model(
-                bundle.path / DEPLOYED_FILE,
-                sample_input=inputs,
-                sample_output=outputs,
-                requirements=deployment_requirements(),
-            )
-        return bundle
+            tracked.attempt("the ONNX file as a model", lambda: _log_deployed(tracked, bundle))
 
     def _probed(self) -> dict[str, float]:
         if not self._probes:
@@ -250,6 +276,16 @@ class _Run:
                 if points and points[-1][0] == epoch:
                     points.pop()
                 points.append((epoch, value))
+
+
+def _log_deployed(tracked: TrackedRun, bundle: Bundle) -> None:
+    inputs, outputs = deployment_samples(bundle)
+    tracked.log_onnx_model(
+        bundle.path / DEPLOYED_FILE,
+        sample_input=inputs,
+        sample_output=outputs,
+        requirements=deployment_requirements(),
+    )
 
 
 def _log_state(tracked: TrackedRun, model: nn.Module) -> None:

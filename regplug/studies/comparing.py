@@ -113,7 +113,7 @@ def compare_tracked(
             figures=draw_figures(study, analysis, curves),
             notes=notes,
             compare_url=url,
-            details={"Tracked in": store.location.uri},
+            details={"Tracked in": store.location.shown},
         )
     )
     if len(sources) == 1 and sources[0].study is not None:
@@ -123,7 +123,7 @@ def compare_tracked(
         analysis=analysis,
         runs=found.runs,
         notes=notes,
-        tracking_uri=store.location.uri,
+        tracking_uri=store.location.shown,
         compare_url=url,
         report=page,
     )
