@@ -32,9 +32,10 @@ def published(out: Path) -> Iterator[Path]:
         ExportError: The disk refused while the files were written; nothing is left.
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link that is to be refused
-    folder = _begin(out)
+    fresh, folder = _begin(out), _beside(out, "part")
     try:
-        with _locked(folder):
+        with _locked(fresh):
+            fresh.rename(folder)  # under the name that `_tidy` knows only once it is locked
             yield folder
             _replace(folder, out)
     except OSError as error:
@@ -81,7 +82,7 @@ def _refuse_taken(out: Path) -> None:
 
 def _begin(out: Path) -> Path:
     _refuse_taken(out)
-    folder = _beside(out, "part")
+    folder = _beside(out, "new")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _tidy(out.parent)
@@ -125,7 +126,7 @@ def _tidy(parent: Path) -> None:
         found = _BESIDE.fullmatch(path.name)
         if found is None or not path.is_dir() or path.is_symlink():
             continue
-        with contextlib.suppress(OSError), _locked(path):  # a lock that is held: somebody is at it
+        with contextlib.suppress(OSError), _locked(path, is_needed=True):
             out = parent / found[1]
             if found[2] == "old" and is_bundle(path) and not out.exists():
                 path.rename(out)
@@ -134,15 +135,20 @@ def _tidy(parent: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, *, is_needed: bool = False) -> Iterator[None]:
     """Holds the lock of a folder, which ends with the process however that ends.
 
+    Args:
+        folder: The folder.
+        is_needed: Whether to go on without one, where the file system has none, is wrong.
+
     Raises:
-        BlockingIOError: Another process holds it.
+        OSError: Another process holds it, or there is none, and it is needed.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.nullcontext() if is_needed else contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(handle)

@@ -94,10 +94,10 @@ class Progress(Observer):
         if kind is not None and self._ended is not None:
             run = self._ended
             kept = (
-                "what it logged is kept"
-                if run.store_status == run.status
-                else f"its store could not be told and says {run.store_status}"
+                f"what it logged is kept, but for {', '.join(run.missing)}" if run.missing else "what it logged is kept"
             )
+            if run.store_status != run.status:
+                kept = f"its store could not be told and says {run.store_status}"
             note(f"Run {run.run_id[:8]} ({run.run_name}) ended {run.status}; {kept}.")
 
     def stage(self, name: str) -> None:

@@ -99,13 +99,13 @@ def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]
         rows.append(("trained again", trained))
         if result.winner.bundle_path is not None:
             rows.append(("bundle", str(result.winner.bundle_path)))
-    return [
-        *rows,
+    rows += [
         ("trained", f"{len(result.results)} runs in {result.seconds:.1f} s: {together}"),
         ("tracked", f"{started.experiment}, study {started.study_id[:8]} ({started.name}), in {started.tracking_uri}"),
-        ("next", f"regplug compare {started.study_id[:8]}{tail}"),
-        ("", f"regplug ui{tail}"),
     ]
+    if all(each.run_id for each in result.results):
+        rows += [("next", f"regplug compare {started.study_id[:8]}{tail}"), ("", f"regplug ui{tail}")]
+    return rows
 
 
 def _sizes(sizes: list[int]) -> str:

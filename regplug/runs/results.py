@@ -99,6 +99,7 @@ class RunFinished:
         study_id: MLflow's id of the study that it was a run of, or empty.
         store_status: What its store says of it: `RUNNING` where it could not be told of the end. Empty for a run of a
             study.
+        missing: What was logged and the store did not take, in words.
     """
 
     run_id: str
@@ -112,6 +113,7 @@ class RunFinished:
     error: str = ""
     study_id: str = ""
     store_status: str = ""
+    missing: tuple[str, ...] = ()
 
     @staticmethod
     def broken_off(
@@ -122,6 +124,7 @@ class RunFinished:
         metrics: Mapping[str, float],
         seconds: Mapping[str, float],
         store_status: str = "",
+        missing: tuple[str, ...] = (),
     ) -> RunFinished:
         """Returns how a run ended that an exception broke off."""
         said = error.message if isinstance(error, RegplugError) else str(error)
@@ -137,6 +140,7 @@ class RunFinished:
             error=f"{type(error).__name__}: {said}".removesuffix(": "),
             study_id=run.study_id,
             store_status=store_status,
+            missing=missing,
         )
 
 

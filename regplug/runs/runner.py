@@ -162,6 +162,7 @@ class _Run:
             tracking_uri=self._store.location.shown,
             status=status,
             store_status=tracked.status,
+            missing=tracked.missing,
             config=self._config,
             metrics=self._metrics,
             state_sha256=state_sha256(model),
@@ -188,6 +189,7 @@ class _Run:
             metrics=self._metrics,
             seconds=self._stages.seconds,
             store_status=tracked.status,
+            missing=tracked.missing,
         )
         for observer in (self._plugged, *self._told):
             observer.run_finished(ended)

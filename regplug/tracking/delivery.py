@@ -111,6 +111,8 @@ class Delivery:
             self._is_over = True
             self._wake.notify()
         self._thread.join()
+        if self.trouble is not None:
+            self.tell(f"The tracking store {self._store} is tried once more.")
         self._send(AT_THE_ENDS)
         self._thread = None
         if self._held is not None:
@@ -255,14 +257,14 @@ class Delivery:
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         if is_news:
             self.tell(
-                f"The tracking store {self._store} is lost. {error.message}. The training goes on; what it logs "
-                f"waits in memory and is sent when the store takes it. {error.hint}"
+                f"The tracking store {self._store} cannot be written. {error.message}. The run goes on; what it logs "
+                f"waits in memory until the store takes it. {error.hint}"
             )
 
     def _find(self) -> None:
         was_lost, self.trouble, self._pause_s = self.trouble is not None, None, _FIRST_PAUSE_S
         if was_lost:
-            self.tell(f"The tracking store {self._store} takes what is logged again.")
+            self.tell(f"The tracking store {self._store} can be written again.")
 
     def _raise_refused(self) -> None:
         refused, self._refused = self._refused, None

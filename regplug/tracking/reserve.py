@@ -24,10 +24,9 @@ class Reserve:
     def __init__(self, folder: Path | None) -> None:
         self._free = _hold(self, folder) if folder is not None else None
 
-    def give_back(self) -> None:
-        """Frees the space; once is enough."""
-        if self._free is not None:
-            self._free()
+    def give_back(self) -> bool:
+        """Frees the space; returns whether there was any."""
+        return self._free is not None and self._free() is not None
 
 
 def _hold(reserve: Reserve, folder: Path) -> weakref.finalize[[int], Reserve]:
@@ -42,6 +41,7 @@ def _hold(reserve: Reserve, folder: Path) -> weakref.finalize[[int], Reserve]:
     return free
 
 
-def _free(handle: int) -> None:
+def _free(handle: int) -> bool:
     os.ftruncate(handle, 0)  # a forked process may hold the file as well
     os.close(handle)
+    return True

@@ -16,7 +16,7 @@ from regplug.tracking.datasets import dataset_input, log_inputs
 from regplug.tracking.delivery import Call, Delivery
 from regplug.tracking.files import all_or_nothing
 from regplug.tracking.naming import param_text, safe_key
-from regplug.tracking.patience import AT_THE_ENDS, FOR_FILES, bounded
+from regplug.tracking.patience import AT_THE_ENDS, FOR_FILES, WHILE_TRAINING, bounded
 from regplug.tracking.reserve import Reserve
 from regplug.tracking.secrets import masked
 from regplug.tracking.trouble import tracking_trouble
@@ -53,6 +53,8 @@ class TrackedRun:
         self.artifact_uri: str = run.info.artifact_uri
         self.status = "RUNNING"
         """What the store says of it, as far as this process has told it."""
+        self.missing: tuple[str, ...] = ()
+        """What the store did not take, in words; known at the end."""
         self._client, self._store, self._reserve = client, store, reserve
         self._delivery = Delivery(client, self.run_id, store)
         self._long_values: dict[str, str] = {}
@@ -208,7 +210,7 @@ class TrackedRun:
                 FINISHED is FAILED then.
         """
         try:
-            missing = self._delivery.stop()
+            missing = self.missing = tuple(self._delivery.stop())
         except BaseException as error:
             self._note_end("FAILED" if status == "FINISHED" else status, why or str(error))
             raise
@@ -240,21 +242,19 @@ class TrackedRun:
 
     def _note_end(self, status: str, why: str) -> TrackingError | None:
         """Ends the run in the store; on a full disk in the space that was held for it. Returns what went wrong."""
-        for _ in range(2):
-            try:
-                with tracking_trouble("The run could not be ended"), bounded(AT_THE_ENDS):
-                    if why:
-                        text = limits.shorten(masked(why), limits.MAX_TAG_LENGTH)
-                        self._client.set_tag(self.run_id, ERROR_TAG, text)
-                    self._client.set_terminated(self.run_id, status)
-            except TrackingError as error:
-                trouble = error
-                self._reserve.give_back()
-            else:
-                self._reserve.give_back()
-                self.status = status
-                return None
-        return trouble
+        # A store that has just been waited for is not waited for again.
+        patience = AT_THE_ENDS if self._delivery.trouble is None else WHILE_TRAINING
+        try:
+            with tracking_trouble("The run could not be ended"), bounded(patience):
+                if why:
+                    text = limits.shorten(masked(why), limits.MAX_TAG_LENGTH)
+                    self._client.set_tag(self.run_id, ERROR_TAG, text)
+                self._client.set_terminated(self.run_id, status)
+        except TrackingError as error:
+            return self._note_end(status, why) if self._reserve.give_back() else error
+        self._reserve.give_back()
+        self.status = status
+        return None
 
     def _lost(self, missing: Sequence[str], trouble: TrackingError | None) -> TrackingLostError:
         kept = f"It does not have: {', '.join(missing)}. " if missing else ""
