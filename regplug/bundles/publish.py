@@ -1,9 +1,15 @@
-"""The folder appears whole or not at all: built beside its place, then renamed."""
+"""The folder appears whole or not at all: built beside its place, then renamed.
+
+A process that is killed meanwhile leaves what it was building. Its folder is locked for as long as it lives, so that
+the next one here knows what nobody builds any more, and removes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -26,10 +32,12 @@ def published(out: Path) -> Iterator[Path]:
         ExportError: The disk refused while the files were written; nothing is left.
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link that is to be refused
-    folder = _begin(out)
+    fresh, folder = _begin(out), _beside(out, "part")
     try:
-        yield folder
-        _replace(folder, out)
+        with _locked(fresh):
+            fresh.rename(folder)  # under the name that `_tidy` knows only once it is locked
+            yield folder
+            _replace(folder, out)
     except OSError as error:
         raise ExportError(
             f"The bundle cannot be written to {out}: {error}.",
@@ -74,9 +82,10 @@ def _refuse_taken(out: Path) -> None:
 
 def _begin(out: Path) -> Path:
     _refuse_taken(out)
-    folder = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
+    folder = _beside(out, "new")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        _tidy(out.parent)
         folder.mkdir()
     except OSError as error:
         raise RequestError(
@@ -93,11 +102,53 @@ def _replace(folder: Path, out: Path) -> None:
     if not out.exists() or not any(out.iterdir()):
         folder.rename(out)
         return
-    old = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.old")
-    out.rename(old)
+    old = _beside(out, "old")
+    with _locked(out):
+        out.rename(old)
+        try:
+            folder.rename(out)
+        except OSError:
+            old.rename(out)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(out: Path, what: str) -> Path:
+    return out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.{what}")
+
+
+_BESIDE = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(part|old)")
+
+
+def _tidy(parent: Path) -> None:
+    """Removes what killed processes left in a folder; a bundle that was being replaced is put back where none came."""
+    for path in parent.iterdir():
+        found = _BESIDE.fullmatch(path.name)
+        if found is None or not path.is_dir() or path.is_symlink():
+            continue
+        with contextlib.suppress(OSError), _locked(path, is_needed=True):
+            out = parent / found[1]
+            if found[2] == "old" and is_bundle(path) and not out.exists():
+                path.rename(out)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, *, is_needed: bool = False) -> Iterator[None]:
+    """Holds the lock of a folder, which ends with the process however that ends.
+
+    Args:
+        folder: The folder.
+        is_needed: Whether to go on without one, where the file system has none, is wrong.
+
+    Raises:
+        OSError: Another process holds it, or there is none, and it is needed.
+    """
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        folder.rename(out)
-    except OSError:
-        old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        with contextlib.nullcontext() if is_needed else contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)

@@ -63,7 +63,9 @@ def compare(
         tell_analysis(part.analysis, is_whole=True)
         say(*part.notes)
     say(*([""] if len(found.parts) > 1 else []), *found.notes)
-    tail = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
+    from regplug.tracking.secrets import masked
+
+    tail = f" --tracking-uri {shlex.quote(masked(tracking_uri))}" if tracking_uri else ""
     say("", f"report   {path}")
     if found.compare_url:
         say(f"MLflow   {found.compare_url}", f"         served by: regplug ui{tail}")

@@ -103,7 +103,7 @@ def export_tracked(
         seconds={**seconds, **bundle.seconds},
         run_id=info.run_id,
         run_name=info.name,
-        tracking_uri=store.location.uri,
+        tracking_uri=store.location.shown,
         model_uri=model_uri,
         registered=registered,
     )

@@ -16,6 +16,7 @@ from torch import nn
 from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig
+from regplug.errors import RegplugError, raise_after_start
 from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
 from regplug.measuring.final_metrics import Final, measure_final
 from regplug.measuring.metric_log import MetricLog, probed
@@ -26,12 +27,11 @@ from regplug.registry.components import find_components, resolve_config
 from regplug.regularization.settling import settle
 from regplug.reports.plots import confusion_matrix_png, curves_png
 from regplug.runs.assembly import Assembly, assemble, load_data, pools_of, threads
-from regplug.runs.data_facts import facts_of
 from regplug.runs.description import describe_run
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
 from regplug.runs.observers import PluginObservers
-from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted
-from regplug.tracking import Store, TrackedRun, experiment_name, open_store
+from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
+from regplug.tracking import Store, TrackedRun, open_store
 from regplug.training.ensemble import as_one
 from regplug.training.loop import Pools, Trainer
 from regplug.training.state_hash import state_sha256
@@ -105,6 +105,9 @@ class _Run:
         self._warnings = tuple(f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
         self._probes: list[Probe] = [build(p.registered, p.spec.values) for p in made.components.probes]
         self._started: RunStarted | None = None
+        self._model: nn.Module | None = None
+        self._bundle: Bundle | None = None
+        self._troubles: list[str] = []
         self._measured = MetricLog()
         self._guess = ""
         train, valid, test = pools_of(made.data)
@@ -121,23 +124,6 @@ class _Run:
 
     def execute(self) -> RunResult:
         """Runs it all, and tells how it ended."""
-        try:
-            result = self._run()
-        except BaseException as error:
-            if self._started is not None:
-                ended = RunFinished.broken_off(
-                    self._started, error, config=self._config, metrics=self._measured.last, seconds=self._stages.seconds
-                )
-                for observer in (self._plugged, *self._told):
-                    observer.run_finished(ended)
-            raise
-        self._plugged.run_finished(result)
-        result = replace(result, warnings=(*self._warnings, *self._plugged.warnings))
-        for observer in self._told:
-            observer.run_finished(result)
-        return result
-
-    def _run(self) -> RunResult:
         made = self._made
         told = describe_run(
             made.config,
@@ -146,30 +132,53 @@ class _Run:
             data=facts_of(made.data),
             warnings=self._warnings,
         )
-        experiment = experiment_name(told.experiment)
-        bundle: Bundle | None = None
-        with self._store.start_run(
-            experiment=experiment, name=told.name, params=told.params, tags=told.tags
-        ) as tracked:
-            run = self._begin(tracked, told.name, experiment)
-            with self._stages.stage("training"):
-                self._train(tracked, run)
-            with self._stages.stage("evaluating"):
-                model = self._finish(tracked)
-            if self._config.export:
-                with self._stages.stage("exporting and verifying"):
-                    bundle = self._export(tracked, model)
+        tracked = self._store.start_run(experiment=told.experiment, name=told.name, params=told.params, tags=told.tags)
+        tracked.on_trouble(self._warn)
+        try:
+            with tracked:
+                model = self._carry_out(tracked)
+        except BaseException as error:
+            self._tell_broken_off(tracked, error)
+            if isinstance(error, RegplugError):
+                self._tell_bundle(error)
+                raise_after_start(error, self._reached(tracked, error))
+            raise
+        result = self._result(tracked, model, tracked.status)
+        self._plugged.run_finished(result)
+        result = replace(result, warnings=(*result.warnings, *self._plugged.warnings))
+        for observer in self._told:
+            observer.run_finished(result)
+        return result
+
+    def _carry_out(self, tracked: TrackedRun) -> nn.Module:
+        run = self._begin(tracked)
+        with self._stages.stage("training"):
+            self._train(tracked, run)
+        with self._stages.stage("evaluating"):
+            self._model = model = self._finish(tracked)
+        if self._config.export:
+            with self._stages.stage("exporting and verifying"):
+                self._export(tracked, model)
+        return model
+
+    def _reached(self, tracked: TrackedRun, error: BaseException) -> RunResult | None:
+        return None if self._model is None else self._result(tracked, self._model, status_after(error))
+
+    def _result(self, tracked: TrackedRun, model: nn.Module, status: str) -> RunResult:
+        bundle = self._bundle
         return RunResult(
             run_id=tracked.run_id,
-            run_name=told.name,
-            experiment=experiment,
-            tracking_uri=self._store.location.uri,
-            status="FINISHED",
+            run_name=tracked.name,
+            experiment=tracked.experiment,
+            tracking_uri=self._store.location.shown,
+            status=status,
+            store_status=tracked.status,
+            missing=tracked.missing,
             config=self._config,
             metrics=self._measured.last,
             state_sha256=state_sha256(model),
             model=model,
-            warnings=self._warnings,
+            warnings=(*self._warnings, *self._troubles),
             guess=self._guess,
             bundle_path=bundle.path if bundle else None,
             bundle_files=bundle.files if bundle else (),
@@ -177,7 +186,31 @@ class _Run:
             seconds=self._stages.seconds,
         )
 
-    def _begin(self, tracked: TrackedRun, name: str, experiment: str) -> RunStarted:
+    def _warn(self, message: str) -> None:
+        self._troubles.append(message)
+        for observer in self._observers:
+            observer.warned(message)
+
+    def _tell_broken_off(self, tracked: TrackedRun, error: BaseException) -> None:
+        if self._started is None:
+            return
+        ended = RunFinished.broken_off(
+            self._started,
+            error,
+            config=self._config,
+            metrics=self._measured.last,
+            seconds=self._stages.seconds,
+            store_status=tracked.status,
+            missing=tracked.missing,
+        )
+        for observer in (self._plugged, *self._told):
+            observer.run_finished(ended)
+
+    def _tell_bundle(self, error: RegplugError) -> None:
+        if self._bundle is not None:
+            error.message += f" The bundle {self._bundle.path} is complete and proven."
+
+    def _begin(self, tracked: TrackedRun) -> RunStarted:
         raw = self._data.raw
         tracked.log_text(self._config.to_toml(), "config.toml")
         tracked.log_dict(self._config.to_dict(), "config.json")
@@ -185,9 +218,9 @@ class _Run:
         tracked.log_dataset(raw.name, self._data.digest, raw.source, profile={"rows": rows})
         info = RunStarted(
             run_id=tracked.run_id,
-            name=name,
-            experiment=experiment,
-            tracking_uri=self._store.location.uri,
+            name=tracked.name,
+            experiment=tracked.experiment,
+            tracking_uri=self._store.location.shown,
             epochs=self._config.epochs,
             steps_per_epoch=-(-len(self._data.train) // self._config.batch_size),
             warnings=self._warnings,
@@ -225,6 +258,7 @@ class _Run:
         _log_state(tracked, model)
         tracked.set_tags({"regplug.state_sha256": state_sha256(model)})
         self._doubt(tracked, final)
+        tracked.flush()  # a process killed while it exports has tracked what the weights are worth
         return model
 
     def _doubt(self, tracked: TrackedRun, final: Final) -> None:
@@ -253,24 +287,27 @@ class _Run:
 
         return as_one(make, len(networks), is_classification=self._data.task.is_classification).cpu().eval()
 
-    def _export(self, tracked: TrackedRun, model: nn.Module) -> Bundle:
+    def _export(self, tracked: TrackedRun, model: nn.Module) -> None:
         out = Path(self._config.out or f"bundles/{tracked.run_id[:8]}")
-        bundle = export_run(self._made, model, run_id=tracked.run_id, out=out)
+        self._bundle = bundle = export_run(self._made, model, run_id=tracked.run_id, out=out)
         tracked.log_folder(bundle.path, "bundle")
         tracked.set_tags({"regplug.bundle": str(bundle.path.absolute())})
         if DEPLOYED_FILE in bundle.files:
-            inputs, outputs = deployment_samples(bundle)
-            tracked.log_onnx_model(
-                bundle.path / DEPLOYED_FILE,
-                sample_input=inputs,
-                sample_output=outputs,
-                requirements=deployment_requirements(),
-            )
-        return bundle
+            tracked.attempt("the ONNX file as a model", lambda: _log_deployed(tracked, bundle))
 
     def _log(self, tracked: TrackedRun, values: dict[str, float], epoch: int) -> None:
         tracked.log_metrics(values, epoch)
         self._measured.put(epoch, values)
+
+
+def _log_deployed(tracked: TrackedRun, bundle: Bundle) -> None:
+    inputs, outputs = deployment_samples(bundle)
+    tracked.log_onnx_model(
+        bundle.path / DEPLOYED_FILE,
+        sample_input=inputs,
+        sample_output=outputs,
+        requirements=deployment_requirements(),
+    )
 
 
 def _log_state(tracked: TrackedRun, model: nn.Module) -> None:

@@ -142,7 +142,7 @@ def _compared(store: Store, sources: Sequence[Source], parts: tuple[Part, ...], 
         ranks=ranks,
         verdict=parts[0].analysis.verdict if len(parts) == 1 else verdict_of_parts(parts, ranks),
         notes=(*said, *left_out, *why_apart([part.group for part in parts], parts[0].analysis.metric)),
-        tracking_uri=store.location.uri,
+        tracking_uri=store.location.shown,
         compare_url=compare_address(store, runs[0].experiment_id, [run.run_id for run in runs]),
         report="",
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from regplug.bundles.publish import require_free
+from regplug.errors import RegplugError, raise_after_start
 from regplug.registry import Registry, default_registry
 from regplug.runs.data_facts import overlap_ratio
-from regplug.runs.results import RunResult
+from regplug.runs.results import RunResult, status_after
 from regplug.runs.runner import execute
 from regplug.studies.background_process import Executor, InlineExecutor
 from regplug.studies.concluding import Concluding, compared_metric
@@ -19,7 +22,7 @@ from regplug.studies.keeping import Keeper
 from regplug.studies.measuring import PointResult
 from regplug.studies.observing import PluginsOfStudy
 from regplug.studies.reporting import curve_metrics, curves_of, keep_conclusion
-from regplug.studies.results import StudyObserver, StudyResult, StudyStarted
+from regplug.studies.results import StudyEnded, StudyObserver, StudyResult, StudyStarted
 from regplug.studies.running import Chunks, GroupRunner
 from regplug.studies.soundness import check_data, choose_metric, guessing_warning, warn_of_choosers
 from regplug.studies.study_data import StudyData
@@ -91,26 +94,57 @@ class Study:
         """
         plugged = PluginsOfStudy(self._registry, observers, self.data_of)
         observers = [plugged, *observers] if plugged.is_listening else observers
+        if refit and self.config.base.export:
+            require_free(Path(self.config.base.out or "bundles/any"))
         _stage(observers, "opening the tracking store")
         keeper = Keeper(open_store(tracking_uri), self, self._registry)
         done = keeper.open()
-        with keeper, plugged:
-            info, plans = self._start(keeper, done, observers)
-            began = time.perf_counter()
-            done |= _by_key(self._train(plans, done, keeper, observers))
-            seconds = time.perf_counter() - began
-            concluding = self._compare(keeper, done, computing or InlineExecutor())
-            done |= _by_key(keeper.kept())
-            result = self._conclude(concluding, info, done, seconds)
-            _stage(observers, "writing the report")
-            keep_conclusion(keeper, result)
-            if refit:
-                _stage(observers, "training the best setting again")
-                result = replace(result, winner=self._refit(result, tracking_uri))
-                if result.winner is not None:
-                    keeper.tracked.set_tags({WINNER_TAG: result.winner.run_id})
-        warnings = (*info.warnings, *plugged.warnings, *self._warn_of_guessing(result, observers))
-        return replace(result, started=replace(info, warnings=warnings))
+        warnings: list[str] = []
+        keeper.on_trouble(lambda message: _warn(observers, warnings, message))
+        reached: list[StudyResult] = []
+        try:
+            with keeper, plugged:
+                self._carry_out(keeper, done, observers, computing or InlineExecutor(), reached)
+                if refit:
+                    self._train_best(keeper, observers, tracking_uri, reached)
+        except BaseException as error:
+            _tell_end(observers, keeper, error)
+            if isinstance(error, RegplugError):
+                raise_after_start(error, reached[-1] if reached else None)
+            raise
+        _tell_end(observers, keeper, None)
+        started = reached[-1].started
+        guessing = self._warn_of_guessing(reached[-1], observers)
+        told = (*started.warnings, *plugged.warnings, *warnings, *guessing)
+        return replace(reached[-1], started=replace(started, warnings=told))
+
+    def _carry_out(
+        self,
+        keeper: Keeper,
+        done: dict[str, PointResult],
+        observers: Sequence[StudyObserver],
+        computing: Executor,
+        reached: list[StudyResult],
+    ) -> None:
+        """Trains, compares and keeps what that came to; the result goes into `reached` as soon as there is one."""
+        info, plans = self._start(keeper, done, observers)
+        began = time.perf_counter()
+        done |= _by_key(self._train(plans, done, keeper, observers))
+        seconds = time.perf_counter() - began
+        concluding = self._compare(keeper, done, computing)
+        done = keeper.with_run_ids(done)
+        reached.append(self._conclude(concluding, info, done, seconds))
+        _stage(observers, "writing the report")
+        keep_conclusion(keeper, reached[-1])
+
+    def _train_best(
+        self, keeper: Keeper, observers: Sequence[StudyObserver], tracking_uri: str | None, reached: list[StudyResult]
+    ) -> None:
+        _stage(observers, "training the best setting again")
+        winner = self._refit(reached[-1], tracking_uri)
+        if winner is not None:
+            reached.append(replace(reached[-1], winner=winner))
+            keeper.tracked.set_tags({WINNER_TAG: winner.run_id})
 
     def stacked(self) -> tuple[dict[str, Any], ...]:
         """Which runs would stack, in what groups and why; measured."""
@@ -129,7 +163,7 @@ class Study:
             kind=self.kind,
             name=keeper.name,
             experiment=keeper.experiment,
-            tracking_uri=keeper.store.location.uri,
+            tracking_uri=keeper.store.location.shown,
             metric=self.metric,
             points=tuple(self.points),
             finished=tuple(done.values()),
@@ -169,7 +203,7 @@ class Study:
             results,
             selected_by=self.metric,
             test_to_train=self._overlap(),
-            curves=curves_of(results, shown, keeper.store),
+            curves=curves_of(results, shown, None if keeper.tracked.is_lost else keeper.store),
             computing=computing,
         )
 
@@ -223,6 +257,23 @@ class Study:
 def _stage(observers: Sequence[StudyObserver], name: str) -> None:
     for observer in observers:
         observer.stage(name)
+
+
+def _warn(observers: Sequence[StudyObserver], warnings: list[str], message: str) -> None:
+    warnings.append(message)
+    for observer in observers:
+        observer.warned(message)
+
+
+def _tell_end(observers: Sequence[StudyObserver], keeper: Keeper, error: BaseException | None) -> None:
+    ended = StudyEnded(
+        status=status_after(error),
+        store_status=keeper.tracked.status,
+        kept=keeper.num_kept,
+        runs=keeper.num_runs,
+    )
+    for observer in observers:
+        observer.study_ended(ended)
 
 
 def _by_key(results: Sequence[PointResult]) -> dict[str, PointResult]:
