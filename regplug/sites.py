@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regplug.errors import CompositionError
+from regplug.errors import CompositionError, some_of
 from regplug.noise import pass_key
 from regplug.regularizer import Role, Step
 
@@ -207,7 +207,7 @@ class Sites:
             if not any(fnmatchcase(name, glob) for name in names):
                 raise CompositionError(
                     f"{self.owner}: at={glob} names no module of the model.",
-                    hint=f"Its modules, in the order of the forward pass: {', '.join(dict.fromkeys(names))}.",
+                    hint=f"Its modules, in the order of the forward pass: {some_of(dict.fromkeys(names))}.",
                 )
         return [site for site in self.all if any(fnmatchcase(site.name, glob) for glob in globs)]
 

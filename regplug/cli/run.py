@@ -23,8 +23,10 @@ def run(**given: Any) -> None:
     comes from --config, then from the defaults below.
     """
     from regplug.cli.progress import Progress
+    from regplug.runs.request import check_request
 
     config, registry, tracking_uri = read_config(given), registry_of(given), given["tracking_uri"]
+    check_request(config, registry, tracking_uri=tracking_uri)
     with Progress(is_quiet=given["json"]) as progress:
         from regplug.runs.runner import execute
 

@@ -12,19 +12,20 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig
+from regplug.errors import FailedError, RegplugError
 from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
 from regplug.measuring.final_metrics import measure_final
 from regplug.measuring.metrics import confusion_matrix
 from regplug.probes import Probe, ProbeView
 from regplug.registry import Registry, build, default_registry
-from regplug.registry.components import find_components, resolve_config
+from regplug.registry.faults import named_faults
 from regplug.reports.plots import confusion_matrix_png, curves_png
 from regplug.runs.assembly import Assembly, assemble, load_data, pools_of, threads
 from regplug.runs.description import describe_run
 from regplug.runs.observers import PluginObservers
+from regplug.runs.request import check_request
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted
 from regplug.sites import without_site_layers
 from regplug.tracking import Store, TrackedRun, experiment_name, open_store
@@ -33,6 +34,7 @@ from regplug.training.program import restore_tensors
 from regplug.training.state_hash import state_sha256
 
 
+@named_faults()
 def execute(
     config: RunConfig,
     *,
@@ -55,10 +57,7 @@ def execute(
     registry = registry or default_registry()
     plugged = PluginObservers(registry, observers)
     stages = _Stages([*observers, plugged])
-    config = resolve_config(config, registry)
-    components = find_components(config, registry)
-    if config.export:
-        require_free(Path(config.out or "bundles/any"))
+    config, components = check_request(config, registry, tracking_uri=tracking_uri)
     with stages.stage("loading data"):
         data = load_data(config, components)
     with stages.stage("building"):
@@ -100,6 +99,7 @@ class _Run:
         self._warnings = tuple(f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
         self._probes: list[Probe] = [build(p.registered, p.spec.values) for p in made.components.probes]
         self._started: RunStarted | None = None
+        self._is_begun = False
         self._metrics: dict[str, float] = {}
         self._history: dict[str, list[tuple[float, float]]] = {}
         train, valid, test = pools_of(made.data)
@@ -118,6 +118,8 @@ class _Run:
         try:
             result = self._run()
         except BaseException as error:
+            if self._is_begun and isinstance(error, RegplugError):
+                error.exit_code = FailedError.exit_code  # whatever it is, it is no fault of the request any more
             if self._started is not None:
                 ended = RunFinished.broken_off(
                     self._started, error, config=self._config, metrics=self._metrics, seconds=self._stages.seconds
@@ -136,9 +138,11 @@ class _Run:
         told = describe_run(made.config, made.components, loss=made.program.loss.name, warnings=self._warnings)
         experiment = experiment_name(told.experiment)
         bundle: Bundle | None = None
-        with self._store.start_run(
-            experiment=experiment, name=told.name, params=told.params, tags=told.tags
-        ) as tracked:
+        with (
+            self._store.start_run(experiment=experiment, name=told.name, params=told.params, tags=told.tags) as tracked,
+            named_faults(),
+        ):
+            self._is_begun = True
             run = self._begin(tracked, told.name, experiment)
             with self._stages.stage("training"):
                 self._train(tracked, run)
