@@ -89,6 +89,11 @@ class Needed:
 
 
 @dataclass(frozen=True)
+class InputFile:
+    """Marks a path of a file or folder that must be there before the run starts."""
+
+
+@dataclass(frozen=True)
 class NoParams:
     """The parameters of a component that has none."""
 
@@ -296,6 +301,7 @@ __all__ = [
     "Dataset",
     "Format",
     "Initializer",
+    "InputFile",
     "Model",
     "ModelContext",
     "Needed",

@@ -24,6 +24,9 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+MOST_NAMES = 12
+"""Names that a hint lists; more hide the sentence before them."""
+
 
 class RegplugError(Exception):
     """The root: a message for a person, and a hint of what to do next.
@@ -151,4 +154,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     if near:
         return f"Did you mean {' or '.join(near)}?"
-    return f"Known: {', '.join(names)}." if names else "None is installed."
+    return f"Known: {some_of(names)}." if names else "None is installed."
+
+
+def some_of(names: Iterable[str]) -> str:
+    """Returns names with commas, and only the number of those that are too many to read.
+
+    >>> some_of(["dropout", "l2"])
+    'dropout, l2'
+    >>> some_of(f"layer{i}" for i in range(100))[-36:]
+    'layer9, layer10, layer11 and 88 more'
+    """
+    listed = list(names)
+    shown = listed[:MOST_NAMES] if len(listed) > MOST_NAMES + 1 else listed
+    more = f" and {len(listed) - len(shown)} more" if len(shown) < len(listed) else ""
+    return ", ".join(shown) + more

@@ -56,10 +56,11 @@ def run(
     >>> result = run(model="mlp", reg=["dropout:drop_probability=0.2"], epochs=5)  # doctest: +SKIP
     """
     from regplug.runs.caller_objects import take_over
-    from regplug.runs.runner import execute
 
     flags, known = take_over(fields, registry or default_registry())
     loaded = load_config(None if config is None else Path(config), overrides, flags)
+    from regplug.runs.runner import execute
+
     return execute(loaded, registry=known, observers=observers, tracking_uri=tracking_uri)
 
 

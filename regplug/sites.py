@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from regplug.errors import CompositionError, PluginError
+from regplug.errors import CompositionError, PluginError, some_of
 from regplug.regularization.layers import (
     ActingLayer,
     Augmented,
@@ -144,7 +144,7 @@ class Sites:
             if not any(fnmatchcase(name, glob) for name in names):
                 raise CompositionError(
                     f"{self.owner}: at={glob} names no module of the model.",
-                    hint=f"Its modules, in the order of the forward pass: {', '.join(dict.fromkeys(names))}.",
+                    hint=f"Its modules, in the order of the forward pass: {some_of(dict.fromkeys(names))}.",
                 )
         return [site for site in self.all if any(fnmatchcase(site.name, glob) for glob in globs)]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from regplug.api import Dataset, Needed, hookimpl
+from regplug.api import Dataset, InputFile, Needed, hookimpl
 
 Count = Annotated[int, Ge(0)]
 Rows = Annotated[int, Ge(1)]
@@ -68,7 +68,7 @@ class MNISTParams:
 class CSVParams:
     """Parameters of `csv`."""
 
-    path: Annotated[str, Needed("data.csv")] = ""
+    path: Annotated[str, Needed("data.csv"), InputFile()] = ""
     "The file: a header line, then one line a row."
     target: str = ""
     "Column to predict; empty for the last one."

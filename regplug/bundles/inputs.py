@@ -13,7 +13,7 @@ import numpy as np
 
 from regplug.bundles.formats import Array
 from regplug.bundles.input_hints import folder_hint, range_notes, raw_hint, shape_hint
-from regplug.errors import BundleError
+from regplug.errors import BundleError, some_of
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 _IMAGE_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -189,8 +189,8 @@ def _columns(path: Path, header: Sequence[str] | None, width: int, form: InputFo
         missing = [name for name in form.columns if name not in header]
         if missing:
             raise BundleError(
-                f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}.",
-                hint=f"This bundle takes the columns {', '.join(form.columns)}, in any order.",
+                f"{path} lacks the column{'s' if len(missing) > 1 else ''} {some_of(missing)}.",
+                hint=f"This bundle takes the columns {some_of(form.columns)}, in any order.",
             )
         twice = [name for name in form.columns if header.count(name) > 1]
         if twice:

@@ -7,6 +7,7 @@ the next one here knows what nobody builds any more, and removes it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from regplug.bundles.layout import is_bundle, read_manifest
+from regplug.config.values import is_utf8
 from regplug.errors import ExportError, RequestError
 
 
@@ -57,23 +59,40 @@ def require_free(out: Path, run_id: str = "") -> None:
     Raises:
         RequestError: Something lies there, be it the bundle of another run, or its parent cannot be written.
     """
-    _refuse_taken(out)
-    if is_bundle(out) and read_manifest(out).get("run_id") != run_id:
-        raise RequestError(
-            f"{out} holds the bundle of another run; it is left as it is.",
-            hint="Give another place with --out, or remove it.",
-        )
-    parent = next(folder for folder in Path(out).absolute().parents if folder.exists())
     try:
-        # Permission bits do not tell of a read-only or virtual file system; an attempt does.
-        tempfile.TemporaryDirectory(dir=parent, prefix=".regplug-").cleanup()
+        _refuse_taken(out)
+        if is_bundle(out) and read_manifest(out).get("run_id") != run_id:
+            raise RequestError(
+                f"{out} holds the bundle of another run; it is left as it is.",
+                hint="Give another place with --out, or remove it.",
+            )
+        _try_to_make(Path(os.path.abspath(out)))  # noqa: PTH100 - as in `published`
     except OSError as error:
-        raise RequestError(
-            f"A bundle cannot be made in {out.parent}: {error}.", hint="Give a folder that you may write with --out."
-        ) from error
+        raise _cannot_make(out, error) from error
+
+
+def _try_to_make(out: Path) -> None:
+    """Makes the folders that `published` will make, in a folder that is removed at once.
+
+    Permission bits tell nothing of a read-only file system or of a name that is too long; an attempt does.
+    """
+    parent = next(folder for folder in out.parents if folder.exists())
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".regplug-") as trial:
+        (Path(trial) / out.parent.relative_to(parent) / _beside(out, "part").name).mkdir(parents=True)
+
+
+def _cannot_make(out: Path, error: OSError) -> RequestError:
+    if error.errno == errno.ENAMETOOLONG:
+        return RequestError(f"The name of the bundle {out} is too long.", hint="Give a shorter one with --out.")
+    return RequestError(
+        f"A bundle cannot be made in {out.parent}: {error.strerror}.",
+        hint="Give a folder that you may write with --out.",
+    )
 
 
 def _refuse_taken(out: Path) -> None:
+    if not is_utf8(str(out)):
+        raise RequestError(f"The path {str(out)!r} is not valid UTF-8.", hint="Give another place with --out.")
     if out.is_symlink() or (out.exists() and not _may_replace(out)):
         raise RequestError(
             f"{out} exists and is no bundle; it is left as it is.", hint="Give another place with --out, or remove it."
@@ -88,9 +107,7 @@ def _begin(out: Path) -> Path:
         _tidy(out.parent)
         folder.mkdir()
     except OSError as error:
-        raise RequestError(
-            f"A bundle cannot be made in {out.parent}: {error}.", hint="Give a folder that you may write with --out."
-        ) from error
+        raise _cannot_make(out, error) from error
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import gc
 import importlib
 import os
@@ -11,16 +10,19 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from regplug.cli.failures import Failure
+from regplug.cli.failures import Failure, exit_code_of, is_own_exit
 from regplug.cli.options import AsGiven
 from regplug.cli.output import stdout_for_document
 from regplug.cli.plugin_commands import command_of, offered_lines
+from regplug.cli.streams import guard_streams
+from regplug.errors import RequestError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("regplug.cli.run", "Train, track, export and verify one model."),
@@ -105,6 +107,9 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; works behind the command too.")
+    ] = False,
 ) -> None:
     """Which regularization makes a model generalise best, how sure is that, and the winner as a proven file.
 
@@ -117,19 +122,56 @@ def invoke(args: Sequence[str]) -> int:
 
     An error is told here and nowhere else: on stderr, or with `--json` as the document on stdout.
     """
+    args, is_debugged = _without_debug(args)
     as_json = "--json" in args and "--help" not in args
     with stdout_for_document(as_json), warnings.catch_warnings():
         if not sys.warnoptions:
             # What libraries tell each other is no news to a user; regplug's own warnings do not go this way.
             warnings.simplefilter("ignore")
         try:
-            code = get_command(app).main(list(args) or ["--help"], prog_name="regplug", standalone_mode=False)
-        except (Exception, KeyboardInterrupt) as error:
-            if os.environ.get("REGPLUG_DEBUG"):
-                raise
-            return Failure.of(error).tell(as_json=as_json)
-        # typer swallows Ctrl-C and returns its exit code.
-        return Failure.of(KeyboardInterrupt()).tell(as_json=as_json) if code == 130 else int(code or 0)
+            return _dispatch(args)
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            if isinstance(error, SystemExit) and is_own_exit(error):
+                return exit_code_of(error)
+            return Failure.of(error).tell(as_json=as_json, is_debugged=is_debugged)
+
+
+def _without_debug(args: Sequence[str]) -> tuple[list[str], bool]:
+    """The arguments without `--debug`, which may stand before and behind the command, and whether it was there."""
+    end = args.index("--") if "--" in args else len(args)
+    kept = [arg for arg in args[:end] if arg != "--debug"]
+    return [*kept, *args[end:]], len(kept) < end
+
+
+def _dispatch(args: Sequence[str]) -> int:
+    """Finds the command and calls it.
+
+    typer's own `main` would take a broken connection for a reader that went away, and the end of a file for Ctrl-C.
+    """
+    command = get_command(app)
+    is_question = not args or not {"--help", "--version"}.isdisjoint(args)
+    if not is_question:
+        _require_folder()
+    try:
+        with command.make_context("regplug", list(args) or ["--help"]) as ctx:
+            answer = command.invoke(ctx)
+    except typer.Exit as ended:
+        return ended.exit_code
+    return answer if isinstance(answer, int) else 0
+
+
+def _require_folder() -> None:
+    """Refuses to work in a folder that was deleted: no path has a meaning there.
+
+    Raises:
+        RequestError: It was.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise RequestError(
+            "The folder in which you stand was deleted.", hint="Go to one that exists: cd ~, or cd into it anew."
+        ) from None
 
 
 def main() -> NoReturn:
@@ -137,10 +179,13 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # By default the garbage of the imports alone is looked for hundreds of times, half a second and more in vain.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    stdout = guard_streams()
     code = invoke(sys.argv[1:])
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    sys.stdout.flush()
+    if stdout.complaint:
+        sys.stderr.write(f"error: {stdout.complaint}\n")
+        code = code or 1
+    sys.stderr.flush()
     # Everything is written. To take torch, mlflow and onnxruntime down module by module costs two seconds more.
     atexit._run_exitfuncs()
     os._exit(code)

@@ -45,6 +45,9 @@ def compare(
     json: Json = False,
 ) -> None:
     """Rank the settings of studies or experiments, with intervals and paired tests, and write an HTML report."""
+    from regplug.tracking.location import resolve_location
+
+    resolve_location(tracking_uri).require_there()
     from regplug.cli.analysis_text import tell_analysis
     from regplug.studies.comparing import compare_tracked, report_name
 

@@ -13,6 +13,7 @@ from regplug.cli.output import emit, say
 
 if TYPE_CHECKING:
     from regplug.exporting import Exported
+    from regplug.registry import Registry
 
 app = new_app()
 
@@ -70,11 +71,13 @@ def export(
 ) -> None:
     """Make a proven bundle of a tracked run again: rebuilt from its configuration and its trained state."""
     registry = registry_of({"disable": disable, "plugin": plugin})
+    names = [spelled(text) for text in formats or ()]
+    _check(names, registry, register, alias, tracking_uri)
     from regplug.exporting import export_tracked
 
     exported = export_tracked(
         run,
-        formats=[spelled(text) for text in formats or ()],
+        formats=names,
         out=out,
         probabilities=probabilities,
         stochastic=stochastic,
@@ -87,6 +90,18 @@ def export(
         emit(exported.document())
     else:
         _tell(exported)
+
+
+def _check(formats: list[str], registry: Registry, register: str, alias: str, tracking_uri: str | None) -> None:
+    """Answers what the request alone shows to be wrong, before torch and mlflow are imported."""
+    from regplug.runs.request import check_component
+    from regplug.tracking.location import resolve_location
+    from regplug.tracking.registering import check_registration
+
+    for text in formats:
+        check_component("format", text, registry)
+    check_registration(register, alias)
+    resolve_location(tracking_uri).require_there()
 
 
 def spelled(text: str) -> str:

@@ -1,8 +1,12 @@
-"""What went wrong, told once: a message and a hint, and never a traceback."""
+"""What went wrong, told once: a message and a hint, and a traceback where it was asked for."""
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +15,10 @@ from typing import Any
 import typer
 
 from regplug.cli.output import emit
-from regplug.errors import RegplugError
+from regplug.errors import PluginError, RegplugError
 
-_DEBUG_HINT = "This should not have happened. Set REGPLUG_DEBUG=1 to see where it did."
+_WHERE_HINT = "--debug shows where it was needed."
+_DEBUG_HINT = "This is a fault of regplug itself. Add --debug, or set REGPLUG_DEBUG=1, and report what it shows."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,7 @@ class Failure:
         hint: What to do; may be empty.
         exit_code: 1 the work failed, 2 the request was wrong, 130 interrupted.
         result: What was reached all the same, or `None`.
+        error: The exception, for its traceback.
     """
 
     type: str
@@ -33,30 +39,60 @@ class Failure:
     hint: str
     exit_code: int
     result: Any = None
+    error: BaseException | None = None
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Reads an exception."""
+        return dataclasses.replace(cls._read(error), error=error)
+
+    @classmethod
+    def _read(cls, error: BaseException) -> Failure:
         kind = type(error).__name__
         if isinstance(error, RegplugError):
             code, result = error.exit_code, error.result
             return cls(type=kind, message=error.message, hint=error.hint, exit_code=code, result=result)
-        if isinstance(error, KeyboardInterrupt | typer.Abort):
+        if type(error) is KeyboardInterrupt or isinstance(error, typer.Abort):
             return cls(type="KeyboardInterrupt", message="Interrupted.", hint="", exit_code=130)
         if isinstance(error, typer.TyperException):
             ctx = getattr(error, "ctx", None)
             command = ctx.command_path if ctx else "regplug"
             hint = f"`{command} --help` tells what it takes."
             return cls(type=kind, message=error.format_message(), hint=hint, exit_code=error.exit_code)
-        return cls(type=kind, message=f"{kind}: {error}", hint=_DEBUG_HINT, exit_code=1)
+        if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+            hint = "Rename what it names, or write it another way."
+            return cls(type=kind, message=f"{error.object!r} is not valid UTF-8.", hint=hint, exit_code=2)
+        if isinstance(error, OSError) and error.filename is not None:
+            # A name that is too long stands in the request; what else a file refuses shows only in the work.
+            code = 2 if error.errno == errno.ENAMETOOLONG else 1
+            message = f"{os.fsdecode(error.filename)}: {error.strerror}."
+            return cls._of_component(error) or cls(type=kind, message=message, hint=_WHERE_HINT, exit_code=code)
+        return cls._of_component(error) or cls(type=kind, message=f"{kind}: {error}", hint=_DEBUG_HINT, exit_code=1)
+
+    @classmethod
+    def _of_component(cls, error: BaseException) -> Failure | None:
+        """The failure that somebody's component is to blame for, or `None`."""
+        from regplug.registry.faults import plugin_error
+
+        named = plugin_error(error)
+        return None if named is None else cls._read(named)
 
     def document(self) -> dict[str, Any]:
         """Returns the JSON document of a failure; it begins with the document of what was reached."""
         reached = {} if self.result is None else self.result.document()
         return {**reached, "error": {"type": self.type, "message": self.message, "hint": self.hint}}
 
-    def tell(self, *, as_json: bool) -> int:
-        """Writes it where it belongs and returns the exit code."""
+    def tell(self, *, as_json: bool, is_debugged: bool = False) -> int:
+        """Writes it where it belongs and returns the exit code.
+
+        Args:
+            as_json: Whether it is a document on stdout, and not text on stderr.
+            is_debugged: Whether the traceback is shown, which `REGPLUG_DEBUG` asks for too, and `REGPLUG_STRICT` for
+                the faults of plugins.
+        """
+        is_strict = self.type == PluginError.__name__ and _is_set("REGPLUG_STRICT")
+        if self.error is not None and (is_debugged or is_strict or _is_set("REGPLUG_DEBUG")):
+            traceback.print_exception(self.error)
         if as_json:
             emit(self.document())
         else:
@@ -79,3 +115,23 @@ def telling_what_was_reached(tell: Callable[[Any], None], *, as_json: bool) -> I
         if error.result is not None and not as_json:
             tell(error.result)
         raise
+
+
+def is_own_exit(error: SystemExit) -> bool:
+    """Returns whether `sys.exit` was called by who may: a command of a plugin, or a library that it uses."""
+    from regplug.registry.faults import find_fault
+
+    fault = find_fault(error)
+    return fault is None or (bool(fault.suspects) and all(one.kind == "command" for one in fault.suspects))
+
+
+def exit_code_of(error: SystemExit) -> int:
+    """Returns the exit code that Python would end with; a text is written to stderr, as Python does."""
+    if error.code is None or isinstance(error.code, int):
+        return error.code or 0
+    sys.stderr.write(f"{error.code}\n")
+    return 1
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "") not in ("", "0")

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from regplug.errors import RequestError
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Disable = Annotated[
     list[str] | None,
@@ -49,12 +51,15 @@ class AsGiven:
     an option it tells the Python type, such as `<list[str]>`. What is no text is checked as ever.
     """
 
+    refuses_empty = True
+    """Whether a text that was typed and is empty is refused."""
+
     def get_params(self, ctx: Any) -> list[Any]:
         """Returns typer's parameters, changed once."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc] # mixed into a command or a group
         for param in params:
             if "process_value" not in vars(param):
-                _take_as_given(param)
+                _take_as_given(param, refuses_empty=self.refuses_empty)
                 _tell_metavar(param)
         return params
 
@@ -63,20 +68,45 @@ class Command(AsGiven, TyperCommand):
     """A command."""
 
 
+class PluginCommand(Command):
+    """A command of a plugin, for which an empty text may mean something."""
+
+    refuses_empty = False
+
+
 class Group(AsGiven, TyperGroup):
     """A group of commands."""
 
 
-def _take_as_given(param: Any) -> None:
+def _take_as_given(param: Any, *, refuses_empty: bool) -> None:
     checked = param.process_value
 
     def process_value(ctx: Any, value: Any) -> Any:
+        if refuses_empty:
+            _refuse_empty(ctx, param, value)
         is_absent = not param.required and param.value_is_missing(value)
         if not is_absent and not _is_right(value, _annotation(param)):
             return checked(ctx, value)
         return value if param.callback is None else param.callback(ctx, param, value)
 
     param.process_value = process_value
+
+
+def _refuse_empty(ctx: Any, param: Any, value: Any) -> None:
+    """Refuses an empty text that was typed, as `--out "$PLACE"` is where the variable is not set.
+
+    Raises:
+        RequestError: It is empty or blank.
+    """
+    texts = value if isinstance(value, list | tuple) else (value,)
+    if all(text.strip() for text in texts if isinstance(text, str)):
+        return
+    source = ctx.get_parameter_source(param.name)
+    if source is not None and source.name == "COMMANDLINE":
+        is_option = param.param_type_name == "option"
+        name = param.opts[0] if is_option else f"The argument {param.name.upper()}"
+        hint = "Leave it out, or give it a value." if is_option else f"`{ctx.command_path} --help` tells what it takes."
+        raise RequestError(f"{name} is empty.", hint=hint)
 
 
 def _is_right(value: Any, annotation: Any) -> bool:

@@ -66,22 +66,29 @@ def plan(
 
 
 def _of_run(given: dict[str, Any]) -> Plan:
+    from regplug.runs.request import check_request
+
+    config, registry = read_config(given), registry_of(given)
+    check_request(config, registry, writes=False)
     from regplug.runs.planning import make_plan
 
-    return make_plan(read_config(given), registry_of(given))
+    return make_plan(config, registry)
 
 
 def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> tuple[Plan, tuple[str, ...]]:
     """The plan of the first run, with the groups of all."""
     import dataclasses
 
+    from regplug.studies.request import check_study
+
+    asked, registry = read_study("any", given, file, own), registry_of(given)
+    points = check_study(asked, registry)
     from regplug.runs.planning import make_plan
     from regplug.studies.engine import Study
 
-    asked = read_study("any", given, file, own)
     kind = "cv" if asked.folds else "sweep"
-    study = Study(asked, kind=kind, registry=registry_of(given))
-    first = make_plan(study.points[0].config, registry_of(given))
+    study = Study(asked, kind=kind, registry=registry, points=points)
+    first = make_plan(study.points[0].config, registry)
     settings = list(dict.fromkeys(point.setting.label for point in study.points))
     facts = (
         f"study: {kind} of {len(settings)} settings, {len(study.points)} runs; the best by {study.metric}",

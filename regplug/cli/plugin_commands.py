@@ -9,7 +9,7 @@ import typer
 from typer.main import get_command
 
 from regplug.api import PROJECT
-from regplug.cli.options import Command, new_app
+from regplug.cli.options import PluginCommand, new_app
 from regplug.errors import PluginError, RequestError, UnknownComponentError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _made(registered: Registered) -> Any:
                 hint="A command's target is a function or a typer.Typer.",
             )
         app = new_app()
-        app.command(cls=Command)(target)
+        app.command(cls=PluginCommand)(target)
         target = app
     return get_command(target)
 

@@ -24,12 +24,14 @@ def run(**given: Any) -> None:
     comes from --config, then from the defaults below.
     """
     from regplug.cli.progress import Progress
+    from regplug.runs.request import check_request
 
     config, registry, tracking_uri = read_config(given), registry_of(given), given["tracking_uri"]
 
     def tell(result: Any) -> None:
         _tell(result, tracking_uri)
 
+    check_request(config, registry, tracking_uri=tracking_uri)
     with telling_what_was_reached(tell, as_json=given["json"]), Progress(is_quiet=given["json"]) as progress:
         from regplug.runs.runner import execute
 

@@ -17,6 +17,7 @@ from regplug.cli.live_study import LiveStudy
 from regplug.cli.output import emit, note, say
 from regplug.cli.summary import lines_of
 from regplug.studies.background_process import BackgroundProcess, Executor, InlineExecutor
+from regplug.studies.request import check_study
 from regplug.tracking.secrets import masked
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
     Raises:
         typer.Exit: With 1, where a run failed.
     """
+    registry, refits = registry_of(given), kind == "cv"
+    points = check_study(config, registry, refits=refits, tracking_uri=tracking_uri)
 
     def tell(result: StudyResult) -> None:
         _tell(result, tracking_uri)
@@ -50,8 +53,8 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
         from regplug.studies.engine import Study
 
         live.stage("reading data and checking every setting")
-        study = Study(config, kind=kind, registry=registry_of(given))
-        result = study.run([live], tracking_uri, refit=kind == "cv", computing=computing)
+        study = Study(config, kind=kind, registry=registry, points=points)
+        result = study.run([live], tracking_uri, refit=refits, computing=computing)
     if given["json"]:
         emit(result.document())
     else:

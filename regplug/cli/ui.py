@@ -9,13 +9,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from regplug.cli.options import Command, Json, TrackingUri, new_app
 from regplug.cli.output import emit, note, say
 from regplug.errors import RequestError, TrackingError
+
+if TYPE_CHECKING:
+    from regplug.tracking.location import Location
 
 app = new_app()
 
@@ -48,7 +51,7 @@ def ui(
     location.require_there()
     _require_free(host, port)
     address = f"http://{host}:{port}"
-    with _child(command) as process:
+    with _child(command, location) as process:
         _wait_until_it_answers(process, host, port)
         try:
             if json:
@@ -75,10 +78,14 @@ def _require_free(host: str, port: int) -> None:
 
 
 @contextlib.contextmanager
-def _child(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _child(command: list[str], location: Location) -> Iterator[subprocess.Popen[bytes]]:
     """A process with its own group, ended with all that it started when the block is left, also by SIGTERM."""
-    environment = {**_ENVIRONMENT, **os.environ}
-    process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=2)  # noqa: S603  # ours
+    environment, folder = {**_ENVIRONMENT, **os.environ}, None
+    if location.database is not None and "%" in location.uri:
+        # MLflow would make a folder of the quoted name; from where the file lies its address needs no quotes.
+        folder, near = location.database.parent, f"sqlite:///{location.database.name}"
+        command = [near if part == location.uri else part for part in command]
+    process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, stdout=2)  # noqa: S603  # ours
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield process

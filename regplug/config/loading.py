@@ -128,6 +128,8 @@ class _Draft:
 
     def _read_components(self, value: object) -> list[ComponentSpec]:
         items = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(item, str) and not item.strip() for item in items):
+            raise RequestError("an empty text is no component.", hint="Leave it out, or give [] for none.")
         return [spec for item in items for spec in self._read_component(item, [])]
 
     @staticmethod

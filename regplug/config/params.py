@@ -2,7 +2,8 @@
 
 A field is `Annotated[float, Ge(0), Lt(1), Stackable()] = 0.1` with a line of text below it. Values are checked
 strictly: an int is taken for a float, a list for a tuple, and nothing else is converted, so `true` is no number and
-`"0.5"` is text.
+`"0.5"` is text. NaN is refused, and so is an infinite number, unless the field names it as a bound (`Le(inf)`), as the
+value that changes nothing (`Stackable(off=inf)`) or as its default.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 
 import annotated_types as at
 
-from regplug.api import Component, Needed, Schedulable, Search, Stackable
+from regplug.api import Component, InputFile, Needed, Schedulable, Search, Stackable
 from regplug.config.ramps import SHAPES, Ramp, read_ramp
 from regplug.config.spec import plain_number
-from regplug.errors import ParameterError, PluginError, did_you_mean
+from regplug.config.values import faults_of, flat
+from regplug.errors import ParameterError, PluginError, did_you_mean, some_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -56,6 +58,7 @@ class ParameterInfo:
         schedulable: Whether it may change over a run.
         search: Where a search looks for it, or `None`.
         needed: Where a user must give it, with an example; else `None`.
+        is_file: Whether it is a path of something that must be there.
     """
 
     name: str
@@ -68,6 +71,7 @@ class ParameterInfo:
     schedulable: bool
     search: Search | None
     needed: Needed | None
+    is_file: bool
 
     @property
     def allowed(self) -> str:
@@ -119,7 +123,7 @@ def check_fields(cls: type, values: Mapping[str, Any], *, subject: str, hint: st
             continue
         try:
             checked[name] = _check(cls, name, value)
-        except ValueError:
+        except (ValueError, OverflowError):
             problems.append(_refused_ramp(name, value, infos[name]) or _refused(name, value, infos[name]))
     if problems:
         raise ParameterError(f"{subject}: " + "\n  ".join(problems), hint=hint)
@@ -131,12 +135,13 @@ def _unknown(name: str, infos: Mapping[str, ParameterInfo]) -> str:
         return f"{name} is unknown: there are no parameters."
     near = did_you_mean(name, infos)
     # The nearest of few names may be far from what was meant: all of them are told.
-    known = "" if near.startswith("Known") else f" Known: {', '.join(infos)}."
+    known = "" if near.startswith("Known") else f" Known: {some_of(infos)}."
     return f"{name} is unknown. {near}{known}"
 
 
 def _refused(name: str, value: Any, info: ParameterInfo) -> str:
-    text = f"{name}={value!r} is not allowed: {info.allowed}."
+    lacking = [word for word in faults_of(value) if word != "finite" or "float" in info.type]
+    text = f"{name}={value!r} is not allowed: {', '.join((info.allowed, *lacking))}."
     is_number = isinstance(value, int | float)
     return f'{text} A number is text in quotes: "{value}".' if is_number and info.type.startswith("text") else text
 
@@ -149,7 +154,19 @@ def _check(cls: type, name: str, value: Any) -> Any:
     ramp = _as_ramp(value)
     if ramp is not None and str not in _leaves(hint):
         return _check_ramp(cls, name, ramp)
-    return _adapters(cls)[name].validate_python(_as_python(value), strict=True)
+    checked = _adapters(cls)[name].validate_python(_as_python(value), strict=True)
+    if any(faults_of(checked, _named_numbers(cls, name))):
+        raise ValueError
+    return checked
+
+
+@functools.cache
+def _named_numbers(cls: type, name: str) -> tuple[Any, ...]:
+    """What a field names itself: bounds, the value that changes nothing, and the default."""
+    (field,) = (field for field in dataclasses.fields(cls) if field.name == name)
+    marks = [bound for mark in _marks(_hints(cls)[name]) for bound in _single(mark)]
+    bounds = [getattr(bound, _SIGNS[type(bound)][0]) for bound in marks if type(bound) in _SIGNS]
+    return (*bounds, *(mark.off for mark in marks if isinstance(mark, Stackable)), *flat(_default(field)))
 
 
 def _as_ramp(value: Any) -> Ramp | None:
@@ -164,7 +181,7 @@ def _check_ramp(cls: type, name: str, ramp: Ramp) -> Ramp:
     """Raises a ValueError where the number may not change, or one of its ends is not allowed."""
     if ramp.shape not in SHAPES or not any(_is_mark(mark, Schedulable) for mark in _marks(_hints(cls)[name])):
         raise ValueError(name)
-    first, last = (_adapters(cls)[name].validate_python(end, strict=True) for end in (ramp.first, ramp.last))
+    first, last = (_check(cls, name, end) for end in (ramp.first, ramp.last))
     return Ramp(first, last, ramp.shape)
 
 
@@ -229,6 +246,7 @@ def describe_params(cls: type) -> tuple[ParameterInfo, ...]:
             schedulable=any(_is_mark(mark, Schedulable) for mark in _marks(_hints(cls)[field.name])),
             search=next((mark for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Search)), None),
             needed=next((mark for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Needed)), None),
+            is_file=any(isinstance(mark, InputFile) for mark in _marks(_hints(cls)[field.name])),
         )
         for field in dataclasses.fields(cls)
     )
@@ -291,10 +309,15 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 def _bounds(hint: Any) -> Iterator[str]:
     for mark in _marks(hint):
-        for bound in mark if isinstance(mark, at.GroupedMetadata) else (mark,):
+        for bound in _single(mark):
             if type(bound) in _SIGNS:
                 attribute, text = _SIGNS[type(bound)]
                 yield text.format(getattr(bound, attribute))
+
+
+def _single(mark: Any) -> Iterator[Any]:
+    """The bounds of an `Interval` or the like one by one."""
+    yield from mark if isinstance(mark, at.GroupedMetadata) else (mark,)
 
 
 def _type_text(hint: Any) -> str:

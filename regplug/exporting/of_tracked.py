@@ -28,7 +28,7 @@ from regplug.registry import Registry, default_registry
 from regplug.registry.components import Components, find_components
 from regplug.runs.assembly import load_data
 from regplug.tracking import RunInfo, Store, open_store
-from regplug.tracking.registering import check_names
+from regplug.tracking.registering import check_registration
 from regplug.training.ensemble import count_members
 from regplug.training.state_hash import state_sha256
 
@@ -74,7 +74,7 @@ def export_tracked(
         ExportError: The model cannot be exported; nothing appears.
         VerificationError: The state is not the one that was tracked, or a file does not do what the model does.
     """
-    _check_request(register, alias)
+    check_registration(register, alias)
     registry, store = registry or default_registry(), open_store(tracking_uri, is_read=True)
     info = store.find_run(run)
     place = Path(out or f"bundles/{info.run_id[:8]}{'-stochastic' if stochastic else ''}")
@@ -107,13 +107,6 @@ def export_tracked(
         model_uri=model_uri,
         registered=registered,
     )
-
-
-def _check_request(register: str, alias: str) -> None:
-    if register:
-        check_names(register, alias)
-    elif alias:
-        raise RequestError(f"The alias {alias} has no registered model.", hint="Add --register NAME.")
 
 
 class _Kept:

@@ -22,6 +22,7 @@ from regplug.registry.resolve import Registry
 from regplug.registry.scan import Candidate, scan
 from regplug.registry.switch_files import configured_switches
 from regplug.registry.switches import FileSwitches, Switches
+from regplug.registry.usercode import require_code
 
 
 def load_registry(switches: Switches | None = None) -> Registry:
@@ -99,5 +100,6 @@ __all__ = [
     "load_registry",
     "load_target",
     "read_params",
+    "require_code",
     "takes_keywords",
 ]

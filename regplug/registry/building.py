@@ -9,6 +9,7 @@ from typing import Any
 
 from regplug.config.params import make_params
 from regplug.errors import ParameterError, PluginError, RegplugError, did_you_mean
+from regplug.registry.faults import is_fault, remember, told
 from regplug.registry.records import Registered
 from regplug.registry.usercode import load_object
 
@@ -23,20 +24,27 @@ def load_target(registered: Registered) -> Any:
         PluginError: The import failed; names plugin and distribution.
         RequestError: The user's own code could not be imported.
     """
-    target = registered.component.target
     if registered.given is not None:
         return registered.given
-    if registered.is_user_code:
-        return load_object(target)
-    module, _, attributes = target.partition(":")
+    remember(registered, None)  # so that a failure of the import is known for its own, too
+    code = registered.component.target
+    found = load_object(code) if registered.is_user_code else _import_target(registered)
+    remember(registered, found)
+    return found
+
+
+def _import_target(registered: Registered) -> Any:
+    module, _, attributes = registered.component.target.partition(":")
     try:
         found: Any = importlib.import_module(module)
         for attribute in attributes.split("."):
             found = getattr(found, attribute)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not is_fault(error):
+            raise
         raise PluginError(
-            f"The {registered.kind} {registered.name} could not be loaded: {registered.origin} names {target}, "
-            f"and that raised {type(error).__name__}: {error}",
+            f"The {registered.kind} {registered.name} could not be loaded: {registered.origin} names "
+            f"{registered.component.target}, and that {told(error)}",
             hint=f"Repair or reinstall {registered.distribution}.",
         ) from error
     return found
@@ -79,10 +87,11 @@ def build(registered: Registered, values: Mapping[str, Any], *args: Any) -> Any:
         return target(**params) if takes_keywords(registered) else target(params, *args)
     except RegplugError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not is_fault(error):
+            raise
         raise PluginError(
-            f"The {registered.kind} {registered.name} ({_whose(registered)}) raised {type(error).__name__} "
-            f"when it was built: {error}",
+            f"The {registered.kind} {registered.name} ({_whose(registered)}) {told(error, 'when it was built')}",
             hint="Its parameters were: " + (", ".join(f"{k}={v!r}" for k, v in values.items()) or "the defaults") + ".",
         ) from error
 

@@ -20,6 +20,7 @@ from regplug.api import KINDS, PROJECT, Component, Phase, Regularizer
 from regplug.config.spec import is_component_name
 from regplug.errors import did_you_mean
 from regplug.hookspecs import HOOK_KINDS
+from regplug.registry.faults import is_fault
 from regplug.registry.loading import broken
 from regplug.registry.records import Origin, Problem, ProblemKind, Registered
 
@@ -76,7 +77,9 @@ def collect(origin: Origin, plugin: object, earlier: Sequence[Registered] = ()) 
             with contextlib.redirect_stdout(sys.stderr):
                 # What was yielded before an error counts.
                 items.extend(itertools.islice(_offers(implementation.function()), MOST_OFFERED + 1))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             result.problems.append(broken(origin, f"raised in its hook {hook_name}", error))
         if len(items) > MOST_OFFERED:
             result.complain("invalid", f"{hook_name} gave more than {MOST_OFFERED:,} descriptors.", "Does it ever end?")
@@ -89,7 +92,9 @@ def _add_all(items: Iterable[object], hook_name: str, result: Collection) -> Non
     try:
         for item in items:
             _add(item, HOOK_KINDS[hook_name], hook_name, result)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not is_fault(error):
+            raise
         result.problems.append(broken(result.origin, f"raised when what {hook_name} gave was read", error))
 
 

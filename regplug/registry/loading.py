@@ -12,6 +12,7 @@ from pathlib import Path
 
 from regplug.api import PROJECT
 from regplug.errors import PluginError
+from regplug.registry.faults import is_fault
 from regplug.registry.records import Origin, PluginRecord, Problem, is_strict
 from regplug.registry.scan import Candidate
 from regplug.registry.usercode import import_path
@@ -44,7 +45,9 @@ def load(candidate: Candidate) -> Loaded:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the command's own document
             plugin = _import(candidate)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not is_fault(error):
+            raise
         problem = _stale(candidate, error) or broken(origin, "could not be imported", error)
     record = PluginRecord(origin=origin, status="broken" if problem else "loaded")
     return Loaded(record=record, plugin=plugin, problem=problem or _stale(candidate))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regplug.errors import RequestError, did_you_mean
+from regplug.errors import RequestError, did_you_mean, some_of
 from regplug.registry.metadata import InstalledDistribution, host_version, incompatibility, installed_distributions
 from regplug.registry.records import (
     Origin,
@@ -96,7 +96,7 @@ class _Named:
         distributions: list[InstalledDistribution] = []
         for text in texts:
             if not text.strip():
-                raise RequestError("--plugin names nothing.", hint=f"Known: {', '.join(sorted(known))}; or a path.")
+                raise RequestError("--plugin names nothing.", hint=f"Known: {some_of(sorted(known))}; or a path.")
             if text in known or normalized(text) in known:
                 names |= {text, normalized(text)}
             elif not _is_path(text):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from dataclasses import is_dataclass, replace
@@ -18,6 +19,7 @@ from typing import Any, cast
 
 from regplug.api import KINDS, Component, NoParams, Phase, Regularizer
 from regplug.errors import RequestError, did_you_mean
+from regplug.registry.faults import is_fault
 
 _PHASE_BY_FUNCTION: dict[str, Phase] = {
     "restructure": "structure",
@@ -79,18 +81,36 @@ def import_path(path: Path, name: str) -> ModuleType:
     return module
 
 
-def _load_file(code: str, place: str) -> ModuleType:
+def require_code(code: str) -> None:
+    """Refuses code in a file that is not there; nothing is imported.
+
+    Raises:
+        RequestError: There is no such file; near ones are told.
+    """
+    place = code.rpartition(":")[0]
+    if place.endswith(".py"):
+        _file_of(code, place)
+
+
+def _file_of(code: str, place: str) -> Path:
     path = Path(place).expanduser().resolve()
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - False for a name that is too long, where Path raises
         files = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
         hint = did_you_mean(path.name, files) if files else f"There is no Python file in {path.parent}."
         raise RequestError(f"{code}: there is no file {path}.", hint=hint)
+    return path
+
+
+def _load_file(code: str, place: str) -> ModuleType:
+    path = _file_of(code, place)
     _make_importable(path.parent)
     # An edited file is another module, and two files of one name do not meet.
     digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]
     try:
         return import_path(path, f"_regplug_user_{path.stem}_{digest}")
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not is_fault(error):
+            raise
         raise _raised(code, error) from error
 
 
@@ -105,7 +125,9 @@ def _load_module(code: str, name: str) -> ModuleType:
                 hint=f"Modules are looked for in the environment and in {Path.cwd()}; a file is ./file.py:Name.",
             ) from None
         raise _raised(code, error) from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not is_fault(error):
+            raise
         raise _raised(code, error) from error
 
 
@@ -174,4 +196,4 @@ def derive_phases(target: Any) -> tuple[Phase, ...]:
     return tuple(dict.fromkeys(phase for name, phase in _PHASE_BY_FUNCTION.items() if name in names))
 
 
-__all__ = ["derive_phases", "describe_object", "import_path", "load_object"]
+__all__ = ["derive_phases", "describe_object", "import_path", "load_object", "require_code"]

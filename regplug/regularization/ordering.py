@@ -96,13 +96,17 @@ def _declared(entries: Sequence[Entry]) -> Iterator[tuple[str, str, str]]:
                 yield entry.key, other.key, f"{entry.key} declares to come before {word}"
 
 
-def check_composition(entries: Sequence[Entry], task: Task) -> None:
+def check_composition(entries: Sequence[Entry], task: Task | None = None) -> None:
     """Refuses what descriptors declare as contradictory; all reasons at once.
+
+    Args:
+        entries: The regularizers.
+        task: What is learned; `None` while the data are not read yet.
 
     Raises:
         CompositionError: One key twice, a conflict, a requirement not met, or a task not understood.
     """
-    problems = [*_twice(entries), *_conflicts(entries), *_unmet(entries), *_wrong_task(entries, task)]
+    problems = [*_twice(entries), *_conflicts(entries), *_unmet(entries), *(_wrong_task(entries, task) if task else ())]
     if problems:
         raise CompositionError("\n  ".join(problems), hint="Leave one out, or give the second an alias: name@alias:...")
 

@@ -18,16 +18,18 @@ from regplug.data import Prepared, RawData, prepare
 from regplug.errors import CompositionError, DataError, ModelError, PluginError
 from regplug.registry import build
 from regplug.registry.components import Chosen, Components
+from regplug.registry.faults import is_fault, told
 from regplug.regularization.cancelled_biases import cancelled_biases
 from regplug.regularization.compatibility import find_notices
 from regplug.regularization.composition import Composition, compose
 from regplug.regularization.finding import find_roles, find_sites
-from regplug.regularization.ordering import Entry, Placed, check_composition, resolve_order
+from regplug.regularization.ordering import Placed, check_composition, resolve_order
 from regplug.regularization.own_dropout import KEY as OWN_DROPOUT
 from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
 from regplug.regularization.signatures import require_signatures
 from regplug.regularization.structure import evaluating, restructure
 from regplug.regularizer import Notice, RegularizerFunctions, Step
+from regplug.runs.request import composition_entries
 from regplug.seeds import derive_seed
 from regplug.sites import Place, Sites
 from regplug.training.loop import Course
@@ -260,10 +262,7 @@ def _restructured(
 
 
 def _members(components: Components, task: Task) -> tuple[dict[str, RegularizerFunctions], list[Placed]]:
-    entries = [
-        Entry(key=reg.spec.key, descriptor=reg.registered.component, source=reg.registered.full_name)  # type: ignore[arg-type] # found as a regularizer
-        for reg in components.regs
-    ]
+    entries = composition_entries(components.regs)
     check_composition(entries, task)
     order = resolve_order(entries)
     regs = {reg.spec.key: reg for reg in components.regs}
@@ -347,9 +346,11 @@ def _check_output(model: nn.Module, name: str, data: Prepared) -> None:
     model.eval()
     try:
         output = model(example)
-    except Exception as error:
+    except BaseException as error:
+        if not is_fault(error):
+            raise
         raise ModelError(
-            f"The model {name} cannot take inputs of shape {tuple(example.shape)}: {error}",
+            f"The model {name} cannot take inputs of shape {tuple(example.shape)}: it {told(error)}",
             hint="The first axis is the batch; the others are those of one input of the dataset.",
         ) from error
     finally:

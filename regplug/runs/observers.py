@@ -6,7 +6,9 @@ import functools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from regplug.errors import RegplugError
 from regplug.registry import Registered, Registry, build
+from regplug.registry.faults import is_fault, told
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunStarted
 
 
@@ -36,7 +38,7 @@ class PluginObservers(Observer):
         for one in registry.components("observer"):
             try:
                 self._listening[one] = _made(one)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 self._drop(one, "when it was made", error)
 
     def hears(self, method: str) -> bool:
@@ -66,13 +68,16 @@ class PluginObservers(Observer):
                 continue
             try:
                 listen(news)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 self._drop(one, f"in {method}", error)
 
-    def _drop(self, one: Registered, where: str, error: BaseException) -> None:
+    def _drop(self, one: Registered, when: str, error: BaseException) -> None:
+        """Tells of an observer's failure, and calls it no more; Ctrl-C is not one."""
+        if not is_fault(error):
+            raise error
         self._listening.pop(one, None)
-        said = str(error) if one.name in str(error) else f"{type(error).__name__}: {error}"
-        message = f"The observer {one.full_name} raised {where} and hears no more of this {self._of}: {said}"
+        said = error.message if isinstance(error, RegplugError) else f"The observer {one.full_name} {told(error, when)}"
+        message = f"{said.removesuffix('.')}. It receives no further events of this {self._of}."
         self.warnings.append(message)
         for other in self._others:
             other.warned(message)

@@ -8,8 +8,8 @@ from typing import Any
 from regplug.api import Phase
 from regplug.config import RunConfig
 from regplug.registry import Registry, default_registry
-from regplug.registry.components import find_components, resolve_config
 from regplug.runs.assembly import assemble, load_data
+from regplug.runs.request import check_request
 
 PHASES: tuple[Phase, ...] = (
     "structure",
@@ -76,8 +76,7 @@ def make_plan(config: RunConfig, registry: Registry | None = None) -> Plan:
         RequestError: What `regplug run` would refuse.
     """
     registry = registry or default_registry()
-    resolved = resolve_config(config, registry)
-    components = find_components(resolved, registry)
+    resolved, components = check_request(config, registry, writes=False)
     data = load_data(resolved, components)
     made = assemble(resolved, components, data)
     steps = [

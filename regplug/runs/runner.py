@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig
 from regplug.errors import RegplugError, raise_after_start
@@ -23,13 +22,15 @@ from regplug.measuring.metric_log import MetricLog, probed
 from regplug.measuring.metrics import confusion_matrix
 from regplug.probes import Probe
 from regplug.registry import Registry, build, default_registry
-from regplug.registry.components import find_components, resolve_config
+from regplug.registry.faults import named_faults
 from regplug.regularization.settling import settle
 from regplug.reports.plots import confusion_matrix_png, curves_png
 from regplug.runs.assembly import Assembly, assemble, load_data, pools_of, threads
+from regplug.runs.data_facts import facts_of
 from regplug.runs.description import describe_run
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
 from regplug.runs.observers import PluginObservers
+from regplug.runs.request import check_request
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
 from regplug.tracking import Store, TrackedRun, open_store
 from regplug.training.ensemble import as_one
@@ -38,6 +39,7 @@ from regplug.training.state_hash import state_sha256
 from regplug.training.tensors import restore_tensors
 
 
+@named_faults()
 def execute(
     config: RunConfig,
     *,
@@ -60,10 +62,7 @@ def execute(
     registry = registry or default_registry()
     plugged = PluginObservers(registry, observers)
     stages = _Stages([*observers, plugged])
-    config = resolve_config(config, registry)
-    components = find_components(config, registry)
-    if config.export:
-        require_free(Path(config.out or "bundles/any"))
+    config, components = check_request(config, registry, tracking_uri=tracking_uri)
     with stages.stage("loading data"):
         data = load_data(config, components)
     with stages.stage("building"):
@@ -135,7 +134,7 @@ class _Run:
         tracked = self._store.start_run(experiment=told.experiment, name=told.name, params=told.params, tags=told.tags)
         tracked.on_trouble(self._warn)
         try:
-            with tracked:
+            with tracked, named_faults():
                 model = self._carry_out(tracked)
         except BaseException as error:
             self._tell_broken_off(tracked, error)

@@ -17,6 +17,9 @@ from regplug.registry import Registry
 
 Scale = Literal["list", "log", "linear"]
 
+MOST_VALUES = 100_000
+"""An axis of more is a slip; to write its values down alone would fill the memory."""
+
 _RANGE = re.compile(r"(log|linear)\(([^()]*)\)")
 _HINT = "Write AXIS=v1,v2, AXIS=log(1e-4,1,16) or AXIS=linear(0,1,5)."
 
@@ -107,10 +110,14 @@ def _range(text: str, kind: str, inside: str) -> tuple[float, ...]:
         low, high, count = (float(part) for part in inside.split(","))
     except ValueError:
         raise RequestError(f"The axis {text!r} is no range: three numbers are needed.", hint=_HINT) from None
-    if count != int(count) or count < 2 or (kind == "log" and min(low, high) <= 0):
+    are_finite = all(map(math.isfinite, (low, high, count)))
+    if not are_finite or count != int(count) or count < 2 or (kind == "log" and min(low, high) <= 0):
         raise RequestError(
-            f"The axis {text!r} is no range: a count of at least 2, and for log two positive ends.", hint=_HINT
+            f"The axis {text!r} is no range: two finite ends, for log positive ones, and a count of at least 2.",
+            hint=_HINT,
         )
+    if count > MOST_VALUES:
+        raise RequestError(f"The axis {text!r} has more than {MOST_VALUES:,} values.", hint="Take fewer.")
     shares = [i / (int(count) - 1) for i in range(int(count))]
     if kind == "linear":
         return tuple(low + (high - low) * share for share in shares)

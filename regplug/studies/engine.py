@@ -16,12 +16,13 @@ from regplug.runs.results import RunResult, status_after
 from regplug.runs.runner import execute
 from regplug.studies.background_process import Executor, InlineExecutor
 from regplug.studies.concluding import Concluding, compared_metric
-from regplug.studies.config import Point, StudyConfig, points_of
+from regplug.studies.config import Point, StudyConfig
 from regplug.studies.grouping import group_points
 from regplug.studies.keeping import Keeper
 from regplug.studies.measuring import PointResult
 from regplug.studies.observing import PluginsOfStudy
 from regplug.studies.reporting import curve_metrics, curves_of, keep_conclusion
+from regplug.studies.request import check_study
 from regplug.studies.results import StudyEnded, StudyObserver, StudyResult, StudyStarted
 from regplug.studies.running import Chunks, GroupRunner
 from regplug.studies.soundness import check_data, choose_metric, guessing_warning, warn_of_choosers
@@ -41,15 +42,23 @@ class Study:
         config: What to run.
         kind: `sweep` or `cv`, for name and tags.
         registry: What is installed; by default all of it.
+        points: Its runs, where `check_study` has checked them already.
 
     Raises:
         RequestError: The study is wrong: all that is not allowed is told at once, before anything runs.
     """
 
-    def __init__(self, config: StudyConfig, *, kind: str = "sweep", registry: Registry | None = None) -> None:
+    def __init__(
+        self,
+        config: StudyConfig,
+        *,
+        kind: str = "sweep",
+        registry: Registry | None = None,
+        points: Sequence[Point] | None = None,
+    ) -> None:
         self.config, self.kind = config, kind
         self._registry = registry or default_registry()
-        self.points = points_of(config, self._registry)
+        self.points = list(points or check_study(config, self._registry))
         self.data_of = StudyData(config, self._registry)
         datas = [self.data_of(point) for point in self.points]
         tasks = {data.task for data in datas}

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from regplug.data import Prepared
-from regplug.errors import DivergedError, RegplugError
+from regplug.errors import DivergedError
 from regplug.registry import Registry, build
 from regplug.registry.components import find_components
+from regplug.registry.faults import is_fault, message_of
 from regplug.runs.assembly import Assembly, assemble, build_network, numbers_of, threads
 from regplug.studies.config import Point
 from regplug.studies.grouping import DataOf, Group
@@ -116,11 +117,12 @@ class GroupRunner:
         began = time.perf_counter()
         try:
             return self._train_together(points, on_epoch)
-        except Exception as error:  # whatever a model or regularizer of somebody's own raises
+        except BaseException as error:  # whatever a model or regularizer of somebody's own raises
+            if not is_fault(error):
+                raise
             if len(points) > 1:
                 return [result for point in points for result in self._train([point], on_epoch)]
-            message = error.message if isinstance(error, RegplugError) else f"{type(error).__name__}: {error}"
-            return [failed(points[0], message, time.perf_counter() - began)]
+            return [failed(points[0], message_of(error), time.perf_counter() - began)]
 
     def _train_together(self, points: Sequence[Point], on_epoch: OnEpoch | None) -> list[PointResult]:
         began = time.perf_counter()
@@ -204,7 +206,9 @@ class GroupRunner:
                 return min(record.seconds for record in records) / _TRIAL_STEPS
         except DivergedError:
             return math.inf
-        except Exception as error:  # whatever a model or regularizer of somebody's own raises
+        except BaseException as error:  # whatever a model or regularizer of somebody's own raises
+            if not is_fault(error):
+                raise
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise _CannotLiftError(f"the trial of {size} run{'s' * (size > 1)} failed: {said}") from error
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlparse
 
+from regplug.config.values import is_utf8
 from regplug.errors import TrackingError
 from regplug.tracking.secrets import masked
 
 _SQLITE = "sqlite:///"
 _DATABASES = ("postgresql", "mysql", "mssql")
+_ELSEWHERE = "Work in another folder, or set MLFLOW_TRACKING_URI."
 _NEXT_STEP = (
     "Set MLFLOW_TRACKING_URI to sqlite:///mlruns/mlflow.db or to the address of an MLflow server, "
     "or unset it for the default."
@@ -70,6 +72,8 @@ def resolve_location(tracking_uri: str | None = None, folder: Path = Path()) -> 
             address at all.
     """
     asked = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if asked and not is_utf8(asked):
+        raise TrackingError(f"The tracking URI {asked!r} is not valid UTF-8.", hint=_NEXT_STEP)
     if not asked:
         _refuse_file_store(folder / "mlruns")
         return _locate_sqlite(folder / "mlruns" / "mlflow.db")
@@ -118,17 +122,38 @@ def _sqlite_path(uri: str, folder: Path) -> Path:
 
 def _locate_sqlite(path: Path) -> Location:
     database = path.absolute()
-    if {"?", "#"} & set(str(database)):
+    if not is_utf8(str(database)):
         raise TrackingError(
-            f"{database} has a ? or # in its path, which a SQLite address cannot carry.",
-            hint="Work in another folder, or set MLFLOW_TRACKING_URI.",
+            f"The path {str(database)!r} is not valid UTF-8, and MLflow cannot keep it.", hint=_ELSEWHERE
         )
     return Location(
-        uri=f"{_SQLITE}{database.as_posix()}",
+        uri=sqlite_uri(database),
         kind="sqlite",
         database=database,
         artifacts=_file_uri(database.parent / "artifacts"),
     )
+
+
+def sqlite_uri(database: Path) -> str:
+    """Returns the address of a SQLite file, as the installed SQLAlchemy reads it: 2.1 takes %20 for a blank, 2.0 not.
+
+    Args:
+        database: Its absolute path.
+
+    Raises:
+        TrackingError: It has a question mark, and this SQLAlchemy knows no way to write one.
+    """
+    path = database.as_posix()
+    if set(path).isdisjoint("%?"):
+        return f"{_SQLITE}{path}"
+    from sqlalchemy import make_url
+
+    quoted = f"{_SQLITE}{path.replace('%', '%25').replace('?', '%3F')}"
+    if make_url(quoted).database == path:
+        return quoted
+    if "?" in path:
+        raise TrackingError(f"{path} has a ? in its path, which a SQLite address cannot carry.", hint=_ELSEWHERE)
+    return f"{_SQLITE}{path}"
 
 
 def _file_uri(path: Path) -> str:

@@ -15,13 +15,14 @@ from typing import Any
 
 from regplug.errors import TrackingError
 from regplug.tracking.blank import keep_blank, take_blank
-from regplug.tracking.location import Location
+from regplug.tracking.location import Location, sqlite_uri
 from regplug.tracking.secrets import masked
 from regplug.tracking.trouble import explain, tracking_trouble
 
 REACH_TIMEOUT_S = 5.0
 """How long a server or a database gets to answer when a store opens."""
 
+_MAKES_FOLDERS = "_make_parent_dirs_if_sqlite"
 _LOCK_TIMEOUT_S = 60.0
 _DRAFT_SUFFIX = ".new"
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -50,6 +51,7 @@ def open_backend(location: Location) -> tuple[Any, Any]:
             _make_sql_store(location)
         else:
             _reach_server(location.uri)
+        _make_no_quoted_folders(location)
         from mlflow import MlflowClient
         from mlflow.tracking._tracking_service.utils import _get_store
 
@@ -68,6 +70,15 @@ def _garbage_kept() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _make_no_quoted_folders(location: Location) -> None:
+    """Keeps MLflow from making the folder of a quoted address: it would make one beside ours, named `50%2520off`."""
+    from mlflow.store.db import utils
+
+    makes = getattr(utils, _MAKES_FOLDERS, None)
+    if makes is not None and location.database is not None and "%" in location.uri:
+        setattr(utils, _MAKES_FOLDERS, lambda uri: None if "%" in uri else makes(uri))
 
 
 def _quieten() -> None:
@@ -121,7 +132,7 @@ def _create_sqlite(location: Location, database: Path) -> None:
     draft.unlink(missing_ok=True)
     try:
         if not take_blank(draft, location):
-            _migrate(replace(location, uri=f"sqlite:///{draft.as_posix()}"))
+            _migrate(replace(location, uri=sqlite_uri(draft)))
             keep_blank(draft)
         with draft.open("rb+") as file:
             os.fsync(file.fileno())

@@ -16,6 +16,22 @@ _RESERVED_ALIAS = re.compile(r"v\d+|latest|\d+", re.IGNORECASE)
 _ALIAS = re.compile(r"[\w-]{1,255}")
 
 
+def check_registration(name: str, alias: str = "") -> None:
+    """Refuses what a registry would not take, where anything is to be registered.
+
+    Args:
+        name: Of the registered model; empty for none.
+        alias: Of the version; empty for none.
+
+    Raises:
+        RequestError: See `check_names`; or there is an alias, and no model that it could point to.
+    """
+    if name:
+        check_names(name, alias)
+    elif alias:
+        raise RequestError(f"The alias {alias} has no registered model.", hint="Add --register NAME.")
+
+
 def check_names(name: str, alias: str = "") -> None:
     """Refuses names that no registry takes, before anything is made.
 

@@ -1,0 +1,125 @@
+"""What a request alone shows to be wrong, answered before torch or mlflow is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from regplug.bundles.publish import require_free
+from regplug.config import KIND_BY_FIELD, RunConfig
+from regplug.config.params import describe_params
+from regplug.config.spec import ComponentSpec
+from regplug.errors import DataError, ParameterError
+from regplug.registry import Registry, read_params, require_code
+from regplug.registry.components import Chosen, Components, find_components, resolve_config
+from regplug.regularization.ordering import Entry, check_composition
+from regplug.tracking.location import resolve_location
+
+_THREADS_FOR_EACH_PROCESSOR = 4
+_ALWAYS_ALLOWED_THREADS = 64
+"""So that the configuration of a run on a large machine can be repeated on a small one."""
+
+
+def check_request(
+    config: RunConfig, registry: Registry, *, tracking_uri: str | None = None, writes: bool = True
+) -> tuple[RunConfig, Components]:
+    """Checks all of a run that needs no data and no training, and returns it with every parameter spelled out.
+
+    Args:
+        config: What was asked for.
+        registry: What is installed.
+        tracking_uri: As for `execute`.
+        writes: Whether a store and a bundle are to be written, so that their places must be free and writable.
+
+    Raises:
+        RequestError: Something is wrong; nothing was started.
+    """
+    check_parts(config, registry)
+    if writes:
+        check_places(config, tracking_uri)
+    resolved = resolve_config(config, registry)
+    # The user's own code is imported here, and torch with it in most cases.
+    components = find_components(resolved, registry)
+    check_composition(composition_entries(components.regs))
+    return resolved, components
+
+
+def check_parts(config: RunConfig, registry: Registry) -> None:
+    """Checks names, parameters, bounds and files without importing the user's own code.
+
+    Raises:
+        RequestError: Something is wrong.
+    """
+    _check_threads(config.threads)
+    installed: dict[str, list[Chosen]] = {field: [] for field in KIND_BY_FIELD}
+    for field, kind in KIND_BY_FIELD.items():
+        for spec in config.specs(field):
+            installed[field] += check_component(kind, spec, registry)
+    if len(installed["reg"]) == len(config.reg):
+        check_composition(composition_entries(installed["reg"]))
+
+
+def check_places(config: RunConfig, tracking_uri: str | None = None) -> None:
+    """Checks that the tracking store is of a kind that can be written, and that the bundle's place is free.
+
+    Raises:
+        RequestError: One cannot be written; nothing was.
+    """
+    resolve_location(tracking_uri)
+    if config.export:
+        require_free(Path(config.out or "bundles/any"))
+
+
+def composition_entries(regs: Sequence[Chosen]) -> list[Entry]:
+    """The regularizers of a run as the rules of their composition read them."""
+    return [
+        Entry(key=reg.spec.key, descriptor=reg.registered.component, source=reg.registered.full_name)  # type: ignore[arg-type] # found as a regularizer
+        for reg in regs
+    ]
+
+
+def _check_threads(threads: int) -> None:
+    processors = os.cpu_count() or 1
+    most = max(_ALWAYS_ALLOWED_THREADS, _THREADS_FOR_EACH_PROCESSOR * processors)
+    if threads > most:
+        raise ParameterError(
+            f"threads={threads} would flood this machine: it has {processors} processors, and {most} threads are the "
+            "most that it may be given.",
+            hint=f"Choose --threads {processors}, or leave it out.",
+        )
+
+
+def check_component(kind: str, spec: ComponentSpec | str, registry: Registry) -> list[Chosen]:
+    """Checks the name, the parameters and the files of one component.
+
+    Returns:
+        The component; nothing for the user's own code, which is not imported here.
+
+    Raises:
+        RequestError: Something is wrong.
+    """
+    spec = ComponentSpec.parse(spec) if isinstance(spec, str) else spec
+    if spec.code is not None:
+        require_code(spec.code)
+        return []
+    registered = registry.find(kind, spec)
+    params = read_params(registered, spec.values)
+    for info in describe_params(registered.component.params):
+        if info.needed is not None and info.name not in spec.values:
+            raise ParameterError(
+                f"The {registered.kind} {registered.name} needs {info.name}, and it is not given.",
+                hint=f"Write {registered.name}:{info.name}={info.needed.example}",
+            )
+        if info.is_file:
+            _require_file(Path(str(getattr(params, info.name))).expanduser())
+    return [Chosen(spec=spec, registered=registered, params=params)]
+
+
+def _require_file(path: Path) -> None:
+    try:
+        is_there = path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise DataError(f"The file {path} cannot be read: {error.strerror}.") from None
+    if not is_there:
+        raise DataError(f"No file {path}.", hint="Paths are taken from the folder in which you stand.")
