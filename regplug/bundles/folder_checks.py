@@ -8,7 +8,7 @@ from typing import Any
 
 from regplug.bundles.archives import grows_too_large
 from regplug.bundles.layout import CHECKSUMS, RESERVED, changed, most_bytes_of_model, read_checksums, read_manifest
-from regplug.bundles.reading import why_not_plain
+from regplug.bundles.reading import MOST_BYTES, why_not_plain
 from regplug.bundles.report import Check, at_most, holds
 from regplug.bundles.samples import most_bytes
 from regplug.errors import BundleError, VerificationError
@@ -32,7 +32,8 @@ def schema(path: Path) -> Check:
 
 def sizes(path: Path, manifest: Mapping[str, Any]) -> Check:
     """No file is far larger than it can be, packed or unpacked; looked at before anything is read."""
-    limits = {**{name: most_bytes_of_model(name) for name in manifest["files"]}, **most_bytes(manifest)}
+    limits = {name: most_bytes_of_model(name) for name in manifest["files"]}
+    limits |= {**dict.fromkeys(RESERVED, MOST_BYTES), **most_bytes(manifest)}
     found = {entry.name: entry.stat().st_size for entry in path.iterdir()}
     large = [
         f"{name} has {found[name]:,} bytes, and {limit:,} are the most"

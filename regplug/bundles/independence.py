@@ -76,9 +76,9 @@ def _where(deployed: Deployed, pool: Pool, worst: Mixed) -> str:
     row = int(worst.rows[worst.place])
     alone = torch.from_numpy(pool.inputs[row : row + 1])
     # Either the batch was off, or the one in which the known answer was given.
-    for rows in (worst.rows, pool.batch_of(row)):
+    known = pool.batch_of(row)
+    for rows, place in ((worst.rows, worst.place), (known, int(np.argmax(known == row)))):
         batch = torch.from_numpy(pool.inputs[rows])
-        place = int(np.argmax(rows == row))
         found = where_they_part(deployed, batch, alone, _same_row(place, len(batch)))
         if found != "the model":
             return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def _read_array(path: Path, form: InputForm) -> Array:
         return _loaded(path, form)
     except MemoryError:
         raise BundleError(f"{path} does not fit into memory.", hint="Give it in several files.") from None
-    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         # What numpy advises, to load pickled objects, would run whatever code lies in the file.
         if "Object arrays" in str(error):
             message = f"{path} holds Python objects and not numbers; this bundle takes {form}."

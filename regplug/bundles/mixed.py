@@ -91,9 +91,9 @@ def mixed_batches(run: Run, pool: Pool) -> Iterator[Mixed]:
     """
     seconds_per_row = math.inf
     for size in BATCHES:
-        start = time.perf_counter()
+        start = time.thread_time()
         batch = compared(run, pool, _order(size, len(pool.inputs)))
-        seconds_per_row = min(seconds_per_row, (time.perf_counter() - start) / size)
+        seconds_per_row = min(seconds_per_row, (time.thread_time() - start) / size)
         yield batch
     if _LARGE_BATCH * seconds_per_row <= _MOST_S and _LARGE_BATCH * pool.inputs[0].nbytes <= _MOST_BYTES:
         yield compared(run, pool, _order(_LARGE_BATCH, len(pool.inputs)))

@@ -20,7 +20,7 @@ from regplug.bundles.mixed import Pool
 from regplug.bundles.numbers import check_file
 from regplug.bundles.report import Check, Report, at_most, holds, prefixed
 from regplug.bundles.report_checks import proven_at_export, told_as_made
-from regplug.bundles.sample_checks import inputs_follow, outputs_fit, tolerances_bounded
+from regplug.bundles.sample_checks import impossible_tolerances, inputs_follow, outputs_fit, tolerances_bounded
 from regplug.bundles.samples import read_samples
 from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
 from regplug.bundles.stochastic.record import Draws
@@ -111,6 +111,7 @@ def _verify_samples(path: Path, manifest: dict[str, Any], checks: list[Check]) -
         _require([holds("samples.arrays", False, error.message)], checks)
         raise
     checks.append(holds("samples.arrays", True, f"{len(known)} cases"))
+    _require(impossible_tolerances(known, draws), checks)
     _require([inputs_follow(known, manifest), outputs_fit(known, manifest)], checks)
     return known, draws
 
