@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check, at_most
 from regplug.errors import ExportError
 from regplug_formats.torch_noise import draws_of, noise_runs
+from regplug_formats.torch_rounding import perturbed_run
 
 _MANIFEST = "regplug.manifest.json"
 _DRAWS = "aten::rand_like"
@@ -59,14 +60,11 @@ class TorchScript(Format):
 
     def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
         """The loaded module, its operators watched as they run."""
-        module = _load(path)
+        return noise_runs(_run_of(path, optimised))
 
-        def run(rows: torch.Tensor) -> torch.Tensor:
-            with _deprecated(), torch.jit.optimized_execution(optimised):  # type: ignore[attr-defined]
-                output: torch.Tensor = module(rows)
-            return output
-
-        return noise_runs(run)
+    def open_perturbed(self, path: Path, *, seed: int) -> Run:
+        """The loaded module, its operators' results moved as they run."""
+        return perturbed_run(_run_of(path, False), seed)
 
     def manifest(self, path: Path) -> Mapping[str, Any]:
         """The manifest among the extra files."""
@@ -134,6 +132,17 @@ def _training(node: Any) -> object:
     names = [argument.partition("=")[0].split(" ")[-1] for argument in arguments]
     told = [value for name, value in zip(names, node.inputs(), strict=False) if name in ("train", "training")]
     return told[0].toIValue() if told else None
+
+
+def _run_of(path: Path, optimised: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    module = _load(path)
+
+    def run(rows: torch.Tensor) -> torch.Tensor:
+        with _deprecated(), torch.jit.optimized_execution(optimised):  # type: ignore[attr-defined]
+            output: torch.Tensor = module(rows)
+        return output
+
+    return run
 
 
 def _load(path: Path, extra: dict[str, Any] | None = None) -> Any:

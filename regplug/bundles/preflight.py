@@ -19,7 +19,6 @@ from regplug.errors import ExportError
 from regplug.training.state_hash import state_sha256
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_ROWS_ALONE = (0, 1, 6, 63)
 
 
 def weights_finite(deployed: nn.Module) -> Check:
@@ -57,22 +56,23 @@ def running_statistics(deployed: nn.Module) -> Check:
 
 
 def takes_every_batch(deployed: Deployed, raw: Tensor, task: Task) -> Check:
-    """The model takes batches of 1, 2, 7 and 64 rows and gives `(B, K)` floats.
+    """The model takes batches of 1, 2, 7, 64 and 97 rows and gives `(B, K)` floats.
 
     Args:
         deployed: The isolated model.
-        raw: 64 raw rows `(64, ...)`.
+        raw: 64 raw rows `(64, ...)`, repeated for larger batches.
         task: Says what K is.
 
     Raises:
         ExportError: It raises, or gives another shape or dtype.
     """
     for size in BATCHES:
+        rows = raw[torch.arange(size) % len(raw)]
         try:
             with torch.no_grad():
-                output = deployed(raw[:size])
+                output = deployed(rows)
         except Exception as error:
-            raise _broke(deployed, raw[:size], size, error) from error
+            raise _broke(deployed, rows, size, error) from error
         _require_output(output, size, task)
     return holds("model.batches", True, f"takes batches of {', '.join(map(str, BATCHES))} rows")
 
@@ -130,41 +130,6 @@ def repeats_equal(deployed: Deployed, reference: Reference) -> Check:
             + dropout_hint(deployed, raw),
         )
     return at_most("model.repeat", error, 0.0, "largest difference of a repeat")
-
-
-def rows_alone(deployed: Deployed, reference: Reference) -> Check:
-    """Row i of a batch gives what the row gives alone, up to rounding.
-
-    Raises:
-        ExportError: A row's answer depends on its batch; the module is named.
-    """
-    raw, together, tolerance = (
-        torch.from_numpy(reference.inputs),
-        torch.from_numpy(reference.outputs),
-        reference.tolerance,
-    )
-    rows = [row for row in _ROWS_ALONE if row < len(raw)]
-    with torch.no_grad():
-        errors = [float((deployed(raw[row : row + 1]) - together[row]).abs().max()) for row in rows]
-    worst = max(range(len(rows)), key=errors.__getitem__)
-    if not errors[worst] <= tolerance:
-        row = rows[worst]
-        raise ExportError(
-            f"A row's answer depends on the rows beside it, by {errors[worst]:.3g} (rounding allows {tolerance:.3g}). "
-            f"It starts in {where_they_part(deployed, raw, raw[row : row + 1], _same_row(row, len(raw)))}.",
-            hint="It takes statistics over the batch. Use running statistics in evaluation, as nn.BatchNorm does.",
-        )
-    return at_most("model.row_alone", errors[worst], tolerance, "largest difference between a row alone and in a batch")
-
-
-def _same_row(row: int, size: int) -> Callable[[Tensor, Tensor], bool]:
-    def same(batched: Tensor, alone: Tensor) -> bool:
-        if not batched.ndim or not alone.ndim or len(batched) != size or len(alone) != 1:
-            return True
-        largest = float(alone.abs().nan_to_num(posinf=0.0).max()) if alone.numel() else 0.0
-        return torch.allclose(batched[row : row + 1], alone, rtol=1e-3, atol=1e-4 * largest, equal_nan=True)
-
-    return same
 
 
 def state_unchanged(deployed: Deployed, raw: Tensor) -> Check:

@@ -13,13 +13,12 @@ from torch import nn
 
 from regplug.api import Task
 from regplug.bundles.formats import Array, Format
-from regplug.bundles.layout import CHECKSUMS, MANIFEST, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION
+from regplug.bundles.layout import RESERVED
 from regplug.bundles.report import Report
 from regplug.errors import RequestError
 
 Layout = Literal["image", "row", "array"]
 
-_RESERVED = {CHECKSUMS, MANIFEST, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION}
 _KINDS = "buif"
 
 
@@ -132,7 +131,7 @@ class BundleRequest:
                 f"A file of format {', '.join(silent)} cannot hold live dropout.",
                 hint="With --stochastic leave it out: `--format onnx` can, and so can torchscript and pt2.",
             )
-        bad = sorted(_RESERVED & set(files)) + [name for name in files if Path(name).name != name]
+        bad = sorted(set(RESERVED) & set(files)) + [name for name in files if Path(name).name != name]
         if bad:
             raise RequestError(f"A format cannot write {bad[0]!r}.", hint="Give a plain, unreserved file name.")
 

@@ -13,18 +13,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from regplug.bundles.blame import user_line, where_it_broke
+from regplug.bundles.bounds import EPS, FACTOR
 from regplug.bundles.cases import Reference
 from regplug.bundles.formats import Array
 from regplug.bundles.isolate import Deployed
 from regplug.errors import ExportError
 
-FACTOR = 16.0
-_EPS = float(np.finfo(np.float32).eps)
 _NUDGES = 4
 _NUDGED_ROWS = 2
 
@@ -66,7 +64,7 @@ def _answer(deployed: Deployed, raw: Tensor, case: str) -> Tensor:
 def _reference(case: str, inputs: Array, outputs: Tensor, rounding: float) -> Reference:
     finite = outputs[torch.isfinite(outputs)]
     largest = float(finite.abs().max()) if finite.numel() else 0.0
-    tolerance = FACTOR * max(rounding, _EPS * largest)
+    tolerance = FACTOR * max(rounding, EPS * largest)
     return Reference(case=case, inputs=inputs, outputs=outputs.numpy(), tolerance=tolerance)
 
 
@@ -112,7 +110,7 @@ def _nudged(deployed: Deployed, seed: int) -> Deployed:
     nudged = copy.deepcopy(deployed)
     for weight in nudged.parameters():
         sign = torch.randint(0, 2, weight.shape, generator=generator) * 2 - 1
-        weight.mul_(1 + _EPS * sign)
+        weight.mul_(1 + EPS * sign)
     return nudged
 
 

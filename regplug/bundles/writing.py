@@ -17,6 +17,7 @@ from regplug.bundles.cases import REAL, Reference, make_cases
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Captured, Format
 from regplug.bundles.graph import check_graph
+from regplug.bundles.independence import rows_alone
 from regplug.bundles.isolate import Deployed, isolate, remove_hooks
 from regplug.bundles.layout import MANIFEST, SAMPLE_INPUT, VERIFICATION, canonical_json, write_checksums
 from regplug.bundles.manifest import build_manifest
@@ -25,7 +26,6 @@ from regplug.bundles.preflight import (
     output_finite,
     rebuilt_equal,
     repeats_equal,
-    rows_alone,
     running_statistics,
     state_is_all,
     state_unchanged,
@@ -122,7 +122,7 @@ class _Model:
 
 
 def _proven_model(request: BundleRequest, work: _Work) -> _Model:
-    cases = make_cases(request.samples)
+    cases = make_cases(request.samples, request.value_range)
     raw = torch.from_numpy(cases[REAL])
     with work.stage("isolate"):
         network = request.module if request.live is None else request.live
@@ -162,7 +162,7 @@ def _preflight(
     work.checks += [takes_every_batch(deployed, raw, request.task), remove_hooks(deployed, raw)]
     known = references(deployed, cases)
     work.checks += [output_finite(known[0]), repeats_equal(deployed, known[0])]
-    work.checks += [rows_alone(deployed, known[0]), state_unchanged(deployed, raw[:EXAMPLE_ROWS])]
+    work.checks += [rows_alone(deployed, known), state_unchanged(deployed, raw[:EXAMPLE_ROWS])]
     if request.rebuild is None:
         work.checks.append(state_is_all(deployed, raw[:EXAMPLE_ROWS]))
     else:

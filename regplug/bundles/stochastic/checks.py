@@ -157,7 +157,7 @@ def _live(run: Run, draws: Draws) -> list[Check]:
 
 
 def _batches(run: Run, real: Array, width: int) -> Check:
-    wrong = [size for size in BATCHES if run(real[:size]).shape != (size, width)]
+    wrong = [size for size in BATCHES if run(np.resize(real, (size, *real.shape[1:]))).shape != (size, width)]
     return at_most("batches", len(wrong), 0, f"batches of {', '.join(map(str, BATCHES))} rows that it does not take")
 
 
