@@ -81,7 +81,7 @@ def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> t
     asked = read_study("any", given, file, own)
     kind = "cv" if asked.folds else "sweep"
     study = Study(asked, kind=kind, registry=registry_of(given))
-    first = make_plan(study.points[0].config, registry_of(given))
+    first = make_plan(study.points[0].config, registry_of(given), is_exported=kind == "cv")
     settings = list(dict.fromkeys(point.setting.label for point in study.points))
     facts = (
         f"study: {kind} of {len(settings)} settings, {len(study.points)} runs; the best by {study.metric}",

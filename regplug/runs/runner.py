@@ -15,7 +15,13 @@ from torch import nn
 from regplug.bundles.publish import require_free
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig
-from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
+from regplug.exporting import (
+    DEPLOYED_FILE,
+    deployment_requirements,
+    deployment_samples,
+    export_run,
+    require_exportable,
+)
 from regplug.measuring.final_metrics import measure_final
 from regplug.measuring.metrics import confusion_matrix
 from regplug.probes import Probe, ProbeView
@@ -63,6 +69,9 @@ def execute(
         data = load_data(config, components)
     with stages.stage("building"):
         made = assemble(config, components, data)
+    if config.export:
+        with stages.stage("checking that the model can be exported"), threads(made.num_threads()):
+            require_exportable(made)
     with stages.stage("opening the tracking store"):
         store = open_store(tracking_uri)
     with threads(made.num_threads()):

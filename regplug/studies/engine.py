@@ -9,6 +9,7 @@ from typing import Any
 
 from regplug.data import Prepared
 from regplug.errors import RequestError, did_you_mean
+from regplug.exporting import require_exportable
 from regplug.measuring.metrics import metric_names
 from regplug.registry import Registry, default_registry
 from regplug.runs.results import RunResult
@@ -82,11 +83,15 @@ class Study:
             computing: Where statistics and figures are computed; by default here.
 
         Raises:
-            RequestError: A study of this name is not finished and has another configuration.
+            RequestError: A study of this name is not finished and has another configuration, or what may be the best
+                could not be exported.
             FailedError: The refit failed; the study's runs are kept.
         """
         plugged = PluginsOfStudy(self._registry, observers, self.data_of)
         observers = [plugged, *observers] if plugged.is_listening else observers
+        if refit:
+            _stage(observers, "checking that the best can be exported")
+            self._require_exportable()
         _stage(observers, "opening the tracking store")
         keeper = Keeper(open_store(tracking_uri), self, self._registry)
         done = keeper.open()
@@ -174,6 +179,14 @@ class Study:
         results = tuple(done[point.key] for point in self.points)
         conclusion = concluding.conclude(results)
         return StudyResult(started=started, config=self.config, results=results, conclusion=conclusion, seconds=seconds)
+
+    def _require_exportable(self) -> None:
+        """Whichever setting is the best, its network can be exported; settings of equal components have equal ones."""
+        first = dict(
+            reversed([(group.network, runner) for group, runner in zip(self._groups, self._runners, strict=True)])
+        )
+        for runner in first.values():
+            require_exportable(runner.check())
 
     def _refit(self, result: StudyResult, tracking_uri: str | None) -> RunResult | None:
         point = result.best_point()
