@@ -22,7 +22,8 @@ IR_VERSION = 10
 """The one that belongs to opset 20 to 21; onnxruntime reads it since 1.18."""
 
 _MANIFEST = "regplug.manifest"
-_WARNING_AND_ABOVE = 3
+_FATAL_ONLY = 4
+"""What onnxruntime logs of an error, it raises too."""
 
 _STANDALONE = """
 import sys
@@ -108,7 +109,7 @@ def _run(session: onnxruntime.InferenceSession) -> Run:
 
 def _session(model: str | bytes, optimised: bool) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _WARNING_AND_ABOVE
+    options.log_severity_level = _FATAL_ONLY
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

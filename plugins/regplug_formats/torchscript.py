@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any
 
 import torch
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but not listed by torch
+from torch.overrides import TorchFunctionMode
 
 from regplug.api import NoParams
 from regplug.bundles.blame import is_users
+from regplug.bundles.causes import one_line
 from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check, at_most
@@ -26,6 +29,9 @@ from regplug_formats.torch_rounding import perturbed_run
 
 _MANIFEST = "regplug.manifest.json"
 _DRAWS = "aten::rand_like"
+_CONSTANT = "registered as constants in the trace"
+_MAKE_CONSTANTS = (torch.tensor, torch.as_tensor, torch.from_numpy, torch.asarray, torch.Tensor.new_tensor)
+_PYTHON_CALL = re.compile(r"Could not export Python function call '(\w+)'")
 _RANDOM = ("dropout", "bernoulli", "rand", "multinomial", "normal_", "uniform_", "rrelu")
 
 
@@ -43,9 +49,12 @@ class TorchScript(Format):
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", TracerWarning)
                 traced = torch.jit.trace(captured.module, captured.example, check_trace=False)  # type: ignore[no-untyped-call]
-            _require_true_trace(said)
+            _require_true_trace(said, captured)
             frozen = torch.jit.freeze(traced)
-            torch.jit.save(frozen, str(path), _extra_files={_MANIFEST: canonical_json(manifest)})
+            try:
+                torch.jit.save(frozen, str(path), _extra_files={_MANIFEST: canonical_json(manifest)})
+            except RuntimeError as error:
+                raise _explained(error) from error
 
     def open(self, path: Path, *, optimised: bool) -> Run:
         """A loaded module, with the profiling executor's optimisation on or off."""
@@ -88,18 +97,58 @@ class TorchScript(Format):
         ]
 
 
-def _require_true_trace(said: Sequence[warnings.WarningMessage]) -> None:
+def _explained(error: RuntimeError) -> RuntimeError | ExportError:
+    called = _PYTHON_CALL.search(str(error))
+    if called is None:
+        return error
+    return ExportError(
+        f"Format torchscript cannot hold {called[1]}, a torch.autograd.Function: it is Python.",
+        hint="Let the forward call it only where self.training is true, or leave the format out: `--format onnx`.",
+    )
+
+
+class _ConstantsWatch(TorchFunctionMode):
+    """Notes whether a constant is made out of a tensor, which a trace then no longer follows.
+
+    The tracer warns of `torch.tensor([0.5, 0.2])` all the same, which is sound.
+    """
+
+    from_tensors: bool = False
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if function in _MAKE_CONSTANTS:
+            self.from_tensors |= _has_tensor((args, list(given.values())))
+        return function(*args, **given)
+
+
+def _has_tensor(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_has_tensor, value))
+    return isinstance(value, torch.Tensor)
+
+
+def _require_true_trace(said: Sequence[warnings.WarningMessage], captured: Captured) -> None:
     """Refuses what the tracer warned of in the user's code.
 
     torch's own layers branch on shapes (group norm, GRU); what that does is judged at four batch sizes.
     """
-    for warning in said:
-        if issubclass(warning.category, TracerWarning) and is_users(warning.filename):
-            raise ExportError(
-                f"Format torchscript cannot trace this model truly, because of {warning.filename}:{warning.lineno}: "
-                f"{' '.join(str(warning.message).split())[:200]}",
-                hint="The forward takes a number out of a tensor, or branches on it: use torch's functions.",
-            )
+    own = [w for w in said if issubclass(w.category, TracerWarning) and is_users(w.filename)]
+    if any(_CONSTANT in str(warning.message) for warning in own) and not _makes_constants_of_tensors(captured):
+        own = [warning for warning in own if _CONSTANT not in str(warning.message)]
+    for warning in own:
+        raise ExportError(
+            f"Format torchscript cannot trace this model truly, because of {warning.filename}:{warning.lineno}: "
+            f"{one_line(str(warning.message))}",
+            hint="The forward takes a number out of a tensor, or branches on it: use torch's functions.",
+        )
+
+
+def _makes_constants_of_tensors(captured: Captured) -> bool:
+    watch = _ConstantsWatch()
+    with torch.no_grad(), watch:
+        captured.module(captured.example)
+    return watch.from_tensors
 
 
 def _nodes(block: Any) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from regplug.bundles.cases import BATCHES, LARGE, NONFINITE, REAL, Reference
+from regplug.bundles.causes import cause
 from regplug.bundles.formats import Array, Format, Loss, Run
 from regplug.bundles.losses import lost_classes, lost_values, widened
 from regplug.bundles.mixed import Pool, mixed_batches, sizes_of
@@ -55,8 +56,8 @@ def cannot_open(level: str, error: BaseException) -> Check:
     detail = f"the runtime cannot open it: {_line(error)}"
     if no_kernel:
         detail = (
-            f"the runtime has no kernel for {no_kernel[1]} with this number type: compute it in float32 (x.float()), "
-            f"or leave the format out; {_line(error)}"
+            f"the runtime has no kernel for {no_kernel[1]} with this number type: compute it in float32 "
+            f"(x.float(), without torch.autocast), or leave the format out; {_line(error)}"
         )
     return holds(f"open.{level}", False, detail)
 
@@ -231,4 +232,4 @@ def changed_answers(got: Array, want: Array, tolerance: float) -> Array:
 
 
 def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return cause(error)

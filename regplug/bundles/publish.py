@@ -19,7 +19,12 @@ from pathlib import Path
 
 from regplug.bundles.layout import is_bundle, read_manifest
 from regplug.config.values import is_utf8
-from regplug.errors import ExportError, RequestError
+from regplug.errors import ExportError, RegplugError, RequestError
+
+_ELSEWHERE = "Give another place with --out, or remove it."
+
+OVERWRITE = "Give another place with out=, or replace it with overwrite=True (at the terminal --out and --overwrite)."
+"""What to do about a bundle in the way, where it may be replaced on request."""
 
 
 @contextlib.contextmanager
@@ -49,23 +54,22 @@ def published(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def require_free(out: Path, run_id: str = "") -> None:
-    """Refuses a place where no new bundle can appear, before anything is trained for it.
+def require_free(out: Path, run_id: str = "", *, overwrite: bool = False, hint: str = _ELSEWHERE) -> None:
+    """Refuses a place where no new bundle can appear, before anything is done for it.
 
     Args:
         out: Where the bundle shall lie.
-        run_id: The run whose own bundle may be replaced there.
+        run_id: The run whose own bundle may be replaced there; empty for none.
+        overwrite: Whether any bundle may be replaced there.
+        hint: What to do where a bundle lies there.
 
     Raises:
         RequestError: Something lies there, be it the bundle of another run, or its parent cannot be written.
     """
     try:
         _refuse_taken(out)
-        if is_bundle(out) and read_manifest(out).get("run_id") != run_id:
-            raise RequestError(
-                f"{out} holds the bundle of another run; it is left as it is.",
-                hint="Give another place with --out, or remove it.",
-            )
+        if is_bundle(out) and not overwrite:
+            _refuse_other(out, run_id, hint)
         _try_to_make(Path(os.path.abspath(out)))  # noqa: PTH100 - as in `published`
     except OSError as error:
         raise _cannot_make(out, error) from error
@@ -90,13 +94,23 @@ def _cannot_make(out: Path, error: OSError) -> RequestError:
     )
 
 
+def _refuse_other(out: Path, run_id: str, hint: str) -> None:
+    try:
+        manifest = read_manifest(out)
+    except RegplugError:
+        manifest = {}
+    owner, state = manifest.get("run_id"), manifest.get("state_sha256")
+    if run_id and owner == run_id:
+        return
+    of_what = f"of run {str(owner)[:8]}" if owner else f"of a module, with state {str(state)[:12]}" if state else ""
+    raise RequestError(f"{out} holds a bundle {of_what}".rstrip() + "; it is left as it is.", hint=hint)
+
+
 def _refuse_taken(out: Path) -> None:
     if not is_utf8(str(out)):
         raise RequestError(f"The path {str(out)!r} is not valid UTF-8.", hint="Give another place with --out.")
     if out.is_symlink() or (out.exists() and not _may_replace(out)):
-        raise RequestError(
-            f"{out} exists and is no bundle; it is left as it is.", hint="Give another place with --out, or remove it."
-        )
+        raise RequestError(f"{out} exists and is no bundle; it is left as it is.", hint=_ELSEWHERE)
 
 
 def _begin(out: Path) -> Path:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import nn
 
 from regplug.api import Task
 from regplug.bundles.formats import Array, Format
 from regplug.bundles.layout import RESERVED
+from regplug.bundles.refusals import refuse_module
 from regplug.bundles.report import Report
 from regplug.errors import RequestError
 
@@ -73,8 +73,8 @@ class BundleRequest:
         Raises:
             RequestError: Samples, layout, test data or formats do not fit together.
         """
-        if isinstance(self.module, torch.jit.ScriptModule):
-            raise RequestError("The module is TorchScript already.", hint="Export the module that it was made from.")
+        for part in (self.module, self.preprocess):
+            refuse_module(part)
         self._validate_samples()
         self._validate_formats()
         if self.probabilities and not self.task.is_classification:

@@ -19,6 +19,7 @@ from torch import Tensor
 from regplug.bundles.blame import user_line, where_it_broke
 from regplug.bundles.bounds import EPS, FACTOR
 from regplug.bundles.cases import Reference
+from regplug.bundles.causes import one_line
 from regplug.bundles.formats import Array
 from regplug.bundles.isolate import Deployed
 from regplug.errors import ExportError
@@ -55,7 +56,7 @@ def _answer(deployed: Deployed, raw: Tensor, case: str) -> Tensor:
         raise ExportError(
             f"The model cannot answer the inputs {case!r} (values that {raw.dtype} allows): "
             f"{where_it_broke(deployed, raw)} raises {type(error).__name__}{f' at {line}' if line else ''}: "
-            f"{' '.join(str(error).split())[:200]}",
+            f"{one_line(str(error))}",
             hint="No file can raise: let it answer whatever its input's type allows, if only with NaN.",
         ) from error
     return output
@@ -88,7 +89,8 @@ def _rounding(deployed: Deployed, raws: Sequence[Tensor], outputs: Sequence[Tens
 
 
 def _run_double(double: Deployed, raw: Tensor) -> Tensor:
-    wide = raw.double() if raw.is_floating_point() else raw
+    # A copy in any case: the network may write into it.
+    wide = raw.double() if raw.is_floating_point() else raw.clone()
     output: Tensor = double.network(double.preprocess(wide).double())
     return output.softmax(1) if double.probabilities else output
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from regplug.bundles.publish import require_free
+from regplug.bundles.publish import OVERWRITE, require_free
 from regplug.bundles.request import Bundle
 from regplug.bundles.writing import write_bundle
 from regplug.config import RunConfig, load_config
@@ -48,6 +48,7 @@ def export_tracked(
     stochastic: bool = False,
     register: str = "",
     alias: str = "",
+    overwrite: bool = False,
     registry: Registry | None = None,
     tracking_uri: str | None = None,
 ) -> Exported:
@@ -65,6 +66,7 @@ def export_tracked(
         stochastic: Whether the dropout stays live in inference (MC dropout).
         register: Name of the registered model that gets a new version; empty for none.
         alias: Alias that points to that version; empty for none.
+        overwrite: Whether the bundle of another run or module that lies at `out` is replaced; the run's own always is.
         registry: What is installed; by default all of it.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
 
@@ -78,7 +80,7 @@ def export_tracked(
     registry, store = registry or default_registry(), open_store(tracking_uri, is_read=True)
     info = store.find_run(run)
     place = Path(out or f"bundles/{info.run_id[:8]}{'-stochastic' if stochastic else ''}")
-    require_free(place, info.run_id)
+    require_free(place, info.run_id, overwrite=overwrite, hint=OVERWRITE)
     kept = _Kept(store, info, registry, formats)
     if register:
         kept.require_deployable()

@@ -16,7 +16,13 @@ from torch import nn
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig
 from regplug.errors import RegplugError, raise_after_start
-from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
+from regplug.exporting import (
+    DEPLOYED_FILE,
+    deployment_requirements,
+    deployment_samples,
+    export_run,
+    require_exportable,
+)
 from regplug.measuring.final_metrics import Final, measure_final
 from regplug.measuring.metric_log import MetricLog, probed
 from regplug.measuring.metrics import confusion_matrix
@@ -67,6 +73,9 @@ def execute(
         data = load_data(config, components)
     with stages.stage("building"):
         made = assemble(config, components, data)
+    if config.export:
+        with stages.stage("checking that the model can be exported"), threads(made.num_threads()):
+            require_exportable(made)
     with stages.stage("opening the tracking store"):
         store = open_store(tracking_uri)
     with threads(made.num_threads()):

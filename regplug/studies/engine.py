@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from regplug.bundles.publish import require_free
 from regplug.errors import RegplugError, raise_after_start
+from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
 from regplug.runs.data_facts import overlap_ratio
 from regplug.runs.results import RunResult, status_after
@@ -98,13 +97,15 @@ class Study:
             computing: Where statistics and figures are computed; by default here.
 
         Raises:
-            RequestError: A study of this name is not finished and has another configuration.
+            RequestError: A study of this name is not finished and has another configuration, or what may be the best
+                could not be exported.
             FailedError: The refit failed; the study's runs are kept.
         """
         plugged = PluginsOfStudy(self._registry, observers, self.data_of)
         observers = [plugged, *observers] if plugged.is_listening else observers
-        if refit and self.config.base.export:
-            require_free(Path(self.config.base.out or "bundles/any"))
+        if refit:
+            _stage(observers, "checking that the best can be exported")
+            self._require_exportable()
         _stage(observers, "opening the tracking store")
         keeper = Keeper(open_store(tracking_uri), self, self._registry)
         done = keeper.open()
@@ -237,6 +238,14 @@ class Study:
             if told:
                 observer.warned(told)
         return [told] if told else []
+
+    def _require_exportable(self) -> None:
+        """Whichever setting is the best, its network can be exported; settings of equal components have equal ones."""
+        first = dict(
+            reversed([(group.network, runner) for group, runner in zip(self._groups, self._runners, strict=True)])
+        )
+        for runner in first.values():
+            require_exportable(runner.check())
 
     def _refit(self, result: StudyResult, tracking_uri: str | None) -> RunResult | None:
         point = result.best_point()

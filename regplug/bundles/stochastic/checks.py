@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from regplug.bundles.cases import BATCHES, Reference
+from regplug.bundles.causes import cause
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Array, Format, NoiseRuns, Run
 from regplug.bundles.losses import widened
@@ -275,4 +276,4 @@ def _named(check: Check, level: str) -> Check:
 
 
 def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return cause(error)
