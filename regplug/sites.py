@@ -208,8 +208,18 @@ class Sites:
         return place
 
     def module_of(self, site: Site) -> nn.Module:
-        """The module that now stands where the site was found."""
-        return self._replaced.get(site.module, site.module)
+        """The module that now stands where the site was found.
+
+        Raises:
+            CompositionError: It went with the module around it, which another regularizer replaced.
+        """
+        module = self._replaced.get(site.module, site.module)
+        if not any(each is module for each in self.model.modules()):
+            raise CompositionError(
+                f"{self.owner}: {site.name} is no longer in the model: the module around it was replaced.",
+                hint="Name other modules with at=, or leave out the regularizer that replaces it.",
+            )
+        return module
 
     def _put(self, site: Site, layer: nn.Module, side: str, shape: tuple[int, ...]) -> Place:
         augmented = self._augmented(site)
