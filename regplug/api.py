@@ -54,6 +54,14 @@ class Stackable:
     off: float | None = None
 
 
+@dataclass(frozen=True)
+class Schedulable:
+    """Marks a number that may change over a run: `A..B` (linear), `A..B@cosine`, `A..B@step`.
+
+    The component must then read it from `step.settings`, never from its parameters.
+    """
+
+
 @dataclass(frozen=True, kw_only=True)
 class Search:
     """Marks the range in which a search looks for a number.
@@ -302,6 +310,7 @@ __all__ = [
     "Phase",
     "Probe",
     "Regularizer",
+    "Schedulable",
     "Search",
     "Stackable",
     "Study",

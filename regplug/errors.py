@@ -12,15 +12,17 @@ RegplugError
 │   └── BundleError             a file that is no bundle, or an input that does not fit it
 ├── PluginError             a plugin broke; names plugin and distribution   exit code 2
 └── FailedError             the request was right, the work failed     exit code 1
-├── DivergedError           a loss or weight became NaN or infinite
-├── ExportError             a model that cannot be exported as asked
-└── VerificationError       a bundle that is not what it says
+    ├── DivergedError           a loss or weight became NaN or infinite
+    ├── ExportError             a model that cannot be exported as asked
+    ├── TrackingLostError       a store that did not take all that was logged
+    └── VerificationError       a bundle that is not what it says
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any, NoReturn
 
 MOST_NAMES = 12
 """Names that a hint lists; more hide the sentence before them."""
@@ -32,9 +34,12 @@ class RegplugError(Exception):
     Args:
         message: What was asked, what was got, and whose part it was.
         hint: What is allowed, or the next step. May be empty.
+
+    Its `result` is what was reached all the same, such as a `RunResult` that could not be tracked; `None` for nothing.
     """
 
     exit_code = 1
+    result: Any = None
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -103,6 +108,31 @@ class ExportError(FailedError):
 
 class VerificationError(FailedError):
     """A bundle is not what it says it is."""
+
+
+class TrackingLostError(FailedError):
+    """The tracking store took the beginning of a run and not all of the rest."""
+
+
+def raise_after_start(error: RegplugError, result: Any = None) -> NoReturn:
+    """Raises an error that broke off what had begun: as one of the work, not of the request.
+
+    Args:
+        error: What was raised.
+        result: What was reached all the same, or `None`.
+
+    >>> raise_after_start(ModelError("It does not fit any more."))
+    Traceback (most recent call last):
+    regplug.errors.FailedError: It does not fit any more.
+    """
+    late = error
+    if not isinstance(error, FailedError):
+        kind = TrackingLostError if isinstance(error, TrackingError) else FailedError
+        late = kind(error.message, hint=error.hint)
+    late.result = result
+    if late is error:
+        raise error
+    raise late from error
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from regplug.bundles.report import Report
     from regplug.exporting import Exported
     from regplug.runs.results import Observer, RunResult
-    from regplug.studies.comparing import Compared
+    from regplug.studies.compared import Compared
     from regplug.studies.engine import Study
     from regplug.studies.results import StudyObserver, StudyResult
 
@@ -179,6 +179,7 @@ def export(
     formats: Sequence[str] = (),
     probabilities: bool = False,
     stochastic: bool = False,
+    overwrite: bool = False,
     registry: Registry | None = None,
     **more: Any,
 ) -> Exported:
@@ -191,6 +192,7 @@ def export(
         formats: Formats as components; by default those of the run, or ONNX and TorchScript.
         probabilities: Whether the graph ends in a softmax.
         stochastic: Whether the dropout stays live in inference, so that repeated answers differ (MC dropout).
+        overwrite: Whether the bundle of another run or module that lies at `out` is replaced.
         registry: What is installed; by default all of it.
         more: For a run: `register`, `alias` and `tracking_uri`, and `model` or `dataset` where the run was made with
             objects. For a module: `class_names`, `preprocess`, `task`, `test`, `value_range`, `column_names` and
@@ -222,12 +224,13 @@ def export(
             out=place,
             probabilities=probabilities,
             stochastic=stochastic,
+            overwrite=overwrite,
             registry=known,
             **more,
         )
     if out is None or example is None:
         raise RequestError("A module needs an example and a folder.", hint="regplug.export(module, example, out)")
-    asked: dict[str, Any] = {**more, **({"formats": formats} if formats else {})}
+    asked: dict[str, Any] = {**more, "overwrite": overwrite, **({"formats": formats} if formats else {})}
     return export_module(
         module, example, Path(out), probabilities=probabilities, stochastic=stochastic, registry=registry, **asked
     )

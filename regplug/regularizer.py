@@ -1,21 +1,24 @@
 """The runtime contract of a regularizer: a handful of pure functions of one run.
 
-Each function takes one run's tensors and returns new ones; the host calls it as it is for one run and through
+Each function takes one run's tensors and returns new ones. The host calls it as it is for one run and through
 `torch.func.vmap` for a stack of many. So a function reads every number that may differ between runs from
-`step.settings`, draws no random number of its own, writes to no tensor that it was given, and branches on no tensor's
-value. Every function has a neutral default; `regplug.regularization.composition.compose` returns a regularizer,
-and `identity` changes nothing.
+`step.settings`, draws no random numbers of its own, writes to no tensor that it was given, and branches on no tensor's
+value. Every function has a neutral default; `regplug.regularization.composition.compose` returns a regularizer, and
+`identity` changes nothing.
+
+Shape letters: B rows of the batch, K outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
 from regplug.api import NoParams, Task
+from regplug.regularization.step import Batch, Clock, Noise, Outputs, Role, Settings, Step, Tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,97 +26,35 @@ if TYPE_CHECKING:
     from regplug.noise import Draw
     from regplug.sites import Place, Sites
 
-Tensors = Mapping[str, Tensor]
-Role = Literal["weight", "bias", "norm"]
-Settings = Mapping[str, Any]
-Noise = Mapping[str, Any]
-
-
-class Outputs(NamedTuple):
-    """What one forward pass returns.
-
-    Args:
-        logits: `(batch, outputs)`.
-        buffers: The buffers after the pass.
-        taps: Activations at the sites that somebody asked for, by key.
-    """
-
-    logits: Tensor
-    buffers: Tensors
-    taps: Tensors
-
-
 Loss = Callable[..., tuple[Tensor, Outputs]]
-"""`loss(params, number=0, x=..., y=...) -> (scalar, outputs)`: the data loss at these parameters in the forward pass
-of that number, which has masks of its own; at another batch where `x` and `y` are given."""
+"""`loss(params, number=0, x=..., y=..., buffers=...) -> (scalar, outputs)`: the data loss at these parameters in the
+forward pass of that number, which has noise of its own. What is left out is the run's own."""
 
-
-class Clock:
-    """Where a run stands; the same for all runs of a stack.
-
-    Args:
-        index: Steps done before this one.
-        count: Steps of the whole run.
-        epoch: Epochs done before this one.
-        epochs: Epochs of the whole run.
-        task: What is learned.
-        roles: What each parameter is for: `weight`, `bias` or `norm`.
-    """
-
-    __slots__ = ("count", "epoch", "epochs", "index", "roles", "task")
-
-    def __init__(
-        self, *, index: int, count: int, epoch: int, epochs: int, task: Task, roles: Mapping[str, Role]
-    ) -> None:
-        self.index, self.count, self.epoch, self.epochs = index, count, epoch, epochs
-        self.task, self.roles = task, roles
-
-
-class Step:
-    """What every function gets: this run's settings, already scheduled, and the noise that it asked for.
-
-    Args:
-        settings: Parameter -> tensor, 0-dimensional or one entry a site.
-        noise: Key -> tensor, as declared by `noise`.
-        clock: Where the run stands.
-    """
-
-    __slots__ = ("clock", "noise", "settings")
-
-    def __init__(self, settings: Settings, noise: Noise, clock: Clock) -> None:
-        self.settings, self.noise, self.clock = settings, noise, clock
-
-    def child(self, name: str) -> Step:
-        """The step as the component of that name sees it."""
-        return Step(self.settings.get(name, _EMPTY), self.noise.get(name) or self._nested(name), self.clock)
-
-    def _nested(self, name: str) -> Noise:
-        """The noise of a member of a composition that is itself a member: there names are flat."""
-        prefix = f"{name}/"
-        return {key.removeprefix(prefix): each for key, each in self.noise.items() if key.startswith(prefix)}
-
-    def select(self, tensors: Tensors, *, everything: bool = False) -> dict[str, Tensor]:
-        """The tensors whose role is `weight`, or all: penalties skip biases and normalization unless asked."""
-        roles = self.clock.roles
-        return {name: t for name, t in tensors.items() if everything or roles.get(name, "weight") == "weight"}
-
-
-_EMPTY: Mapping[str, Any] = {}
+Member = tuple[Tensors, Tensors]
+"""Parameters and buffers of one network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shapes:
-    """What a regularizer may know when it says which noise it needs.
+    """What a regularizer may know when it says which noise it needs and with which state it starts.
 
     Args:
         x: Shape of a batch of inputs, the batch first.
-        y: Shape of a batch of targets as they reach it.
-        places: Where its own layers were put, in the order of the forward pass, with shapes.
+        y: Shape of a batch of targets as they come.
+        outputs: Shape of a batch of logits or values, `(B, K)`.
+        places: Where its own layers are, in the order in which it put them, with shapes.
+        params: Name -> shape of each trained parameter, those that other regularizers brought included.
+        weights: Name -> shape of each effective weight, under the names that `penalty`, `decay` and `project` get.
+        rows: Rows of the training split.
     """
 
     x: tuple[int, ...]
     y: tuple[int, ...]
+    outputs: tuple[int, int]
     places: tuple[Place, ...] = ()
+    params: Mapping[str, tuple[int, ...]]
+    weights: Mapping[str, tuple[int, ...]]
+    rows: int
 
 
 class EpochEnd(NamedTuple):
@@ -149,13 +90,17 @@ class Notice(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Company:
-    """What else is in the run, for `RegularizerFunctions.check`.
+class RunContext:
+    """What the run consists of, for `RegularizerFunctions.check`.
 
     Args:
         tags: Key of each *other* regularizer -> its name and tags.
         params: Key of each other regularizer -> its parameters.
+        model: Name of the model.
+        activation: Name of the chosen activation; empty where the model takes its own.
         optimizer: Name of the optimizer.
+        batch_size: Rows in a batch.
+        train_rows: Rows of the training split.
         task: What is learned.
         has_validation: Whether there is a validation split.
         has_batch_norm: Whether the model, as restructured, keeps running statistics.
@@ -164,7 +109,11 @@ class Company:
 
     tags: Mapping[str, frozenset[str]]
     params: Mapping[str, Any]
+    model: str
+    activation: str
     optimizer: str
+    batch_size: int
+    train_rows: int
     task: Task
     has_validation: bool
     has_batch_norm: bool
@@ -173,16 +122,6 @@ class Company:
     def others(self, tag: str) -> list[str]:
         """Keys of the other regularizers that bear this name or tag."""
         return [key for key, tags in self.tags.items() if tag in tags]
-
-
-class FinishForward(Protocol):
-    """The forward pass as `finalize` gets it, in training mode, with noise of its own."""
-
-    def __call__(self, params: Tensors, buffers: Tensors, batch: Any) -> Outputs:
-        """Runs the model on one batch of `batches`."""
-
-    def recompute_statistics(self, params: Tensors, buffers: Tensors, batches: Iterable[Any]) -> Tensors:
-        """Returns the buffers with each batch norm's running statistics averaged anew over `batches`."""
 
 
 class RegularizerFunctions:
@@ -194,7 +133,7 @@ class RegularizerFunctions:
     """
 
     needs_soft_targets: ClassVar[bool] = False
-    """Whether `batch` wants class probabilities `(batch, classes)` instead of class indices `(batch,)`."""
+    """Whether `batch` wants class probabilities `(B, K)` instead of class indices `(B,)`."""
 
     passes: ClassVar[int] = 1
     """How many forward passes with noise of their own one step makes."""
@@ -202,18 +141,18 @@ class RegularizerFunctions:
     def __init__(self, params: Any = None) -> None:
         self.params: Any = NoParams() if params is None else params
 
-    def check(self, company: Company) -> Iterator[Notice]:
+    def check(self, context: RunContext) -> Iterator[Notice]:
         """Refuses or doubts a composition that its descriptor cannot describe."""
         yield from ()
 
     def restructure(self, model: nn.Module, sites: Sites) -> None:
-        """Puts layers into the model, once, through `sites`."""
+        """Puts layers, parametrizations or modules into the model, once, through `sites`."""
 
     def noise(self, shapes: Shapes, settings: Mapping[str, Any]) -> Mapping[str, Draw]:
         """Says which random numbers it needs at each step.
 
         Args:
-            shapes: Shapes of a full batch and of its places.
+            shapes: Shapes of a full batch, of its places and of the parameters.
             settings: This run's parameters as Python numbers.
 
         Returns:
@@ -221,13 +160,17 @@ class RegularizerFunctions:
         """
         return {}
 
-    def init(self, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
+    def init(self, shapes: Shapes, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
         """Returns the state to start with: tensors, which the host saves and restores."""
         return {}
 
     def batch(self, step: Step, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Changes the batch: inputs `(batch, ...)` and targets."""
+        """Changes the batch: inputs `(B, ...)` and targets."""
         return x, y
+
+    def sample_losses(self, step: Step, losses: Tensor, outputs: Outputs) -> Tensor:
+        """Changes or weights the loss of each row, `(B,)`; the data loss is the mean of what it returns."""
+        return losses
 
     def penalty(self, step: Step, weights: Tensors, outputs: Outputs) -> Tensor | None:
         """Returns a scalar to add to the loss. `weights` are effective weights; see `Step.select`."""
@@ -241,34 +184,43 @@ class RegularizerFunctions:
         """Returns the point at which to take the gradient instead; `None` keeps the one there is."""
         return None
 
-    def gradients(self, step: Step, grads: Tensors, params: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
-        """Changes the gradients before the optimizer sees them."""
-        return grads, state
+    def gradients(self, step: Step, params: Tensors, grads: Tensors) -> tuple[Tensors, Tensors]:
+        """Changes the gradients before the optimizer sees them; returns them and the state."""
+        return grads, step.state
 
     def decay(self, step: Step, name: str, weight: Tensor) -> Tensor | None:
-        """Returns the decoupled decay of one parameter: `weight * (1 - rate * strength)`; `None` is none."""
+        """Returns the decoupled decay of one effective weight: `weight * (1 - rate * strength)`; `None` is none."""
         return None
 
-    def after_step(self, step: Step, params: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
-        """Changes the parameters after the optimizer's update."""
-        return params, state
+    def after_step(self, step: Step, params: Tensors) -> tuple[Tensors, Tensors]:
+        """Changes the parameters after the optimizer's update; returns them and the state."""
+        return params, step.state
 
     def project(self, step: Step, name: str, weight: Tensor) -> Tensor:
-        """Returns the nearest allowed value of one effective weight."""
+        """Returns the nearest allowed value of one effective weight, or `weight` itself where any is allowed."""
         return weight
 
-    def after_epoch(self, step: Step, metrics: Tensors, params: Tensors, buffers: Tensors, state: Tensors) -> EpochEnd:
+    def after_epoch(self, step: Step, metrics: Tensors, params: Tensors, buffers: Tensors) -> EpochEnd:
         """Acts at the end of an epoch, which `step.clock.epoch` counts; `metrics` are scalars such as `valid/loss`."""
-        return EpochEnd(params, buffers, state)
+        return EpochEnd(params, buffers, step.state)
 
-    def evaluated(self, params: Tensors, buffers: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
+    def evaluated(self, step: Step, params: Tensors, buffers: Tensors) -> Member:
         """Returns the parameters and buffers to evaluate in the middle of training."""
         return params, buffers
 
     def finalize(
-        self, forward: FinishForward, params: Tensors, buffers: Tensors, state: Tensors, batches: Iterable[Any]
-    ) -> tuple[Tensors, Tensors]:
-        """Returns the parameters and buffers that the run ends with. Called for each run alone, and idempotent."""
+        self, step: Step, params: Tensors, buffers: Tensors, batches: Iterable[Step]
+    ) -> Member | Sequence[Member]:
+        """Returns the parameters and buffers that the run ends with, or those of each member of an ensemble.
+
+        Called for each run alone, and idempotent.
+
+        Args:
+            step: The step after the last one, without a batch.
+            params: Name -> parameter.
+            buffers: Name -> buffer.
+            batches: The training batches once more, each as a step with noise of its own; can be iterated again.
+        """
         return params, buffers
 
 
@@ -277,3 +229,23 @@ class Identity(RegularizerFunctions):
 
 
 identity = Identity()
+
+__all__ = [
+    "Batch",
+    "Clock",
+    "EpochEnd",
+    "Identity",
+    "Loss",
+    "Member",
+    "Noise",
+    "Notice",
+    "Outputs",
+    "RegularizerFunctions",
+    "Role",
+    "RunContext",
+    "Settings",
+    "Shapes",
+    "Step",
+    "Tensors",
+    "identity",
+]

@@ -54,8 +54,8 @@ class Disturbed(Dropping):
     """Uniform noise on activations, which keeps no mean, with one number a row."""
 
     class Layer(RightLayer):
-        def act(self, settings, noise, x):
-            return x + settings["rate"] * noise.view(-1, *[1] * (x.ndim - 1))
+        def act(self, step, noise, x):
+            return x + step.settings["rate"] * noise.view(-1, *[1] * (x.ndim - 1))
 
     def noise(self, shapes, settings):
         return {place.key: uniform(place.shape[:1]) for place in shapes.places}
@@ -126,7 +126,7 @@ class TwoPasses(RegularizerFunctions):
 
 
 @right(Regularizer, phases=("objective",), params=Strength, requires=("averaging",), after=("averaging",))
-class WithCompany(RegularizerFunctions):
+class WithOthers(RegularizerFunctions):
     """It requires another one, which the kit must find."""
 
     def penalty(self, step, weights, outputs):
@@ -141,8 +141,8 @@ class RightNoise(Noisy):
 
 @right(Regularizer, phases=("gradient",), params=Strength)
 class Shrinking(RegularizerFunctions):
-    def gradients(self, step, grads, params, state):
-        return {name: (1 - step.settings["strength"]) * grad for name, grad in grads.items()}, state
+    def gradients(self, step, params, grads):
+        return {name: (1 - step.settings["strength"]) * grad for name, grad in grads.items()}, step.state
 
 
 @right(Regularizer, phases=("optimizer",), params=Strength)
@@ -173,11 +173,11 @@ class RightAverage(Average):
 class Plateau(RegularizerFunctions):
     """Halves the rate where the validation loss does not fall."""
 
-    def init(self, params, buffers):
+    def init(self, shapes, params, buffers):
         return {"best": next(iter(params.values())).new_full((), torch.inf)}
 
-    def after_epoch(self, step, metrics, params, buffers, state):
-        loss, best = metrics["valid/loss"], state["best"]
+    def after_epoch(self, step, metrics, params, buffers):
+        loss, best = metrics["valid/loss"], step.state["best"]
         fell = loss < best
         scale = torch.where(fell, torch.ones_like(best), torch.full_like(best, 0.5))
         return EpochEnd(params, buffers, {"best": torch.where(fell, loss, best)}, rate_scale=scale)

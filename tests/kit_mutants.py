@@ -81,6 +81,6 @@ class Dropping(Layers):
 
 
 class RightLayer(SiteLayer):
-    def act(self, settings, noise, x):
-        mask, scale = keep_mask(noise, settings["rate"])
+    def act(self, step, noise, x):
+        mask, scale = keep_mask(noise, step.settings["rate"])
         return x * (mask * scale.to(x.dtype))

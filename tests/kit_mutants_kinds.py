@@ -223,10 +223,10 @@ class FailsWhenBuilt(RegularizerFunctions):
         raise RuntimeError("not today")
 
 
-@bug("company_is_judged", phases=())
+@bug("composition_is_judged", phases=())
 class ChecksByText(RegularizerFunctions):
-    def check(self, company):
-        yield "I do not like this company."
+    def check(self, context):
+        yield "I do not like this context."
 
 
 @bug("is_a_regularizer", phases=())

@@ -16,16 +16,16 @@ from regplug.sites import SiteLayer, Sites, current_pass
 @bug("mean_is_kept", **DROPPING)
 class WithoutScaling(Dropping):
     class Layer(SiteLayer):
-        def act(self, settings, noise, x):
-            return x * keep_mask(noise, settings["rate"])[0]
+        def act(self, step, noise, x):
+            return x * keep_mask(noise, step.settings["rate"])[0]
 
 
 @bug("mean_is_kept", **DROPPING)
 class ScaledByTheWrongShare(Dropping):
     class Layer(SiteLayer):
-        def act(self, settings, noise, x):
-            mask, _ = keep_mask(noise, settings["rate"])
-            return x * mask / (1 - 0.9 * settings["rate"])
+        def act(self, step, noise, x):
+            mask, _ = keep_mask(noise, step.settings["rate"])
+            return x * mask / (1 - 0.9 * step.settings["rate"])
 
 
 @bug("evaluation_is_the_identity", **DROPPING)
@@ -36,8 +36,8 @@ class ScaledInEvaluation(Dropping):
         def forward(self, x):
             return super().forward(x) if self.training else 0.5 * x
 
-        def act(self, settings, noise, x):
-            return x * keep_mask(noise, settings["rate"])[0]
+        def act(self, step, noise, x):
+            return x * keep_mask(noise, step.settings["rate"])[0]
 
 
 @bug("tags_are_spelt_as_the_kit_reads_them", **{**DROPPING, "tags": ("stochastic", "keeps_mean")})
@@ -45,8 +45,8 @@ class ScaledTwiceUnderAnotherTag(Dropping):
     """A wrong mean that no check looks at, because the promise is misspelt."""
 
     class Layer(SiteLayer):
-        def act(self, settings, noise, x):
-            mask, scale = keep_mask(noise, settings["rate"])
+        def act(self, step, noise, x):
+            mask, scale = keep_mask(noise, step.settings["rate"])
             return x * (mask * scale * scale)
 
 
@@ -60,30 +60,30 @@ class AlwaysOn(Dropping):
 @bug("training_differs_from_evaluation", **DROPPING)
 class AlwaysOff(Dropping):
     class Layer(SiteLayer):
-        def act(self, settings, noise, x):
+        def act(self, step, noise, x):
             return x
 
 
 @bug("inputs_are_not_written", **DROPPING)
 class InPlace(Dropping):
     class Layer(SiteLayer):
-        def act(self, settings, noise, x):
-            mask, scale = keep_mask(noise, settings["rate"])
+        def act(self, step, noise, x):
+            mask, scale = keep_mask(noise, step.settings["rate"])
             return x.mul_(mask * scale.to(x.dtype))
 
 
 @bug("training_draws_nothing_itself", **DROPPING)
 class ReseedsTheGlobalGenerator(Dropping):
     class Layer(RightLayer):
-        def act(self, settings, noise, x):
+        def act(self, step, noise, x):
             torch.manual_seed(0)
-            return super().act(settings, noise, x)
+            return super().act(step, noise, x)
 
 
 @bug("same_seed_same_mask", **DROPPING)
 class MaskFromNumpy(Dropping):
     class Layer(SiteLayer):
-        def act(self, settings, noise, x):
+        def act(self, step, noise, x):
             mask = torch.from_numpy(np.random.rand(*x.shape) >= 0.5)  # noqa: NPY002 - the bug
             return x * mask * 2
 
@@ -91,14 +91,14 @@ class MaskFromNumpy(Dropping):
 @bug("training_draws_nothing_itself", **DROPPING)
 class MaskFromTheGlobalGenerator(Dropping):
     class Layer(SiteLayer):
-        def act(self, settings, noise, x):
+        def act(self, step, noise, x):
             return F.dropout(x, 0.5)
 
 
 @bug("other_noise_other_output", **DROPPING)
 class OneMaskForEver(Dropping):
     class Layer(SiteLayer):
-        def act(self, settings, noise, x):
+        def act(self, step, noise, x):
             generator = torch.Generator().manual_seed(0)
             return x * 2 * (torch.rand(x.shape, generator=generator) > 0.5)
 
@@ -110,22 +110,22 @@ class OneMaskForTwoPasses(Dropping):
             if not self.training:
                 return x
             step = current_pass.get().step.child(self.owner)
-            return self.act(step.settings, step.noise[self.key], x)
+            return self.act(step, step.noise[self.key], x)
 
 
 @bug("nan_is_not_hidden", **DROPPING)
 class HidesNaN(Dropping):
     class Layer(SiteLayer):
-        def act(self, settings, noise, x):
-            mask, scale = keep_mask(noise, settings["rate"])
+        def act(self, step, noise, x):
+            mask, scale = keep_mask(noise, step.settings["rate"])
             return torch.where(mask, x * scale, 0.0)
 
 
 @bug("gradient_flows", **DROPPING)
 class CutsTheGraph(Dropping):
     class Layer(RightLayer):
-        def act(self, settings, noise, x):
-            return super().act(settings, noise, x).detach()
+        def act(self, step, noise, x):
+            return super().act(step, noise, x).detach()
 
 
 class _WrongBackward(torch.autograd.Function):
@@ -147,23 +147,23 @@ class _WrongBackward(torch.autograd.Function):
 @bug("gradient_is_true", **DROPPING)
 class WrongBackward(Dropping):
     class Layer(SiteLayer):
-        def act(self, settings, noise, x):
-            mask, scale = keep_mask(noise, settings["rate"])
+        def act(self, step, noise, x):
+            mask, scale = keep_mask(noise, step.settings["rate"])
             return _WrongBackward.apply(x, mask * scale.to(x.dtype))
 
 
 @bug("shapes_and_dtypes_are_kept", **DROPPING)
 class BackToFloat32(Dropping):
     class Layer(RightLayer):
-        def act(self, settings, noise, x):
-            return super().act(settings, noise, x).float()
+        def act(self, step, noise, x):
+            return super().act(step, noise, x).float()
 
 
 @bug("shapes_and_dtypes_are_kept", **DROPPING)
 class FailsOnAnEmptyBatch(Dropping):
     class Layer(RightLayer):
-        def act(self, settings, noise, x):
-            return super().act(settings, noise, x) + 0 * x[0]
+        def act(self, step, noise, x):
+            return super().act(step, noise, x) + 0 * x[0]
 
 
 @bug("network_is_changed", **DROPPING)
@@ -196,5 +196,5 @@ class DropoutInTheFile(Layers):
 @bug("trains_and_repeats", **DROPPING)
 class NumpyNoiseInTraining(Dropping):
     class Layer(RightLayer):
-        def act(self, settings, noise, x):
-            return super().act(settings, noise, x) * (1 + 0.1 * float(np.random.rand()))  # noqa: NPY002 - the bug
+        def act(self, step, noise, x):
+            return super().act(step, noise, x) * (1 + 0.1 * float(np.random.rand()))  # noqa: NPY002 - the bug

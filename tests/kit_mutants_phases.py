@@ -86,21 +86,21 @@ GRADIENT = {"phases": ("gradient",), "params": Strength}
 
 @bug("gradients_keep_shapes", **GRADIENT)
 class DividesByZero(RegularizerFunctions):
-    def gradients(self, step, grads, params, state):
+    def gradients(self, step, params, grads):
         norm = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
-        return {name: (1 - step.settings["strength"]) * grad / norm * norm for name, grad in grads.items()}, state
+        return {name: (1 - step.settings["strength"]) * grad / norm * norm for name, grad in grads.items()}, step.state
 
 
 @bug("gradients_keep_shapes", **GRADIENT)
 class LosesAGradient(RegularizerFunctions):
-    def gradients(self, step, grads, params, state):
-        return {name: grad for name, grad in grads.items() if grad.ndim > 1}, state
+    def gradients(self, step, params, grads):
+        return {name: grad for name, grad in grads.items() if grad.ndim > 1}, step.state
 
 
 @bug("gradients_are_not_written", **GRADIENT)
 class GradientsInPlace(RegularizerFunctions):
-    def gradients(self, step, grads, params, state):
-        return {name: grad.mul_(1 - step.settings["strength"]) for name, grad in grads.items()}, state
+    def gradients(self, step, params, grads):
+        return {name: grad.mul_(1 - step.settings["strength"]) for name, grad in grads.items()}, step.state
 
 
 @bug("gradients_are_not_written", **GRADIENT)
@@ -157,8 +157,8 @@ class ClampsInPlace(RegularizerFunctions):
 
 @bug("weights_keep_shapes", **WEIGHTS)
 class FlattensTheWeights(RegularizerFunctions):
-    def after_step(self, step, params, state):
-        return {name: param.flatten() for name, param in params.items()}, state
+    def after_step(self, step, params):
+        return {name: param.flatten() for name, param in params.items()}, step.state
 
 
 AVERAGE = {"phases": ("state", "weights", "finish")}
@@ -167,26 +167,26 @@ AVERAGE = {"phases": ("state", "weights", "finish")}
 class Average(RegularizerFunctions):
     """An exponential average as it should be: bugs change one thing of it."""
 
-    def init(self, params, buffers):
+    def init(self, shapes, params, buffers):
         return {f"average.{name}": value.clone() for name, value in params.items()}
 
-    def after_step(self, step, params, state):
-        moved = {f"average.{n}": 0.9 * state[f"average.{n}"] + 0.1 * value for n, value in params.items()}
+    def after_step(self, step, params):
+        moved = {f"average.{n}": 0.9 * step.state[f"average.{n}"] + 0.1 * value for n, value in params.items()}
         return params, moved
 
-    def finalize(self, forward, params, buffers, state, batches):
-        return {name: state[f"average.{name}"] for name in params}, buffers
+    def finalize(self, step, params, buffers, batches):
+        return {name: step.state[f"average.{name}"] for name in params}, buffers
 
 
 @bug("finishing_twice_is_finishing_once", **AVERAGE)
 class FinishesAnew(Average):
-    def finalize(self, forward, params, buffers, state, batches):
-        return {name: (value + state[f"average.{name}"]) / 2 for name, value in params.items()}, buffers
+    def finalize(self, step, params, buffers, batches):
+        return {name: (value + step.state[f"average.{name}"]) / 2 for name, value in params.items()}, buffers
 
 
 @bug("state_is_made_of_tensors", **AVERAGE)
 class StateIsTheParameters(Average):
-    def init(self, params, buffers):
+    def init(self, shapes, params, buffers):
         return {f"average.{name}": value for name, value in params.items()}
 
 
@@ -196,13 +196,13 @@ class AverageInTheObject(RegularizerFunctions):
 
     average = None
 
-    def after_step(self, step, params, state):
+    def after_step(self, step, params):
         if self.average is None:
             self.average = {name: value.clone() for name, value in params.items()}
         self.average = {name: 0.9 * self.average[name] + 0.1 * value for name, value in params.items()}
-        return params, state
+        return params, step.state
 
-    def finalize(self, forward, params, buffers, state, batches):
+    def finalize(self, step, params, buffers, batches):
         return (dict(self.average) if self.average else params), buffers
 
 
@@ -210,41 +210,41 @@ EPOCH = {"phases": ("state", "epoch")}
 
 
 class Patient(RegularizerFunctions):
-    def init(self, params, buffers):
+    def init(self, shapes, params, buffers):
         return {"best": next(iter(params.values())).new_full((), torch.inf)}
 
 
 @bug("state_keeps_its_shape", **EPOCH)
 class StateGrows(Patient):
-    def after_epoch(self, step, metrics, params, buffers, state):
-        return EpochEnd(params, buffers, {"best": torch.stack([state["best"].min(), metrics["valid/loss"]])})
+    def after_epoch(self, step, metrics, params, buffers):
+        return EpochEnd(params, buffers, {"best": torch.stack([step.state["best"].min(), metrics["valid/loss"]])})
 
 
 @bug("stop_is_a_truth_and_scale_a_number", **EPOCH)
 class StopsByAPythonTruth(Patient):
-    def after_epoch(self, step, metrics, params, buffers, state):
-        return EpochEnd(params, buffers, state, stop=bool(metrics["valid/loss"] > state["best"]))
+    def after_epoch(self, step, metrics, params, buffers):
+        return EpochEnd(params, buffers, step.state, stop=bool(metrics["valid/loss"] > step.state["best"]))
 
 
 @bug("stop_is_a_truth_and_scale_a_number", **EPOCH)
 class ScalesTheRateToNothing(Patient):
-    def after_epoch(self, step, metrics, params, buffers, state):
-        return EpochEnd(params, buffers, state, rate_scale=torch.zeros(()))
+    def after_epoch(self, step, metrics, params, buffers):
+        return EpochEnd(params, buffers, step.state, rate_scale=torch.zeros(()))
 
 
 @bug("epoch_end_writes_nothing", **EPOCH)
 class WritesTheState(Patient):
-    def after_epoch(self, step, metrics, params, buffers, state):
-        state["best"].copy_(torch.minimum(state["best"], metrics["valid/loss"]))
-        return EpochEnd(params, buffers, state)
+    def after_epoch(self, step, metrics, params, buffers):
+        step.state["best"].copy_(torch.minimum(step.state["best"], metrics["valid/loss"]))
+        return EpochEnd(params, buffers, step.state)
 
 
 @bug("evaluated_is_like_the_network", **EPOCH)
 class EvaluatesByWriting(Patient):
-    def after_epoch(self, step, metrics, params, buffers, state):
-        return EpochEnd(params, buffers, state)
+    def after_epoch(self, step, metrics, params, buffers):
+        return EpochEnd(params, buffers, step.state)
 
-    def evaluated(self, params, buffers, state):
+    def evaluated(self, step, params, buffers):
         for value in params.values():
             value.mul_(0.5)
         return params, buffers

@@ -78,9 +78,9 @@ class StatisticsAsAPlainAttribute(_Centring):
 @bug("no_tensor_is_a_plain_attribute", **DROPPING)
 class KeepsATensor(Dropping):
     class Layer(RightLayer):
-        def act(self, settings, noise, x):
+        def act(self, step, noise, x):
             self.last = x.detach().clone()
-            return super().act(settings, noise, x)
+            return super().act(step, noise, x)
 
 
 @bug("rows_are_independent_in_evaluation", **NORMALIZING)

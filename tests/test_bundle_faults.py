@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,10 +116,16 @@ class Wide(nn.Module):
 
 
 class RefusesNan(nn.Module):
+    """By a branch on numbers, or by an operator that raises."""
+
+    def __init__(self, branches: bool) -> None:
+        super().__init__()
+        self.branches = branches
+
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.isfinite(x).all():
+        if self.branches and not torch.isfinite(x).all():
             raise ValueError("no NaN, please")
-        return x
+        return F.binary_cross_entropy(x.sigmoid(), torch.zeros_like(x), reduction="none")
 
 
 class GivesTwo(nn.Module):
@@ -155,9 +162,9 @@ def remembers() -> nn.Module:
     return network
 
 
-def with_history() -> nn.Module:
+def with_lock() -> nn.Module:
     network = inside(nn.ReLU())
-    network.weight_of_the_past = network[0].weight * 2
+    network[1].busy = threading.Lock()
     return network
 
 
@@ -180,10 +187,15 @@ FAULTS: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
     ("numpy inside", lambda: inside(LeavesForNumpy()), ["numpy", "test_bundle_faults.py:"]),
     ("bad weight", poisoned, ["1 of 128", "'4.weight'", "not finite"]),
     ("hook that matters", hooked, ["module '1'", "ReLU", "Hooks change", "handle.remove()"]),
-    ("cannot be copied", with_history, ["cannot be copied", "parametrizations"]),
-    ("two outputs", GivesTwo, ["puts out tuple", "(B, K)"]),
-    ("another width", lambda: nn.Linear(4, 5), ["(1, 5)", "needs (1, 3)"]),
-    ("raises for NaN", lambda: inside(RefusesNan()), ["'nonfinite'", "RefusesNan", "no NaN, please", "_faults.py:"]),
+    ("cannot be copied", with_lock, ["cannot be copied", "module '1': busy", "lock"]),
+    ("two outputs", GivesTwo, ["a tuple of 2", "(batch, outputs)", "net(x)[0]"]),
+    ("another width", lambda: nn.Linear(4, 5), ["gives 5 outputs", "3 class names: iris, rose, tulip"]),
+    (
+        "raises for NaN",
+        lambda: inside(RefusesNan(False)),
+        ["'nonfinite'", "RefusesNan", "between 0 and 1", "_faults.py:"],
+    ),
+    ("branches on NaN", lambda: inside(RefusesNan(True)), ["decides by the numbers", "_faults.py:", "torch.where"]),
     ("overflows", lambda: inside(Overflows()), ["on real inputs are NaN or infinite"]),
     ("unsupported operator", lambda: inside(Unsupported()), ["bessel_j1", "regplug_formats", "--format"]),
 ]
@@ -238,5 +250,5 @@ def test_a_hook_that_changes_nothing_is_taken_off_the_copy_and_stays_on_the_orig
 
 def test_a_wrong_width_of_a_regression_is_named(tmp_path: Path) -> None:
     task = Task(kind="regression", num_outputs=1)
-    with pytest.raises(ExportError, match=r"a regression needs \(1, 1\)"):
+    with pytest.raises(ExportError, match="gives 2 outputs for each row; this regression needs 1"):
         write_bundle(row_request(nn.Linear(4, 2), task=task, samples=rows()), tmp_path / "bundle")

@@ -29,8 +29,8 @@ from regplug.bundles.verifying import verify_bundle
 from regplug.bundles.writing import write_bundle
 from regplug.errors import RegplugError
 from regplug.exporting import export_run
-from regplug.sites import without_site_layers
-from regplug.training.program import restore_tensors
+from regplug.regularization.settling import settle
+from regplug.training.tensors import restore_tensors
 
 pytestmark = pytest.mark.slow
 
@@ -156,4 +156,4 @@ def export_first_party(model: str, reg: tuple[str, ...], out: Path) -> None:
     made = assembled(dataset=pictures(), model=model, reg=reg, epochs=2, format=("onnx",))
     trainer = finished(_trainer([made], stacked=False))[0]
     restore_tensors(made.program.model, *trainer.tensors_of(0))
-    export_run(made, without_site_layers(made.program.model).eval(), run_id="", out=out)
+    export_run(made, settle(made.program.model, made.network.final_settings).eval(), run_id="", out=out)

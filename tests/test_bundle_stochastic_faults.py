@@ -160,4 +160,4 @@ def test_draws_that_are_lost_are_told(live_copy: Path) -> None:
         kept = {name: outputs[name] for name in outputs.files if not name.endswith(".live")}
     np.savez(live_copy / "sample_output.npz", **kept)
     write_checksums(live_copy)
-    assert "onnx.samples" in failed(live_copy)
+    assert "samples.arrays" in failed(live_copy)

@@ -245,7 +245,7 @@ def test_a_bundle_of_images_tells_what_it_is_in_ten_lines(tmp_path: Path) -> Non
 
 def test_inspect_says_what_cannot_be_read(bundle: Path) -> None:
     (bundle / "verification.json").write_text("{}")
-    with pytest.raises(RegplugError, match="cannot be read"):
+    with pytest.raises(RegplugError, match="passed is missing"):
         inspect_bundle(bundle)
 
 

@@ -183,7 +183,7 @@ def test_list_fits_into_eighty_columns_and_cuts_nothing(terminal):
 def test_list_in_a_pipe_is_one_line_for_each_component(terminal, monkeypatch):
     monkeypatch.delenv("COLUMNS")
     lines = terminal("plugins", "list", "--kind", "activation").out.splitlines()
-    assert any(line.startswith("tanh ") and line.endswith("regplug 0.1.0") for line in lines)
+    assert any(line.startswith("tanh ") and line.endswith("regplug 0.2.0") for line in lines)
 
 
 def test_show_tells_parameters_with_bounds_defaults_and_doc(terminal):

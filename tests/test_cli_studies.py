@@ -150,9 +150,10 @@ def test_studies_over_several_datasets_are_ranked_by_dataset(place):
     for size in (100, 200, 300):
         regplug.sweep(**fields, dataset=f"linear_regression:train_rows={size}", name=f"rows {size}", lr=0.003)
     found = regplug.compare("rows 100", "rows 200", "rows 300", tracking_uri=place.uri)
-    assert found.analysis.units.kind == "dataset"
-    assert found.analysis.ranks.n == 3
-    assert found.analysis.ranks.critical_difference is not None
+    assert len(found.parts) == 3
+    assert {part.analysis.units.kind for part in found.parts} == {"seed"}
+    assert found.ranks.n == 3
+    assert found.ranks.critical_difference is not None
 
 
 def test_the_parent_keeps_report_figure_curves_and_the_best(place, swept):

@@ -29,13 +29,16 @@ def here(functions, **more):
     )
 
 
+SHAPES = Shapes(x=(4, 5), y=(4,), outputs=(4, 3), weights={}, params={}, rows=4)
+
+
 class Everything(RegularizerFunctions):
     """Acts in each function with state: an average, a projection, a decay, a stop."""
 
     def noise(self, shapes, settings):
         return {"x": normal(shapes.x), "order": normal((2,), per_sample=False)}
 
-    def init(self, params, buffers):
+    def init(self, shapes, params, buffers):
         return {f"slow.{name}": value.clone() for name, value in params.items()} | {
             "steps": next(iter(params.values())).new_zeros(()),
             "rate": next(iter(params.values())).new_ones(()),
@@ -57,28 +60,28 @@ class Everything(RegularizerFunctions):
     def perturb(self, step, params, grads):
         return {name: value + 0.01 * grads[name] for name, value in params.items()}
 
-    def gradients(self, step, grads, params, state):
-        return {name: 0.5 * grad for name, grad in grads.items()}, {**state, "steps": state["steps"] + 1}
+    def gradients(self, step, params, grads):
+        return {name: 0.5 * grad for name, grad in grads.items()}, {**step.state, "steps": step.state["steps"] + 1}
 
     def decay(self, step, name, weight):
         return weight.new_full((), 0.01)
 
-    def after_step(self, step, params, state):
-        slow = {f"slow.{n}": 0.9 * state[f"slow.{n}"] + 0.1 * value for n, value in params.items()}
-        return params, {**state, **slow}
+    def after_step(self, step, params):
+        slow = {f"slow.{n}": 0.9 * step.state[f"slow.{n}"] + 0.1 * value for n, value in params.items()}
+        return params, {**step.state, **slow}
 
     def project(self, step, name, weight):
         return weight.clamp(-2, 2)
 
-    def after_epoch(self, step, metrics, params, buffers, state):
-        rate = torch.full_like(state["rate"], 0.5)
-        return EpochEnd(params, buffers, {**state, "rate": state["rate"] * rate}, rate_scale=rate)
+    def after_epoch(self, step, metrics, params, buffers):
+        rate = torch.full_like(step.state["rate"], 0.5)
+        return EpochEnd(params, buffers, {**step.state, "rate": step.state["rate"] * rate}, rate_scale=rate)
 
-    def evaluated(self, params, buffers, state):
-        return {name: state[f"slow.{name}"] for name in params}, buffers
+    def evaluated(self, step, params, buffers):
+        return {name: step.state[f"slow.{name}"] for name in params}, buffers
 
-    def finalize(self, forward, params, buffers, state, batches):
-        return self.evaluated(params, buffers, state)
+    def finalize(self, step, params, buffers, batches):
+        return self.evaluated(step, params, buffers)
 
 
 class RDrop(RegularizerFunctions):
@@ -110,8 +113,8 @@ class Activity(RegularizerFunctions):
 class StopAtOnce(RegularizerFunctions):
     """Stops after the first epoch."""
 
-    def after_epoch(self, step, metrics, params, buffers, state):
-        return EpochEnd(params, buffers, state, stop=metrics["train/objective"] < 1e9)
+    def after_epoch(self, step, metrics, params, buffers):
+        return EpochEnd(params, buffers, step.state, stop=metrics["train/objective"] < 1e9)
 
 
 class SeesProbabilities(RegularizerFunctions):
@@ -143,7 +146,7 @@ def test_the_empty_composition_is_neutral():
     assert nothing.batch(step(), X, Y)[0] is X
     assert nothing.penalty(step(), params, OUTPUTS) is None
     assert nothing.perturb(step(), params, params) is None
-    assert nothing.gradients(step(), params, params, {}) == (params, {})
+    assert nothing.gradients(step(), params, params) == (params, {})
     assert nothing.decay(step(), "w", params["w"]) is None
     assert nothing.passes == 1
 
@@ -177,37 +180,35 @@ def test_classes_become_probabilities_before_the_first_that_asks_and_only_then()
 def test_state_lies_flat_under_the_members_keys_and_comes_back_to_them():
     both = compose({"one": Everything(), "two": Everything()})
     params = {"w": torch.ones(2, 2)}
-    state = both.init(params, {})
+    state = both.init(SHAPES, params, {})
     assert sorted(state) == ["one/rate", "one/slow.w", "one/steps", "two/rate", "two/slow.w", "two/steps"]
-    grads, state = both.gradients(step(), params, params, state)
+    grads, state = both.gradients(step(state=state), params, params)
     assert (state["one/steps"], state["two/steps"]) == (1, 1)
     assert torch.equal(grads["w"], 0.25 * params["w"])
 
 
 def test_a_key_that_begins_like_another_keeps_its_own_state():
     both = compose({"a": Everything(), "a/b": Everything()})
-    state = both.init({"w": torch.ones(1, 1)}, {})
-    _, state = both.after_step(step(), {"w": torch.zeros(1, 1)}, state)
+    state = both.init(SHAPES, {"w": torch.ones(1, 1)}, {})
+    _, state = both.after_step(step(state=state), {"w": torch.zeros(1, 1)})
     assert state["a/slow.w"] == state["a/b/slow.w"] == 0.9
 
 
 def test_one_that_stops_is_enough_and_rates_multiply():
     end = compose({"a": Everything(), "b": Everything(), "c": StopAtOnce()}).after_epoch(
-        step(),
+        step(state={"a/rate": torch.tensor(1.0), "b/rate": torch.tensor(1.0)}),
         {"train/objective": torch.tensor(1.0)},
         {},
         {},
-        {"a/rate": torch.tensor(1.0), "b/rate": torch.tensor(1.0)},
     )
     assert end.stop
     assert end.rate_scale == 0.25
 
 
 def test_a_composition_of_compositions_draws_and_acts_like_its_members():
-    shapes = Shapes(x=(4, 5), y=(4,))
     inner = compose({"noisy": Everything(), "clip": ClipNorm()})
     outer = compose({"all": inner, "idle": identity})
-    draws = outer.draws(lambda key: shapes, {})
+    draws = outer.draws(lambda key: SHAPES, {})
     assert sorted(draws) == [("all", "noisy/order"), ("all", "noisy/x")]
     noise = {"all": {"noisy/x": torch.ones(4, 5), "noisy/order": torch.ones(2)}}
     x, _ = outer.batch(step().__class__({}, noise, step().clock), X, Y)

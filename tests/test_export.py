@@ -214,7 +214,11 @@ def test_task_layout_and_type_follow_from_module_and_example(module, example, ki
     ("change", "error", "words"),
     [
         ({"class_names": ["a", "a"]}, RequestError, "each name once"),
-        ({"class_names": ["a", "b", "c"]}, ExportError, r"needs \(1, 3\)"),
+        (
+            {"class_names": ["a", "b", "c"]},
+            ExportError,
+            "gives 2 outputs for each row, and there are 3 class names: a, b, c",
+        ),
         ({"class_names": ["a", "b"], "task": "regression"}, RequestError, "a regression has none"),
         ({"class_names": "ab"}, RequestError, "are one text"),
         ({"module": print}, RequestError, "no torch.nn.Module"),

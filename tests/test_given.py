@@ -87,8 +87,8 @@ def two_layers(params, context):
 
 
 class Halves(RegularizerFunctions):
-    def gradients(self, step, grads, params, state):
-        return {name: 0.5 * grad for name, grad in grads.items()}, state
+    def gradients(self, step, params, grads):
+        return {name: 0.5 * grad for name, grad in grads.items()}, step.state
 
 
 class BreaksWhenBuilt(RegularizerFunctions):

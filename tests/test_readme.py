@@ -1,4 +1,4 @@
-"""README's commands, tables and plugin are what the code does."""
+"""The commands and the plugin of README and of the tour are what the code does."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ import regplug
 from regplug.registry import default_registry, load_registry
 
 TEXT = README.read_text(encoding="utf-8")
+TOUR_TEXT = (DOCS / "tour.md").read_text(encoding="utf-8")
 FILES = {
     block.splitlines()[0].removeprefix("# "): block
+    for page in (TEXT, TOUR_TEXT)
     for language in ("toml", "python")
-    for block in blocks(TEXT, language)
+    for block in blocks(page, language)
 }
+MOST_LINES = 250
 PACKAGE = "regplug_confidence"
 AGAIN = "run `python tests/made_docs.py`"
 
@@ -29,7 +32,7 @@ AGAIN = "run `python tests/made_docs.py`"
 def commands() -> list[tuple[str, list[str]]]:
     """Each command of the tour with the lines that it printed."""
     found: list[tuple[str, list[str]]] = []
-    for line in "".join(blocks(TEXT, "console")).splitlines():
+    for line in "".join(blocks(TOUR_TEXT, "console")).splitlines():
         if line.startswith("$ "):
             found.append((line.removeprefix("$ "), []))
         else:
@@ -55,6 +58,17 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+def test_readme_is_short():
+    assert len(TEXT.splitlines()) <= MOST_LINES
+
+
+def test_readme_shows_what_the_tour_shows():
+    """The tour runs in a test, README's outputs are its own."""
+    shown = [line for line in "".join(blocks(TEXT, "console")).splitlines() if line != "..."]
+    assert shown
+    assert set(shown) <= set(TOUR_TEXT.splitlines())
 
 
 @pytest.mark.parametrize("page", [README, DOCS / "configuration.md"], ids=lambda page: page.name)

@@ -164,8 +164,8 @@ class L0:
     def penalty(self, step, weights, outputs):
         return 0
 
-    def after_step(self, step, params, state):
-        return params, state
+    def after_step(self, step, params):
+        return params, step.state
 
 value = 3
 '''

@@ -118,7 +118,7 @@ def test_clip_norm_is_torchs_clip_grad_norm():
         for param, grad in zip(torchs, grads.values(), strict=True):
             param.grad = grad.clone()
         nn.utils.clip_grad_norm_(torchs, bound)
-        clipped, _ = ClipNorm().gradients(step({"max_norm": bound}), grads, grads, {})
+        clipped, _ = ClipNorm().gradients(step({"max_norm": bound}), grads, grads)
         for own, other in zip(clipped.values(), torchs, strict=True):
             torch.testing.assert_close(own, other.grad, rtol=1e-12, atol=0)
 

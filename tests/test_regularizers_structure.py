@@ -84,10 +84,14 @@ def _forward(made, x):
         "dropout": Shapes(
             x=tuple(x.shape),
             y=(len(x),),
+            outputs=(len(x), 3),
             places=tuple(
                 place.__class__(key=place.key, index=place.index, shape=(len(x), *place.shape[1:]))
                 for place in made.network.places["dropout"]
             ),
+            params={},
+            weights={},
+            rows=len(x),
         )
     }
     draws = made.program.regularizer.draws(shapes.__getitem__, made.network.settings)

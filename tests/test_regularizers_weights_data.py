@@ -25,6 +25,9 @@ from regplug_regularizers.swa import Swa
 ROLES = {"fc.weight": "weight", "fc.bias": "bias", "norm.weight": "norm"}
 
 
+SHAPES = Shapes(x=(1, 1), y=(1,), outputs=(1, 3), weights={}, params={}, rows=1)
+
+
 def parameters():
     generator = torch.Generator().manual_seed(0)
     shapes = {"fc.weight": (4, 3), "fc.bias": (4,), "norm.weight": (4,)}
@@ -81,13 +84,13 @@ def test_swa_without_a_batch_normalization_recomputes_nothing_and_finishing_twic
 
 def test_swa_shows_the_weights_before_there_is_an_average():
     functions, params = Swa(SwaParams()), {"w": torch.ones(2)}
-    state = functions.init(params, {})
-    assert torch.equal(functions.evaluated(params, {}, state)[0]["w"], params["w"])
-    end = functions.after_epoch(step({"start": 0.75}, epoch=7), {}, params, {}, state)
+    state = functions.init(SHAPES, params, {})
+    assert torch.equal(functions.evaluated(step(state=state), params, {})[0]["w"], params["w"])
+    end = functions.after_epoch(step({"start": 0.75}, epoch=7, state=state), {}, params, {})
     assert end.state["count"] == 0
-    end = functions.after_epoch(step({"start": 0.75}, epoch=8), {}, params, {}, end.state)
-    end = functions.after_epoch(step({"start": 0.75}, epoch=9), {}, {"w": 3 * torch.ones(2)}, {}, end.state)
-    assert torch.equal(functions.evaluated(params, {}, end.state)[0]["w"], 2 * torch.ones(2))
+    end = functions.after_epoch(step({"start": 0.75}, epoch=8, state=end.state), {}, params, {})
+    end = functions.after_epoch(step({"start": 0.75}, epoch=9, state=end.state), {}, {"w": 3 * torch.ones(2)}, {})
+    assert torch.equal(functions.evaluated(step(state=end.state), params, {})[0]["w"], 2 * torch.ones(2))
 
 
 # Data.
@@ -132,7 +135,8 @@ def test_label_smoothing_refuses_a_regression():
 
 def test_input_noise_has_its_moments_and_spares_the_targets():
     functions = InputNoise()
-    draw = functions.noise(Shapes(x=(1000, 100), y=(1000,)), {"std": 0.3})["input"]
+    shapes = Shapes(x=(1000, 100), y=(1000,), outputs=(1000, 3), weights={}, params={}, rows=1000)
+    draw = functions.noise(shapes, {"std": 0.3})["input"]
     noise = torch.randn(draw.shape, dtype=torch.float64)
     x, y = torch.zeros(1000, 100, dtype=torch.float64), torch.zeros(1000)
     noisy, targets = functions.batch(step({"std": 0.3}, {"input": noise}), x, y)
@@ -148,14 +152,14 @@ def run_of(losses, **params):
     """The epoch of the stop, or None, and the weight that the run ends with; the weight of epoch e is e."""
     functions = EarlyStopping(EarlyStoppingParams(**params))
     numbers = {"patience": params.get("patience", 5), "min_delta": params.get("min_delta", 0.0)}
-    state = functions.init({"w": torch.zeros(1)}, {"b": torch.zeros(1)})
+    state = functions.init(SHAPES, {"w": torch.zeros(1)}, {"b": torch.zeros(1)})
     for epoch, loss in enumerate(losses, start=1):
         now = {"w": torch.full((1,), float(epoch))}, {"b": torch.full((1,), float(epoch))}
-        end = functions.after_epoch(step(numbers, epoch=epoch), {"valid/loss": torch.tensor(loss)}, *now, state)
+        end = functions.after_epoch(step(numbers, epoch=epoch, state=state), {"valid/loss": torch.tensor(loss)}, *now)
         state = end.state
         if end.stop:
             break
-    params_, buffers = functions.finalize(None, *now, state, ())
+    params_, buffers = functions.finalize(step(state=state), *now, ())
     return (epoch if end.stop else None), float(params_["w"]), float(buffers["b"])
 
 

@@ -10,8 +10,11 @@ from torch.nn.utils import parametrizations
 from trainings import assembled, trained, trainer, weights
 
 from regplug.errors import CompositionError
+from regplug.regularization.finding import find_roles, find_sites
+from regplug.regularization.layers import Augmented
 from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
-from regplug.sites import ACTIVATIONS, Augmented, SiteLayer, Sites, Tap, find_roles, find_sites, without_site_layers
+from regplug.regularization.settling import settle
+from regplug.sites import ACTIVATIONS, SiteLayer, Sites, Tap
 
 
 class Twice(nn.Module):
@@ -135,7 +138,7 @@ def test_a_trained_model_is_made_of_ordinary_modules_and_computes_the_same():
     sites.after(sites.all[2], nn.BatchNorm1d(5))
     model.eval()
     before = model(x)
-    clean = without_site_layers(model)
+    clean = settle(model, {})
     assert not any(isinstance(module, SiteLayer | Augmented) for module in clean.modules())
     assert isinstance(clean.first, nn.Linear)
     assert isinstance(clean.second[1], nn.BatchNorm1d)
@@ -172,7 +175,7 @@ def test_a_parametrized_weight_has_a_role_under_its_own_name():
 
 def test_a_site_layer_outside_the_loop_says_what_to_do():
     made = assembled(reg=["dropout"])
-    with pytest.raises(RuntimeError, match=r"dropout at activation1#0 .* evaluation mode"):
+    with pytest.raises(RuntimeError, match=r"dropout at activation1#0 .* ordinary modules"):
         made.network.model(made.data.train.x[:2])
 
 
@@ -192,7 +195,7 @@ def test_masks_differ_by_the_call_of_a_shared_activation():
 def _shapes(places):
     from regplug.regularizer import Shapes
 
-    return Shapes(x=(2, 8), y=(2,), places=tuple(places))
+    return Shapes(x=(2, 8), y=(2,), outputs=(2, 3), weights={}, places=tuple(places), params={}, rows=2)
 
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.3), nn.Dropout1d(0.3), nn.AlphaDropout(0.3)], ids=lambda one: str(one))
@@ -224,7 +227,7 @@ def test_the_models_own_dropout_becomes_the_hosts_and_leaves_the_trained_model()
     assert has_own_dropout(model)
     made = assembled(model=model)
     assert not has_own_dropout(made.network.model)
-    clean = without_site_layers(made.network.model).eval()
+    clean = settle(made.network.model, {}).eval()
     assert [type(module) for module in clean] == [nn.Linear, nn.ReLU, nn.Identity, nn.Linear]
 
 

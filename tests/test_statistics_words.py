@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from test_statistics import ACCURACY, FIRST, SECOND, compared, folds, study_of
 
 from regplug.statistics import PairKey, analyse, comparison_sentence, number, p_text
@@ -25,22 +27,47 @@ def test_of_a_loss_the_lower_one_is_called_better_by_a_positive_amount():
     )
 
 
-def test_no_difference_is_called_no_detectable_difference_and_says_how_many_more_seeds_would_tell():
-    found = compared([0.90, 0.93, 0.91, 0.95], [0.91, 0.91, 0.92, 0.93])
-    sentence = comparison_sentence(found)
-    assert sentence.startswith("No detectable difference between a and b (0.005 [")
-    assert f"about {found.pairs_needed - 4} more seeds would tell." in sentence
+def test_no_difference_is_called_no_detectable_difference_with_the_interval_of_what_is_possible():
+    sentence = comparison_sentence(compared([0.90, 0.93, 0.91, 0.95], [0.91, 0.91, 0.92, 0.93]))
+    assert sentence.startswith("No detectable difference between a and b (0.005 [-0.0226, 0.0326], p = 0.6, 4 seeds).")
     assert "Wilcoxon's signed-rank test cannot reach 0.05 on so few pairs (its least p is 0.125)." in sentence
 
 
-def test_a_hopeless_question_is_said_to_need_more_than_a_thousand():
-    noise = [0.01, -0.01, 0.01, -0.01, 0.01, -0.0101]
-    assert "more than 1000 seeds" in comparison_sentence(compared([0.9 + x for x in noise], [0.9] * 6))
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (None, "Four times as many seeds would halve it."),
+        (folds(4), "More folds of the same rows narrow it little; more rows do."),
+    ],
+    ids=["seeds", "folds"],
+)
+def test_an_open_question_says_what_would_narrow_its_interval_and_no_number_of_seeds(keys, words):
+    study = study_of({"a": [0.90, 0.93, 0.91, 0.95], "b": [0.91, 0.91, 0.92, 0.93]}, keys=keys)
+    analysis = analyse(study, ACCURACY)
+    (note,) = [note for note in analysis.notes if "no proof of equality" in note]
+    assert words in note
+    assert "more seeds" not in analysis.verdict
 
 
-def test_folds_that_can_never_tell_say_so():
-    found = compared([0.90, 0.93, 0.91, 0.95], [0.91, 0.91, 0.92, 0.93], keys=folds(4))
-    assert "more folds of the same rows cannot tell; more rows may." in comparison_sentence(found)
+def test_a_question_that_is_settled_says_nothing_of_more_seeds():
+    assert not any("proof of equality" in note for note in analyse(study_of({"a": FIRST, "b": SECOND}), ACCURACY).notes)
+
+
+@pytest.mark.parametrize(("count", "is_given"), [(9, False), (10, True)])
+def test_below_ten_observations_the_bootstrap_interval_is_left_out_and_that_is_said(count, is_given):
+    analysis = analyse(study_of({"a": list(np.linspace(0.8, 0.9, count))}), ACCURACY)
+    assert (analysis.summaries[0].bootstrap_interval is not None) is is_given
+    assert ("Below 10 seeds there is no bootstrap interval" in analysis.bootstrap_note) is not is_given
+    assert analysis.document()["bootstrap_note"] == (analysis.bootstrap_note or None)
+
+
+def test_settings_that_are_no_better_than_guessing_are_named_and_so_is_a_best_one():
+    study = study_of({"a": FIRST[:3], "b": SECOND[:3]}, valid={"a": 0.5, "b": 0.6})
+    runs = tuple(replace(run, is_guessing=run.setting == "a" and run.key.seed < 2) for run in study.runs)
+    analysis = analyse(replace(study, runs=runs), ACCURACY, selected_by="valid/loss")
+    assert "No better than guessing: a (2 of 3 runs)." in analysis.notes
+    assert analysis.verdict.startswith("a has the best valid/loss, and is no better than guessing.")
+    assert [row["no_better_than_guessing"] for row in analysis.document()["summary"]] == [2, 0]
 
 
 def test_identical_constant_and_lonely_runs_are_called_so():

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 import time
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from tracking_stores import copied_store, start
 
-from regplug.tracking import ChildRun
+from regplug.errors import TrackingError
+from regplug.tracking import ChildRun, tables
 
 
 @pytest.fixture(autouse=True)
@@ -44,18 +48,23 @@ def _children(count):
 
 
 def _comparable(info):
-    tags = {key: value for key, value in info.tags.items() if key != "mlflow.parentRunId"}
+    left_out = ("mlflow.parentRunId", "regplug.heartbeat", "regplug.process")
+    tags = {key: value for key, value in info.tags.items() if key not in left_out}
     return info.name, info.status, info.started, info.ended, info.params, repr(sorted(info.metrics.items())), tags
 
 
-def test_children_written_in_bulk_are_those_that_mlflow_itself_would_write(store):
+def written(store, parent, experiment, children):
+    """Writes children; returns their ids."""
+    return [run_id for run_ids in store.log_children(parent.run_id, experiment, children) for run_id in run_ids]
+
+
+def test_children_written_in_bulk_are_those_that_mlflow_itself_would_write(store, monkeypatch):
     with start(store, experiment="bulk", name="study") as parent:
-        ids = store.log_children(parent.run_id, "bulk", _children(3))
-        sql_store, store._sql_store = store._sql_store, None
-        try:
-            slow_ids = store.log_children(parent.run_id, "bulk", _children(3))
-        finally:
-            store._sql_store = sql_store
+        ids = written(store, parent, "bulk", _children(3))
+        with monkeypatch.context() as patch:
+            patch.setattr(tables, "KNOWN_VERSIONS", ())
+            patch.setattr(tables, "write_children", None)
+            slow_ids = written(store, parent, "bulk", _children(3))
     for fast, slow in zip(ids, slow_ids, strict=True):
         assert _comparable(store.find_run(fast)) == _comparable(store.find_run(slow))
         assert store.find_run(fast).parent_id == parent.run_id
@@ -66,9 +75,49 @@ def test_children_written_in_bulk_are_those_that_mlflow_itself_would_write(store
     assert len(store.runs(parent=parent.run_id, limit=None)) == 6
 
 
+def test_the_tables_of_the_installed_mlflow_are_known():
+    assert tables.are_known(), f"compare its tables with what tables.py writes, and enter {version('mlflow')} there"
+
+
+@pytest.mark.parametrize("installed", ["3.12.0", "3.18.0", "4.0.0rc1"])
+def test_of_another_mlflow_the_tables_are_not_known(monkeypatch, installed):
+    monkeypatch.setattr(tables, "version", lambda _: installed)
+    assert not tables.are_known()
+
+
+def test_only_one_module_writes_tables_of_mlflow():
+    writing = re.compile(r"\bdbmodels\b|\b(INSERT INTO|UPDATE|DELETE FROM) (runs|tags|params|metrics|experiments)\b")
+    package = Path(tables.__file__).parents[1]
+    assert [file.name for file in package.rglob("*.py") if writing.search(file.read_text())] == ["tables.py"]
+
+
+def test_children_go_on_with_what_was_begun_when_the_store_was_lost(store, monkeypatch):
+    monkeypatch.setattr(tables, "KNOWN_VERSIONS", ())
+    children, calls = _children(3), []
+    log_batch = store._client.log_batch
+
+    def fail_once(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            raise ConnectionError("Connection refused")
+        log_batch(*args, **kwargs)
+
+    monkeypatch.setattr(store._client, "log_batch", fail_once)
+    first = []
+    with start(store, experiment="lost", name="study") as parent:
+        calls.clear()
+        with pytest.raises(TrackingError, match="refused"):
+            first.extend(run_id for ids in store.log_children(parent.run_id, "lost", children) for run_id in ids)
+        rest = written(store, parent, "lost", children[len(first) :])
+    assert (len(first), len(rest)) == (1, 2)
+    found = store.runs(parent=parent.run_id, limit=None)
+    assert {run.run_id for run in found} == {*first, *rest}
+    assert sorted(run.status for run in found) == ["FAILED", "FINISHED", "FINISHED"]
+
+
 def test_a_child_written_in_bulk_takes_files_and_more_metrics(store):
     with start(store, experiment="bulk", name="study") as parent:
-        child = store.log_children(parent.run_id, "bulk", _children(1))[0]
+        child = written(store, parent, "bulk", _children(1))[0]
     with store.resume_run(child) as run:
         run.log_text("curve", "curves.csv")
         run.log_metrics({"train/m0": 99.0}, step=1000)
@@ -80,7 +129,7 @@ def test_128_children_of_200_points_take_less_than_eight_seconds(store):
     children = [ChildRun(name=f"c{index}", params={"lr": index}, metrics=POINTS) for index in range(128)]
     with start(store, experiment="many", name="study") as parent:
         began = time.monotonic()
-        ids = store.log_children(parent.run_id, "many", children)
+        ids = written(store, parent, "many", children)
         assert time.monotonic() - began < 8
     assert len(set(ids)) == 128
     assert len(store.metric_history(ids[-1], "train/m2")) == 50
@@ -90,11 +139,11 @@ def test_children_are_written_beside_a_run_that_another_thread_writes(store):
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as thread, start(store, experiment="beside", name="study") as parent:
-        written = [thread.submit(store.log_children, parent.run_id, "beside", _children(8)) for _ in range(5)]
+        beside = [thread.submit(written, store, parent, "beside", _children(8)) for _ in range(5)]
         for step in range(300):
             parent.log_metrics({"train/loss": step / 3}, step=step)
             if step % 20 == 0:
                 parent.flush()
-        ids = [run_id for each in written for run_id in each.result()]
+        ids = [run_id for each in beside for run_id in each.result()]
     assert len(store.runs(parent=parent.run_id, limit=None)) == len(set(ids)) == 40
     assert len(store.metric_history(parent.run_id, "train/loss")) == 300

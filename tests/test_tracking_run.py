@@ -6,13 +6,14 @@ import json
 import math
 import sys
 import time
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
-from tracking_stores import copied_store, prepared_database, start
+from tracking_stores import copied_store, start, wait_until
 
-from regplug.errors import RequestError, TrackingError
-from regplug.tracking import open_store
-from regplug.tracking import run as run_module
+from regplug.errors import RequestError, TrackingError, TrackingLostError
+from regplug.tracking import delivery, open_store
 
 
 @pytest.fixture(autouse=True)
@@ -72,16 +73,16 @@ def test_metrics_that_are_no_numbers_are_kept_as_the_store_keeps_them(store):
 
 
 def test_metrics_wait_for_a_batch_and_not_longer_than_the_limit(store, monkeypatch):
-    monkeypatch.setattr(run_module, "FLUSH_EVERY_S", 1e9)
+    monkeypatch.setattr(delivery, "FLUSH_EVERY_S", 1e9)
     with start(store) as run:
         run.log_metrics({"x": 1.0}, step=0)
+        time.sleep(2 * delivery._LOOK_EVERY_S)
         assert store.metric_history(run.run_id, "x") == []
-        monkeypatch.setattr(run_module, "FLUSH_EVERY_S", 0.0)
-        run.log_metrics({"x": 2.0}, step=1)
-        assert len(store.metric_history(run.run_id, "x")) == 2
-        monkeypatch.setattr(run_module, "FLUSH_EVERY_S", 1e9)
+        monkeypatch.setattr(delivery, "FLUSH_EVERY_S", 0.0)
+        wait_until(lambda: len(store.metric_history(run.run_id, "x")) == 1)
+        monkeypatch.setattr(delivery, "FLUSH_EVERY_S", 1e9)
         run.log_metrics({f"many/{index}": 0.0 for index in range(2500)}, step=0)
-        assert len(store.find_run(run.run_id).metrics) == 2501
+        wait_until(lambda: len(store.find_run(run.run_id).metrics) == 2501)
 
 
 def test_a_value_too_long_is_cut_visibly_and_kept_whole(store):
@@ -159,36 +160,119 @@ def test_an_experiment_that_was_deleted_is_told(folder):
         start(open_store(folder=folder), experiment="gone")
 
 
-def test_what_the_store_refuses_is_a_tracking_error_and_no_run_is_left_running(store):
-    with pytest.raises(TrackingError, match="could not be logged"):
+def test_what_the_store_refuses_when_a_run_has_started_is_told_and_no_run_is_left_running(store):
+    with pytest.raises(TrackingLostError, match="could not be logged"):
         start(store, experiment="refused", params={"bad\nkey" + "/../x": 1})
     assert [info.status for info in store.runs("refused")] == ["FAILED"]
 
 
-def test_a_full_disk_is_a_tracking_error_and_what_was_logged_before_is_kept(tmp_path, folder, store):
-    place = tmp_path / "mlruns"
-    place.mkdir()
-    (place / "mlflow.db").write_bytes(prepared_database())
-    full = open_store(folder=tmp_path)
-    run = start(full)
-    run.log_metrics({"train/loss": 0.5}, step=0)
-    run.flush()
+@pytest.fixture
+def without_room(tmp_path):
+    """A store of its own, and a run in it, that finds no more room from some moment on."""
     import sqlalchemy
 
-    @sqlalchemy.event.listens_for(full._sql_store.engine, "begin")
+    engine = copied_store(tmp_path)._sql_store.engine
+
     def leave_no_room(connection):
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
 
-    def log_much():
-        with run:
-            for step in range(5000):
-                run.log_metrics({"train/loss": 1.0, "valid/loss": 2.0}, step=step)
+    class Room:
+        store = open_store(folder=tmp_path)
 
-    with pytest.raises(TrackingError, match="full") as caught:
-        log_much()
+        def take(self):
+            sqlalchemy.event.listen(self.store._sql_store.engine, "begin", leave_no_room)
+
+        def give(self):
+            sqlalchemy.event.remove(self.store._sql_store.engine, "begin", leave_no_room)
+            self.store._sql_store.engine.dispose()  # the connections remember it
+
+    yield Room()
+    engine.dispose()
+
+
+def log_much(run, steps=3000):
+    for step in range(steps):
+        run.log_metrics({"train/loss": 1.0, "valid/loss": 2.0}, step=step)
+
+
+def test_a_store_without_room_is_told_at_once_and_makes_the_run_failed_at_its_end(without_room):
+    run, told = start(without_room.store), []
+    run.log_metrics({"train/loss": 0.5}, step=0)
+    run.flush()
+    run.on_trouble(told.append)
+
+    def train():
+        with run:
+            without_room.take()
+            log_much(run)
+            wait_until(lambda: told)
+            log_much(run)
+
+    with pytest.raises(TrackingLostError, match=r"full.*12000 metric values") as caught:
+        train()
+    assert caught.value.exit_code == 1
     assert "Free some space" in caught.value.hint
-    sqlalchemy.event.remove(full._sql_store.engine, "begin", leave_no_room)
-    assert full.metric_history(run.run_id, "train/loss")[0].value == 0.5
+    assert "cannot be written" in told[0]
+    assert "tried once more" in told[1]
+    assert len(told) == 2
+    without_room.give()
+    info = without_room.store.find_run(run.run_id)
+    assert info.status == run.status
+    assert without_room.store.metric_history(run.run_id, "train/loss")[0].value == 0.5
+
+
+def test_what_a_store_did_not_take_is_sent_again_as_soon_as_it_takes_it(without_room, monkeypatch):
+    monkeypatch.setattr(delivery, "_FIRST_PAUSE_S", 0.1)
+    run, told = start(without_room.store), []
+    run.on_trouble(told.append)
+    with run:
+        without_room.take()
+        log_much(run)
+        wait_until(lambda: told)
+        without_room.give()
+        wait_until(lambda: len(told) == 2)
+    assert "can be written again" in told[1]
+    assert without_room.store.find_run(run.run_id).status == run.status == "FINISHED"
+    assert len(without_room.store.metric_history(run.run_id, "valid/loss")) == 3000
+
+
+def test_a_file_that_finds_no_room_is_kept_until_it_does_and_holds_nothing_else_up(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(delivery, "_FIRST_PAUSE_S", 0.1)
+    client_of, is_full = store._client.log_artifact, [True]
+
+    def log_artifact(run_id, path, folder=None):
+        if is_full[0]:
+            raise OSError(28, "No space left on device")
+        client_of(run_id, path, folder)
+
+    monkeypatch.setattr(store._client, "log_artifact", log_artifact)
+    with start(store) as run:
+        (tmp_path / "state.pt").write_bytes(b"weights")
+        run.log_file(tmp_path / "state.pt")
+        (tmp_path / "state.pt").unlink()
+        run.log_metrics({"x": 1.0}, step=0)
+        wait_until(lambda: store.metric_history(run.run_id, "x"))
+        assert run.is_lost
+        is_full[0] = False
+        wait_until(lambda: not run.is_lost)
+    assert store.read_artifact(run.run_id, "state.pt").read_bytes() == b"weights"
+    assert store.find_run(run.run_id).status == "FINISHED"
+
+
+def test_half_a_file_is_no_file(store, tmp_path, monkeypatch):
+    def half(run_id, path, folder=None):
+        place = Path(unquote(run.artifact_uri.removeprefix("file://")))
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "state.pt").write_bytes(b"wei")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store._client, "log_artifact", half)
+    (tmp_path / "state.pt").write_bytes(b"weights")
+    run = start(store)
+    with pytest.raises(TrackingLostError, match=r"does not have: state\.pt\. There the run is FAILED"), run:
+        run.log_file(tmp_path / "state.pt")
+    assert store.artifact_names(run.run_id) == []
+    assert store.find_run(run.run_id).tags["regplug.error"].startswith("state.pt could not be kept: [Errno 28]")
 
 
 def test_a_run_is_found_by_id_by_the_beginning_of_it_and_by_name(store):

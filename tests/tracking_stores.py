@@ -6,6 +6,7 @@ import functools
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from regplug.tracking import open_store
@@ -66,6 +67,14 @@ def copied_store(folder: Path) -> Store:
 def start(store: Store, name: str = "mlp seed 0", **more) -> TrackedRun:
     """Starts a run of which the test says only what matters to it."""
     return store.start_run(**{"experiment": "digits/mlp", "name": name, "params": {"lr": 0.1}, "tags": {}, **more})
+
+
+def wait_until(is_so, timeout_s=60.0):
+    """Waits for something that another thread or process does."""
+    until = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
 
 
 def start_writers(folder: Path, code: str) -> subprocess.Popen[str]:

@@ -107,7 +107,14 @@ def greatest_difference(first, second, *, relative=False):
     )
 
 
-def step(settings=None, noise=None, *, epoch=0, epochs=10, task=None, roles=None):
+class WithoutModel:
+    """Stands for the model in a test of a function by itself: there are no batch statistics to recompute."""
+
+    def recompute_statistics(self, step, params, buffers, batches):
+        return buffers
+
+
+def step(settings=None, noise=None, *, epoch=0, epochs=10, task=None, roles=None, state=None):
     """The step that one regularizer's functions get; numbers become float64 tensors."""
     return Step(
         {name: torch.tensor(value, dtype=torch.float64) for name, value in (settings or {}).items()},
@@ -120,4 +127,6 @@ def step(settings=None, noise=None, *, epoch=0, epochs=10, task=None, roles=None
             task=task or Task(kind="classification", num_outputs=3, class_names=("a", "b", "c")),
             roles=roles or {},
         ),
+        state=state,
+        passes=WithoutModel(),
     )

@@ -6,11 +6,16 @@ import re
 from typing import Any
 
 import torch
+from torch.export import ExportedProgram
 
+from regplug.bundles.capture import where
+from regplug.bundles.causes import cause, root_cause
 from regplug.bundles.formats import Captured
 from regplug.errors import ExportError
+from regplug_formats.onnx_attention import with_plain_attention
 from regplug_formats.quiet import quiet
 
+_NODE = re.compile(r"Error when translating node %(\w+)")
 _UNSUPPORTED = re.compile(r"(?:No decompositions registered for|No ONNX function found for)[^']*'?([\w.:]+)", re.DOTALL)
 
 
@@ -27,10 +32,11 @@ def convert(captured: Captured, opset: int) -> Any:
     Raises:
         ExportError: An operator has no translation; it is named.
     """
-    with torch.no_grad(), quiet("torch.onnx"):
+    with torch.no_grad(), quiet("torch.onnx", "onnxscript", "onnx_ir"):
+        given = with_plain_attention(captured.program)
         try:
             program = torch.onnx.export(
-                captured.program,
+                given,
                 (),
                 dynamo=True,
                 opset_version=opset,
@@ -40,7 +46,7 @@ def convert(captured: Captured, opset: int) -> Any:
                 verbose=False,
             )
         except Exception as error:
-            raise _explained(error) from error
+            raise _explained(error, given) from error
         if program is None:
             raise ExportError("torch.onnx.export returned no program.", hint="Leave the format out, or report it.")
         return stripped(program.model_proto, captured.input_name)
@@ -68,7 +74,7 @@ def stripped(model: Any, input_name: str) -> Any:
     return model
 
 
-def _explained(error: Exception) -> ExportError:
+def _explained(error: Exception, program: ExportedProgram) -> ExportError:
     text = _whole_text(error)
     found = _UNSUPPORTED.search(text)
     if found:
@@ -76,9 +82,12 @@ def _explained(error: Exception) -> ExportError:
             f"ONNX has no operator for {found[1]} (format onnx, plugin regplug_formats).",
             hint="Write the operation in simpler ones, or leave ONNX out: `--format torchscript`.",
         )
+    named = _NODE.search(text)
+    nodes = [node for node in program.graph.nodes if named and node.name == named[1]]
+    what = f"{nodes[0].target} of {where(nodes[0])}" if nodes else "this model"
     return ExportError(
-        f"Format onnx (plugin regplug_formats) cannot write this model: {' '.join(text.split())[:400]}",
-        hint="Leave it out with `--format torchscript`, or report it with the model.",
+        f"Format onnx (plugin regplug_formats) cannot write {what}: {cause(root_cause(error))}",
+        hint="Write the operation in simpler ones, or leave ONNX out: `--format torchscript`.",
     )
 
 

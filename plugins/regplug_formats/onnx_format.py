@@ -15,13 +15,15 @@ from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check
 from regplug_formats import OnnxParams
 from regplug_formats.onnx_noise import noise_runs
+from regplug_formats.onnx_rounding import perturbed_model
 from regplug_formats.onnx_walk import walk
 
 IR_VERSION = 10
 """The one that belongs to opset 20 to 21; onnxruntime reads it since 1.18."""
 
 _MANIFEST = "regplug.manifest"
-_WARNING_AND_ABOVE = 3
+_FATAL_ONLY = 4
+"""What onnxruntime logs of an error, it raises too."""
 
 _STANDALONE = """
 import sys
@@ -60,14 +62,7 @@ class Onnx(Format):
 
     def open(self, path: Path, *, optimised: bool) -> Run:
         """An onnxruntime session on the CPU."""
-        session = _session(str(path), optimised)
-        name = session.get_inputs()[0].name
-
-        def run(rows: Array) -> Array:
-            output: Array = session.run(None, {name: rows})[0]
-            return output
-
-        return run
+        return _run(_session(str(path), optimised))
 
     def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
         """The same graph with its noise off, given, and seen: changed in memory."""
@@ -80,6 +75,11 @@ class Onnx(Format):
             return lambda given: session.run(None, dict(given))
 
         return noise_runs(onnx.load(str(path), load_external_data=False), open_model)
+
+    def open_perturbed(self, path: Path, *, seed: int) -> Run:
+        """The same graph with a factor near 1 behind each operator: changed in memory."""
+        model = perturbed_model(onnx.load(str(path), load_external_data=False), seed)
+        return _run(_session(model.SerializeToString(), optimised=False))
 
     def manifest(self, path: Path) -> Mapping[str, Any]:
         """The manifest in `metadata_props`."""
@@ -97,9 +97,19 @@ class Onnx(Format):
         return _STANDALONE
 
 
+def _run(session: onnxruntime.InferenceSession) -> Run:
+    name = session.get_inputs()[0].name
+
+    def run(rows: Array) -> Array:
+        output: Array = session.run(None, {name: rows})[0]
+        return output
+
+    return run
+
+
 def _session(model: str | bytes, optimised: bool) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _WARNING_AND_ABOVE
+    options.log_severity_level = _FATAL_ONLY
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, shape_inference
 
+from regplug.bundles.causes import one_line
 from regplug.bundles.report import Check, at_most, holds
 from regplug_formats.onnx_noise import random_nodes
 
@@ -43,7 +44,7 @@ def well_formed(model: Any) -> Check:
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:
-        return holds("well_formed", False, f"onnx.checker: {' '.join(str(error).split())[:300]}")
+        return holds("well_formed", False, f"onnx.checker: {one_line(str(error))}")
     return holds("well_formed", True, "onnx.checker accepts it, shapes inferred")
 
 

@@ -15,6 +15,7 @@ from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check
 from regplug_formats.torch_noise import draws_of, noise_runs
+from regplug_formats.torch_rounding import perturbed_run
 
 _MANIFEST = "regplug.manifest.json"
 
@@ -47,6 +48,10 @@ class Pt2(Format):
         """The loaded program, its operators watched as they run."""
         del optimised
         return noise_runs(torch.export.load(path).module())
+
+    def open_perturbed(self, path: Path, *, seed: int) -> Run:
+        """The loaded program, its operators' results moved as they run."""
+        return perturbed_run(torch.export.load(path).module(), seed)
 
     def manifest(self, path: Path) -> Mapping[str, Any]:
         """The manifest among the extra files."""

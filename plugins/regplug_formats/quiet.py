@@ -9,17 +9,20 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet(logger_name: str | None) -> Iterator[None]:
-    """Keeps warnings and what a logger says below an error from the user.
+def quiet(*logger_names: str | None) -> Iterator[None]:
+    """Keeps warnings and what loggers say below an error from the user.
 
     Args:
-        logger_name: The logger; `None` for the root, on which some advise directly.
+        logger_names: The loggers; `None` for the root, on which some advise directly.
     """
-    logger = logging.getLogger(logger_name)
-    level, logger.level = logger.level, logging.ERROR
+    loggers = [logging.getLogger(name) for name in logger_names]
+    levels = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.level = level
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -7,24 +7,31 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but not listed by torch
+from torch.overrides import TorchFunctionMode
 
 from regplug.api import NoParams
 from regplug.bundles.blame import is_users
+from regplug.bundles.causes import one_line
 from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check, at_most
 from regplug.errors import ExportError
 from regplug_formats.torch_noise import draws_of, noise_runs
+from regplug_formats.torch_rounding import perturbed_run
 
 _MANIFEST = "regplug.manifest.json"
 _DRAWS = "aten::rand_like"
+_CONSTANT = "registered as constants in the trace"
+_MAKE_CONSTANTS = (torch.tensor, torch.as_tensor, torch.from_numpy, torch.asarray, torch.Tensor.new_tensor)
+_PYTHON_CALL = re.compile(r"Could not export Python function call '(\w+)'")
 _RANDOM = ("dropout", "bernoulli", "rand", "multinomial", "normal_", "uniform_", "rrelu")
 
 
@@ -42,9 +49,12 @@ class TorchScript(Format):
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", TracerWarning)
                 traced = torch.jit.trace(captured.module, captured.example, check_trace=False)  # type: ignore[no-untyped-call]
-            _require_true_trace(said)
+            _require_true_trace(said, captured)
             frozen = torch.jit.freeze(traced)
-            torch.jit.save(frozen, str(path), _extra_files={_MANIFEST: canonical_json(manifest)})
+            try:
+                torch.jit.save(frozen, str(path), _extra_files={_MANIFEST: canonical_json(manifest)})
+            except RuntimeError as error:
+                raise _explained(error) from error
 
     def open(self, path: Path, *, optimised: bool) -> Run:
         """A loaded module, with the profiling executor's optimisation on or off."""
@@ -59,14 +69,11 @@ class TorchScript(Format):
 
     def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
         """The loaded module, its operators watched as they run."""
-        module = _load(path)
+        return noise_runs(_run_of(path, optimised))
 
-        def run(rows: torch.Tensor) -> torch.Tensor:
-            with _deprecated(), torch.jit.optimized_execution(optimised):  # type: ignore[attr-defined]
-                output: torch.Tensor = module(rows)
-            return output
-
-        return noise_runs(run)
+    def open_perturbed(self, path: Path, *, seed: int) -> Run:
+        """The loaded module, its operators' results moved as they run."""
+        return perturbed_run(_run_of(path, False), seed)
 
     def manifest(self, path: Path) -> Mapping[str, Any]:
         """The manifest among the extra files."""
@@ -90,18 +97,58 @@ class TorchScript(Format):
         ]
 
 
-def _require_true_trace(said: Sequence[warnings.WarningMessage]) -> None:
+def _explained(error: RuntimeError) -> RuntimeError | ExportError:
+    called = _PYTHON_CALL.search(str(error))
+    if called is None:
+        return error
+    return ExportError(
+        f"Format torchscript cannot hold {called[1]}, a torch.autograd.Function: it is Python.",
+        hint="Let the forward call it only where self.training is true, or leave the format out: `--format onnx`.",
+    )
+
+
+class _ConstantsWatch(TorchFunctionMode):
+    """Notes whether a constant is made out of a tensor, which a trace then no longer follows.
+
+    The tracer warns of `torch.tensor([0.5, 0.2])` all the same, which is sound.
+    """
+
+    from_tensors: bool = False
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if function in _MAKE_CONSTANTS:
+            self.from_tensors |= _has_tensor((args, list(given.values())))
+        return function(*args, **given)
+
+
+def _has_tensor(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_has_tensor, value))
+    return isinstance(value, torch.Tensor)
+
+
+def _require_true_trace(said: Sequence[warnings.WarningMessage], captured: Captured) -> None:
     """Refuses what the tracer warned of in the user's code.
 
     torch's own layers branch on shapes (group norm, GRU); what that does is judged at four batch sizes.
     """
-    for warning in said:
-        if issubclass(warning.category, TracerWarning) and is_users(warning.filename):
-            raise ExportError(
-                f"Format torchscript cannot trace this model truly, because of {warning.filename}:{warning.lineno}: "
-                f"{' '.join(str(warning.message).split())[:200]}",
-                hint="The forward takes a number out of a tensor, or branches on it: use torch's functions.",
-            )
+    own = [w for w in said if issubclass(w.category, TracerWarning) and is_users(w.filename)]
+    if any(_CONSTANT in str(warning.message) for warning in own) and not _makes_constants_of_tensors(captured):
+        own = [warning for warning in own if _CONSTANT not in str(warning.message)]
+    for warning in own:
+        raise ExportError(
+            f"Format torchscript cannot trace this model truly, because of {warning.filename}:{warning.lineno}: "
+            f"{one_line(str(warning.message))}",
+            hint="The forward takes a number out of a tensor, or branches on it: use torch's functions.",
+        )
+
+
+def _makes_constants_of_tensors(captured: Captured) -> bool:
+    watch = _ConstantsWatch()
+    with torch.no_grad(), watch:
+        captured.module(captured.example)
+    return watch.from_tensors
 
 
 def _nodes(block: Any) -> Iterator[Any]:
@@ -134,6 +181,17 @@ def _training(node: Any) -> object:
     names = [argument.partition("=")[0].split(" ")[-1] for argument in arguments]
     told = [value for name, value in zip(names, node.inputs(), strict=False) if name in ("train", "training")]
     return told[0].toIValue() if told else None
+
+
+def _run_of(path: Path, optimised: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    module = _load(path)
+
+    def run(rows: torch.Tensor) -> torch.Tensor:
+        with _deprecated(), torch.jit.optimized_execution(optimised):  # type: ignore[attr-defined]
+            output: torch.Tensor = module(rows)
+        return output
+
+    return run
 
 
 def _load(path: Path, extra: dict[str, Any] | None = None) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from regplug.api import Regularizer, Search, Stackable, hookimpl
+from regplug.api import Regularizer, Schedulable, Search, Stackable, hookimpl
 
 Probability = Annotated[float, Ge(0), Lt(1)]
 
@@ -17,9 +17,9 @@ Probability = Annotated[float, Ge(0), Lt(1)]
 class DropoutParams:
     """Parameters of `dropout`."""
 
-    drop_probability: Annotated[Probability | tuple[Probability, ...], Stackable(off=0), Search(low=0.0, high=0.8)] = (
-        0.5
-    )
+    drop_probability: Annotated[
+        Probability | tuple[Probability, ...], Schedulable(), Stackable(off=0), Search(low=0.0, high=0.8)
+    ] = 0.5
     "Chance that an entry is set to zero: one number, or one for each place in the order of the forward pass."
     at: str | tuple[str, ...] = ()
     "Globs of module names to put a dropout behind; without it behind each activation."
@@ -41,7 +41,7 @@ class BatchNormParams:
 class PenaltyParams:
     """Parameters of `l1` and `l2`."""
 
-    strength: Annotated[float, Ge(0), Stackable(off=0), Search(low=1e-6, high=1e-1, log=True)] = 1e-4
+    strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-6, high=1e-1, log=True)] = 1e-4
     "What the sum is multiplied with."
     everything: bool = False
     "Whether biases and normalization parameters are penalised too."
@@ -51,7 +51,7 @@ class PenaltyParams:
 class InputNoiseParams:
     """Parameters of `input_noise`."""
 
-    std: Annotated[float, Ge(0), Stackable(off=0), Search(low=1e-2, high=1.0, log=True)] = 0.1
+    std: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-2, high=1.0, log=True)] = 0.1
     "Standard deviation of the noise, in units of the normalised input."
 
 
@@ -67,7 +67,7 @@ class MixupParams:
 class LabelSmoothingParams:
     """Parameters of `label_smoothing`."""
 
-    strength: Annotated[float, Ge(0), Lt(1), Stackable(off=0), Search(low=0.0, high=0.3)] = 0.1
+    strength: Annotated[float, Ge(0), Lt(1), Schedulable(), Stackable(off=0), Search(low=0.0, high=0.3)] = 0.1
     "Share of the probability that is spread over all classes."
 
 
@@ -75,7 +75,7 @@ class LabelSmoothingParams:
 class ClipNormParams:
     """Parameters of `clip_norm`."""
 
-    max_norm: Annotated[float, Gt(0), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
+    max_norm: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
     "Greatest Euclidean norm of all gradients together."
 
 
@@ -83,7 +83,7 @@ class ClipNormParams:
 class SamParams:
     """Parameters of `sam`."""
 
-    rho: Annotated[float, Ge(0), Stackable(off=0), Search(low=0.01, high=0.5, log=True)] = 0.05
+    rho: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.01, high=0.5, log=True)] = 0.05
     "Radius, in units of the weights, at which the second gradient is taken; 0 is plain descent."
 
 
@@ -91,7 +91,7 @@ class SamParams:
 class WeightDecayParams:
     """Parameters of `weight_decay`."""
 
-    strength: Annotated[float, Ge(0), Stackable(off=0), Search(low=1e-5, high=1.0, log=True)] = 1e-2
+    strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-5, high=1.0, log=True)] = 1e-2
     "Each step multiplies a weight with 1 - rate * strength."
     everything: bool = False
     "Whether biases and normalization parameters decay too."
@@ -101,7 +101,7 @@ class WeightDecayParams:
 class MaxNormParams:
     """Parameters of `max_norm`."""
 
-    max_norm: Annotated[float, Gt(0), Stackable(), Search(low=0.5, high=10.0, log=True)] = 3.0
+    max_norm: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=0.5, high=10.0, log=True)] = 3.0
     "Greatest Euclidean norm of the weights into one unit."
 
 

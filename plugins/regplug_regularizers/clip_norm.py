@@ -16,8 +16,8 @@ class ClipNorm(RegularizerFunctions):
     Source: Pascanu et al. 2013.
     """
 
-    def gradients(self, step: Step, grads: Tensors, params: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
+    def gradients(self, step: Step, params: Tensors, grads: Tensors) -> tuple[Tensors, Tensors]:
         """Clipped gradients."""
         norms = torch.stack([torch.linalg.vector_norm(grad) for grad in grads.values()])
         scale = (step.settings["max_norm"] / (torch.linalg.vector_norm(norms) + 1e-6)).clamp(max=1)
-        return {name: grad * scale for name, grad in grads.items()}, state
+        return {name: grad * scale for name, grad in grads.items()}, step.state

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from regplug.errors import CompositionError
 from regplug.noise import Draw, bits, keep_mask
-from regplug.regularizer import Company, Notice, RegularizerFunctions, Shapes
+from regplug.regularizer import Notice, RegularizerFunctions, RunContext, Shapes, Step
 from regplug.sites import SiteLayer, Sites
 
 
@@ -34,9 +34,9 @@ def dropout(x: Tensor, random_bits: Tensor, drop_probability: Tensor) -> Tensor:
 class DropoutLayer(SiteLayer):
     """Dropout at one place."""
 
-    def act(self, settings: Any, noise: Any, x: Tensor) -> Tensor:
+    def act(self, step: Step, noise: Any, x: Tensor) -> Tensor:
         """See `dropout`; takes this place's entry where there is one rate for each."""
-        rate = settings["drop_probability"]
+        rate = step.settings["drop_probability"]
         return dropout(x, noise, rate[self.index] if rate.ndim else rate)
 
     def in_inference(self, params: Any) -> nn.Module:
@@ -49,9 +49,9 @@ class DropoutLayer(SiteLayer):
 class Dropout(RegularizerFunctions):
     """Puts dropout behind each activation, or where `at` says."""
 
-    def check(self, company: Company) -> Iterator[Notice]:
+    def check(self, context: RunContext) -> Iterator[Notice]:
         """Doubts a dropout before a batch normalization."""
-        if company.batch_norm_after:
+        if context.batch_norm_after:
             yield Notice(
                 "warn",
                 "dropout stands before a batch normalization, whose running variance then is that of the scaled-up "

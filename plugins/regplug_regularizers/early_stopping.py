@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 
-from regplug.regularizer import Company, EpochEnd, FinishForward, Notice, RegularizerFunctions, Step, Tensors
+from regplug.regularizer import EpochEnd, Member, Notice, RegularizerFunctions, RunContext, Shapes, Step, Tensors
 
 
 @final
@@ -18,15 +18,15 @@ class EarlyStopping(RegularizerFunctions):
     Source: Prechelt 1998; Goodfellow et al. 2016, algorithm 7.1.
     """
 
-    def check(self, company: Company) -> Iterator[Notice]:
+    def check(self, context: RunContext) -> Iterator[Notice]:
         """Refuses to stop without a validation split, or to keep best weights that nobody measured."""
-        if not company.has_validation:
+        if not context.has_validation:
             yield Notice(
                 "refuse",
                 "early_stopping needs a validation split, and the dataset has none.",
                 "Give the dataset one, for example mnist:validation=5000. The test split is never used to choose.",
             )
-        averaging = company.others("averaging")
+        averaging = context.others("averaging")
         if averaging and self.params.keep == "best":
             yield Notice(
                 "refuse",
@@ -35,15 +35,15 @@ class EarlyStopping(RegularizerFunctions):
                 "Say early_stopping:keep=last to end with the average at the stop.",
             )
 
-    def init(self, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
+    def init(self, shapes: Shapes, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
         """Nothing seen yet."""
         first = next(iter(params.values()))
         kept = {f"best.{name}": value.clone() for name, value in self._kept(params, buffers).items()}
         return {"loss": first.new_full((), torch.inf), "waited": first.new_zeros(()), **kept}
 
-    def after_epoch(self, step: Step, metrics: Tensors, params: Tensors, buffers: Tensors, state: Tensors) -> EpochEnd:
+    def after_epoch(self, step: Step, metrics: Tensors, params: Tensors, buffers: Tensors) -> EpochEnd:
         """Compares, remembers, and stops where patience is at its end."""
-        loss = metrics["valid/loss"]
+        state, loss = step.state, metrics["valid/loss"]
         improved = loss < state["loss"] - step.settings["min_delta"]
         waited = torch.where(improved, 0.0, state["waited"] + 1)
         kept = {
@@ -53,13 +53,11 @@ class EarlyStopping(RegularizerFunctions):
         new = {"loss": torch.where(improved, loss, state["loss"]), "waited": waited, **kept}
         return EpochEnd(params, buffers, new, stop=waited >= step.settings["patience"])
 
-    def finalize(
-        self, forward: FinishForward, params: Tensors, buffers: Tensors, state: Tensors, batches: Iterable[Any]
-    ) -> tuple[Tensors, Tensors]:
+    def finalize(self, step: Step, params: Tensors, buffers: Tensors, batches: Iterable[Step]) -> Member:
         """The weights and running statistics of the best epoch."""
         if self.params.keep != "best":
             return params, buffers
-        best = {name: state[f"best.{name}"] for name in self._kept(params, buffers)}
+        best = {name: step.state[f"best.{name}"] for name in self._kept(params, buffers)}
         return {name: best[name] for name in params}, {name: best[name] for name in buffers}
 
     def _kept(self, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any, final
 from torch import Tensor
 
 from regplug.noise import Draw, beta, permutation
-from regplug.regularizer import Company, Notice, RegularizerFunctions, Shapes, Step
+from regplug.regularizer import Notice, RegularizerFunctions, RunContext, Shapes, Step
 
 
 @final
@@ -20,9 +20,9 @@ class Mixup(RegularizerFunctions):
 
     needs_soft_targets = True
 
-    def check(self, company: Company) -> Iterator[Notice]:
+    def check(self, context: RunContext) -> Iterator[Notice]:
         """Doubts two mixtures of one batch."""
-        if company.others("mixing"):
+        if context.others("mixing"):
             yield Notice("warn", "mixup and another mixture act on the same batch.", "Keep one of the two.")
 
     def noise(self, shapes: Shapes, settings: Mapping[str, Any]) -> Mapping[str, Draw]:

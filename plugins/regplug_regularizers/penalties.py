@@ -7,7 +7,7 @@ from typing import final
 
 from torch import Tensor
 
-from regplug.regularizer import Company, Notice, Outputs, RegularizerFunctions, Step, Tensors
+from regplug.regularizer import Notice, Outputs, RegularizerFunctions, RunContext, Step, Tensors
 
 
 @final
@@ -25,9 +25,9 @@ class L1(RegularizerFunctions):
 class L2(RegularizerFunctions):
     """Adds `strength / 2 * sum w^2` to the loss: the gradient gains `strength * w`. Source: Hoerl and Kennard 1970."""
 
-    def check(self, company: Company) -> Iterator[Notice]:
+    def check(self, context: RunContext) -> Iterator[Notice]:
         """Doubts a second decay of the same weights."""
-        if company.others("decoupled-decay"):
+        if context.others("decoupled-decay"):
             yield Notice(
                 "warn",
                 "l2 and a decoupled weight decay both shrink the weights, and are not the same method: under an "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 
-from regplug.regularizer import EpochEnd, FinishForward, RegularizerFunctions, Step, Tensors
+from regplug.regularizer import EpochEnd, Member, RegularizerFunctions, Shapes, Step, Tensors
 
 
 @final
@@ -19,14 +19,15 @@ class Swa(RegularizerFunctions):
     statistics of batch normalizations for it. Source: Izmailov et al. 2018.
     """
 
-    def init(self, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
+    def init(self, shapes: Shapes, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
         """No average yet."""
         first = next(iter(params.values()))
         averages = {f"average.{name}": torch.zeros_like(param) for name, param in params.items()}
         return {"count": first.new_zeros(()), **averages}
 
-    def after_epoch(self, step: Step, metrics: Tensors, params: Tensors, buffers: Tensors, state: Tensors) -> EpochEnd:
+    def after_epoch(self, step: Step, metrics: Tensors, params: Tensors, buffers: Tensors) -> EpochEnd:
         """Takes this epoch's weights in: `average += (w - average) / count`."""
+        state = step.state
         takes = (step.clock.epoch > step.settings["start"] * step.clock.epochs).to(state["count"].dtype)
         count = state["count"] + takes
         share = takes / count.clamp(min=1)
@@ -36,17 +37,20 @@ class Swa(RegularizerFunctions):
         }
         return EpochEnd(params, buffers, {"count": count, **averages})
 
-    def evaluated(self, params: Tensors, buffers: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
-        """The average, or the weights before there is one."""
-        has_average = state["count"] > 0
-        averages = {n: torch.where(has_average, state[f"average.{n}"], param) for n, param in params.items()}
-        return averages, buffers
+    def evaluated(self, step: Step, params: Tensors, buffers: Tensors) -> Member:
+        """The average, with statistics of its own, or the weights before there is one."""
+        has_average = step.state["count"] > 0
+        averages = self._average(step, params)
+        fresh = step.recompute_statistics(averages, buffers)
+        return averages, {n: torch.where(has_average, fresh[n], value) for n, value in buffers.items()}
 
-    def finalize(
-        self, forward: FinishForward, params: Tensors, buffers: Tensors, state: Tensors, batches: Iterable[Any]
-    ) -> tuple[Tensors, Tensors]:
+    def finalize(self, step: Step, params: Tensors, buffers: Tensors, batches: Iterable[Step]) -> Member:
         """The average, with statistics of its own."""
-        if not state["count"]:
+        if not step.state["count"]:
             return params, buffers
-        averages, _ = self.evaluated(params, buffers, state)
-        return averages, forward.recompute_statistics(averages, buffers, batches)
+        averages = self._average(step, params)
+        return averages, step.recompute_statistics(averages, buffers, batches)
+
+    def _average(self, step: Step, params: Tensors) -> dict[str, Tensor]:
+        has_average = step.state["count"] > 0
+        return {n: torch.where(has_average, step.state[f"average.{n}"], param) for n, param in params.items()}

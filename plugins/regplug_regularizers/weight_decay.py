@@ -7,7 +7,7 @@ from typing import final
 
 from torch import Tensor
 
-from regplug.regularizer import Company, Notice, RegularizerFunctions, Step
+from regplug.regularizer import Notice, RegularizerFunctions, RunContext, Step
 
 
 @final
@@ -17,9 +17,9 @@ class WeightDecay(RegularizerFunctions):
     It is not in the loss, so an adaptive optimizer does not rescale it. Source: Loshchilov and Hutter 2019.
     """
 
-    def check(self, company: Company) -> Iterator[Notice]:
+    def check(self, context: RunContext) -> Iterator[Notice]:
         """Doubts a second decoupled decay of the same weights."""
-        if company.others("decoupled-decay"):
+        if context.others("decoupled-decay"):
             yield Notice("warn", "Two decoupled decays add up on the same weights.", "Keep one of the two.")
 
     def decay(self, step: Step, name: str, weight: Tensor) -> Tensor | None:

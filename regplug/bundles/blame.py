@@ -20,7 +20,7 @@ STOCHASTIC_HINT = (
     "that: `regplug export RUN --stochastic`, or regplug.export(..., stochastic=True)."
 )
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parents[1]
 _TORCH = str(Path(torch.__file__).parent)
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 _CONVERTERS = ("/onnxscript/", "/onnx_ir/", "/site-packages/onnx/")

@@ -7,7 +7,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,6 +16,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
 from regplug.bundles.blame import STOCHASTIC_HINT, is_users, place, user_line
+from regplug.bundles.causes import cause
 from regplug.bundles.report import Check, holds
 from regplug.errors import ExportError
 
@@ -28,16 +29,22 @@ _TRAINING = ("train", "training")
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
 _NUMPY = re.compile(r"numpy", re.IGNORECASE)
 _DATA_DEPENDENT = re.compile(r"data-dependent|Could not guard|GuardOnDataDependent|unbacked", re.IGNORECASE)
+_BOUND = re.compile(r"satisfy the generated guard (.+)")
+_SIZE = re.compile(r"L\['\w+'\]\.size\(\)\[0\]")
 _FIXED_BATCH = re.compile(r"Constraints violated|specialized it to be a constant", re.IGNORECASE)
 
 
-def capture(deployed: nn.Module, example: Tensor, draws: int = 0) -> tuple[ExportedProgram, list[Check]]:
+def capture(
+    deployed: nn.Module, example: Tensor, draws: int = 0, *, is_trained: bool = True
+) -> tuple[ExportedProgram, list[Check]]:
     """Captures the model and judges the graph.
 
     Args:
         deployed: The isolated model.
         example: Three raw rows `(3, ...)`.
         draws: How many places shall draw uniform random numbers, as live dropout does.
+        is_trained: Whether a file will be made of it. The graph of an untrained model is not decomposed, which takes
+            longer than the capture of a small model.
 
     Raises:
         ExportError: The model cannot be captured, or its graph is random, writes buffers, or takes batch statistics.
@@ -48,7 +55,7 @@ def capture(deployed: nn.Module, example: Tensor, draws: int = 0) -> tuple[Expor
                 program = torch.export.export(deployed, (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
         except Exception as error:
             raise _explained(error) from error
-        checks = judge(program, draws)
+        checks = judge(program, draws) if is_trained else [*_judge_structure(program), no_random_op(program)]
     return program, [replace(check, name=f"capture.{check.name}") for check in checks]
 
 
@@ -62,10 +69,15 @@ def judge(program: ExportedProgram, draws: int = 0) -> list[Check]:
     Raises:
         ExportError: It is random, writes buffers, takes batch statistics, or has a fixed batch size.
     """
-    checks = [batch_symbolic(program), training_arguments_off(program)]
+    checks = _judge_structure(program)
     # After decomposition an instance norm looks like batch statistics, so those are judged before it.
     low_level = program.run_decompositions()
     return [*checks, no_random_op(low_level, draws), no_buffer_written(low_level)]
+
+
+def _judge_structure(program: ExportedProgram) -> list[Check]:
+    _require_every_row(program)
+    return [batch_symbolic(program), training_arguments_off(program)]
 
 
 def batch_symbolic(program: ExportedProgram) -> Check:
@@ -81,6 +93,19 @@ def batch_symbolic(program: ExportedProgram) -> Check:
     return holds("batch_symbolic", True, "the batch axis has no fixed size")
 
 
+def _require_every_row(program: ExportedProgram) -> None:
+    # Loaded by torch.export already; importing it here keeps it out of whatever reads a bundle.
+    from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+
+    answer = next(node for node in program.graph.nodes if node.op == "output").args[0][-1]
+    rows = answer.meta["val"].shape[0]
+    if not isinstance(rows, int) and free_unbacked_symbols(rows):
+        raise ExportError(
+            f"How many rows come out of {where(answer)} depends on the numbers that go in.",
+            hint="Give every row an answer: use torch.where in the place of x[mask].",
+        )
+
+
 def training_arguments_off(program: ExportedProgram) -> Check:
     """Every dropout and every batch norm in the graph is told that this is no training.
 
@@ -90,8 +115,9 @@ def training_arguments_off(program: ExportedProgram) -> Check:
     told = [(node, training) for node in _operators(program) if (training := _training(node)) is not None]
     for node, training in told:
         if training is not False:
+            so = ", so the model is random in evaluation mode" if _is_random(node) else ""
             raise ExportError(
-                f"{_where(node)} applies {node.target} in training mode.",
+                f"{where(node)} applies {node.target} in training mode{so}.",
                 hint="Pass training=self.training; a batch norm needs running statistics (track_running_stats=True)."
                 + _stochastic_hint(node),
             )
@@ -100,9 +126,13 @@ def training_arguments_off(program: ExportedProgram) -> Check:
 
 def _training(node: Node) -> object:
     """What an operator is told of training, or `None` where it does not ask."""
+    return _argument(node, _TRAINING)
+
+
+def _argument(node: Node, names: Sequence[str]) -> object:
     schema = getattr(node.target, "_schema", None)
     for index, argument in enumerate(schema.arguments if schema else ()):
-        if argument.name in _TRAINING:
+        if argument.name in names:
             given = node.args[index] if index < len(node.args) else node.kwargs.get(argument.name)
             return argument.default_value if given is None else given
     return None
@@ -119,7 +149,7 @@ def no_random_op(program: ExportedProgram, draws: int = 0) -> Check:
     for node in random:
         if node not in wanted:
             raise ExportError(
-                f"{_where(node)} draws random numbers in evaluation mode ({node.target}).",
+                f"{where(node)} draws random numbers in evaluation mode ({node.target}).",
                 hint=f"Let the noise depend on self.training.{_stochastic_hint(node)}",
             )
     if draws:
@@ -135,7 +165,7 @@ def no_random_op(program: ExportedProgram, draws: int = 0) -> Check:
 
 def _is_random(node: Node) -> bool:
     draws = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-    return draws and _training(node) is not False
+    return draws and _training(node) is not False and _argument(node, ("dropout_p",)) != 0
 
 
 def _stochastic_hint(node: Node) -> str:
@@ -161,7 +191,8 @@ def _operators(program: ExportedProgram) -> list[Node]:
     return [node for node in program.graph.nodes if node.op == "call_function"]
 
 
-def _where(node: Node) -> str:
+def where(node: Node) -> str:
+    """The module and the line of the user's own code that an operator comes from."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     name, kind = (stack[-1][0], stack[-1][1]) if stack else ("", "")
     lines = [f"{file}:{line}" for file, line in _FRAME.findall(node.meta.get("stack_trace") or "") if is_users(file)]
@@ -173,19 +204,30 @@ def _explained(error: Exception) -> ExportError:
     line = user_line(error)
     at = f" at {line}" if line else ""
     if _FIXED_BATCH.search(text):
-        return ExportError("A batch size is written into the model: it takes batches of 3 rows only.", hint=_BATCH_HINT)
+        return _fixed_batch(text)
     if _NUMPY.search(text):
         return ExportError(f"The model leaves torch for numpy in its forward{at}.", hint="Use torch's functions there.")
     if _DATA_DEPENDENT.search(text):
         return ExportError(
             f"The model's forward decides by the numbers that go through it{at}.",
-            hint="A graph has no branches: use torch.where, or torch.cond.",
+            hint="A graph has no branches on numbers: use torch.where, and tensors in place of .item() and float().",
         )
-    return ExportError(f"The model cannot be captured{at}: {_short(error)}", hint="torch.export says why, above.")
+    return ExportError(
+        f"The model cannot be captured{at}: {cause(error)}",
+        hint="torch.export says so. Write this in plain tensor operations on the whole batch.",
+    )
 
 
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+def _fixed_batch(text: str) -> ExportError:
+    """The refusal of a model that is one graph only for some sizes of the batch, with what torch says of them."""
+    bound = _BOUND.search(text)
+    if bound is None:
+        return ExportError("A batch size is written into the model: it takes batches of 3 rows only.", hint=_BATCH_HINT)
+    return ExportError(
+        f"The model computes otherwise in larger or smaller batches: what was captured holds for "
+        f"{_SIZE.sub('batch', bound[1]).rstrip('.')}.",
+        hint=f"{_BATCH_HINT} In the place of torch.cdist(x, y) write (x[:, None] - y).norm(dim=-1).",
+    )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,8 @@
-"""The inputs on which files are compared: real ones, and those that their type allows. numpy only."""
+"""The inputs on which files are compared: real ones, and those that their type allows. numpy only.
+
+Every case but `real` follows from the real rows and the declared range, so a bundle's samples can be checked against
+what they should be.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from regplug.bundles.formats import Array
+from regplug.bundles.stochastic.uniforms import uniforms
+from regplug.bundles.varied import varied_rows
 
-BATCHES = (1, 2, 7, 64)
-"""Batch sizes at which the real rows go through a file."""
+BATCHES = (1, 2, 7, 64, 97)
+"""Batch sizes that are tried. The last one takes every real and every varied row at once."""
 
 REAL = "real"
 """The case of real rows."""
+
+REAL_ROWS = 64
+"""Rows of the case `real`."""
+
+VARIED = "varied"
+"""The case of random rows that all differ, with which the real rows are mixed into batches."""
+
+VARIED_ROWS = BATCHES[-1] - REAL_ROWS
+"""Rows of the case `varied`."""
+
+NORMAL = "normal"
+"""The case of standard normal numbers."""
 
 NONFINITE = "nonfinite"
 """The case with NaN and infinity in its first two rows; the others are real."""
@@ -20,8 +38,11 @@ NONFINITE = "nonfinite"
 LARGE = "large"
 """The case of normal numbers times 1e4."""
 
-_ROWS = 7
-_LARGE = 1e4
+EXTREME_ROWS = 7
+"""Rows of every other case."""
+
+LARGE_FACTOR = 1e4
+"""What the numbers of `normal` are multiplied by in `large`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,30 +62,47 @@ class Reference:
     tolerance: float
 
 
-def make_cases(samples: Array) -> dict[str, Array]:
+def make_cases(samples: Array, value_range: tuple[float, float] | None = None) -> dict[str, Array]:
     """Makes the inputs of every case.
 
     Args:
         samples: Real raw rows `(N, ...)`; the first 64 are taken, repeated where there are fewer.
+        value_range: Least and greatest raw value, where they are declared.
 
     Returns:
-        Raw rows by case, `real` first: 64 of them, at most 7 in the other cases.
+        Raw rows by case, `real` first: 64 real ones, 33 varied ones, 7 in each other case.
     """
     # A copy: torch refuses to share arrays that may not be written.
-    cases = {REAL: np.resize(samples[: max(BATCHES)], (max(BATCHES), *samples.shape[1:])).copy()}
-    shape = (_ROWS, *samples.shape[1:])
-    generator = np.random.default_rng(0)
+    real = np.resize(samples[:REAL_ROWS], (REAL_ROWS, *samples.shape[1:])).copy()
+    shape = (EXTREME_ROWS, *samples.shape[1:])
+    cases = {REAL: real, VARIED: varied_rows(real, value_range, VARIED_ROWS)}
     if samples.dtype == np.uint8:
         cases["zeros"] = np.zeros(shape, np.uint8)
         cases["full"] = np.full(shape, 255, np.uint8)
-        cases["random"] = generator.integers(0, 256, shape, np.uint8)
+        cases["random"] = (uniforms(0, shape) * 256).astype(np.uint8)
     elif samples.dtype.kind == "f":
-        normal = generator.standard_normal(shape).astype(samples.dtype)
+        normal = _normal(shape).astype(samples.dtype)
         cases["zeros"] = np.zeros(shape, samples.dtype)
-        cases["normal"] = normal
-        cases[LARGE] = normal * samples.dtype.type(_LARGE)
-        cases[NONFINITE] = _with_nonfinite(cases[REAL][:_ROWS])
+        cases[NORMAL] = normal
+        cases[LARGE] = normal * samples.dtype.type(LARGE_FACTOR)
+        cases[NONFINITE] = _with_nonfinite(real[:EXTREME_ROWS])
     return cases
+
+
+def case_rows(dtype: np.dtype[np.generic]) -> dict[str, int]:
+    """The cases of inputs of a type, with the rows of each.
+
+    >>> case_rows(np.dtype("int64"))
+    {'real': 64, 'varied': 33}
+    """
+    return {case: len(rows) for case, rows in make_cases(np.ones((1, 1), dtype)).items()}
+
+
+def _normal(shape: tuple[int, ...]) -> Array:
+    """Box and Muller 1958, for numpy's own normal numbers may change between its versions."""
+    radius = np.sqrt(-2 * np.log(uniforms(1, shape).astype(np.float64)))
+    normal: Array = radius * np.cos(2 * np.pi * uniforms(2, shape).astype(np.float64))
+    return normal
 
 
 def _with_nonfinite(real: Array) -> Array:

@@ -12,6 +12,7 @@ from types import TracebackType
 import numpy as np
 
 from regplug.bundles.cases import Reference
+from regplug.bundles.causes import one_line
 from regplug.bundles.formats import Array
 from regplug.bundles.numbers import worst_error
 from regplug.bundles.report import Check, at_most, holds
@@ -83,7 +84,7 @@ class CleanProcess:
             return holds("clean_process", False, f"no answer within {_TIMEOUT_S:.0f} s")
         if self._process.returncode != 0 or not self._output.is_file():
             last = (said.strip().splitlines() or ["no word"])[-1]
-            return holds("clean_process", False, f"ends with {self._process.returncode}: {last}")
+            return holds("clean_process", False, f"ends with {self._process.returncode}: {one_line(last)}")
         return verdict(np.load(self._output, allow_pickle=False))
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from regplug.bundles.layout import VERIFICATION, read_manifest, require_bundle
+from regplug.bundles.layout import read_manifest, read_report, require_bundle
+from regplug.bundles.reading import require_plain
 from regplug.bundles.report import Report
-from regplug.errors import VerificationError
 
 _NAMES_SHOWN = 10
 
@@ -23,13 +22,9 @@ def inspect_bundle(path: Path) -> list[str]:
     path = Path(path)
     require_bundle(path)
     manifest = read_manifest(path)
-    try:
-        return _lines(path, manifest, Report.from_json(json.loads((path / VERIFICATION).read_bytes())))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VerificationError(
-            f"{path}: what it says of itself cannot be read ({type(error).__name__}: {error}).",
-            hint=f"Ask `regplug verify {path}` what is wrong.",
-        ) from error
+    for name in manifest["files"]:
+        require_plain(path, name)
+    return _lines(path, manifest, read_report(path))
 
 
 def _lines(path: Path, manifest: dict[str, Any], report: Report) -> list[str]:

@@ -118,6 +118,15 @@ class Format(abc.ABC):
         """
         raise NotImplementedError(f"{type(self).__qualname__} holds no noise")
 
+    def open_perturbed(self, path: Path, *, seed: int) -> Run | None:
+        """Opens a saved file so that the result of every operator is moved by its last bits, at random.
+
+        How far that moves the answers tells the size of the file's rounding. `None` where a format cannot do that; then
+        large tolerances of its bundles are bounded less tightly.
+        """
+        del path, seed
+        return None
+
     @abc.abstractmethod
     def manifest(self, path: Path) -> Mapping[str, Any]:
         """The manifest that `write` put inside the file.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from regplug.bundles.causes import cause
 from regplug.bundles.formats import Format
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check, holds
@@ -24,5 +25,4 @@ def check_graph(form: Format, path: Path, manifest: Mapping[str, Any]) -> list[C
         detail = "the manifest inside the file is manifest.json" if same else "the file was made for another bundle"
         return [holds("manifest", same, detail), *form.inspect(path, manifest)]
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return [holds("graph", False, f"the file cannot be read: {reason}")]
+        return [holds("graph", False, f"the file cannot be read: {cause(error)}")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from regplug.bundles.archives import extent_in
 from regplug.bundles.formats import Array
 from regplug.bundles.input_hints import folder_hint, range_notes, raw_hint, shape_hint
 from regplug.errors import BundleError, some_of
@@ -102,7 +104,9 @@ def read_input(path: Path, form: InputForm) -> Input:
 def _read_array(path: Path, form: InputForm) -> Array:
     try:
         return _loaded(path, form)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except MemoryError:
+        raise BundleError(f"{path} does not fit into memory.", hint="Give it in several files.") from None
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         # What numpy advises, to load pickled objects, would run whatever code lies in the file.
         if "Object arrays" in str(error):
             message = f"{path} holds Python objects and not numbers; this bundle takes {form}."
@@ -123,8 +127,12 @@ def _loaded(path: Path, form: InputForm) -> Array:
                 f"{path} holds {', '.join(names) or 'no array'}; none is named {form.name!r}.",
                 hint=f"Save one array, or name it {form.name!r}.",
             )
-        array: Array = loaded[wanted]
-        return array
+        extent = extent_in(path, wanted)
+        if extent.dtype.hasobject or form.shape in (extent.shape, extent.shape[1:]):
+            array: Array = loaded[wanted]
+            return array
+        # It is refused for its shape, which must not wait for gigabytes to be unpacked.
+        return np.broadcast_to(np.zeros((), extent.dtype), extent.shape)
 
 
 def _checked(path: Path, array: Array, form: InputForm) -> Input:

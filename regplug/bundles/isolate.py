@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from regplug.bundles.blame import STOCHASTIC_HINT, title
+from regplug.bundles.causes import cause
+from regplug.bundles.copying import bake_weights, own_copy
 from regplug.bundles.report import Check, at_most, holds
 from regplug.bundles.stochastic.layers import KINDS, Noise, make_live
 from regplug.errors import ExportError
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_OTHER_FLOATS = (torch.bfloat16, torch.float16, torch.float64)
 _HOOK_FLAGS = ("_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs")
 
 
@@ -26,9 +29,12 @@ class Deployed(nn.Module):
         probabilities: Whether to end in a softmax over K.
 
     Its `noise` is what its dropout draws from, where that shall act in inference; it is off until it is asked for.
+    Whatever floating type the network answers in, float32 comes out. `writes_input` says that the network changes its
+    input in place, so that it gets a copy of it.
     """
 
     noise: Noise | None = None
+    writes_input = False
 
     def __init__(self, preprocess: nn.Module, network: nn.Module, probabilities: bool) -> None:
         super().__init__()
@@ -36,9 +42,13 @@ class Deployed(nn.Module):
         self.network = network
         self.probabilities = probabilities
 
-    def forward(self, raw: Tensor) -> Tensor:
-        """Raw `(B, ...)` to logits, probabilities or values `(B, K)`."""
-        output: Tensor = self.network(self.preprocess(raw))
+    def forward(self, raw: Tensor) -> Any:
+        """Raw `(B, ...)` to logits, probabilities or values `(B, K)`; what is no tensor is left to the checks."""
+        output = self.network(self.preprocess(raw.clone() if self.writes_input else raw))
+        if not isinstance(output, Tensor):
+            return output
+        if output.dtype in _OTHER_FLOATS:
+            output = output.float()
         return output.softmax(1) if self.probabilities else output
 
 
@@ -57,22 +67,18 @@ def isolate(
         RequestError: Dropout shall act, and there is none.
         ExportError: It cannot be copied, or a submodule stays in training mode.
     """
-    deployed = Deployed(_copied(preprocess), _copied(network), probabilities)
+    deployed = Deployed(own_copy(preprocess), own_copy(network), probabilities)
     if stochastic:
         deployed.noise = make_live(deployed)
-    deployed.to("cpu").float().eval().requires_grad_(False)
-    return deployed, [evaluation_mode(deployed)]
-
-
-def _copied(module: nn.Module) -> nn.Module:
+    deployed.to("cpu").float().requires_grad_(False)
     try:
-        return copy.deepcopy(module)
+        deployed.eval()
     except Exception as error:
         raise ExportError(
-            f"{type(module).__module__}.{type(module).__qualname__} cannot be copied: {error}",
-            hint="A tensor with a history, or an open resource, is kept as an attribute. Register tensors as buffers; "
-            "use torch.nn.utils.parametrizations in place of the old weight_norm and spectral_norm.",
+            f"{title('', network)} cannot be put into evaluation mode: {cause(error)}",
+            hint="If it was exported or compiled before, export the module that it was made from.",
         ) from error
+    return deployed, [evaluation_mode(deployed)]
 
 
 def evaluation_mode(deployed: nn.Module) -> Check:
@@ -91,31 +97,63 @@ def evaluation_mode(deployed: nn.Module) -> Check:
     return holds("model.evaluation_mode", True, "every submodule is in evaluation mode")
 
 
+def guard_input(deployed: Deployed, raw: Tensor) -> None:
+    """Notes whether the network changes its input in place; from then on it gets a copy of it.
+
+    Args:
+        deployed: The copy; changed in place.
+        raw: A few raw rows `(B, ...)`; not changed.
+    """
+    given = raw.clone()
+    version = given._version
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            deployed(given)
+    except Exception:  # noqa: S110 - whether it can answer is asked by the checks that follow
+        pass
+    deployed.writes_input = given._version != version
+
+
 def remove_hooks(deployed: Deployed, raw: Tensor) -> Check:
-    """Takes every hook off, and shows that none of them changed the output.
+    """Bakes weights that are computed into plain ones, takes every hook off, and shows that the output stays as it was.
 
     Args:
         deployed: The copy; changed in place.
         raw: A few raw rows `(B, ...)` that it takes.
 
     Raises:
-        ExportError: The output with hooks is another one than without; the hooks are named.
+        ExportError: The output is another one than before; the hooks are named.
     """
-    left = [f"{title(name, module)}: {_hook_name(hook)}" for name, module, hook in _hooks(deployed)]
-    if not left:
-        return holds("model.hooks", True, "no hook was left on a module")
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        with_hooks = deployed(raw)
+        before = _seeded_answer(deployed, raw)
+        baked = bake_weights(deployed)
+        left = [f"{title(name, module)}: {_hook_name(hook)}" for name, module, hook in _hooks(deployed)]
+        if not left and not baked:
+            return holds("model.hooks", True, "no hook was left on a module")
         _clear_hooks(deployed)
         deployed.eval()
-        without = deployed(raw)
-    error = float((with_hooks - without).abs().max()) if with_hooks.shape == without.shape else float("inf")
+        error = largest_gap(before, _seeded_answer(deployed, raw))
     if not error <= 0:
         raise ExportError(
-            f"Hooks change what the model puts out, by {error:.3g}: {'; '.join(left)}.",
+            f"Hooks change what the model puts out, by {error:.3g}: {'; '.join([*left, *baked])}.",
             hint="No file can hold a hook. Remove it (`handle.remove()`), or write what it does as a module.",
         )
     return at_most("model.hooks", error, 0.0, f"{len(left)} hooks removed that changed nothing")
+
+
+def _seeded_answer(deployed: Deployed, raw: Tensor) -> Tensor:
+    """What is random in it is the same each time, so that it is not blamed on a hook."""
+    torch.manual_seed(0)
+    output: Tensor = deployed(raw)
+    return output
+
+
+def largest_gap(one: Tensor, other: Tensor) -> float:
+    """The largest difference of two outputs; 0 where both are NaN or the same infinity, infinite for other shapes."""
+    if one.shape != other.shape:
+        return float("inf")
+    same = (one == other) | (one.isnan() & other.isnan())
+    return float(torch.where(same, 0.0, (one - other).abs().nan_to_num(nan=float("inf"))).max()) if one.numel() else 0.0
 
 
 def _hooks(module: nn.Module) -> Iterator[tuple[str, nn.Module, object]]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from regplug.bundles.reading import COPY_AGAIN, WHAT, read_json, read_small, why_not_plain
+from regplug.bundles.report import Report
+from regplug.bundles.schema import is_plain_name, manifest_fault, report_fault
 from regplug.errors import BundleError, VerificationError
 
 SCHEMA_VERSION = 1
@@ -18,6 +23,12 @@ VERIFICATION = "verification.json"
 SAMPLE_INPUT = "sample_input.npz"
 SAMPLE_OUTPUT = "sample_output.npz"
 CHECKSUMS = "SHA256SUMS"
+RESERVED = (CHECKSUMS, MANIFEST, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION)
+"""The files of every bundle; all others are model files."""
+
+MOST_ONNX_BYTES = 2**31
+"""Size of the largest protobuf message."""
+
 MODEL_ONNX = "model.onnx"
 """The file that `predict` runs."""
 
@@ -53,19 +64,23 @@ def read_checksums(folder: Path) -> dict[str, str]:
         VerificationError: A line is not a checksum and a plain file name.
     """
     try:
-        text = (folder / CHECKSUMS).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{folder} is no bundle: its {CHECKSUMS} cannot be read ({error}).", hint=_WHAT) from error
-    sums = dict(_parse_line(folder, line) for line in text.splitlines())
-    if not sums:
-        raise VerificationError(f"{folder}: {CHECKSUMS} is empty.", hint=_AGAIN)
+        text = read_small(folder, CHECKSUMS).decode()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{folder} is no bundle: its {CHECKSUMS} cannot be read ({error}).", hint=WHAT) from error
+    pairs = [_parse_line(folder, line) for line in text.splitlines()]
+    sums = dict(pairs)
+    if not sums or len(sums) < len(pairs):
+        reason = "is empty" if not sums else "lists a file twice"
+        raise VerificationError(f"{folder}: {CHECKSUMS} {reason}.", hint=COPY_AGAIN)
     return sums
 
 
 def _parse_line(folder: Path, line: str) -> tuple[str, str]:
     digest, separator, name = line.partition("  ")
-    if not separator or len(digest) != 64 or Path(name).name != name:
-        raise VerificationError(f"{folder}: {CHECKSUMS} has a line that is no checksum: {line!r}.", hint=_AGAIN)
+    if not separator or len(digest) != 64 or not is_plain_name(name):
+        raise VerificationError(
+            f"{folder}: {CHECKSUMS} has a line that is no checksum: {line[:200]!r}.", hint=COPY_AGAIN
+        )
     return name, digest
 
 
@@ -81,12 +96,28 @@ def require_bundle(folder: Path) -> None:
         BundleError: The path does not exist, is no folder, or has neither manifest nor checksums.
     """
     if not folder.exists():
-        raise BundleError(f"There is no bundle at {folder}.", hint=_WHAT)
+        raise BundleError(f"There is no bundle at {folder}.", hint=WHAT)
     if not folder.is_dir():
-        hint = f"Name its folder: {folder.parent}" if is_bundle(folder.parent) else _WHAT
+        hint = f"Name its folder: {folder.parent}" if is_bundle(folder.parent) else WHAT
         raise BundleError(f"{folder} is a file, not a bundle.", hint=hint)
     if not (folder / CHECKSUMS).is_file() and not (folder / MANIFEST).is_file():
-        raise BundleError(f"{folder} is no bundle: it has neither {MANIFEST} nor {CHECKSUMS}.", hint=_WHAT)
+        raise BundleError(f"{folder} is no bundle: it has neither {MANIFEST} nor {CHECKSUMS}.", hint=WHAT)
+
+
+def most_bytes_of_model(name: str) -> float:
+    """What a model file can have at most; what ends in `.onnx` is one protobuf message."""
+    return MOST_ONNX_BYTES if name.endswith(".onnx") else math.inf
+
+
+def require_small_enough(folder: Path, name: str) -> None:
+    """Refuses a model file that is larger than its kind can be, before it is read.
+
+    Raises:
+        VerificationError: It is.
+    """
+    path = folder / name
+    if path.is_file() and path.stat().st_size > most_bytes_of_model(name):
+        raise VerificationError(f"{folder}: {name} is larger than an ONNX file can be.", hint=COPY_AGAIN)
 
 
 def require_unchanged(folder: Path, names: Iterable[str]) -> None:
@@ -100,15 +131,16 @@ def require_unchanged(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         reason = changed(folder, name, sums)
         if reason:
-            raise VerificationError(f"{folder}: {reason}", hint=_AGAIN)
+            raise VerificationError(f"{folder}: {reason}", hint=COPY_AGAIN)
 
 
 def changed(folder: Path, name: str, sums: Mapping[str, str]) -> str:
     """Why a file is not the one that was proven, or the empty text."""
     if name not in sums:
         return f"{name} is not listed in {CHECKSUMS}."
-    if not (folder / name).is_file():
-        return f"{name} is missing."
+    reason = why_not_plain(folder / name)
+    if reason:
+        return f"{name} {reason}."
     if sha256_file(folder / name) != sums[name]:
         return f"{name} is not the file that was proven: its sha256 differs from {CHECKSUMS}."
     return ""
@@ -119,22 +151,35 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Raises:
         BundleError: The folder has no manifest.
-        VerificationError: The manifest is no JSON object, or of another schema.
+        VerificationError: The manifest is no JSON object, of another schema, or not what the schema asks for.
     """
-    try:
-        document = json.loads((folder / MANIFEST).read_bytes())
-    except OSError as error:
-        raise BundleError(f"{folder} is no bundle: its {MANIFEST} cannot be read ({error}).", hint=_WHAT) from error
-    except ValueError as error:
-        raise VerificationError(f"{folder}: {MANIFEST} is not JSON ({error}).", hint=_AGAIN) from error
+    document = read_json(folder, MANIFEST)
     found = document.get("schema_version") if isinstance(document, dict) else None
-    if found != SCHEMA_VERSION:
+    if type(found) is not int or found != SCHEMA_VERSION:
         raise VerificationError(
-            f"{folder}: {MANIFEST} has schema version {found!r}; this regplug reads {SCHEMA_VERSION}.",
+            f"{folder}: {MANIFEST} has schema version {reprlib.repr(found)}; this regplug reads {SCHEMA_VERSION}.",
             hint="Read it with the version of regplug named in the manifest, or export the run again.",
         )
+    fault = manifest_fault(document) or _reserved_fault(document)
+    if fault:
+        raise VerificationError(f"{folder}: {MANIFEST} contradicts its schema: {fault}.", hint=COPY_AGAIN)
     return dict(document)
 
 
-_WHAT = "A bundle is the folder that `regplug run` or `regplug export` wrote."
-_AGAIN = "Copy the bundle again from where it was made, or export the run again."
+def _reserved_fault(manifest: Mapping[str, Any]) -> str:
+    taken = sorted(set(RESERVED) & set(manifest["files"]))
+    return f"files names {taken[0]}, which is no model file" if taken else ""
+
+
+def read_report(folder: Path) -> Report:
+    """Reads the report of a bundle's export.
+
+    Raises:
+        BundleError: The folder has none.
+        VerificationError: It is no JSON object, not what the schema asks for, or contradicts itself.
+    """
+    document = read_json(folder, VERIFICATION)
+    fault = report_fault(document)
+    if fault:
+        raise VerificationError(f"{folder}: {VERIFICATION} contradicts its schema: {fault}.", hint=COPY_AGAIN)
+    return Report.from_json(document)

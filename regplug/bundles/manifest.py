@@ -8,7 +8,9 @@ from importlib import metadata
 from typing import Any
 
 from regplug.bundles.layout import SCHEMA_VERSION, canonical_json
+from regplug.bundles.reading import parse_json
 from regplug.bundles.request import BundleRequest
+from regplug.bundles.schema import manifest_fault
 from regplug.errors import RequestError
 from regplug.training.state_hash import state_sha256
 
@@ -19,7 +21,7 @@ def build_manifest(request: BundleRequest) -> dict[str, Any]:
     """Puts together what the bundle says of itself.
 
     Raises:
-        RequestError: The caller's part claims a key of the schema, or is not JSON.
+        RequestError: The caller's part claims a key of the schema, or is not JSON or not of the schema.
     """
     own = _own(request)
     taken = sorted(set(own) & set(request.manifest))
@@ -27,11 +29,13 @@ def build_manifest(request: BundleRequest) -> dict[str, Any]:
         raise RequestError(f"The manifest's own keys cannot be given: {', '.join(taken)}.", hint="Give other names.")
     document = {**request.manifest, **own}
     try:
-        canonical_json(document)
-    except (TypeError, ValueError) as error:
+        fault = manifest_fault(parse_json(canonical_json(document).encode()))
+    except (TypeError, ValueError, RecursionError) as error:
         raise RequestError(
             f"The manifest is not JSON: {error}.", hint="Give text, numbers, lists and mappings."
         ) from error
+    if fault:
+        raise RequestError(f"The manifest would contradict its schema: {fault}.", hint="docs/bundle.md has its keys.")
     return document
 
 

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from regplug.bundles.cases import BATCHES, NONFINITE, REAL, Reference
+from regplug.bundles.cases import BATCHES, LARGE, NONFINITE, REAL, Reference
+from regplug.bundles.causes import cause
 from regplug.bundles.formats import Array, Format, Loss, Run
 from regplug.bundles.losses import lost_classes, lost_values, widened
+from regplug.bundles.mixed import Pool, mixed_batches, sizes_of
 from regplug.bundles.report import Check, at_most, holds
 
 LEVELS = {"all": True, "disabled": False}
 """Optimisation of the runtime by its name in a check."""
 
 _ROWS_ALONE = (0, 1, 6)
-_TEST_BATCH = 512
+_MODEL_BATCH, _FILE_BATCH = 512, 211
+"""Rows at once of the test set. Two sizes, so that an answer that depends on its batch differs."""
 
 
 def check_file(
@@ -53,8 +56,8 @@ def cannot_open(level: str, error: BaseException) -> Check:
     detail = f"the runtime cannot open it: {_line(error)}"
     if no_kernel:
         detail = (
-            f"the runtime has no kernel for {no_kernel[1]} with this number type: compute it in float32 (x.float()), "
-            f"or leave the format out; {_line(error)}"
+            f"the runtime has no kernel for {no_kernel[1]} with this number type: compute it in float32 "
+            f"(x.float(), without torch.autocast), or leave the format out; {_line(error)}"
         )
     return holds(f"open.{level}", False, detail)
 
@@ -74,7 +77,17 @@ def check_run(run: Run, level: str, references: Sequence[Reference], *, classes:
             checks += _case(run, level, reference, classes=classes)
         except Exception as error:
             checks.append(holds(f"numbers.{level}.{reference.case}", False, f"the file raises: {_line(error)}"))
-    return checks
+    return [*checks, _mixed(f"mixed_batches.{level}", run, Pool.of(references))]
+
+
+def _mixed(name: str, run: Run, pool: Pool) -> Check:
+    """Each row gets the same answer in any batch."""
+    try:
+        batches = list(mixed_batches(run, pool))
+    except Exception as error:
+        return holds(name, False, f"the file raises: {_line(error)}")
+    detail = f"largest difference from torch in mixed batches of {sizes_of(batches)} rows"
+    return at_most(name, max(batch.error for batch in batches), pool.tolerance, detail)
 
 
 def _case(run: Run, level: str, reference: Reference, *, classes: bool) -> list[Check]:
@@ -83,8 +96,7 @@ def _case(run: Run, level: str, reference: Reference, *, classes: bool) -> list[
     if reference.case == NONFINITE:
         return [_nonfinite(name, outputs, reference)]
     if reference.case != REAL:
-        error = worst_error(outputs, reference.outputs)
-        return [at_most(name, error, reference.tolerance, "largest difference from torch")]
+        return [_extreme(name, outputs, reference)]
     checks = [
         _numbers(name, run, outputs, reference),
         at_most(f"repeat.{level}", worst_error(run(reference.inputs), outputs), 0.0, "largest difference of a repeat"),
@@ -99,6 +111,16 @@ def _numbers(name: str, run: Run, outputs: Array, reference: Reference) -> Check
     errors.append(worst_error(outputs, reference.outputs))
     detail = f"largest difference from torch at batch {', '.join(map(str, [*sizes, len(outputs)]))}"
     return at_most(name, max(errors), reference.tolerance, detail)
+
+
+def _extreme(name: str, outputs: Array, reference: Reference) -> Check:
+    """The file gives what the model gives, numbers for numbers and none where there are none."""
+    error, detail = worst_error(outputs, reference.outputs), "largest difference from torch"
+    answered = np.isfinite(outputs) & ~np.isfinite(reference.outputs)
+    # Where numbers overflow, one operator more or less makes infinity of the largest float.
+    if answered.all() if reference.case == LARGE else answered.any():
+        return at_most(name, float("inf"), reference.tolerance, f"{answered.sum()} numbers where torch has none")
+    return at_most(name, error, reference.tolerance, detail)
 
 
 def _nonfinite(name: str, outputs: Array, reference: Reference) -> Check:
@@ -152,7 +174,7 @@ def check_test(run: Run, test: TestData, *, classes: bool, loss: Loss | None = N
     """
     name = "test_accuracy" if classes else "test_mse"
     try:
-        outputs = in_batches(run, test.inputs)
+        outputs = in_batches(run, test.inputs, _FILE_BATCH)
     except Exception as error:
         return [holds(name, False, f"the file raises: {_line(error)}")]
     if loss is not None:
@@ -178,9 +200,9 @@ def _test_mse(name: str, outputs: Array, test: TestData) -> Check:
     return Check(name=name, passed=error <= test.tolerance, figure=figure, limit=expected, detail=detail)
 
 
-def in_batches(run: Run, inputs: Array) -> Array:
+def in_batches(run: Run, inputs: Array, size: int = _MODEL_BATCH) -> Array:
     """Runs all rows, a few hundred at a time."""
-    return np.concatenate([run(inputs[i : i + _TEST_BATCH]) for i in range(0, len(inputs), _TEST_BATCH)])
+    return np.concatenate([run(inputs[i : i + size]) for i in range(0, len(inputs), size)])
 
 
 def worst_error(got: Array, want: Array) -> float:
@@ -210,4 +232,4 @@ def changed_answers(got: Array, want: Array, tolerance: float) -> Array:
 
 
 def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return cause(error)

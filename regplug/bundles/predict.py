@@ -12,7 +12,14 @@ import onnxruntime
 
 from regplug.bundles.formats import Array, Run
 from regplug.bundles.inputs import Input, InputForm, read_input
-from regplug.bundles.layout import MANIFEST, MODEL_ONNX, read_manifest, require_bundle, require_unchanged
+from regplug.bundles.layout import (
+    MANIFEST,
+    MODEL_ONNX,
+    read_manifest,
+    require_bundle,
+    require_small_enough,
+    require_unchanged,
+)
 from regplug.errors import BundleError, RequestError, VerificationError
 
 PASSES = 20
@@ -21,6 +28,7 @@ PASSES = 20
 _ROWS_AT_ONCE = 512
 _WARNINGS_AND_ABOVE = 3
 _PATTERN = "*?["
+_PROVE = "Ask `regplug verify` what is wrong with the bundle, or export the run again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +151,7 @@ def _open(bundle: Path) -> tuple[dict[str, Any], Run]:
     name = next((n for n in (MODEL_ONNX, *sorted(manifest["files"])) if n in manifest["files"] and _is_onnx(n)), None)
     if name is None:
         raise BundleError(f"{bundle} has no {MODEL_ONNX}.", hint="Export the run with `--format onnx`.")
+    require_small_enough(bundle, name)
     require_unchanged(bundle, [name])
     file = bundle / name
     options = onnxruntime.SessionOptions()
@@ -154,8 +163,25 @@ def _open(bundle: Path) -> tuple[dict[str, Any], Run]:
             f"onnxruntime {onnxruntime.__version__} cannot open {file}: {error}",
             hint="Update onnxruntime, or export the run again with a lower opset.",
         ) from error
-    given = manifest["input"]["name"]
-    return manifest, lambda rows: session.run(None, {given: rows})[0]
+    return manifest, _checked_run(session, file, manifest)
+
+
+def _checked_run(session: onnxruntime.InferenceSession, file: Path, manifest: dict[str, Any]) -> Run:
+    """Raw rows to outputs, held against what the manifest says of both."""
+    given, width = manifest["input"]["name"], manifest["num_outputs"]
+
+    def run(rows: Array) -> Array:
+        try:
+            outputs: Array = session.run(None, {given: rows})[0]
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise VerificationError(f"{file} cannot answer inputs as in its manifest: {reason}", hint=_PROVE) from None
+        if not isinstance(outputs, np.ndarray) or outputs.dtype.kind != "f" or outputs.shape != (len(rows), width):
+            found = f"{outputs.dtype} {outputs.shape}" if isinstance(outputs, np.ndarray) else type(outputs).__name__
+            raise VerificationError(f"{file} gives {found}; its manifest says {(len(rows), width)}.", hint=_PROVE)
+        return outputs
+
+    return run
 
 
 def _is_onnx(filename: str) -> bool:

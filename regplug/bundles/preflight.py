@@ -11,15 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from regplug.api import Task
-from regplug.bundles.blame import dropout_hint, place, title, user_line, where_it_broke, where_they_part
+from regplug.bundles.answers import require_output
+from regplug.bundles.blame import dropout_hint, title, user_line, where_it_broke, where_they_part
 from regplug.bundles.cases import BATCHES, Reference
-from regplug.bundles.isolate import Deployed, evaluation_mode
+from regplug.bundles.causes import one_line
+from regplug.bundles.isolate import Deployed, evaluation_mode, largest_gap
+from regplug.bundles.outside_state import loose_tensors
 from regplug.bundles.report import Check, at_most, holds
 from regplug.errors import ExportError
 from regplug.training.state_hash import state_sha256
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_ROWS_ALONE = (0, 1, 6, 63)
 
 
 def weights_finite(deployed: nn.Module) -> Check:
@@ -57,23 +59,24 @@ def running_statistics(deployed: nn.Module) -> Check:
 
 
 def takes_every_batch(deployed: Deployed, raw: Tensor, task: Task) -> Check:
-    """The model takes batches of 1, 2, 7 and 64 rows and gives `(B, K)` floats.
+    """The model takes batches of 1, 2, 7, 64 and 97 rows and gives `(B, K)` floats.
 
     Args:
         deployed: The isolated model.
-        raw: 64 raw rows `(64, ...)`.
+        raw: 64 raw rows `(64, ...)`, repeated for larger batches.
         task: Says what K is.
 
     Raises:
         ExportError: It raises, or gives another shape or dtype.
     """
     for size in BATCHES:
+        rows = raw[torch.arange(size) % len(raw)]
         try:
             with torch.no_grad():
-                output = deployed(raw[:size])
+                output = deployed(rows)
         except Exception as error:
-            raise _broke(deployed, raw[:size], size, error) from error
-        _require_output(output, size, task)
+            raise _broke(deployed, rows, size, error) from error
+        require_output(output, size, task)
     return holds("model.batches", True, f"takes batches of {', '.join(map(str, BATCHES))} rows")
 
 
@@ -82,20 +85,9 @@ def _broke(deployed: Deployed, raw: Tensor, size: int, error: Exception) -> Expo
     at = f" at {line}" if line else ""
     return ExportError(
         f"The model cannot take a batch of {size} rows of shape {tuple(raw.shape[1:])}: "
-        f"{where_it_broke(deployed, raw)} raises {type(error).__name__}{at}: {_first_line(error)}",
+        f"{where_it_broke(deployed, raw)} raises {type(error).__name__}{at}: {one_line(str(error))}",
         hint="If a batch size is written into the model, take it from the input: x.flatten(1), x.view(x.shape[0], -1).",
     )
-
-
-def _require_output(output: object, size: int, task: Task) -> None:
-    if not isinstance(output, Tensor) or not output.is_floating_point():
-        kind = output.dtype if isinstance(output, Tensor) else type(output).__name__
-        raise ExportError(f"The model puts out {kind}.", hint="It must return one tensor of floats, (B, K).")
-    if tuple(output.shape) != (size, task.num_outputs):
-        raise ExportError(
-            f"The model gives {tuple(output.shape)} for {size} rows; a {task.kind} needs {(size, task.num_outputs)}.",
-            hint="The first axis is the batch. If it is written into the model, take it from the input: x.flatten(1).",
-        )
 
 
 def output_finite(reference: Reference) -> Check:
@@ -121,7 +113,7 @@ def repeats_equal(deployed: Deployed, reference: Reference) -> Check:
     """
     raw, before = torch.from_numpy(reference.inputs), torch.from_numpy(reference.outputs)
     with torch.no_grad():
-        error = float((deployed(raw) - before).abs().max())
+        error = largest_gap(deployed(raw), before)
     if not error <= 0:
         raise ExportError(
             f"The model is random in evaluation mode: the same input gives outputs that differ by {error:.3g}. "
@@ -132,56 +124,22 @@ def repeats_equal(deployed: Deployed, reference: Reference) -> Check:
     return at_most("model.repeat", error, 0.0, "largest difference of a repeat")
 
 
-def rows_alone(deployed: Deployed, reference: Reference) -> Check:
-    """Row i of a batch gives what the row gives alone, up to rounding.
-
-    Raises:
-        ExportError: A row's answer depends on its batch; the module is named.
-    """
-    raw, together, tolerance = (
-        torch.from_numpy(reference.inputs),
-        torch.from_numpy(reference.outputs),
-        reference.tolerance,
-    )
-    rows = [row for row in _ROWS_ALONE if row < len(raw)]
-    with torch.no_grad():
-        errors = [float((deployed(raw[row : row + 1]) - together[row]).abs().max()) for row in rows]
-    worst = max(range(len(rows)), key=errors.__getitem__)
-    if not errors[worst] <= tolerance:
-        row = rows[worst]
-        raise ExportError(
-            f"A row's answer depends on the rows beside it, by {errors[worst]:.3g} (rounding allows {tolerance:.3g}). "
-            f"It starts in {where_they_part(deployed, raw, raw[row : row + 1], _same_row(row, len(raw)))}.",
-            hint="It takes statistics over the batch. Use running statistics in evaluation, as nn.BatchNorm does.",
-        )
-    return at_most("model.row_alone", errors[worst], tolerance, "largest difference between a row alone and in a batch")
-
-
-def _same_row(row: int, size: int) -> Callable[[Tensor, Tensor], bool]:
-    def same(batched: Tensor, alone: Tensor) -> bool:
-        if not batched.ndim or not alone.ndim or len(batched) != size or len(alone) != 1:
-            return True
-        largest = float(alone.abs().nan_to_num(posinf=0.0).max()) if alone.numel() else 0.0
-        return torch.allclose(batched[row : row + 1], alone, rtol=1e-3, atol=1e-4 * largest, equal_nan=True)
-
-    return same
-
-
 def state_unchanged(deployed: Deployed, raw: Tensor) -> Check:
     """Inference writes nothing: no buffer, no parameter, no training flag.
 
     Raises:
         ExportError: Names what was written.
     """
-    before = {name: value.clone() for name, value in deployed.state_dict().items()}
+    before = {name: value.clone() for name, value in _tensors(deployed)}
     digest = state_sha256(deployed)
     with torch.no_grad():
         deployed(raw)
     evaluation_mode(deployed)
     if state_sha256(deployed) != digest:
-        changed = [name for name, value in deployed.state_dict().items() if not torch.equal(value, before[name])]
+        changed = [name for name, value in _tensors(deployed) if not torch.equal(value, before[name])]
+        names = ", ".join(name.removeprefix("network.") for name in changed)
         raise ExportError(
-            f"Inference writes into {', '.join(name.removeprefix('network.') for name in changed)}.",
+            f"Inference writes into {names or 'what get_extra_state() gives'}.",
             hint="Write buffers only where self.training is true; an exported graph cannot write them.",
         )
     return holds("model.state_unchanged", True, f"sha256 {digest[:16]} before and after")
@@ -206,15 +164,16 @@ def rebuilt_equal(
         fresh.load_state_dict(network.state_dict())
     except RuntimeError as error:
         raise ExportError(
-            f"The trained state does not fit a model built anew: {_first_line(error)}",
+            f"The trained state does not fit a model built anew: {one_line(str(error))}",
             hint="The structure changed in training; build the model with that structure from the start.",
         ) from error
     again = Deployed(deployed.preprocess, fresh.to("cpu").float().eval(), deployed.probabilities)
+    again.writes_input = deployed.writes_input
     with torch.no_grad():
         outputs = again(torch.from_numpy(reference.inputs))
     error_size = float((outputs - torch.from_numpy(reference.outputs)).abs().max())
     if not error_size <= reference.tolerance:
-        raise _not_in_state(deployed, error_size)
+        raise not_in_state(deployed, error_size)
     return at_most("model.rebuilt", error_size, reference.tolerance, "built anew from its state")
 
 
@@ -226,43 +185,40 @@ def state_is_all(deployed: Deployed, raw: Tensor) -> Check:
     """
     with torch.no_grad():
         before = deployed(raw)
-    loose = _loose_tensors(deployed)
-    for _, module, attribute, value in loose:
-        error = _without(deployed, module, attribute, value, raw, before)
+    loose = loose_tensors(deployed)
+    for _, value in loose:
+        error = _without(deployed, value, raw, before)
         if not error <= 0:
-            raise _not_in_state(deployed, error)
+            raise not_in_state(deployed, error)
     return holds("model.rebuilt", True, f"{len(loose)} tensors outside the state, none takes part in the answer")
 
 
-def _without(
-    deployed: Deployed, module: nn.Module, attribute: str, value: Tensor, raw: Tensor, before: Tensor
-) -> float:
+def _tensors(deployed: nn.Module) -> list[tuple[str, Tensor]]:
+    """The state without what `get_extra_state` adds to it."""
+    return [(name, value) for name, value in deployed.state_dict().items() if isinstance(value, Tensor)]
+
+
+def _without(deployed: Deployed, value: Tensor, raw: Tensor, before: Tensor) -> float:
+    kept = value.data
     # Not zero: statistics that were never updated are zero, and would hide.
-    setattr(module, attribute, torch.full_like(value, 0.7311))
+    value.data = torch.full_like(kept, 0.7311)
     try:
         with torch.no_grad():
-            return float((deployed(raw) - before).abs().max())
+            return largest_gap(deployed(raw), before)
     finally:
-        setattr(module, attribute, value)
+        value.data = kept
 
 
-def _loose_tensors(deployed: nn.Module) -> list[tuple[str, nn.Module, str, Tensor]]:
-    return [
-        (name, module, attribute, value)
-        for name, module in deployed.named_modules()
-        for attribute, value in vars(module).items()
-        if isinstance(value, Tensor) and value.is_floating_point()
-    ]
+def not_in_state(deployed: nn.Module, error: float) -> ExportError:
+    """The refusal of a model whose state is not all that it answers with.
 
-
-def _not_in_state(deployed: nn.Module, error: float) -> ExportError:
-    loose = [f"{place(name)}: {attribute}" for name, _, attribute, _ in _loose_tensors(deployed)]
+    Args:
+        deployed: The model.
+        error: How much the answers differ without the rest.
+    """
+    loose = sorted({where for where, _ in loose_tensors(deployed)})
     return ExportError(
         f"The state_dict does not hold all that the model answers with: without the rest, they differ by {error:.3g}."
         + (f" Tensors kept as plain attributes: {'; '.join(loose)}." if loose else ""),
         hint="Keep statistics and constants with self.register_buffer(name, tensor).",
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

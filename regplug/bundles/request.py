@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import nn
 
 from regplug.api import Task
 from regplug.bundles.formats import Array, Format
-from regplug.bundles.layout import CHECKSUMS, MANIFEST, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION
+from regplug.bundles.layout import RESERVED
+from regplug.bundles.refusals import refuse_module
 from regplug.bundles.report import Report
 from regplug.errors import RequestError
 
 Layout = Literal["image", "row", "array"]
 
-_RESERVED = {CHECKSUMS, MANIFEST, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION}
 _KINDS = "buif"
 
 
@@ -74,8 +73,8 @@ class BundleRequest:
         Raises:
             RequestError: Samples, layout, test data or formats do not fit together.
         """
-        if isinstance(self.module, torch.jit.ScriptModule):
-            raise RequestError("The module is TorchScript already.", hint="Export the module that it was made from.")
+        for part in (self.module, self.preprocess):
+            refuse_module(part)
         self._validate_samples()
         self._validate_formats()
         if self.probabilities and not self.task.is_classification:
@@ -132,7 +131,7 @@ class BundleRequest:
                 f"A file of format {', '.join(silent)} cannot hold live dropout.",
                 hint="With --stochastic leave it out: `--format onnx` can, and so can torchscript and pt2.",
             )
-        bad = sorted(_RESERVED & set(files)) + [name for name in files if Path(name).name != name]
+        bad = sorted(set(RESERVED) & set(files)) + [name for name in files if Path(name).name != name]
         if bad:
             raise RequestError(f"A format cannot write {bad[0]!r}.", hint="Give a plain, unreserved file name.")
 

@@ -13,11 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from regplug.bundles.cases import REAL, Reference
+from regplug.bundles.archives import Extent, most_bytes_of, read_arrays
+from regplug.bundles.cases import REAL, Reference, case_rows
+from regplug.bundles.formats import Array
 from regplug.bundles.layout import SAMPLE_INPUT, SAMPLE_OUTPUT
+from regplug.bundles.reading import COPY_AGAIN, require_plain
+from regplug.bundles.stochastic.record import GIVEN, LIVE, PASSES, ROWS, Draws, read_draws, stochastic_part
 from regplug.errors import VerificationError
 
 _TOLERANCE = "tolerance"
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def write_samples(
@@ -43,31 +48,69 @@ def write_samples(
     _save(folder / SAMPLE_OUTPUT, {**outputs, **limits, **(more or {})})
 
 
-def read_samples(folder: Path, input_name: str, output_name: str) -> list[Reference]:
-    """Reads what `write_samples` wrote, `real` first.
+def read_samples(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Reference], Draws | None]:
+    """Reads what `write_samples` wrote.
+
+    Args:
+        folder: Where they lie.
+        manifest: Says which arrays there are, and their shapes and types.
+
+    Returns:
+        The cases, `real` first, and what the model answers with live dropout; `None` where it has none.
 
     Raises:
-        VerificationError: A file is no archive of arrays, or an array is missing.
+        VerificationError: A file is no archive of just these arrays.
     """
+    given, answer = manifest["input"]["name"], manifest["output"]["name"]
+    inputs = _read(folder, SAMPLE_INPUT, _input_extents(manifest))
+    outputs = _read(folder, SAMPLE_OUTPUT, _output_extents(manifest))
+    known = [
+        Reference(
+            case=case,
+            inputs=inputs[_key(given, case)],
+            outputs=outputs[_key(answer, case)],
+            tolerance=float(outputs[_key(_TOLERANCE, case)]),
+        )
+        for case in case_rows(np.dtype(manifest["input"]["dtype"]))
+    ]
+    return known, read_draws(outputs, answer, known[0]) if stochastic_part(manifest) else None
+
+
+def most_bytes(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """What each sample file of a bundle can have at most."""
+    return {
+        SAMPLE_INPUT: most_bytes_of(_input_extents(manifest)),
+        SAMPLE_OUTPUT: most_bytes_of(_output_extents(manifest)),
+    }
+
+
+def _read(folder: Path, name: str, extents: Mapping[str, Extent]) -> dict[str, Array]:
+    require_plain(folder, name)
     try:
-        with (
-            np.load(folder / SAMPLE_INPUT, allow_pickle=False) as inputs,
-            np.load(folder / SAMPLE_OUTPUT, allow_pickle=False) as outputs,
-        ):
-            names = [name.removeprefix(input_name).removeprefix(".") or REAL for name in inputs.files]
-            return [
-                Reference(
-                    case=case,
-                    inputs=inputs[_key(input_name, case)],
-                    outputs=outputs[_key(output_name, case)],
-                    tolerance=float(outputs[_key(_TOLERANCE, case)]),
-                )
-                for case in sorted(names, key=lambda case: case != REAL)
-            ]
+        return read_arrays(folder / name, extents)
     except Exception as error:
         raise VerificationError(
-            f"{folder}: the samples cannot be read: {type(error).__name__}: {error}", hint="Export the run again."
+            f"{folder}: {name} does not hold the samples of such a bundle: {error or type(error).__name__}.",
+            hint=COPY_AGAIN,
         ) from error
+
+
+def _input_extents(manifest: Mapping[str, Any]) -> dict[str, Extent]:
+    part = manifest["input"]
+    dtype, shape = np.dtype(part["dtype"]), tuple(part["shape"][1:])
+    return {_key(part["name"], case): Extent((rows, *shape), dtype) for case, rows in case_rows(dtype).items()}
+
+
+def _output_extents(manifest: Mapping[str, Any]) -> dict[str, Extent]:
+    name, width = manifest["output"]["name"], manifest["num_outputs"]
+    rows = case_rows(np.dtype(manifest["input"]["dtype"]))
+    extents = {_key(name, case): Extent((count, width), _SINGLE) for case, count in rows.items()}
+    extents |= {_key(_TOLERANCE, case): Extent((), _DOUBLE) for case in rows}
+    if stochastic_part(manifest):
+        extents[f"{name}.{GIVEN}"] = Extent((rows[REAL], width), _SINGLE)
+        extents[f"{_TOLERANCE}.{GIVEN}"] = Extent((), _DOUBLE)
+        extents[f"{name}.{LIVE}"] = Extent((PASSES, ROWS, width), _SINGLE)
+    return extents
 
 
 def _save(path: Path, arrays: Mapping[str, Any]) -> None:

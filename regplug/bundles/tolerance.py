@@ -13,18 +13,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from regplug.bundles.blame import user_line, where_it_broke
+from regplug.bundles.bounds import EPS, FACTOR
 from regplug.bundles.cases import Reference
+from regplug.bundles.causes import one_line
 from regplug.bundles.formats import Array
 from regplug.bundles.isolate import Deployed
 from regplug.errors import ExportError
 
-FACTOR = 16.0
-_EPS = float(np.finfo(np.float32).eps)
 _NUDGES = 4
 _NUDGED_ROWS = 2
 
@@ -57,7 +56,7 @@ def _answer(deployed: Deployed, raw: Tensor, case: str) -> Tensor:
         raise ExportError(
             f"The model cannot answer the inputs {case!r} (values that {raw.dtype} allows): "
             f"{where_it_broke(deployed, raw)} raises {type(error).__name__}{f' at {line}' if line else ''}: "
-            f"{' '.join(str(error).split())[:200]}",
+            f"{one_line(str(error))}",
             hint="No file can raise: let it answer whatever its input's type allows, if only with NaN.",
         ) from error
     return output
@@ -66,7 +65,7 @@ def _answer(deployed: Deployed, raw: Tensor, case: str) -> Tensor:
 def _reference(case: str, inputs: Array, outputs: Tensor, rounding: float) -> Reference:
     finite = outputs[torch.isfinite(outputs)]
     largest = float(finite.abs().max()) if finite.numel() else 0.0
-    tolerance = FACTOR * max(rounding, _EPS * largest)
+    tolerance = FACTOR * max(rounding, EPS * largest)
     return Reference(case=case, inputs=inputs, outputs=outputs.numpy(), tolerance=tolerance)
 
 
@@ -90,7 +89,8 @@ def _rounding(deployed: Deployed, raws: Sequence[Tensor], outputs: Sequence[Tens
 
 
 def _run_double(double: Deployed, raw: Tensor) -> Tensor:
-    wide = raw.double() if raw.is_floating_point() else raw
+    # A copy in any case: the network may write into it.
+    wide = raw.double() if raw.is_floating_point() else raw.clone()
     output: Tensor = double.network(double.preprocess(wide).double())
     return output.softmax(1) if double.probabilities else output
 
@@ -112,7 +112,7 @@ def _nudged(deployed: Deployed, seed: int) -> Deployed:
     nudged = copy.deepcopy(deployed)
     for weight in nudged.parameters():
         sign = torch.randint(0, 2, weight.shape, generator=generator) * 2 - 1
-        weight.mul_(1 + _EPS * sign)
+        weight.mul_(1 + EPS * sign)
     return nudged
 
 

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from regplug.bundles import folder_checks
+from regplug.bundles.bounds import SEEDS, Perturbed
 from regplug.bundles.cases import Reference
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Format
 from regplug.bundles.graph import check_graph
-from regplug.bundles.layout import (
-    CHECKSUMS,
-    MANIFEST,
-    SAMPLE_INPUT,
-    SAMPLE_OUTPUT,
-    VERIFICATION,
-    changed,
-    read_checksums,
-    read_manifest,
-    require_bundle,
-)
+from regplug.bundles.layout import SAMPLE_INPUT, read_manifest, read_report, require_bundle
+from regplug.bundles.mixed import Pool
 from regplug.bundles.numbers import check_file
 from regplug.bundles.report import Check, Report, at_most, holds, prefixed
+from regplug.bundles.report_checks import proven_at_export, told_as_made
+from regplug.bundles.sample_checks import impossible_tolerances, inputs_follow, outputs_fit, tolerances_bounded
 from regplug.bundles.samples import read_samples
 from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
-from regplug.bundles.stochastic.record import read_draws, stochastic_part
+from regplug.bundles.stochastic.record import Draws
 from regplug.config.spec import ComponentSpec
 from regplug.errors import BundleError, VerificationError
 from regplug.registry import build, default_registry
@@ -35,10 +31,14 @@ from regplug.registry import build, default_registry
 _PLAIN_NAME = re.compile(r"(?:(?P<distribution>[\w.-]+)/)?(?P<name>[a-z][a-z0-9_-]*)")
 
 
-def verify_bundle(path: Path, formats: Mapping[str, Format] | None = None) -> Report:
-    """Proves a bundle again: checksums, schema, the manifests inside the files, the graphs, the numbers.
+class _StoppedError(Exception):
+    """A check failed without which no further one is to be made."""
 
-    No model file is opened before the checksums hold.
+
+def verify_bundle(path: Path, formats: Mapping[str, Format] | None = None) -> Report:
+    """Proves a bundle again: its folder, schema, checksums, samples and report, and each file's graph and numbers.
+
+    No model file is opened before the folder and the samples hold.
 
     Args:
         path: The bundle's folder.
@@ -53,85 +53,126 @@ def verify_bundle(path: Path, formats: Mapping[str, Format] | None = None) -> Re
     """
     path = Path(path)
     require_bundle(path)
-    checks = [_schema(path), *_unchanged(path)]
-    if not all(check.passed for check in checks):
-        return Report(checks=tuple(checks))
-    manifest = read_manifest(path)
-    checks += _contents(path, manifest)
-    if not all(check.passed for check in checks):
-        return Report(checks=tuple(checks))
-    for filename, facts in manifest["files"].items():
-        form = (formats or {}).get(facts["format"]) or _installed(facts["format"])
-        checks += prefixed(facts["format"], _file(path, filename, form, manifest))
+    checks: list[Check] = []
+    with contextlib.suppress(_StoppedError):
+        _verify(path, formats or {}, checks)
     return Report(checks=tuple(checks))
 
 
-def _schema(path: Path) -> Check:
+def _verify(path: Path, formats: Mapping[str, Format], checks: list[Check]) -> None:
+    manifest = _verify_folder(path, checks)
+    report = _verify_report(path, checks)
+    known, draws = _verify_samples(path, manifest, checks)
+    forms = {
+        filename: formats.get(facts["format"]) or _installed(facts["format"])
+        for filename, facts in manifest["files"].items()
+    }
+    opened = _Opened(path, forms, is_stochastic=draws is not None)
+    _require([_facts(forms, manifest), tolerances_bounded(known, draws, opened.perturbed)], checks)
+    made: list[Check] = []
+    for filename, form in forms.items():
+        made += prefixed(manifest["files"][filename]["format"], _file(path / filename, form, manifest, known, draws))
+    checks += made
+    checks += told_as_made(report, made, manifest, Pool.of(known).tolerance)
+
+
+def _require(found: Sequence[Check], checks: list[Check]) -> None:
+    """Adds checks, and stops where one of them does not hold."""
+    checks += found
+    if not all(check.passed for check in found):
+        raise _StoppedError
+
+
+def _verify_folder(path: Path, checks: list[Check]) -> dict[str, Any]:
+    _require([folder_checks.plain_files(path)], checks)
+    schema = folder_checks.schema(path)
+    if schema.passed:
+        _require([folder_checks.sizes(path, read_manifest(path))], checks)
+    _require([schema, *folder_checks.checksums(path)], checks)
+    manifest = read_manifest(path)
+    _require([folder_checks.contents(path, manifest)], checks)
+    return manifest
+
+
+def _verify_report(path: Path, checks: list[Check]) -> Report:
     try:
-        manifest = read_manifest(path)
-    except (VerificationError, BundleError) as error:
-        return holds("bundle.schema", False, error.message)
-    return holds("bundle.schema", True, f"schema version {manifest['schema_version']}")
-
-
-def _unchanged(path: Path) -> list[Check]:
-    try:
-        sums = read_checksums(path)
-    except (VerificationError, BundleError) as error:
-        return [holds("bundle.checksums", False, error.message)]
-    faults = [reason for name in sorted(sums) if (reason := changed(path, name, sums))]
-    there = {entry.name for entry in path.iterdir()} - {CHECKSUMS}
-    extra = sorted(there - set(sums))
-    return [
-        at_most("bundle.checksums", len(faults), 0, " ".join(faults) or f"{len(sums)} files as they were proven"),
-        at_most("bundle.no_extra_file", len(extra), 0, ", ".join(extra) or "no file beside the proven ones"),
-    ]
-
-
-def _contents(path: Path, manifest: Mapping[str, Any]) -> list[Check]:
-    """The checksums cover what the contract asks for, and the export's own report says that it passed."""
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not files or not {"input", "output", "task"} <= set(manifest):
-        return [holds("bundle.contents", False, f"{MANIFEST} names no files, input, output or task")]
-    missing = sorted({*files, VERIFICATION, SAMPLE_INPUT, SAMPLE_OUTPUT} - set(read_checksums(path)))
-    contents = at_most("bundle.contents", len(missing), 0, f"missing: {', '.join(missing)}" if missing else "complete")
-    return [contents] if missing else [contents, _proven_at_export(path)]
-
-
-def _proven_at_export(path: Path) -> Check:
-    try:
-        report = Report.from_json(json.loads((path / VERIFICATION).read_bytes()))
-    except (ValueError, KeyError, TypeError) as error:
-        return holds("bundle.proven_at_export", False, f"{VERIFICATION} cannot be read: {error}")
-    detail = f"{len(report.checks)} checks at export, {len(report.failures)} failed"
-    return holds("bundle.proven_at_export", report.passed, detail)
-
-
-def _file(path: Path, filename: str, form: Format, manifest: dict[str, Any]) -> list[Check]:
-    checks = check_graph(form, path / filename, manifest)
-    try:
-        known = read_samples(path, manifest["input"]["name"], manifest["output"]["name"])
+        report = read_report(path)
     except VerificationError as error:
-        return [*checks, holds("samples", False, error.message)]
-    checks += _numbers(path, filename, form, manifest, known)
+        _require([holds("bundle.proven_at_export", False, error.message)], checks)
+        raise
+    _require([proven_at_export(report)], checks)
+    return report
+
+
+def _verify_samples(path: Path, manifest: dict[str, Any], checks: list[Check]) -> tuple[list[Reference], Draws | None]:
+    try:
+        known, draws = read_samples(path, manifest)
+    except VerificationError as error:
+        _require([holds("samples.arrays", False, error.message)], checks)
+        raise
+    checks.append(holds("samples.arrays", True, f"{len(known)} cases"))
+    _require(impossible_tolerances(known, draws), checks)
+    _require([inputs_follow(known, manifest), outputs_fit(known, manifest)], checks)
+    return known, draws
+
+
+class _Opened:
+    """The files whose rounding can be measured.
+
+    Args:
+        path: The bundle's folder.
+        forms: The format of each file.
+        is_stochastic: Whether their answers differ anyway.
+    """
+
+    def __init__(self, path: Path, forms: Mapping[str, Format], *, is_stochastic: bool) -> None:
+        self._path, self._forms, self._is_stochastic = path, forms, is_stochastic
+
+    def perturbed(self) -> list[Perturbed]:
+        """Opens each file that computes in float32, unless it cannot be opened so."""
+        if self._is_stochastic:
+            return []
+        whole = {name: form for name, form in self._forms.items() if form.loss is None}
+        found = [self._one(form, self._path / name) for name, form in whole.items()]
+        return [one for one in found if one is not None]
+
+    def _one(self, form: Format, path: Path) -> Perturbed | None:
+        try:
+            runs = [form.open_perturbed(path, seed=seed) for seed in SEEDS]
+            plain = form.open(path, optimised=False)
+        except Exception:
+            # The checks of the file tell what is wrong with it.
+            return None
+        moved = [run for run in runs if run is not None]
+        return Perturbed(plain=plain, moved=moved) if moved else None
+
+
+def _facts(forms: Mapping[str, Format], manifest: Mapping[str, Any]) -> Check:
+    """The manifest says of each file what its format says, its limits included."""
+    faults = []
+    for filename, form in forms.items():
+        facts = manifest["files"][filename]
+        faults += [f"{filename} has no {name}" for name in sorted(set(form.facts()) - set(facts))]
+        if facts.get("may_lose") != (None if form.loss is None else dataclasses.asdict(form.loss)):
+            faults.append(f"may_lose of {filename} is not what its format may lose")
+    return at_most("bundle.facts", len(faults), 0, "; ".join(faults) or f"of {len(forms)} files, as their formats say")
+
+
+def _file(
+    path: Path, form: Format, manifest: dict[str, Any], known: Sequence[Reference], draws: Draws | None
+) -> list[Check]:
+    checks, classes = check_graph(form, path, manifest), manifest["task"] == "classification"
+    if draws is None:
+        checks += check_file(form, path, known, classes=classes)
+    else:
+        layers = manifest["stochastic"]["layers"]
+        checks += check_stochastic_file(form, path, known, draws, layers, classes=classes)
     program = form.standalone()
     if program is not None:
-        with CleanProcess(program, path / filename, path / SAMPLE_INPUT, manifest["input"]["name"]) as process:
-            checks.append(clean_check(process, form, path / filename, known, manifest))
+        samples = path.with_name(SAMPLE_INPUT)
+        with CleanProcess(program, path, samples, manifest["input"]["name"]) as process:
+            checks.append(clean_check(process, form, path, known, manifest))
     return checks
-
-
-def _numbers(
-    path: Path, filename: str, form: Format, manifest: dict[str, Any], known: Sequence[Reference]
-) -> list[Check]:
-    classes, part = manifest["task"] == "classification", stochastic_part(manifest)
-    if part is None:
-        return check_file(form, path / filename, known, classes=classes)
-    try:
-        draws = read_draws(path, manifest["output"]["name"], known[0])
-    except VerificationError as error:
-        return [holds("samples", False, error.message)]
-    return check_stochastic_file(form, path / filename, known, draws, part["layers"], classes=classes)
 
 
 def _installed(name: str) -> Format:

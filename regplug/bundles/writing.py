@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,12 @@ import torch
 
 from regplug.bundles.capture import EXAMPLE_ROWS, capture
 from regplug.bundles.cases import REAL, Reference, make_cases
+from regplug.bundles.causes import cause
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Captured, Format
 from regplug.bundles.graph import check_graph
-from regplug.bundles.isolate import Deployed, isolate, remove_hooks
+from regplug.bundles.independence import rows_alone
+from regplug.bundles.isolate import Deployed, isolate
 from regplug.bundles.layout import MANIFEST, SAMPLE_INPUT, VERIFICATION, canonical_json, write_checksums
 from regplug.bundles.manifest import build_manifest
 from regplug.bundles.numbers import TestData, check_file, in_batches
@@ -25,11 +28,8 @@ from regplug.bundles.preflight import (
     output_finite,
     rebuilt_equal,
     repeats_equal,
-    rows_alone,
-    running_statistics,
     state_is_all,
     state_unchanged,
-    takes_every_batch,
     weights_finite,
 )
 from regplug.bundles.publish import published
@@ -48,6 +48,7 @@ from regplug.bundles.stochastic.reference import (
     others_check,
     slow_attention,
 )
+from regplug.bundles.structure import settle
 from regplug.bundles.tolerance import references
 from regplug.errors import ExportError, RegplugError, VerificationError
 
@@ -122,19 +123,22 @@ class _Model:
 
 
 def _proven_model(request: BundleRequest, work: _Work) -> _Model:
-    cases = make_cases(request.samples)
+    cases = make_cases(request.samples, request.value_range)
     raw = torch.from_numpy(cases[REAL])
     with work.stage("isolate"):
         network = request.module if request.live is None else request.live
         deployed, checks = isolate(request.preprocess, network, request.probabilities, stochastic=request.stochastic)
         work.checks += checks
+    noise = deployed.noise
     with work.stage("preflight"):
-        known = _preflight(request, deployed, cases, work)
-        noise = deployed.noise
+        work.checks += [weights_finite(deployed), *settle(request, deployed, raw)]
         draws, stochastic = _live_preflight(deployed, noise, cases[REAL], work) if noise else (None, None)
     with work.stage("capture"), noise.live() if noise else contextlib.nullcontext():
         program, checks = capture(deployed, raw[:EXAMPLE_ROWS], len(stochastic["layers"]) if stochastic else 0)
         work.checks += checks
+    # After the capture, which tells a branch on the numbers from an answer that depends on the batch.
+    with work.stage("preflight"):
+        known = _preflight(request, deployed, cases, work)
     captured = Captured(
         module=deployed,
         program=program,
@@ -158,11 +162,9 @@ def _preflight(
     request: BundleRequest, deployed: Deployed, cases: dict[str, np.ndarray], work: _Work
 ) -> list[Reference]:
     raw = torch.from_numpy(cases[REAL])
-    work.checks += [weights_finite(deployed), running_statistics(deployed)]
-    work.checks += [takes_every_batch(deployed, raw, request.task), remove_hooks(deployed, raw)]
     known = references(deployed, cases)
     work.checks += [output_finite(known[0]), repeats_equal(deployed, known[0])]
-    work.checks += [rows_alone(deployed, known[0]), state_unchanged(deployed, raw[:EXAMPLE_ROWS])]
+    work.checks += [rows_alone(deployed, known), state_unchanged(deployed, raw[:EXAMPLE_ROWS])]
     if request.rebuild is None:
         work.checks.append(state_is_all(deployed, raw[:EXAMPLE_ROWS]))
     else:
@@ -205,8 +207,7 @@ def _write(name: str, form: Format, captured: Captured, path: Path, manifest: di
         raise
     except Exception as error:
         raise ExportError(
-            f"Format {name} ({type(form).__module__}) cannot write this model: {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:400]}",
+            f"Format {name} ({type(form).__module__}) cannot write this model: {cause(error)}",
             hint="Leave this format out (--format), or write the operation in simpler ones.",
         ) from error
 
@@ -250,12 +251,26 @@ def _test_data(request: BundleRequest, module: torch.nn.Module, real: Reference,
     return TestData(inputs=inputs, targets=targets, outputs=outputs, tolerance=real.tolerance * growth)
 
 
+def _listed(failures: Sequence[Check]) -> list[str]:
+    """One line for each failure; checks that say the same but for numbers share one."""
+    alike: dict[str, list[Check]] = {}
+    for check in failures:
+        alike.setdefault(check.name if check.figure is not None else re.sub(r"\d+", "#", check.detail), []).append(
+            check
+        )
+    lines = []
+    for first, *others in alike.values():
+        also = f" (and {', '.join(check.name for check in others)})" if others else ""
+        lines.append(f"{first}{also}")
+    return lines
+
+
 def _finish(folder: Path, manifest: dict[str, Any], work: _Work) -> Report:
     report = Report(checks=tuple(work.checks))
     if not report.passed:
         raise VerificationError(
             "The files do not do what the model does, so no bundle was made:\n"
-            + "\n".join(f"  {check}" for check in report.failures),
+            + "\n".join(f"  {line}" for line in _listed(report.failures)),
             hint="Nothing was written. Leave out the format that fails (--format), or report it with the model.",
         )
     (folder / MANIFEST).write_text(canonical_json(manifest) + "\n", encoding="utf-8")

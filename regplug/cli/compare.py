@@ -58,9 +58,17 @@ def compare(
     if json:
         emit({**found.document(), "report": str(path)})
         return
-    tell_analysis(found.analysis, is_whole=True)
-    say(*found.notes)
-    tail = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
+    if len(found.parts) > 1:
+        say(found.verdict)
+    for part in found.parts:
+        if len(found.parts) > 1:
+            say("", typer.style(part.name, bold=True), "")
+        tell_analysis(part.analysis, is_whole=True)
+        say(*part.notes)
+    say(*([""] if len(found.parts) > 1 else []), *found.notes)
+    from regplug.tracking.secrets import masked
+
+    tail = f" --tracking-uri {shlex.quote(masked(tracking_uri))}" if tracking_uri else ""
     say("", f"report   {path}")
     if found.compare_url:
         say(f"MLflow   {found.compare_url}", f"         served by: regplug ui{tail}")

@@ -76,7 +76,7 @@ def _parameter_lines(one: Registered, spelling: str) -> list[str]:
     for info in infos:
         value = "?" if info.needed else _value(info.default)
         lines.append(f"  {info.name} = {value}   ({info.allowed}{', must be given' if info.needed else ''})")
-        lines += [f"      {text}" for text in (info.doc, _stacks(info), _search(info)) if text]
+        lines += [f"      {text}" for text in (info.doc, _stacks(info), _changes(info), _search(info)) if text]
     shown = [info for info in infos if info.needed] or infos[:1]
     values = (f"{info.name}={info.needed.example if info.needed else _value(info.default)}" for info in shown)
     return [*lines, f"write      {spelling}:{','.join(values)}"]
@@ -92,6 +92,10 @@ def signature_of(one: Registered) -> str:
 
 def _stacks(info: ParameterInfo) -> str:
     return "May differ between runs of one stack." if info.stackable else ""
+
+
+def _changes(info: ParameterInfo) -> str:
+    return "May change over a run: A..B, A..B@cosine or A..B@step." if info.schedulable else ""
 
 
 def _search(info: ParameterInfo) -> str:
@@ -124,6 +128,7 @@ def _parameter_document(info: ParameterInfo) -> dict[str, Any]:
         "default": _listed(info.default),
         "doc": info.doc,
         "stackable": info.stackable,
+        "schedulable": info.schedulable,
         "needed": info.needed is not None,
         "search": search,
     }

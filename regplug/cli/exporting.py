@@ -64,6 +64,9 @@ def export(
             show_default=False,
         ),
     ] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the bundle of another run that lies at --out.")
+    ] = False,
     tracking_uri: TrackingUri = None,
     disable: Disable = None,
     plugin: Plugin = None,
@@ -83,6 +86,7 @@ def export(
         stochastic=stochastic,
         register=register,
         alias=alias,
+        overwrite=overwrite,
         registry=registry,
         tracking_uri=tracking_uri,
     )

@@ -7,6 +7,8 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +30,7 @@ class Failure:
         message: What was wrong.
         hint: What to do; may be empty.
         exit_code: 1 the work failed, 2 the request was wrong, 130 interrupted.
+        result: What was reached all the same, or `None`.
         error: The exception, for its traceback.
     """
 
@@ -35,6 +38,7 @@ class Failure:
     message: str
     hint: str
     exit_code: int
+    result: Any = None
     error: BaseException | None = None
 
     @classmethod
@@ -46,7 +50,8 @@ class Failure:
     def _read(cls, error: BaseException) -> Failure:
         kind = type(error).__name__
         if isinstance(error, RegplugError):
-            return cls(type=kind, message=error.message, hint=error.hint, exit_code=error.exit_code)
+            code, result = error.exit_code, error.result
+            return cls(type=kind, message=error.message, hint=error.hint, exit_code=code, result=result)
         if type(error) is KeyboardInterrupt or isinstance(error, typer.Abort):
             return cls(type="KeyboardInterrupt", message="Interrupted.", hint="", exit_code=130)
         if isinstance(error, typer.TyperException):
@@ -73,8 +78,9 @@ class Failure:
         return None if named is None else cls._read(named)
 
     def document(self) -> dict[str, Any]:
-        """Returns the JSON document of a failure."""
-        return {"error": {"type": self.type, "message": self.message, "hint": self.hint}}
+        """Returns the JSON document of a failure; it begins with the document of what was reached."""
+        reached = {} if self.result is None else self.result.document()
+        return {**reached, "error": {"type": self.type, "message": self.message, "hint": self.hint}}
 
     def tell(self, *, as_json: bool, is_debugged: bool = False) -> int:
         """Writes it where it belongs and returns the exit code.
@@ -93,6 +99,22 @@ class Failure:
             label = "" if self.exit_code == 130 else "error: "
             sys.stderr.write(f"{label}{self.message}\n" + (f"{self.hint}\n" if self.hint else ""))
         return self.exit_code
+
+
+@contextmanager
+def telling_what_was_reached(tell: Callable[[Any], None], *, as_json: bool) -> Iterator[None]:
+    """Prints what a run or a study came to also where it fails afterwards; with `--json` the failure's document has it.
+
+    Args:
+        tell: Prints a result.
+        as_json: Whether `--json` was given.
+    """
+    try:
+        yield
+    except RegplugError as error:
+        if error.result is not None and not as_json:
+            tell(error.result)
+        raise
 
 
 def is_own_exit(error: SystemExit) -> bool:

@@ -19,7 +19,7 @@ from regplug.cli.progress import SignOfLife
 if TYPE_CHECKING:
     from regplug.studies.config import Point
     from regplug.studies.measuring import PointResult
-    from regplug.studies.results import StudyStarted
+    from regplug.studies.results import StudyEnded, StudyStarted
     from regplug.training.loop import EpochRecord
 
 _MOST_ROWS = 10
@@ -98,6 +98,7 @@ class LiveStudy:
         self._stage = "starting"
         self._standing: Standing | None = None
         self._started: StudyStarted | None = None
+        self._ended: StudyEnded | None = None
         self._shown_at = 0.0
         self._sign = SignOfLife(is_quiet=is_quiet)
 
@@ -115,11 +116,13 @@ class LiveStudy:
     ) -> None:
         if self._live is not None:
             self._live.stop()
-        if kind is not None and self._started is not None and self._standing is not None:
-            status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+        if kind is not None and self._started is not None and self._ended is not None:
+            ended = self._ended
+            untold = f" Its store could not be told and says {ended.store_status}."
             note(
-                f"Study {self._started.study_id[:8]} ({self._started.name}) ended {status}; {self._standing.done} of "
-                f"{self._standing.runs} runs are kept. The same command goes on with it."
+                f"Study {self._started.study_id[:8]} ({self._started.name}) ended {ended.status}; {ended.kept} of "
+                f"{ended.runs} runs are kept.{'' if ended.store_status == ended.status else untold} "
+                "The same command goes on with it."
             )
 
     def stage(self, name: str) -> None:
@@ -153,6 +156,10 @@ class LiveStudy:
         if self._standing is not None:
             self._standing.finish(results)
             self._show(is_due=True)
+
+    def study_ended(self, ended: StudyEnded) -> None:
+        """Remembers how it ended."""
+        self._ended = ended
 
     def _show(self, *, is_due: bool) -> None:
         if self._live is not None and (is_due or time.monotonic() - self._shown_at >= _REFRESH_S):

@@ -15,7 +15,7 @@ from regplug.cli.output import note, warn
 from regplug.runs.results import Observer, RunStarted
 
 if TYPE_CHECKING:
-    from regplug.runs.results import RunEpoch
+    from regplug.runs.results import RunEpoch, RunFinished
 
 SIGN_EVERY_S = 30.0
 """Seconds between two lines where there is no terminal."""
@@ -75,6 +75,7 @@ class Progress(Observer):
 
     def __init__(self, *, is_quiet: bool) -> None:
         self.started: RunStarted | None = None
+        self._ended: RunFinished | None = None
         self._bar: Any = None if is_quiet or not sys.stderr.isatty() else _new_bar()
         self._task: Any = None
         self._sign = SignOfLife(is_quiet=is_quiet)
@@ -90,9 +91,14 @@ class Progress(Observer):
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        if kind is not None and self.started is not None:
-            run, status = self.started, "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-            note(f"Run {run.run_id[:8]} ({run.name}) ended {status}; what it logged is kept.")
+        if kind is not None and self._ended is not None:
+            run = self._ended
+            kept = (
+                f"what it logged is kept, but for {', '.join(run.missing)}" if run.missing else "what it logged is kept"
+            )
+            if run.store_status != run.status:
+                kept = f"its store could not be told and says {run.store_status}"
+            note(f"Run {run.run_id[:8]} ({run.run_name}) ended {run.status}; {kept}.")
 
     def stage(self, name: str) -> None:
         """Names the stage."""
@@ -108,6 +114,10 @@ class Progress(Observer):
     def warned(self, message: str) -> None:
         """Tells it."""
         warn([message])
+
+    def run_finished(self, result: RunFinished) -> None:
+        """Remembers how it ended."""
+        self._ended = result
 
     def epoch_ended(self, record: RunEpoch) -> None:
         """Moves the bar."""

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from regplug.cli.config_options import read_config, takes_config
+from regplug.cli.failures import telling_what_was_reached
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, new_app
 from regplug.cli.output import emit, say
@@ -26,15 +27,19 @@ def run(**given: Any) -> None:
     from regplug.runs.request import check_request
 
     config, registry, tracking_uri = read_config(given), registry_of(given), given["tracking_uri"]
+
+    def tell(result: Any) -> None:
+        _tell(result, tracking_uri)
+
     check_request(config, registry, tracking_uri=tracking_uri)
-    with Progress(is_quiet=given["json"]) as progress:
+    with telling_what_was_reached(tell, as_json=given["json"]), Progress(is_quiet=given["json"]) as progress:
         from regplug.runs.runner import execute
 
         result = execute(config, registry=registry, observers=[progress], tracking_uri=tracking_uri)
     if given["json"]:
         emit(result.document())
     else:
-        _tell(result, tracking_uri)
+        tell(result)
     if result.status != "FINISHED" or (result.verification is not None and not result.verification.passed):
         raise typer.Exit(1)
 
@@ -43,6 +48,7 @@ def _tell(result: Any, tracking_uri: str | None) -> None:
     import shlex
 
     from regplug.cli.summary import lines_of, summarize
+    from regplug.tracking.secrets import masked
 
-    options = f"--tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
+    options = f"--tracking-uri {shlex.quote(masked(tracking_uri))}" if tracking_uri else ""
     say(*lines_of(summarize(result, options)))

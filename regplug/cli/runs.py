@@ -37,9 +37,9 @@ def list_runs(
     location = resolve_location(tracking_uri)
     found = [] if location.is_missing else open_store(tracking_uri).runs(experiment=experiment, limit=limit)
     if json:
-        emit({"tracking_uri": location.uri, "runs": [_document(run) for run in found]})
+        emit({"tracking_uri": location.shown, "runs": [_document(run) for run in found]})
     elif not found:
-        say(f"No run is tracked in {location.uri}.", "Begin with: regplug run --reg dropout --model mlp")
+        say(f"No run is tracked in {location.shown}.", "Begin with: regplug run --reg dropout --model mlp")
     else:
         columns = ("id", "run", "experiment", "status", ">test acc.", ">test loss", "started")
         say_table(columns, [_row(run) for run in found], folds="run")

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from regplug.cli.analysis_text import tell_analysis
+from regplug.cli.failures import telling_what_was_reached
 from regplug.cli.installed import registry_of
 from regplug.cli.live_study import LiveStudy
 from regplug.cli.output import emit, note, say
 from regplug.cli.summary import lines_of
 from regplug.studies.background_process import BackgroundProcess, Executor, InlineExecutor
 from regplug.studies.request import check_study
+from regplug.tracking.secrets import masked
 
 if TYPE_CHECKING:
     from regplug.studies.config import StudyConfig
@@ -39,7 +41,15 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
     """
     registry, refits = registry_of(given), kind == "cv"
     points = check_study(config, registry, refits=refits, tracking_uri=tracking_uri)
-    with _beside() as computing, LiveStudy(is_quiet=given["json"]) as live:
+
+    def tell(result: StudyResult) -> None:
+        _tell(result, tracking_uri)
+
+    with (
+        telling_what_was_reached(tell, as_json=given["json"]),
+        _beside() as computing,
+        LiveStudy(is_quiet=given["json"]) as live,
+    ):
         from regplug.studies.engine import Study
 
         live.stage("reading data and checking every setting")
@@ -48,7 +58,7 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
     if given["json"]:
         emit(result.document())
     else:
-        _tell(result, tracking_uri)
+        tell(result)
     if result.failed:
         raise typer.Exit(1)
 
@@ -83,7 +93,7 @@ def _tell(result: StudyResult, tracking_uri: str | None) -> None:
 
 def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]]:
     started = result.started
-    tail = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
+    tail = f" --tracking-uri {shlex.quote(masked(tracking_uri))}" if tracking_uri else ""
     together = "; ".join(f"{each['runs']} in stacks of {_sizes(each['sizes'])}" for each in started.stacked)
     best = f"{result.best} (by {started.metric})" if result.best else "none: no run finished"
     rows = [("best", best), *((("note", text)) for text in started.notes)]
@@ -92,13 +102,13 @@ def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]
         rows.append(("trained again", trained))
         if result.winner.bundle_path is not None:
             rows.append(("bundle", str(result.winner.bundle_path)))
-    return [
-        *rows,
+    rows += [
         ("trained", f"{len(result.results)} runs in {result.seconds:.1f} s: {together}"),
         ("tracked", f"{started.experiment}, study {started.study_id[:8]} ({started.name}), in {started.tracking_uri}"),
-        ("next", f"regplug compare {started.study_id[:8]}{tail}"),
-        ("", f"regplug ui{tail}"),
     ]
+    if all(each.run_id for each in result.results):
+        rows += [("next", f"regplug compare {started.study_id[:8]}{tail}"), ("", f"regplug ui{tail}")]
+    return rows
 
 
 def _sizes(sizes: list[int]) -> str:

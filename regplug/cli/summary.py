@@ -31,6 +31,8 @@ def summarize(result: RunResult, store_options: str = "") -> list[Row]:
     """
     rows = [("run", f"{result.run_name}: {result.status} in {sum(result.seconds.values()):.1f} s")]
     rows += metric_rows(result.metrics)
+    if result.guess:
+        rows.append(("warning", f"no better than guessing: {result.guess}"))
     rows.append(("tracked", f"{result.experiment}, run {result.run_id[:8]}, in {result.tracking_uri}"))
     if result.bundle_path is not None:
         rows.append(("bundle", str(result.bundle_path)))

@@ -55,9 +55,9 @@ def ui(
         _wait_until_it_answers(process, host, port)
         try:
             if json:
-                emit({"address": address, "tracking_uri": location.uri, "pid": process.pid})
+                emit({"address": address, "tracking_uri": location.shown, "pid": process.pid})
             else:
-                say(f"MLflow UI  {address}", f"store      {location.uri}", "Ctrl-C ends it.")
+                say(f"MLflow UI  {address}", f"store      {location.shown}", "Ctrl-C ends it.")
             code = process.wait()
         except KeyboardInterrupt:
             note("The MLflow UI has ended.")  # as it was told to: that is no failure

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 
 import annotated_types as at
 
-from regplug.api import Component, InputFile, Needed, Search, Stackable
+from regplug.api import Component, InputFile, Needed, Schedulable, Search, Stackable
+from regplug.config.ramps import SHAPES, Ramp, read_ramp
 from regplug.config.spec import plain_number
 from regplug.config.values import faults_of, flat
 from regplug.errors import ParameterError, PluginError, did_you_mean, some_of
@@ -54,6 +55,7 @@ class ParameterInfo:
         doc: The line of text below the field.
         stackable: Whether it may differ between the runs of one stack.
         off: Where it is stackable, the value at which the component changes nothing; `None` where there is none.
+        schedulable: Whether it may change over a run.
         search: Where a search looks for it, or `None`.
         needed: Where a user must give it, with an example; else `None`.
         is_file: Whether it is a path of something that must be there.
@@ -66,6 +68,7 @@ class ParameterInfo:
     doc: str
     stackable: bool
     off: float | None
+    schedulable: bool
     search: Search | None
     needed: Needed | None
     is_file: bool
@@ -121,7 +124,7 @@ def check_fields(cls: type, values: Mapping[str, Any], *, subject: str, hint: st
         try:
             checked[name] = _check(cls, name, value)
         except (ValueError, OverflowError):
-            problems.append(_refused(name, value, infos[name]))
+            problems.append(_refused_ramp(name, value, infos[name]) or _refused(name, value, infos[name]))
     if problems:
         raise ParameterError(f"{subject}: " + "\n  ".join(problems), hint=hint)
     return checked
@@ -148,6 +151,9 @@ def _check(cls: type, name: str, value: Any) -> Any:
     hint = _hints(cls)[name]
     if value == "none" and _allows_none(hint):
         return None
+    ramp = _as_ramp(value)
+    if ramp is not None and str not in _leaves(hint):
+        return _check_ramp(cls, name, ramp)
     checked = _adapters(cls)[name].validate_python(_as_python(value), strict=True)
     if any(faults_of(checked, _named_numbers(cls, name))):
         raise ValueError
@@ -161,6 +167,38 @@ def _named_numbers(cls: type, name: str) -> tuple[Any, ...]:
     marks = [bound for mark in _marks(_hints(cls)[name]) for bound in _single(mark)]
     bounds = [getattr(bound, _SIGNS[type(bound)][0]) for bound in marks if type(bound) in _SIGNS]
     return (*bounds, *(mark.off for mark in marks if isinstance(mark, Stackable)), *flat(_default(field)))
+
+
+def _as_ramp(value: Any) -> Ramp | None:
+    """The schedule that a text, or a table with `first`, `last` and `shape`, means."""
+    if isinstance(value, Mapping):
+        is_table = {"first", "last"} <= set(value) <= {"first", "last", "shape"}
+        return Ramp(**value) if is_table else None
+    return read_ramp(value) if isinstance(value, str) else value if isinstance(value, Ramp) else None
+
+
+def _check_ramp(cls: type, name: str, ramp: Ramp) -> Ramp:
+    """Raises a ValueError where the number may not change, or one of its ends is not allowed."""
+    if ramp.shape not in SHAPES or not any(_is_mark(mark, Schedulable) for mark in _marks(_hints(cls)[name])):
+        raise ValueError(name)
+    first, last = (_check(cls, name, end) for end in (ramp.first, ramp.last))
+    return Ramp(first, last, ramp.shape)
+
+
+def _refused_ramp(name: str, value: Any, info: ParameterInfo) -> str:
+    ramp = _as_ramp(value)
+    if ramp is None:
+        return ""
+    if not info.schedulable:
+        return f"{name}={ramp} is a schedule, and {name} cannot change over a run: give one number ({info.allowed})."
+    if ramp.shape not in SHAPES:
+        return f"{name}={ramp}: {ramp.shape} is no shape of a schedule. {did_you_mean(ramp.shape, SHAPES)}"
+    return f"{name}={ramp} is not allowed: both ends must be {info.allowed}."
+
+
+def _is_mark(mark: Any, kind: type) -> bool:
+    """Whether metadata is a marker, as an instance or as the class itself."""
+    return mark is kind or isinstance(mark, kind)
 
 
 def _allows_none(hint: Any) -> bool:
@@ -203,8 +241,9 @@ def describe_params(cls: type) -> tuple[ParameterInfo, ...]:
             default=_default(field),
             bounds=", ".join(dict.fromkeys(_bounds(_hints(cls)[field.name]))),
             doc=docs.get(field.name, ""),
-            stackable=any(mark is Stackable or isinstance(mark, Stackable) for mark in _marks(_hints(cls)[field.name])),
+            stackable=any(_is_mark(mark, Stackable) for mark in _marks(_hints(cls)[field.name])),
             off=next((mark.off for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Stackable)), None),
+            schedulable=any(_is_mark(mark, Schedulable) for mark in _marks(_hints(cls)[field.name])),
             search=next((mark for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Search)), None),
             needed=next((mark for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Needed)), None),
             is_file=any(isinstance(mark, InputFile) for mark in _marks(_hints(cls)[field.name])),
@@ -224,6 +263,8 @@ def params_to_dict(params: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Ramp):
+        return str(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):

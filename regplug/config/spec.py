@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from regplug.config.ramps import Ramp
 from regplug.errors import RequestError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -158,6 +159,8 @@ def write_value(value: Any) -> str:
         return value if _is_plain(value) else json.dumps(value, ensure_ascii=False)
     if isinstance(value, list | tuple):
         return f"[{','.join(map(write_value, value))}]"
+    if isinstance(value, Mapping) and {"first", "last"} <= set(value) <= {"first", "last", "shape"}:
+        return str(Ramp(**value))
     raise RequestError(f"{value!r} cannot be written as a value.", hint="Numbers, true, false, text and lists can.")
 
 

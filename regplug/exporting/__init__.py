@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regplug.exporting.beforehand import require_exportable
 from regplug.exporting.deployment import DEPLOYED_FILE, deployment_requirements, deployment_samples
 from regplug.exporting.of_module import export_module
 from regplug.exporting.of_run import export_run
@@ -17,4 +18,5 @@ __all__ = [
     "export_module",
     "export_run",
     "export_tracked",
+    "require_exportable",
 ]

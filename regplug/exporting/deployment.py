@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from regplug.bundles.cases import REAL
-from regplug.bundles.layout import SAMPLE_INPUT, SAMPLE_OUTPUT, read_manifest
+from regplug.bundles.layout import read_manifest
 from regplug.bundles.request import Bundle
 from regplug.bundles.samples import read_samples
 from regplug.bundles.stochastic.checks import mean_agrees, rows_differ
-from regplug.bundles.stochastic.record import COPIES, LIVE, as_passes, asked_rows, read_draws, stochastic_part
+from regplug.bundles.stochastic.record import COPIES, as_passes, asked_rows
 
 DEPLOYED_FILE = "model.onnx"
 """The bundle's file that MLflow keeps as a model of its own."""
@@ -27,12 +26,12 @@ def deployment_samples(bundle: Bundle) -> tuple[Any, Any]:
     Of a stochastic bundle: copies of two rows, and live answers to them.
     """
     manifest = read_manifest(bundle.path)
-    given, output = manifest["input"]["name"], manifest["output"]["name"]
-    with np.load(bundle.path / SAMPLE_INPUT) as inputs, np.load(bundle.path / SAMPLE_OUTPUT) as outputs:
-        if stochastic_part(manifest) is None:
-            return inputs[given], outputs[output]
-        asked, passes = asked_rows(inputs[given]), outputs[f"{output}.{LIVE}"]
-        return asked, passes[:COPIES].swapaxes(0, 1).reshape(len(asked), -1)
+    known, draws = read_samples(bundle.path, manifest)
+    real = known[0]
+    if draws is None:
+        return real.inputs, real.outputs
+    asked = asked_rows(real.inputs)
+    return asked, draws.passes[:COPIES].swapaxes(0, 1).reshape(len(asked), -1)
 
 
 def deployment_requirements() -> list[str]:
@@ -47,12 +46,9 @@ def live_disagreement(bundle: Bundle) -> Callable[[Any], str] | None:
         From the answers to `deployment_samples` to what is wrong with them, empty for nothing; `None` for a bundle
         whose answers do not differ.
     """
-    manifest = read_manifest(bundle.path)
-    if stochastic_part(manifest) is None:
+    _, draws = read_samples(bundle.path, read_manifest(bundle.path))
+    if draws is None:
         return None
-    given, output = manifest["input"]["name"], manifest["output"]["name"]
-    known = next(reference for reference in read_samples(bundle.path, given, output) if reference.case == REAL)
-    draws = read_draws(bundle.path, output, known)
 
     def disagreement(answers: Any) -> str:
         passes = as_passes(np.asarray(answers))

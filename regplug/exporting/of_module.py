@@ -11,11 +11,17 @@ import torch
 from torch import nn
 
 from regplug.api import Task, TaskKind
+from regplug.bundles.answers import require_columns
+from regplug.bundles.blame import user_line, where_it_broke
+from regplug.bundles.causes import cause
 from regplug.bundles.formats import Array
+from regplug.bundles.isolate import isolate
+from regplug.bundles.publish import OVERWRITE, require_free
+from regplug.bundles.refusals import refuse_module
 from regplug.bundles.request import BundleRequest, Layout
 from regplug.bundles.writing import write_bundle
 from regplug.config.spec import ComponentSpec
-from regplug.errors import RequestError
+from regplug.errors import ExportError, RequestError
 from regplug.exporting.of_run import named_format
 from regplug.exporting.records import Exported
 from regplug.registry import Registry, default_registry, read_params
@@ -41,6 +47,7 @@ def export_module(
     value_range: tuple[float, float] | None = None,
     column_names: Sequence[str] = (),
     manifest: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
     registry: Registry | None = None,
 ) -> Exported:
     """Exports and proves a trained module.
@@ -60,6 +67,7 @@ def export_module(
         value_range: Least and greatest raw value; by default 0 to 255 for uint8.
         column_names: Names of the columns of rows.
         manifest: More for `manifest.json`.
+        overwrite: Whether a bundle that lies at `out` is replaced.
         registry: What is installed; by default all of it.
 
     Raises:
@@ -67,15 +75,16 @@ def export_module(
         ExportError: The module cannot be exported; names module and fix.
         VerificationError: A file does not do what the module does; nothing appears.
     """
-    for part in (module, nn.Identity() if preprocess is None else preprocess):
+    transform = nn.Identity() if preprocess is None else preprocess
+    for part in (module, transform):
         _require_module(part)
+    require_free(Path(out), overwrite=overwrite, hint=OVERWRITE)
     samples = _array(example)
     if column_names and samples.shape[1:] != (len(column_names),):
         raise RequestError(
             f"{len(column_names)} column names were given for inputs of shape {samples.shape}.",
             hint="Give one name for each column of rows (N, F); other inputs have none.",
         )
-    transform = nn.Identity() if preprocess is None else preprocess
     request = BundleRequest(
         module=module,
         preprocess=transform,
@@ -98,11 +107,7 @@ def _require_module(module: object) -> None:
             f"{module!r} is a {type(module).__name__} and no torch.nn.Module.",
             hint="Give a trained module, or the id or name of a run; a function is wrapped in a module.",
         )
-    empty = next((name for name, value in module.named_parameters() if value.is_meta), None)
-    if empty is not None:
-        raise RequestError(
-            f"'{empty}' lies on the meta device, which holds no numbers.", hint="Load the trained weights first."
-        )
+    refuse_module(module)
 
 
 def _texts(formats: Sequence[str] | str) -> Sequence[str]:
@@ -138,31 +143,24 @@ def _task(
     return Task(kind=kind or ("classification" if width > 1 else "regression"), num_outputs=width, class_names=names)
 
 
-@torch.no_grad()
 def _num_outputs(module: nn.Module, preprocess: nn.Module, samples: Array) -> int:
-    """Columns of what the module gives to two rows; its mode, its place and torch's random state stay as they are."""
-    modes = {part: part.training for part in module.modules()}
+    """Columns of what a copy of the module gives to two rows; torch's random state stays as it is."""
+    deployed, _ = isolate(preprocess, module, probabilities=False)
     raw = torch.from_numpy(np.resize(samples, (2, *samples.shape[1:])).copy()) if samples.size else torch.empty(0)
-    like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), torch.empty(0))
     try:
-        with torch.random.fork_rng(devices=[]):
-            # A trained float64 or float16 module is exported in float32, and asked here in its own type.
-            given = preprocess(raw).to(like.device)
-            output = module.eval()(given.to(like.dtype) if given.is_floating_point() else given)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            output = deployed(raw)
     except Exception as error:
+        line = user_line(error)
         raise RequestError(
-            f"{type(module).__qualname__} cannot take inputs of shape {samples.shape}: {error}",
-            hint="The example's first axis is the batch; `preprocess` makes of it what the module takes.",
+            f"{type(module).__qualname__} cannot take inputs of shape {samples.shape}: given two of them, "
+            f"{where_it_broke(deployed, raw)} raises{f' at {line}' if line else ''} {cause(error)}",
+            hint="The example's first axis is the batch, of any size; `preprocess` makes of it what the module takes.",
         ) from error
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
-    if not isinstance(output, torch.Tensor) or output.ndim != 2:
-        got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise RequestError(
-            f"{type(module).__qualname__} returns {got}.", hint="It must return one tensor (batch, outputs)."
-        )
-    return output.shape[1]
+    try:
+        return require_columns(output).shape[1]
+    except ExportError as error:
+        raise RequestError(error.message, hint=error.hint) from error
 
 
 def _chosen(text: str, registry: Registry) -> Chosen:

@@ -14,8 +14,9 @@ from regplug.data import Prepared
 from regplug.errors import ExportError
 from regplug.registry import build
 from regplug.registry.components import Chosen, Components
+from regplug.regularization.settling import settle
 from regplug.runs.assembly import Assembly, build_network
-from regplug.sites import without_site_layers
+from regplug.training.ensemble import as_one, count_members
 
 SAMPLE_ROWS = 256
 
@@ -71,14 +72,26 @@ def request_of_run(
         probabilities=probabilities,
         stochastic=stochastic,
         live=live_network(config, components, data, model) if stochastic else None,
-        rebuild=lambda: rebuilt_network(config, components, data),
+        rebuild=lambda: rebuilt_network(config, components, data, count_members(list(model.state_dict()))),
         manifest=_manifest(config, components, data, run_id),
     )
 
 
-def rebuilt_network(config: RunConfig, components: Components, data: Prepared) -> nn.Module:
-    """The network as it is deployed, with the structure that its regularizers gave it, untrained."""
-    return without_site_layers(build_network(config, components, data).model)
+def rebuilt_network(config: RunConfig, components: Components, data: Prepared, members: int = 1) -> nn.Module:
+    """The network as it is deployed, with the structure that its regularizers gave it, untrained.
+
+    Args:
+        config: What was asked for.
+        components: What it means.
+        data: What the model was trained on.
+        members: How many networks it is an ensemble of.
+    """
+
+    def make() -> nn.Module:
+        built = build_network(config, components, data)
+        return settle(built.model, built.final_settings)
+
+    return as_one(make, members, is_classification=data.task.is_classification)
 
 
 def live_network(config: RunConfig, components: Components, data: Prepared, trained: nn.Module) -> nn.Module:
@@ -94,8 +107,13 @@ def live_network(config: RunConfig, components: Components, data: Prepared, trai
         ExportError: A layer brings tensors of its own, so that what was trained cannot be put in.
     """
     params = {chosen.spec.key: chosen.params for chosen in components.regs}
-    built = build_network(config, components, data).model
-    live = without_site_layers(built, lambda layer: layer.in_inference(params.get(layer.owner)))
+
+    def make() -> nn.Module:
+        built = build_network(config, components, data)
+        return settle(built.model, built.final_settings, lambda layer: layer.in_inference(params.get(layer.owner)))
+
+    members = count_members(list(trained.state_dict()))
+    live = as_one(make, members, is_classification=data.task.is_classification)
     # Only names differ: a module with dropout behind it lies one deeper.
     names, values = list(live.state_dict()), list(trained.state_dict().values())
     if len(names) != len(values):

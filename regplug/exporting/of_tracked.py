@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from regplug.bundles.publish import require_free
+from regplug.bundles.publish import OVERWRITE, require_free
 from regplug.bundles.request import Bundle
 from regplug.bundles.writing import write_bundle
 from regplug.config import RunConfig, load_config
@@ -29,6 +29,7 @@ from regplug.registry.components import Components, find_components
 from regplug.runs.assembly import load_data
 from regplug.tracking import RunInfo, Store, open_store
 from regplug.tracking.registering import check_registration
+from regplug.training.ensemble import count_members
 from regplug.training.state_hash import state_sha256
 
 CONFIG_FILE, STATE_FILE, BUNDLE_FOLDER, STOCHASTIC_FOLDER = "config.toml", "state.pt", "bundle", "bundle_stochastic"
@@ -47,6 +48,7 @@ def export_tracked(
     stochastic: bool = False,
     register: str = "",
     alias: str = "",
+    overwrite: bool = False,
     registry: Registry | None = None,
     tracking_uri: str | None = None,
 ) -> Exported:
@@ -64,6 +66,7 @@ def export_tracked(
         stochastic: Whether the dropout stays live in inference (MC dropout).
         register: Name of the registered model that gets a new version; empty for none.
         alias: Alias that points to that version; empty for none.
+        overwrite: Whether the bundle of another run or module that lies at `out` is replaced; the run's own always is.
         registry: What is installed; by default all of it.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
 
@@ -77,7 +80,7 @@ def export_tracked(
     registry, store = registry or default_registry(), open_store(tracking_uri, is_read=True)
     info = store.find_run(run)
     place = Path(out or f"bundles/{info.run_id[:8]}{'-stochastic' if stochastic else ''}")
-    require_free(place, info.run_id)
+    require_free(place, info.run_id, overwrite=overwrite, hint=OVERWRITE)
     kept = _Kept(store, info, registry, formats)
     if register:
         kept.require_deployable()
@@ -102,7 +105,7 @@ def export_tracked(
         seconds={**seconds, **bundle.seconds},
         run_id=info.run_id,
         run_name=info.name,
-        tracking_uri=store.location.uri,
+        tracking_uri=store.location.shown,
         model_uri=model_uri,
         registered=registered,
     )
@@ -163,10 +166,10 @@ class _Kept:
 
     def load_model(self, data: Prepared) -> nn.Module:
         """The trained network, if its state is the one that was tracked."""
-        model = rebuilt_network(self._here, self.components, data)
         state = torch.load(
             self._store.read_artifact(self._info.run_id, STATE_FILE), map_location="cpu", weights_only=True
         )
+        model = rebuilt_network(self._here, self.components, data, count_members(list(state)))
         try:
             model.load_state_dict(state)
         except RuntimeError as error:

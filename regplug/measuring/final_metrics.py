@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from regplug.data import Prepared
+from regplug.measuring.guessing import Guess, find_guess
 from regplug.measuring.metrics import evaluate_predictions
 from regplug.training.loop import Trainer
 
@@ -25,18 +26,21 @@ class Final:
         metrics: `loss` and `accuracy` of each split, `gap/...` as test minus train, and of the validation and test rows
             what `evaluate_predictions` tells.
         outputs: Logits or values `(rows, K)` of the validation and test rows, by split.
+        guess: The fixed answer that the model is not better than, if there is one; not asked before the first epoch.
     """
 
     metrics: Mapping[str, float]
     outputs: Mapping[str, NDArray[Any]]
+    guess: Guess | None = None
 
 
-def measure_final(trainer: Trainer, datas: Sequence[Prepared]) -> dict[int, Final]:
+def measure_final(trainer: Trainer, datas: Sequence[Prepared], *, judged: str = "test") -> dict[int, Final]:
     """Measures the final weights in evaluation mode, on every split that the data have.
 
     Args:
         trainer: Has trained; of one run, or of a stack.
         datas: The data of each run, in its order.
+        judged: The split that was held out: `test`, or `valid` for a fold.
 
     Returns:
         By number of the run; a run that diverged is left out.
@@ -52,8 +56,17 @@ def measure_final(trainer: Trainer, datas: Sequence[Prepared]) -> dict[int, Fina
         if not where:
             own = {split: each[run] if len(datas) > 1 else each for split, each in outputs.items()}
             values = {name: numbers[run] for name, numbers in measured.items()}
-            finals[run] = Final(metrics=_judged(own, data) | values | _gaps(values), outputs=own)
+            finals[run] = Final(
+                metrics=_judged(own, data) | values | _gaps(values),
+                outputs=own,
+                guess=_guess(own[judged], data, judged) if trainer.state.epoch else None,
+            )
     return finals
+
+
+def _guess(outputs: NDArray[Any], data: Prepared, split: str) -> Guess | None:
+    targets, train_targets = (getattr(data, name).y.cpu().numpy() for name in (split, "train"))
+    return find_guess(outputs, targets, train_targets, data.task, split)
 
 
 def _judged(outputs: Mapping[str, NDArray[Any]], data: Prepared) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What regularizers say of each other and of the run, before anything is trained."""
+"""Compatibility: what regularizers refuse or doubt in each other and in the run, before anything is trained."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from regplug.config import RunConfig
 from regplug.data import Prepared
 from regplug.errors import CompositionError
 from regplug.registry.components import Components
-from regplug.regularizer import Company, Notice, RegularizerFunctions
-from regplug.sites import Augmented, SiteLayer
+from regplug.regularization.layers import Augmented
+from regplug.regularizer import Notice, RegularizerFunctions, RunContext
+from regplug.sites import SiteLayer
 
 
 def find_notices(
@@ -21,7 +22,7 @@ def find_notices(
     model: nn.Module,
     members: Mapping[str, RegularizerFunctions],
 ) -> list[Notice]:
-    """What components say of their company, none of which refuses it.
+    """Warnings of the components about each other and the run.
 
     Args:
         config: What was asked for.
@@ -31,7 +32,7 @@ def find_notices(
         members: Regularizers by key.
 
     Raises:
-        CompositionError: A component refuses the company; all reasons at once.
+        CompositionError: A component refuses the composition; all reasons at once.
     """
     words = {r.spec.key: frozenset((r.registered.name, *r.registered.component.tags)) for r in components.regs}
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
@@ -39,16 +40,20 @@ def find_notices(
     notices = []
     for chosen in components.regs:
         key = chosen.spec.key
-        company = Company(
+        context = RunContext(
             tags={other: tags for other, tags in words.items() if other != key},
             params={other.spec.key: other.params for other in components.regs if other.spec.key != key},
+            model=components.model.registered.name,
+            activation=components.activation.registered.name if components.activation else "",
             optimizer=config.optimizer,
+            batch_size=config.batch_size,
+            train_rows=len(data.train),
             task=data.task,
             has_validation=data.valid is not None,
             has_batch_norm=bool(norms),
             batch_norm_after=key in followed,
         )
-        notices += list(members[key].check(company))
+        notices += list(members[key].check(context))
     refused = [notice for notice in notices if notice.kind == "refuse"]
     if refused:
         raise CompositionError(

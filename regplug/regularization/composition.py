@@ -13,9 +13,9 @@ from torch import Tensor
 from regplug.noise import Draw, Key, pass_key
 from regplug.regularizer import (
     EpochEnd,
-    FinishForward,
     Identity,
     Loss,
+    Member,
     Outputs,
     RegularizerFunctions,
     Shapes,
@@ -29,6 +29,7 @@ FUNCTIONS = (
     "noise",
     "init",
     "batch",
+    "sample_losses",
     "penalty",
     "wrap_loss",
     "perturb",
@@ -44,7 +45,7 @@ FUNCTIONS = (
 
 
 @dataclass(frozen=True)
-class Member:
+class Part:
     """One regularizer of a composition, under the key that its settings, noise and state bear."""
 
     key: str
@@ -68,13 +69,13 @@ def compose(members: Mapping[str, RegularizerFunctions] | Sequence[tuple[str, Re
         members: Key -> regularizer, in the order in which each function applies them.
     """
     pairs = members.items() if isinstance(members, Mapping) else members
-    return Composition([Member(key, functions) for key, functions in pairs])
+    return Composition([Part(key, functions) for key, functions in pairs])
 
 
 class Composition(RegularizerFunctions):
     """Regularizers in a resolved order. Made by `compose`."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Part]) -> None:
         super().__init__()
         self.members = tuple(members)
         self.passes = max((m.functions.passes for m in members), default=1)  # type: ignore[misc] # of this instance
@@ -83,7 +84,7 @@ class Composition(RegularizerFunctions):
         soft = [i for i, m in enumerate(self._acting["batch"]) if m.functions.needs_soft_targets]
         self._soften_at = soft[0] if soft else None
 
-    def acting(self, function: str) -> tuple[Member, ...]:
+    def acting(self, function: str) -> tuple[Part, ...]:
         """The members that act in a function."""
         return self._acting[function]
 
@@ -106,12 +107,16 @@ class Composition(RegularizerFunctions):
                     found[member.key, pass_key(key, number)] = draw
         return found
 
-    def init(self, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
-        """The states of all members, flat."""
+    def init(self, shapes: Shapes, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
+        """The states of all members, flat; the host asks `initial`, where each sees its own places."""
+        return self.initial(lambda _: shapes, params, buffers)
+
+    def initial(self, shapes_of: Callable[[str], Shapes], params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
+        """The states of all members at the start of one run, flat."""
         return {
             f"{m.key}/{name}": value
             for m in self._acting["init"]
-            for name, value in m.functions.init(params, buffers).items()
+            for name, value in m.functions.init(shapes_of(m.key), params, buffers).items()
         }
 
     def batch(self, step: Step, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,8 +124,16 @@ class Composition(RegularizerFunctions):
         for i, member in enumerate(self._acting["batch"]):
             if i == self._soften_at and not y.is_floating_point():
                 y = F.one_hot(y, step.clock.task.num_outputs).to(_floating(x))
+            if step.batch is not None:
+                step.batch = step.batch._replace(x=x, y=y)
             x, y = member.functions.batch(step.child(member.key), x, y)
         return x, y
+
+    def sample_losses(self, step: Step, losses: Tensor, outputs: Outputs) -> Tensor:
+        """Members in order."""
+        for member in self._acting["sample_losses"]:
+            losses = member.functions.sample_losses(step.child(member.key), losses, outputs)
+        return losses
 
     def penalty(self, step: Step, weights: Tensors, outputs: Outputs) -> Tensor | None:
         """The sum of the members' penalties."""
@@ -144,10 +157,11 @@ class Composition(RegularizerFunctions):
             point = point if moved is None else moved
         return point
 
-    def gradients(self, step: Step, grads: Tensors, params: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
+    def gradients(self, step: Step, params: Tensors, grads: Tensors) -> tuple[Tensors, Tensors]:
         """Members in order."""
+        state = step.state
         for member in self._acting["gradients"]:
-            grads, own = member.functions.gradients(step.child(member.key), grads, params, _own(state, member.key))
+            grads, own = member.functions.gradients(step.child(member.key), params, grads)
             state = _merged(state, member.key, own)
         return grads, state
 
@@ -159,10 +173,11 @@ class Composition(RegularizerFunctions):
             total = value if total is None else total if value is None else total + value
         return total
 
-    def after_step(self, step: Step, params: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
+    def after_step(self, step: Step, params: Tensors) -> tuple[Tensors, Tensors]:
         """Members in order."""
+        state = step.state
         for member in self._acting["after_step"]:
-            params, own = member.functions.after_step(step.child(member.key), params, _own(state, member.key))
+            params, own = member.functions.after_step(step.child(member.key), params)
             state = _merged(state, member.key, own)
         return params, state
 
@@ -172,42 +187,42 @@ class Composition(RegularizerFunctions):
             weight = member.functions.project(step.child(member.key), name, weight)
         return weight
 
-    def after_epoch(self, step: Step, metrics: Tensors, params: Tensors, buffers: Tensors, state: Tensors) -> EpochEnd:
+    def after_epoch(self, step: Step, metrics: Tensors, params: Tensors, buffers: Tensors) -> EpochEnd:
         """Members in order; one that stops is enough, and rate scales multiply."""
+        state = step.state
         stop: Tensor | None = None
         scale: Tensor | None = None
         for member in self._acting["after_epoch"]:
-            end = member.functions.after_epoch(
-                step.child(member.key), metrics, params, buffers, _own(state, member.key)
-            )
+            end = member.functions.after_epoch(step.child(member.key), metrics, params, buffers)
             params, buffers, state = end.params, end.buffers, _merged(state, member.key, end.state)
             stop = end.stop if stop is None else stop if end.stop is None else stop | end.stop
             scale = end.rate_scale if scale is None else scale if end.rate_scale is None else scale * end.rate_scale
         return EpochEnd(params, buffers, state, stop, scale)
 
-    def evaluated(self, params: Tensors, buffers: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
+    def evaluated(self, step: Step, params: Tensors, buffers: Tensors) -> Member:
         """Members in order."""
         for member in self._acting["evaluated"]:
-            params, buffers = member.functions.evaluated(params, buffers, _own(state, member.key))
+            params, buffers = member.functions.evaluated(step.child(member.key), params, buffers)
         return params, buffers
 
-    def finalize(
-        self, forward: FinishForward, params: Tensors, buffers: Tensors, state: Tensors, batches: Iterable[Any]
-    ) -> tuple[Tensors, Tensors]:
-        """Members in order."""
+    def finalize(self, step: Step, params: Tensors, buffers: Tensors, batches: Iterable[Step]) -> Sequence[Member]:
+        """Members in order; where one returns an ensemble, the next acts on each network of it."""
+        networks: list[Member] = [(params, buffers)]
         for member in self._acting["finalize"]:
-            own = _own(state, member.key)
-            params, buffers = member.functions.finalize(forward, params, buffers, own, batches)
-        return params, buffers
+            own = step.child(member.key)
+            finished = [member.functions.finalize(own, *network, batches) for network in networks]
+            networks = [network for each in finished for network in _networks(each)]
+        return networks
+
+
+def _networks(finished: Member | Sequence[Member]) -> Sequence[Member]:
+    """What `finalize` returned as a list of networks: a pair of mappings is one network."""
+    is_one = len(finished) == 2 and isinstance(finished[0], Mapping)
+    return [finished] if is_one else finished  # type: ignore[list-item, return-value] # told apart by the line above
 
 
 def _floating(x: Tensor) -> torch.dtype:
     return x.dtype if x.is_floating_point() else torch.get_default_dtype()
-
-
-def _own(state: Tensors, key: str) -> dict[str, Tensor]:
-    prefix = f"{key}/"
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _merged(state: Tensors, key: str, own: Tensors) -> Tensors:

@@ -8,8 +8,10 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from regplug.noise import Draw, bits, keep_mask
+from regplug.regularization.layers import Augmented
+from regplug.regularization.step import Step
 from regplug.regularizer import RegularizerFunctions, Shapes
-from regplug.sites import Augmented, SiteLayer, Sites
+from regplug.sites import SiteLayer, Sites
 
 KEY = "model's own"
 """Under this key the composition holds a model's own dropout; no alias can be spelled so."""
@@ -35,7 +37,7 @@ class _Layer(SiteLayer):
         """The module that was taken over."""
         return self.kind(self.rate)
 
-    def act(self, settings: Any, noise: Any, x: Tensor) -> Tensor:
+    def act(self, step: Step, noise: Any, x: Tensor) -> Tensor:
         """Zero with chance `rate`, else scaled up; see torch.nn.Dropout."""
         if self.rate >= 1:
             return x * 0

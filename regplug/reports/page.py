@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from regplug.reports import figures, plots
-from regplug.statistics import Analysis, Comparison, Interval, Study, Summary, comparison_sentence, number, p_text
+from regplug.statistics import (
+    LEAST_BOOTSTRAPPED,
+    Analysis,
+    Comparison,
+    Interval,
+    Ranks,
+    Study,
+    Summary,
+    comparison_sentence,
+    number,
+    p_text,
+)
 
 Curves = Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]]
 """Metric to setting's label to one curve of (epoch, value) for each run."""
@@ -55,7 +66,28 @@ class StudyReport:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-def render_report(report: StudyReport) -> str:
+@dataclass(frozen=True, kw_only=True)
+class ComparisonReport:
+    """Reports of runs that cannot be ranked together, one for each group of those that can.
+
+    Args:
+        title: Its heading.
+        verdict: What they say together.
+        parts: The reports; the title of each says which runs it is of.
+        ranks: Of the settings over datasets, where the parts are datasets.
+        notes: Why there are several.
+        details: Further facts by name.
+    """
+
+    title: str
+    verdict: str
+    parts: tuple[StudyReport, ...]
+    ranks: Ranks | None = None
+    notes: tuple[str, ...] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+def render_report(report: StudyReport | ComparisonReport) -> str:
     """Returns a report as one HTML page without anything from outside.
 
     It is read in light and dark, on a phone, and on paper; every text from outside is escaped, and the page forbids
@@ -65,7 +97,6 @@ def render_report(report: StudyReport) -> str:
         report: What it shows.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
         loader=PackageLoader("regplug.reports", ""),
@@ -74,16 +105,30 @@ def render_report(report: StudyReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(
-        report=report,
-        analysis=report.analysis,
-        facts=_facts(report),
-        rows=[_row(report, place, summary) for place, summary in enumerate(report.analysis.summaries, start=1)],
+    if isinstance(report, StudyReport):
+        head = {"verdict": report.analysis.verdict, "facts": _facts(report), "notes": ()}
+        parts: tuple[StudyReport, ...] = (report,)
+    else:
+        facts = {**_rank_facts(report.ranks), **report.details}
+        head = {"verdict": report.verdict, "facts": facts, "notes": report.notes}
+        parts = report.parts
+    return environment.get_template("page.html").render(title=report.title, **head, parts=list(map(_part, parts)))
+
+
+def _part(report: StudyReport) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    analysis = report.analysis
+    return {
+        "report": report,
+        "facts": _facts(report),
+        "rows": [_row(report, place, summary) for place, summary in enumerate(analysis.summaries, start=1)],
         # matplotlib escapes the texts it writes into an SVG.
-        figures=[(figure, Markup(figure.svg)) for figure in report.figures],  # noqa: S704
-        sentences=[comparison_sentence(comparison) for comparison in report.analysis.comparisons],
-        compare_url=report.compare_url if report.compare_url.startswith(("http://", "https://")) else "",
-    )
+        "figures": [(figure, Markup(figure.svg)) for figure in report.figures],  # noqa: S704
+        "sentences": [comparison_sentence(comparison) for comparison in analysis.comparisons],
+        "notes": [note for note in (*analysis.notes, analysis.bootstrap_note, *report.notes) if note],
+        "compare_url": report.compare_url if report.compare_url.startswith(("http://", "https://")) else "",
+    }
 
 
 def _facts(report: StudyReport) -> dict[str, str]:
@@ -95,16 +140,17 @@ def _facts(report: StudyReport) -> dict[str, str]:
         "Runs": f"{len(runs)}, of which {failed} failed" if failed else str(len(runs)),
         "Best by validation": f"{analysis.selected} ({analysis.selected_by})" if analysis.selected else "not chosen",
         "Compared with": analysis.reference or "each other",
-        **_rank_facts(analysis),
+        **_rank_facts(analysis.ranks),
         **report.details,
     }
 
 
-def _rank_facts(analysis: Analysis) -> dict[str, str]:
-    ranks, facts = analysis.ranks, {}
+def _rank_facts(ranks: Ranks | None) -> dict[str, str]:
+    facts = {}
     if ranks and ranks.friedman_p is not None:
-        facts["Friedman's test of ranks"] = f"{p_text(ranks.friedman_p)} over {analysis.units.plural(ranks.n)}"
+        facts["Friedman's test of ranks"] = f"{p_text(ranks.friedman_p)} over {ranks.n} {ranks.over}s"
     if ranks and ranks.critical_difference is not None:
+        facts["Mean ranks"] = "; ".join(f"{label} {number(mean, 3)}" for label, mean in ranks.mean_ranks.items())
         groups = "; ".join(", ".join(group) for group in ranks.groups) or "none"
         facts["Critical difference of ranks"] = f"{number(ranks.critical_difference, 3)} (Nemenyi); alike: {groups}"
     return facts
@@ -120,7 +166,8 @@ def _row(report: StudyReport, place: int, summary: Summary) -> dict[str, Any]:
         "is_selected": summary.label == analysis.selected,
         "mean": _text(summary.mean),
         "interval": _interval(summary.t_interval),
-        "bootstrap": _interval(summary.bootstrap_interval),
+        "bootstrap": _bootstrap(summary),
+        "is_guessing": summary.is_guessing,
         "sd": _text(summary.sd, 2),
         "mean_rank": _text(summary.mean_rank, 3),
         "seconds": _text(summary.seconds, 3),
@@ -128,6 +175,11 @@ def _row(report: StudyReport, place: int, summary: Summary) -> dict[str, Any]:
         "failed": summary.failed,
         **_comparison_cells(comparison),
     }
+
+
+def _bootstrap(summary: Summary) -> str:
+    is_left_out = summary.bootstrap_interval is None and 1 < summary.n < LEAST_BOOTSTRAPPED
+    return f"from {LEAST_BOOTSTRAPPED} on" if is_left_out else _interval(summary.bootstrap_interval)
 
 
 def _comparison_cells(comparison: Comparison | None) -> dict[str, str]:

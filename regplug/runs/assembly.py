@@ -13,26 +13,32 @@ from torch import Tensor, nn
 
 from regplug.api import DataContext, ModelContext, Task
 from regplug.config import RunConfig, parse_schedule
+from regplug.config.ramps import Ramp, first_value, last_value
 from regplug.data import Prepared, RawData, prepare
 from regplug.errors import CompositionError, DataError, ModelError, PluginError
 from regplug.registry import build
 from regplug.registry.components import Chosen, Components
 from regplug.registry.faults import is_fault, told
+from regplug.regularization.cancelled_biases import cancelled_biases
 from regplug.regularization.compatibility import find_notices
 from regplug.regularization.composition import Composition, compose
+from regplug.regularization.finding import find_roles, find_sites
 from regplug.regularization.ordering import Placed, check_composition, resolve_order
 from regplug.regularization.own_dropout import KEY as OWN_DROPOUT
 from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
-from regplug.regularizer import Notice, RegularizerFunctions
+from regplug.regularization.signatures import require_signatures
+from regplug.regularization.structure import evaluating, restructure
+from regplug.regularizer import Notice, RegularizerFunctions, Step
 from regplug.runs.request import composition_entries
 from regplug.seeds import derive_seed
-from regplug.sites import Place, Sites, find_roles, find_sites
+from regplug.sites import Place, Sites
 from regplug.training.loop import Course
 from regplug.training.losses import make_loss
 from regplug.training.optimizers import UpdateRule, make_rule
-from regplug.training.program import Program, split_tensors
+from regplug.training.program import Program, clock_at_start
 from regplug.training.schedules import rate_factors
 from regplug.training.state import Pool, RunInputs
+from regplug.training.tensors import split_tensors
 
 DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 
@@ -62,6 +68,7 @@ class Network:
         order: The resolved order with reasons.
         notices: What components say of the composition, none of which refuses it.
         settings: Regularizer's key -> parameter -> number.
+        untrained: Names of the biases that are left as they are: a batch normalization behind them cancels them.
     """
 
     model: nn.Module
@@ -70,6 +77,12 @@ class Network:
     order: tuple[Placed, ...]
     notices: tuple[Notice, ...]
     settings: Mapping[str, Mapping[str, Any]]
+    untrained: tuple[str, ...] = ()
+
+    @property
+    def final_settings(self) -> dict[str, dict[str, Any]]:
+        """The settings as plain numbers, at the end of their schedules."""
+        return {key: {name: last_value(value) for name, value in own.items()} for key, own in self.settings.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +181,7 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
     network = build_network(config, components, data)
     program = Program(model=network.model, regularizer=network.regularizer, loss=loss, task=data.task)
     params, buffers = split_tensors(network.model)
+    program.require_inverses(Step(_as_tensors(network.settings, data.train.x), {}, clock_at_start(program)))
     _check_last_batch(network.model, len(data.train), config.batch_size)
     return Assembly(
         config=config,
@@ -179,6 +193,14 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
         course=make_course(config, len(data.train)),
         inputs=RunInputs(seed=config.seed, rate=config.lr, settings=network.settings, params=params, buffers=buffers),
     )
+
+
+def _as_tensors(settings: Mapping[str, Mapping[str, Any]], like: Tensor) -> dict[str, dict[str, Tensor]]:
+    """The settings as the first step has them."""
+    return {
+        key: {name: torch.as_tensor(first_value(value), dtype=like.dtype) for name, value in own.items()}
+        for key, own in settings.items()
+    }
 
 
 def make_course(config: RunConfig, rows: int) -> Course:
@@ -202,33 +224,41 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
     members, order = _members(components, data.task)
     places: dict[str, Sequence[Place]] = {}
     example = data.train.x[:2]
+    settings = {chosen.spec.key: numbers_of(chosen.params) for chosen in components.regs}
     if has_own_dropout(model):
         members = {OWN_DROPOUT: OwnDropout(), **members}
         own = Sites(model, find_sites(model, example), OWN_DROPOUT)
-        places[OWN_DROPOUT] = _restructured(members[OWN_DROPOUT], own, config.seed)
+        places[OWN_DROPOUT] = _restructured(members[OWN_DROPOUT], own, config.seed, settings)
     found = find_sites(model, example)
+    replaced: dict[nn.Module, nn.Module] = {}
     for key, functions in members.items():
         if key != OWN_DROPOUT:
-            places[key] = _restructured(functions, Sites(model, found, key), config.seed)
+            places[key] = _restructured(functions, Sites(model, found, key, replaced), config.seed, settings)
     model.to(device=example.device, dtype=example.dtype)
-    params = {chosen.spec.key: chosen.params for chosen in components.regs}
     notices = find_notices(config, components, data, model, members)
+    model.train()
+    with evaluating(settings, model):
+        untrained = cancelled_biases(model, example)
+    for name in untrained:
+        model.get_parameter(name).requires_grad_(False)
     return Network(
-        model=model.train(),
+        model=model,
         regularizer=compose(members),
         places=places,
         order=tuple(order),
         notices=tuple(notices),
-        settings={key: numbers_of(value) for key, value in params.items()},
+        settings=settings,
+        untrained=tuple(untrained),
     )
 
 
-def _restructured(functions: RegularizerFunctions, sites: Sites, seed: int) -> tuple[Place, ...]:
+def _restructured(
+    functions: RegularizerFunctions, sites: Sites, seed: int, settings: Mapping[str, Mapping[str, Any]]
+) -> tuple[Place, ...]:
     """Lets one regularizer restructure; weights of its own start from the run's seed, as the model's do."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "init", sites.owner))
-        functions.restructure(sites.model, sites)
-    return tuple(sites.places)
+        return restructure(functions, sites, settings)
 
 
 def _members(components: Components, task: Task) -> tuple[dict[str, RegularizerFunctions], list[Placed]]:
@@ -245,6 +275,7 @@ def _members(components: Components, task: Task) -> tuple[dict[str, RegularizerF
                 f"The regularizer {reg.registered.full_name} is a {type(functions).__name__}.",
                 hint="Its target must be a subclass of regplug.regularizer.RegularizerFunctions.",
             )
+        require_signatures(functions, reg.registered.full_name)
         members[placed.key] = functions
     return members, order
 
@@ -253,7 +284,7 @@ def numbers_of(params: Any) -> dict[str, Any]:
     """The numeric parameters of a component, for `step.settings`: numbers, and tuples of numbers."""
 
     def is_number(value: Any) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float | Ramp) and not isinstance(value, bool)
 
     values = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
     return {

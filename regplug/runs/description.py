@@ -12,8 +12,11 @@ import torch
 
 from regplug.config import RunConfig
 from regplug.config.params import describe_params, params_to_dict
+from regplug.config.ramps import Ramp
 from regplug.registry import default_registry
 from regplug.registry.components import Chosen, Components
+from regplug.runs.data_facts import DataFacts
+from regplug.runs.doubts import WARNINGS_TAG
 from regplug.tracking.naming import note, provenance_tags, run_name, run_params, safe_key
 
 _NOT_PARAMETERS = ("reg", "probe", "format", "out", "name", "experiment", "export", "threads")
@@ -37,7 +40,13 @@ class Description:
 
 
 def describe_run(
-    config: RunConfig, parts: Components, *, loss: str, warnings: tuple[str, ...] = (), fold: str = ""
+    config: RunConfig,
+    parts: Components,
+    *,
+    loss: str,
+    data: DataFacts,
+    warnings: tuple[str, ...] = (),
+    fold: str = "",
 ) -> Description:
     """Describes a run.
 
@@ -45,11 +54,12 @@ def describe_run(
         config: What was asked for.
         parts: Its components.
         loss: Name of the loss that `auto` came to.
+        data: What tells its data.
         warnings: What is legal and doubtful.
         fold: The fold in words, or empty.
     """
     model, dataset = parts.model.registered.name, parts.dataset.registered.name
-    regs = [(reg.spec.key, _values(reg)) for reg in parts.regs]
+    regs = [(reg.spec.key, _values(reg) | _ends(reg)) for reg in parts.regs]
     activation = parts.activation
     others = {
         "init": (parts.init.registered.name, _values(parts.init)),
@@ -66,6 +76,7 @@ def describe_run(
     tags = {
         "system/threads": str(torch.get_num_threads()),
         **provenance_tags(provenance),
+        **data.tags(),
         **note(
             title=name,
             model=model,
@@ -76,7 +87,7 @@ def describe_run(
         ),
     }
     if warnings:
-        tags["regplug.warnings"] = " ".join(warnings)
+        tags[WARNINGS_TAG] = " ".join(warnings)
     return Description(
         experiment=config.experiment or f"{dataset}/{model}",
         name=name,
@@ -116,6 +127,13 @@ def _values(chosen: Chosen) -> dict[str, object]:
     if isinstance(chosen.params, Mapping):
         return dict(chosen.params)
     return params_to_dict(chosen.params)
+
+
+def _ends(chosen: Chosen) -> dict[str, object]:
+    """First and last value of each number that changes over the run."""
+    fields = {} if isinstance(chosen.params, Mapping) else vars(chosen.params)
+    ramps = {name: value for name, value in fields.items() if isinstance(value, Ramp)}
+    return {f"{name}.{end}": getattr(ramp, end) for name, ramp in ramps.items() for end in ("first", "last")}
 
 
 def _changed(chosen: Chosen) -> dict[str, object]:

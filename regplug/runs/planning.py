@@ -7,6 +7,7 @@ from typing import Any
 
 from regplug.api import Phase
 from regplug.config import RunConfig
+from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
 from regplug.runs.assembly import assemble, load_data
 from regplug.runs.request import check_request
@@ -69,8 +70,13 @@ class Plan:
         }
 
 
-def make_plan(config: RunConfig, registry: Registry | None = None) -> Plan:
+def make_plan(config: RunConfig, registry: Registry | None = None, *, is_exported: bool = True) -> Plan:
     """Builds everything that the run would build, on the real data, and says what it would do.
+
+    Args:
+        config: The run.
+        registry: What is installed; by default all of it.
+        is_exported: Whether the run would be exported, if its configuration says so; a sweep exports none.
 
     Raises:
         RequestError: What `regplug run` would refuse.
@@ -79,6 +85,8 @@ def make_plan(config: RunConfig, registry: Registry | None = None) -> Plan:
     resolved, components = check_request(config, registry, writes=False)
     data = load_data(resolved, components)
     made = assemble(resolved, components, data)
+    if is_exported:
+        require_exportable(made)
     steps = [
         PlanStep(phase=phase, name=placed.key, why=_why(placed.key, placed.why, made.network.places))
         for phase in PHASES

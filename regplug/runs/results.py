@@ -72,7 +72,10 @@ class Observer:
         """Called after each epoch."""
 
     def warned(self, message: str) -> None:
-        """Called when something went wrong that does not end the run, such as an observer of a plugin that raised."""
+        """Called when something went wrong that does not end the run: a plugin's observer raised, or the store is lost.
+
+        That the store is lost is told from another thread.
+        """
 
     def run_finished(self, result: RunFinished) -> None:
         """Called when everything is done, or when the run has failed."""
@@ -94,6 +97,9 @@ class RunFinished:
         seconds: Duration of each stage.
         error: What went wrong; empty where nothing did.
         study_id: MLflow's id of the study that it was a run of, or empty.
+        store_status: What its store says of it: `RUNNING` where it could not be told of the end. Empty for a run of a
+            study.
+        missing: What was logged and the store did not take, in words.
     """
 
     run_id: str
@@ -106,6 +112,8 @@ class RunFinished:
     seconds: Mapping[str, float]
     error: str = ""
     study_id: str = ""
+    store_status: str = ""
+    missing: tuple[str, ...] = ()
 
     @staticmethod
     def broken_off(
@@ -115,6 +123,8 @@ class RunFinished:
         config: RunConfig,
         metrics: Mapping[str, float],
         seconds: Mapping[str, float],
+        store_status: str = "",
+        missing: tuple[str, ...] = (),
     ) -> RunFinished:
         """Returns how a run ended that an exception broke off."""
         said = error.message if isinstance(error, RegplugError) else str(error)
@@ -123,23 +133,39 @@ class RunFinished:
             run_name=run.name,
             experiment=run.experiment,
             tracking_uri=run.tracking_uri,
-            status="KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED",
+            status=status_after(error),
             config=config,
             metrics=dict(metrics),
             seconds=dict(seconds),
             error=f"{type(error).__name__}: {said}".removesuffix(": "),
             study_id=run.study_id,
+            store_status=store_status,
+            missing=missing,
         )
+
+
+def status_after(error: BaseException | None) -> str:
+    """Returns how a run or a study ends that this exception leaves.
+
+    >>> status_after(None), status_after(KeyboardInterrupt())
+    ('FINISHED', 'KILLED')
+    """
+    if error is None:
+        return "FINISHED"
+    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult(RunFinished):
-    """What a run by itself came to that ended `FINISHED`.
+    """What a run by itself came to.
+
+    One that is returned ended `FINISHED`. One that failed after its training is the `result` of the error.
 
     Args:
         state_sha256: Hash of the trained state.
         model: The trained model: an ordinary module in evaluation mode, on the CPU.
-        warnings: What was legal and doubtful.
+        warnings: What was legal and doubtful, and what came of it.
+        guess: The figures of a fixed answer that the model is not better than; empty where it is better.
         bundle_path: Folder of the exported files, where there are any.
         bundle_files: Their names.
         verification: What was checked.
@@ -148,6 +174,7 @@ class RunResult(RunFinished):
     state_sha256: str
     model: nn.Module
     warnings: tuple[str, ...] = ()
+    guess: str = ""
     bundle_path: Path | None = None
     bundle_files: tuple[str, ...] = ()
     verification: Report | None = None
@@ -161,6 +188,7 @@ class RunResult(RunFinished):
             "experiment": self.experiment,
             "tracking_uri": self.tracking_uri,
             "status": self.status,
+            "store_status": self.store_status,
             "config": self.config.to_dict(),
             "state_sha256": self.state_sha256,
             "metrics": {name: value if math.isfinite(value) else None for name, value in self.metrics.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -14,24 +15,34 @@ from torch import nn
 
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig
-from regplug.errors import FailedError, RegplugError
-from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples, export_run
-from regplug.measuring.final_metrics import measure_final
+from regplug.errors import RegplugError, raise_after_start
+from regplug.exporting import (
+    DEPLOYED_FILE,
+    deployment_requirements,
+    deployment_samples,
+    export_run,
+    require_exportable,
+)
+from regplug.measuring.final_metrics import Final, measure_final
+from regplug.measuring.metric_log import MetricLog, probed
 from regplug.measuring.metrics import confusion_matrix
-from regplug.probes import Probe, ProbeView
+from regplug.probes import Probe
 from regplug.registry import Registry, build, default_registry
 from regplug.registry.faults import named_faults
+from regplug.regularization.settling import settle
 from regplug.reports.plots import confusion_matrix_png, curves_png
 from regplug.runs.assembly import Assembly, assemble, load_data, pools_of, threads
+from regplug.runs.data_facts import facts_of
 from regplug.runs.description import describe_run
+from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
 from regplug.runs.observers import PluginObservers
 from regplug.runs.request import check_request
-from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted
-from regplug.sites import without_site_layers
-from regplug.tracking import Store, TrackedRun, experiment_name, open_store
+from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
+from regplug.tracking import Store, TrackedRun, open_store
+from regplug.training.ensemble import as_one
 from regplug.training.loop import Pools, Trainer
-from regplug.training.program import restore_tensors
 from regplug.training.state_hash import state_sha256
+from regplug.training.tensors import restore_tensors
 
 
 @named_faults()
@@ -62,6 +73,9 @@ def execute(
         data = load_data(config, components)
     with stages.stage("building"):
         made = assemble(config, components, data)
+    if config.export:
+        with stages.stage("checking that the model can be exported"), threads(made.num_threads()):
+            require_exportable(made)
     with stages.stage("opening the tracking store"):
         store = open_store(tracking_uri)
     with threads(made.num_threads()):
@@ -99,9 +113,11 @@ class _Run:
         self._warnings = tuple(f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
         self._probes: list[Probe] = [build(p.registered, p.spec.values) for p in made.components.probes]
         self._started: RunStarted | None = None
-        self._is_begun = False
-        self._metrics: dict[str, float] = {}
-        self._history: dict[str, list[tuple[float, float]]] = {}
+        self._model: nn.Module | None = None
+        self._bundle: Bundle | None = None
+        self._troubles: list[str] = []
+        self._measured = MetricLog()
+        self._guess = ""
         train, valid, test = pools_of(made.data)
         self._trainer = Trainer(
             program=made.program,
@@ -111,64 +127,98 @@ class _Run:
             course=made.course,
             places=made.network.places,
             stacked=False,
+            probed=bool(self._probes),
         )
 
     def execute(self) -> RunResult:
         """Runs it all, and tells how it ended."""
+        made = self._made
+        told = describe_run(
+            made.config,
+            made.components,
+            loss=made.program.loss.name,
+            data=facts_of(made.data),
+            warnings=self._warnings,
+        )
+        tracked = self._store.start_run(experiment=told.experiment, name=told.name, params=told.params, tags=told.tags)
+        tracked.on_trouble(self._warn)
         try:
-            result = self._run()
+            with tracked, named_faults():
+                model = self._carry_out(tracked)
         except BaseException as error:
-            if self._is_begun and isinstance(error, RegplugError):
-                error.exit_code = FailedError.exit_code  # whatever it is, it is no fault of the request any more
-            if self._started is not None:
-                ended = RunFinished.broken_off(
-                    self._started, error, config=self._config, metrics=self._metrics, seconds=self._stages.seconds
-                )
-                for observer in (self._plugged, *self._told):
-                    observer.run_finished(ended)
+            self._tell_broken_off(tracked, error)
+            if isinstance(error, RegplugError):
+                self._tell_bundle(error)
+                raise_after_start(error, self._reached(tracked, error))
             raise
+        result = self._result(tracked, model, tracked.status)
         self._plugged.run_finished(result)
-        result = replace(result, warnings=(*self._warnings, *self._plugged.warnings))
+        result = replace(result, warnings=(*result.warnings, *self._plugged.warnings))
         for observer in self._told:
             observer.run_finished(result)
         return result
 
-    def _run(self) -> RunResult:
-        made = self._made
-        told = describe_run(made.config, made.components, loss=made.program.loss.name, warnings=self._warnings)
-        experiment = experiment_name(told.experiment)
-        bundle: Bundle | None = None
-        with (
-            self._store.start_run(experiment=experiment, name=told.name, params=told.params, tags=told.tags) as tracked,
-            named_faults(),
-        ):
-            self._is_begun = True
-            run = self._begin(tracked, told.name, experiment)
-            with self._stages.stage("training"):
-                self._train(tracked, run)
-            with self._stages.stage("evaluating"):
-                model = self._finish(tracked)
-            if self._config.export:
-                with self._stages.stage("exporting and verifying"):
-                    bundle = self._export(tracked, model)
+    def _carry_out(self, tracked: TrackedRun) -> nn.Module:
+        run = self._begin(tracked)
+        with self._stages.stage("training"):
+            self._train(tracked, run)
+        with self._stages.stage("evaluating"):
+            self._model = model = self._finish(tracked)
+        if self._config.export:
+            with self._stages.stage("exporting and verifying"):
+                self._export(tracked, model)
+        return model
+
+    def _reached(self, tracked: TrackedRun, error: BaseException) -> RunResult | None:
+        return None if self._model is None else self._result(tracked, self._model, status_after(error))
+
+    def _result(self, tracked: TrackedRun, model: nn.Module, status: str) -> RunResult:
+        bundle = self._bundle
         return RunResult(
             run_id=tracked.run_id,
-            run_name=told.name,
-            experiment=experiment,
-            tracking_uri=self._store.location.uri,
-            status="FINISHED",
+            run_name=tracked.name,
+            experiment=tracked.experiment,
+            tracking_uri=self._store.location.shown,
+            status=status,
+            store_status=tracked.status,
+            missing=tracked.missing,
             config=self._config,
-            metrics=self._metrics,
+            metrics=self._measured.last,
             state_sha256=state_sha256(model),
             model=model,
-            warnings=self._warnings,
+            warnings=(*self._warnings, *self._troubles),
+            guess=self._guess,
             bundle_path=bundle.path if bundle else None,
             bundle_files=bundle.files if bundle else (),
             verification=bundle.verification if bundle else None,
             seconds=self._stages.seconds,
         )
 
-    def _begin(self, tracked: TrackedRun, name: str, experiment: str) -> RunStarted:
+    def _warn(self, message: str) -> None:
+        self._troubles.append(message)
+        for observer in self._observers:
+            observer.warned(message)
+
+    def _tell_broken_off(self, tracked: TrackedRun, error: BaseException) -> None:
+        if self._started is None:
+            return
+        ended = RunFinished.broken_off(
+            self._started,
+            error,
+            config=self._config,
+            metrics=self._measured.last,
+            seconds=self._stages.seconds,
+            store_status=tracked.status,
+            missing=tracked.missing,
+        )
+        for observer in (self._plugged, *self._told):
+            observer.run_finished(ended)
+
+    def _tell_bundle(self, error: RegplugError) -> None:
+        if self._bundle is not None:
+            error.message += f" The bundle {self._bundle.path} is complete and proven."
+
+    def _begin(self, tracked: TrackedRun) -> RunStarted:
         raw = self._data.raw
         tracked.log_text(self._config.to_toml(), "config.toml")
         tracked.log_dict(self._config.to_dict(), "config.json")
@@ -176,9 +226,9 @@ class _Run:
         tracked.log_dataset(raw.name, self._data.digest, raw.source, profile={"rows": rows})
         info = RunStarted(
             run_id=tracked.run_id,
-            name=name,
-            experiment=experiment,
-            tracking_uri=self._store.location.uri,
+            name=tracked.name,
+            experiment=tracked.experiment,
+            tracking_uri=self._store.location.shown,
             epochs=self._config.epochs,
             steps_per_epoch=-(-len(self._data.train) // self._config.batch_size),
             warnings=self._warnings,
@@ -191,7 +241,7 @@ class _Run:
     def _train(self, tracked: TrackedRun, run: RunStarted) -> None:
         for record in self._trainer.train():
             values = {name: numbers[0] for name, numbers in record.metrics.items()}
-            values |= self._probed() | {"time/epoch_s": record.seconds}
+            values |= probed(self._trainer, 0, self._probes) | {"time/epoch_s": record.seconds}
             self._log(tracked, values, record.epoch)
             seen = RunEpoch(
                 run=run,
@@ -207,53 +257,65 @@ class _Run:
         trainer, data = self._trainer, self._data
         trainer.finish()
         final = measure_final(trainer, [data])[0]
-        self._log(tracked, {**final.metrics, **self._probed()}, trainer.state.epoch)
+        self._log(tracked, {**final.metrics, **probed(self._trainer, 0, self._probes)}, trainer.state.epoch)
         if data.task.is_classification:
             matrix = confusion_matrix(final.outputs["test"], data.raw.test.y)
             tracked.log_figure_png(confusion_matrix_png(matrix, data.task.class_names), "confusion_matrix.png")
-        tracked.log_figure_png(curves_png(self._history), "curves.png")
+        tracked.log_figure_png(curves_png(self._measured.curves()), "curves.png")
         model = self._trained_model()
         _log_state(tracked, model)
         tracked.set_tags({"regplug.state_sha256": state_sha256(model)})
+        self._doubt(tracked, final)
+        tracked.flush()  # a process killed while it exports has tracked what the weights are worth
         return model
 
-    def _trained_model(self) -> nn.Module:
-        params, buffers = self._trainer.tensors_of(0)
-        restore_tensors(self._made.program.model, params, buffers)
-        return without_site_layers(self._made.program.model).cpu().eval()
+    def _doubt(self, tracked: TrackedRun, final: Final) -> None:
+        """Tells and keeps that the run is no better than guessing, where it is not."""
+        doubt = doubt_of(final, self._made, self._data, self._config.lr)
+        if not doubt:
+            return
+        self._warnings = (*self._warnings, doubt)
+        self._guess = guess_tag(final)
+        tags = {WARNINGS_TAG: " ".join(self._warnings)} | ({GUESS_TAG: self._guess} if self._guess else {})
+        tracked.set_tags(tags)
+        for observer in self._observers:
+            observer.warned(doubt)
 
-    def _export(self, tracked: TrackedRun, model: nn.Module) -> Bundle:
+    def _trained_model(self) -> nn.Module:
+        """The network, or the networks as one, made of ordinary modules."""
+        networks = self._trainer.networks_of(0)
+        trained = iter(networks)
+
+        def make() -> nn.Module:
+            model = self._made.program.model if len(networks) == 1 else copy.deepcopy(self._made.program.model)
+            restore_tensors(model, *next(trained))
+            for name in self._made.network.untrained:
+                model.get_parameter(name).requires_grad_(True)
+            return settle(model, self._made.network.final_settings)
+
+        return as_one(make, len(networks), is_classification=self._data.task.is_classification).cpu().eval()
+
+    def _export(self, tracked: TrackedRun, model: nn.Module) -> None:
         out = Path(self._config.out or f"bundles/{tracked.run_id[:8]}")
-        bundle = export_run(self._made, model, run_id=tracked.run_id, out=out)
+        self._bundle = bundle = export_run(self._made, model, run_id=tracked.run_id, out=out)
         tracked.log_folder(bundle.path, "bundle")
         tracked.set_tags({"regplug.bundle": str(bundle.path.absolute())})
         if DEPLOYED_FILE in bundle.files:
-            inputs, outputs = deployment_samples(bundle)
-            tracked.log_onnx_model(
-                bundle.path / DEPLOYED_FILE,
-                sample_input=inputs,
-                sample_output=outputs,
-                requirements=deployment_requirements(),
-            )
-        return bundle
-
-    def _probed(self) -> dict[str, float]:
-        if not self._probes:
-            return {}
-        params = self._trainer.weights_of(0)
-        roles = {name: self._made.program.roles[name] for name in params}
-        view = ProbeView(params=params, roles=roles)
-        return {name: value for probe in self._probes for name, value in probe.measure(view).items()}
+            tracked.attempt("the ONNX file as a model", lambda: _log_deployed(tracked, bundle))
 
     def _log(self, tracked: TrackedRun, values: dict[str, float], epoch: int) -> None:
         tracked.log_metrics(values, epoch)
-        self._metrics |= values
-        for name, value in values.items():
-            if not name.startswith("time/"):
-                points = self._history.setdefault(name, [])
-                if points and points[-1][0] == epoch:
-                    points.pop()
-                points.append((epoch, value))
+        self._measured.put(epoch, values)
+
+
+def _log_deployed(tracked: TrackedRun, bundle: Bundle) -> None:
+    inputs, outputs = deployment_samples(bundle)
+    tracked.log_onnx_model(
+        bundle.path / DEPLOYED_FILE,
+        sample_input=inputs,
+        sample_output=outputs,
+        requirements=deployment_requirements(),
+    )
 
 
 def _log_state(tracked: TrackedRun, model: nn.Module) -> None:

@@ -5,14 +5,15 @@ Numbers in, frozen dataclasses out; every one has a `document()` that JSON can h
 
 from regplug.statistics.analysis import Analysis, analyse, select
 from regplug.statistics.metrics import is_lower_better
-from regplug.statistics.paired import Comparison, compare_pair, holm, paired_t, pairs_needed
-from regplug.statistics.ranks import Ranks, critical_difference, rank
+from regplug.statistics.paired import Comparison, compare_pair, holm, paired_t
+from regplug.statistics.ranks import Ranks, critical_difference, rank, rank_over_datasets
 from regplug.statistics.records import PairKey, Setting, Study, StudyRun
-from regplug.statistics.summary import Interval, Summary, bootstrap_interval, summarise, t_interval
+from regplug.statistics.summary import LEAST_BOOTSTRAPPED, Interval, Summary, bootstrap_interval, summarise, t_interval
 from regplug.statistics.units import Units, find_units
 from regplug.statistics.words import comparison_sentence, number, p_text, span
 
 __all__ = [
+    "LEAST_BOOTSTRAPPED",
     "Analysis",
     "Comparison",
     "Interval",
@@ -34,8 +35,8 @@ __all__ = [
     "number",
     "p_text",
     "paired_t",
-    "pairs_needed",
     "rank",
+    "rank_over_datasets",
     "select",
     "span",
     "summarise",

@@ -9,12 +9,12 @@ from typing import Any
 
 from regplug.errors import RequestError, did_you_mean
 from regplug.statistics.metrics import check_selection, is_lower_better
-from regplug.statistics.paired import Comparison, compare_pair, correct, differences, is_constant, paired_t
+from regplug.statistics.paired import Comparison, compare_pair, correct, differences, paired_t
 from regplug.statistics.ranks import Ranks, rank
 from regplug.statistics.records import Study, Values
 from regplug.statistics.summary import Summary, summarise
 from regplug.statistics.units import Units, find_units
-from regplug.statistics.verdict import notes, verdict
+from regplug.statistics.verdict import bootstrap_note, notes, verdict
 from regplug.statistics.words import comparison_sentence
 
 
@@ -54,6 +54,11 @@ class Analysis:
         """Returns a setting's comparison with the reference."""
         return next((c for c in self.comparisons if self.reference == c.second and c.first == label), None)
 
+    @property
+    def bootstrap_note(self) -> str:
+        """Why there is no bootstrap interval; empty where there is one."""
+        return bootstrap_note(self)
+
     def document(self) -> dict[str, Any]:
         """The analysis as JSON knows it."""
         return {
@@ -70,6 +75,7 @@ class Analysis:
             "ranks": self.ranks and self.ranks.document(),
             "verdict": self.verdict,
             "notes": list(self.notes),
+            "bootstrap_note": self.bootstrap_note or None,
         }
 
 
@@ -184,14 +190,13 @@ def _comparisons(
     others = (
         [] if reference is None or is_named else _other_p_values(values, units, [x for x in order if x != reference])
     )
-    return correct(bare, units, others)
+    return correct(bare, others)
 
 
 def _other_p_values(values: Values, units: Units, labels: Sequence[str]) -> list[float]:
     found = []
     for first, second in combinations([label for label in labels if values[label]], 2):
-        difference = differences(values[first], values[second], units)
-        scale = max(max(map(abs, values[label].values())) for label in (first, second))
-        if len(difference) > 1 and not is_constant(difference, scale):
-            found.append(paired_t(difference, units.variance_ratio)[1])
+        shared = differences(values[first], values[second], units)
+        if len(shared.values) > 1 and not shared.are_constant:
+            found.append(paired_t(shared.values, units.variance_ratio)[1])
     return found

@@ -9,18 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from regplug.statistics.records import PairKey
+from regplug.statistics.rounding import RESOLUTION, Array, are_equal, merge_magnitudes
 from regplug.statistics.summary import Interval, standard_deviation, t_interval
 from regplug.statistics.units import Kind, Units
 
 Outcome = Literal["identical", "constant", "too few", "tested"]
 
 ALPHA = 0.05
-POWER = 0.8
-MOST_PAIRS = 1000
-"""More than this is said as more than this."""
 
 MOST_SIGNS = 13
 """Up to so many differences Wilcoxon's p is exact also where they tie; scipy has the same bound."""
@@ -34,7 +31,7 @@ class Comparison:
         first: The setting that is asked about.
         second: The one it is compared with.
         outcome: `tested`; `identical` where every pair is equal; `constant` where every pair differs by the same, so
-            that no variation is there to test against; `too few` below two pairs.
+            that no variation is there to test against; `too few` below two pairs. Equal means: but for rounding.
         unit: What a pair is.
         n: Pairs.
         difference: Mean of first minus second; `None` without a pair.
@@ -44,11 +41,9 @@ class Comparison:
         p_value: Its two-sided p.
         p_holm: The same after Holm's correction over `family` comparisons.
         family: How many comparisons the correction counts.
-        wilcoxon_p: Two-sided p of Wilcoxon's signed-rank test.
+        wilcoxon_p: Two-sided p of Wilcoxon's signed-rank test; differences that only rounding tells apart tie.
         wilcoxon_least_p: The least p that so many pairs that differ can give.
         is_lower_better: Whether less of the metric is better.
-        pairs_needed: Pairs at which a true difference of this size would be found with power .8; more than
-            `MOST_PAIRS` is `MOST_PAIRS + 1`, and `None` where no number of pairs would do or nothing was tested.
     """
 
     first: str
@@ -66,7 +61,6 @@ class Comparison:
     family: int = 0
     wilcoxon_p: float | None = None
     wilcoxon_least_p: float | None = None
-    pairs_needed: int | None = None
 
     @property
     def is_different(self) -> bool:
@@ -110,30 +104,28 @@ def compare_pair(
         units: What counts as one observation.
         is_lower_better: Whether less of the metric is better.
     """
-    difference = differences(values[first], values[second], units)
-    n = len(difference)
+    found = differences(values[first], values[second], units)
+    difference, n = found.values, len(found.values)
     bare = Comparison(
         first=first, second=second, outcome="too few", unit=units.kind, n=n, is_lower_better=is_lower_better
     )
     if n == 0:
         return bare
     bare = replace(bare, difference=float(difference.mean()))
-    if not difference.any():
+    if found.are_zero:
         return replace(bare, outcome="identical", difference=0.0)
     if n == 1:
         return bare
-    wilcoxon_p, least_p = _wilcoxon(difference)
+    wilcoxon_p, least_p = _wilcoxon(merge_magnitudes(difference, found.tolerance))
     bare = replace(bare, wilcoxon_p=wilcoxon_p, wilcoxon_least_p=least_p)
-    scale = max(max(map(abs, values[label].values())) for label in (first, second))
-    if is_constant(difference, scale):
+    if found.are_constant:
         return replace(bare, outcome="constant")
-    sd = standard_deviation(difference)
     t, p_value = paired_t(difference, units.variance_ratio)
     return replace(
         bare,
         outcome="tested",
         interval=t_interval(difference, units.variance_ratio),
-        d_z=float(difference.mean()) / sd,
+        d_z=float(difference.mean()) / standard_deviation(difference),
         t=t,
         p_value=p_value,
         p_holm=p_value,
@@ -141,22 +133,43 @@ def compare_pair(
     )
 
 
-def differences(first: Mapping[PairKey, float], second: Mapping[PairKey, float], units: Units) -> NDArray[np.float64]:
-    """Returns first minus second for each observation they share, `(n,)`."""
-    shared = {key: first[key] - second[key] for key in first if key in second}
-    return units.gather(shared, shared)
+@dataclass(frozen=True, kw_only=True)
+class Differences:
+    """First minus second for each observation that two settings share.
 
-
-def is_constant(difference: NDArray[np.float64], scale: float) -> bool:
-    """Returns whether differences vary by no more than rounding of numbers of that size.
-
-    Metrics come from float32: one more right answer in each of two seeds is not quite the same number twice.
+    Args:
+        values: The differences `(n,)`.
+        tolerance: How far rounding alone may have moved each, `(n,)`.
     """
-    is_rounding = float(np.ptp(difference)) <= 8 * float(np.finfo(np.float32).eps) * scale
-    return is_rounding or standard_deviation(difference) == 0
+
+    values: Array
+    tolerance: Array
+
+    @property
+    def are_zero(self) -> bool:
+        """Whether all pairs are equal but for rounding."""
+        return bool((np.abs(self.values) <= self.tolerance).all())
+
+    @property
+    def are_constant(self) -> bool:
+        """Whether all pairs differ by the same but for rounding."""
+        return are_equal(self.values, self.tolerance) or standard_deviation(self.values) == 0
 
 
-def paired_t(difference: NDArray[np.float64], variance_ratio: float = 0.0) -> tuple[float, float]:
+def differences(first: Mapping[PairKey, float], second: Mapping[PairKey, float], units: Units) -> Differences:
+    """Returns the differences of two settings on what they share.
+
+    Args:
+        first: Value by pair key.
+        second: The same of the other setting.
+        units: What counts as one observation.
+    """
+    shared = {key: first[key] - second[key] for key in first if key in second}
+    rounding = {key: RESOLUTION * max(abs(first[key]), abs(second[key])) for key in shared}
+    return Differences(values=units.gather(shared, shared), tolerance=units.gather(rounding, shared))
+
+
+def paired_t(difference: Array, variance_ratio: float = 0.0) -> tuple[float, float]:
     """Returns Student's t of paired differences and its two-sided p: mean / (sd * sqrt(1/n + variance_ratio)).
 
     Args:
@@ -176,7 +189,7 @@ def paired_t(difference: NDArray[np.float64], variance_ratio: float = 0.0) -> tu
     return t, float(2 * stdtr(n - 1, -abs(t)))
 
 
-def _wilcoxon(difference: NDArray[np.float64]) -> tuple[float, float]:
+def _wilcoxon(difference: Array) -> tuple[float, float]:
     """Two-sided p, and the least that so many differences other than zero can give."""
     from scipy.stats import wilcoxon
 
@@ -185,7 +198,7 @@ def _wilcoxon(difference: NDArray[np.float64]) -> tuple[float, float]:
     return p_value, min(1.0, 2.0 ** (1 - len(nonzero)))
 
 
-def _signed_rank_p(nonzero: NDArray[np.float64]) -> float:
+def _signed_rank_p(nonzero: Array) -> float:
     """The exact p over all signs that the ranks could bear; scipy's, which takes 2 s for 13 differences with ties."""
     from scipy.stats import rankdata
 
@@ -224,61 +237,17 @@ def _nothing_to_collect() -> Iterator[None]:
         gc.unfreeze()
 
 
-def correct(comparisons: Sequence[Comparison], units: Units, others: Sequence[float] = ()) -> tuple[Comparison, ...]:
-    """Returns the comparisons with Holm's correction, and with the number of pairs that would tell.
+def correct(comparisons: Sequence[Comparison], others: Sequence[float] = ()) -> tuple[Comparison, ...]:
+    """Returns the comparisons with Holm's correction.
 
     Args:
         comparisons: Some of them tested.
-        units: What counts as one observation.
         others: Further p-values that the correction has to count, because the comparisons were picked among them.
     """
     tested = [comparison for comparison in comparisons if comparison.p_value is not None]
     adjusted = iter(holm([*(comparison.p_value for comparison in tested if comparison.p_value is not None), *others]))
     family = len(tested) + len(others)
     return tuple(
-        replace(
-            comparison,
-            p_holm=next(adjusted),
-            family=family,
-            pairs_needed=pairs_needed(comparison.d_z or 0.0, ALPHA / family, units.variance_ratio),
-        )
-        if comparison.p_value is not None
-        else comparison
+        replace(comparison, p_holm=next(adjusted), family=family) if comparison.p_value is not None else comparison
         for comparison in comparisons
-    )
-
-
-def pairs_needed(d_z: float, alpha: float = ALPHA, variance_ratio: float = 0.0) -> int | None:
-    """Returns the pairs at which a two-sided paired t-test finds an effect with power .8.
-
-    Args:
-        d_z: Cohen's d of the pairs.
-        alpha: Level of the test.
-        variance_ratio: n_test / n_train where training sets overlap.
-
-    Returns:
-        At most `MOST_PAIRS + 1`; `None` where even endless pairs of overlapping training sets would not do.
-
-    >>> pairs_needed(0.5)
-    34
-    """
-    if variance_ratio and _power(d_z, 10**9, alpha, variance_ratio) < POWER:
-        return None
-    if _power(d_z, MOST_PAIRS, alpha, variance_ratio) < POWER:
-        return MOST_PAIRS + 1
-    low, high = 1, MOST_PAIRS
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _power(d_z, middle, alpha, variance_ratio) >= POWER else (middle, high)
-    return high
-
-
-def _power(d_z: float, n: int, alpha: float, variance_ratio: float) -> float:
-    """The chance that |t| exceeds its bound; the other tail, below .001 where this one is near .8, left out."""
-    from scipy.special import nctdtr, stdtrit
-
-    noncentrality = abs(d_z) / (1 / n + variance_ratio) ** 0.5
-    # Far from zero the noncentral t underflows, and the answer is no question.
-    return (
-        1.0 if noncentrality > 37 and n > 2 else float(1 - nctdtr(n - 1, noncentrality, stdtrit(n - 1, 1 - alpha / 2)))
     )

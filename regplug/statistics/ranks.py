@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regplug.statistics.records import Values
+from regplug.statistics.records import PairKey, Values
+from regplug.statistics.rounding import RESOLUTION, merge_near
 from regplug.statistics.units import Kind, Units
 
 ALPHA = 0.05
@@ -17,7 +18,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """Mean ranks, 1 the best; ties share.
+    """Mean ranks, 1 the best; ties share, and values that only rounding tells apart tie.
 
     Args:
         over: What was ranked on.
@@ -63,7 +64,8 @@ def rank(values: Values, units: Units, *, is_lower_better: bool) -> Ranks | None
     shared = set.intersection(*(set(values[label]) for label in labels)) if labels else set()
     if len(labels) < 2 or not shared:
         return None
-    scores_NK = np.stack([units.gather(values[label], shared) for label in labels], axis=1)
+    raw_NK = np.stack([units.gather(values[label], shared) for label in labels], axis=1)
+    scores_NK = np.stack([merge_near(row, RESOLUTION * np.abs(row)) for row in raw_NK])
     ranks_NK = rankdata(scores_NK if is_lower_better else -scores_NK, axis=1)
     mean_ranks = dict(zip(labels, map(float, ranks_NK.mean(axis=0)), strict=True))
     cd = critical_difference(len(labels), len(scores_NK)) if units.kind == "dataset" else None
@@ -75,6 +77,30 @@ def rank(values: Values, units: Units, *, is_lower_better: bool) -> Ranks | None
         critical_difference=cd,
         groups=_groups(mean_ranks, cd) if cd is not None else (),
     )
+
+
+def rank_over_datasets(datasets: Sequence[Mapping[str, float]], is_lower_better: Sequence[bool]) -> Ranks | None:
+    """Returns the mean ranks of the settings that all datasets have; `None` below two datasets or two such settings.
+
+    Only ranks are averaged: an accuracy of one dataset and that of another, let alone two losses, have no common mean.
+
+    Args:
+        datasets: For each dataset, the mean of its metric by setting.
+        is_lower_better: For each dataset, whether less of its metric is better.
+
+    Source: Demsar 2006, section 3.2.
+
+    >>> rank_over_datasets([{"a": 0.9, "b": 0.8}, {"a": 0.1, "b": 0.3}], [False, True]).mean_ranks
+    {'a': 1.0, 'b': 2.0}
+    """
+    if len(datasets) < 2:
+        return None
+    values: dict[str, dict[PairKey, float]] = {}
+    for number, (means, is_lower) in enumerate(zip(datasets, is_lower_better, strict=True)):
+        for label, mean in means.items():
+            values.setdefault(label, {})[PairKey(seed=0, dataset=f"{number:09}")] = mean if is_lower else -mean
+    everywhere = {label: by_dataset for label, by_dataset in values.items() if len(by_dataset) == len(datasets)}
+    return rank(everywhere, Units(kind="dataset"), is_lower_better=True)
 
 
 def critical_difference(num_settings: int, num_datasets: int) -> float:

@@ -59,6 +59,7 @@ class StudyRun:
         status: `FINISHED`, or how else it ended.
         seconds: Its time of training.
         run_id: MLflow's.
+        is_guessing: Whether it is no better than guessing.
     """
 
     setting: str
@@ -67,6 +68,7 @@ class StudyRun:
     status: str = FINISHED
     seconds: float = 0.0
     run_id: str = ""
+    is_guessing: bool = False
 
     def value(self, metric: str) -> float | None:
         """Returns a metric of a finished run; `None` if it failed, lacks the metric, or the value is not finite."""
@@ -82,8 +84,8 @@ class Study:
         name: What people call the study.
         settings: In the order in which the study names them.
         runs: In any order.
-        test_to_train: Rows of a test part over rows of the training part it was judged with, where folds or data seeds
-            redraw both from the same rows; by default 1 / (k - 1) for k folds, and 0, which is independent data, else.
+        test_to_train: Rows that a run is judged on over rows that it trained on, where folds or data seeds redraw both
+            from the same rows; by default 1 / (k - 1) for k folds, and 0, which is independent data, else.
 
     Raises:
         RequestError: A label or a run stands there twice, or a run is of no setting.

@@ -16,6 +16,10 @@ Interval = tuple[float, float]
 CONFIDENCE_LEVEL = 0.95
 RESAMPLES = 9999
 
+LEAST_BOOTSTRAPPED = 10
+"""The bootstrap interval is given from so many observations. In 1,500 simulated studies of each kind its 95 % covered
+the mean of 3 normal values in .73, of 5 in .83, of 8 in .86, of 10 in .91; of skewed ones in .68, .80, .85 and .88."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -29,9 +33,11 @@ class Summary:
         mean: Mean of the observations; `None` without any.
         sd: Their standard deviation (n - 1); `None` below two.
         t_interval: 95 % interval of the mean by Student's t; `None` below two.
-        bootstrap_interval: The same by the bootstrap (BCa), blind to overlapping training sets; `None` below three.
+        bootstrap_interval: The same by the bootstrap (BCa), blind to overlapping training sets; `None` below ten, where
+            it is too narrow.
         seconds: Mean time of a finished run.
         mean_rank: Mean rank among the settings, 1 the best; `None` where no observation is shared by all.
+        guessing: How many of the runs are no better than guessing.
     """
 
     label: str
@@ -44,6 +50,12 @@ class Summary:
     bootstrap_interval: Interval | None
     seconds: float | None
     mean_rank: float | None = None
+    guessing: int = 0
+
+    @property
+    def is_guessing(self) -> bool:
+        """Whether more than half of its runs are no better than guessing."""
+        return 2 * self.guessing > self.runs
 
     def document(self) -> dict[str, Any]:
         """The summary as JSON knows it."""
@@ -58,6 +70,7 @@ class Summary:
             "bootstrap_interval": self.bootstrap_interval and list(self.bootstrap_interval),
             "seconds": self.seconds,
             "mean_rank": self.mean_rank,
+            "no_better_than_guessing": self.guessing,
         }
 
 
@@ -88,6 +101,7 @@ def summarise(
         bootstrap_interval=None if seed is None else bootstrap_interval(observed, seed=seed),
         seconds=float(np.mean(seconds)) if seconds else None,
         mean_rank=mean_rank,
+        guessing=sum(run.is_guessing and run.value(metric) is not None for run in runs),
     )
 
 
@@ -119,13 +133,13 @@ def t_interval(values: NDArray[np.float64], variance_ratio: float = 0.0) -> Inte
 
 
 def bootstrap_interval(values: NDArray[np.float64], *, seed: int = 0) -> Interval | None:
-    """Returns the 95 % bootstrap interval of a mean, bias corrected and accelerated.
+    """Returns the 95 % bootstrap interval of a mean, bias corrected and accelerated; `None` below ten values.
 
     Source: Efron 1987, through scipy.
     """
     from scipy.stats import bootstrap
 
-    if len(values) < 3:
+    if len(values) < LEAST_BOOTSTRAPPED:
         return None
     if standard_deviation(values) == 0:
         return float(values.mean()), float(values.mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from regplug.statistics.summary import LEAST_BOOTSTRAPPED
 from regplug.statistics.words import comparison_sentence, number
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ def verdict(analysis: Analysis) -> str:
 
 
 def _selected(analysis: Analysis) -> str:
-    return f"{analysis.selected} has the best {analysis.selected_by}."
+    chosen = next(summary for summary in analysis.summaries if summary.label == analysis.selected)
+    but = ", and is no better than guessing" if chosen.is_guessing else ""
+    return f"{analysis.selected} has the best {analysis.selected_by}{but}."
 
 
 def _many(analysis: Analysis) -> str:
@@ -59,6 +62,17 @@ def _named(labels: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))
 
 
+def bootstrap_note(analysis: Analysis) -> str:
+    """Returns why there is no bootstrap interval; empty where every setting has one, or has one value."""
+    counts = [summary.n for summary in analysis.summaries if summary.n > 1]
+    if not counts or min(counts) >= LEAST_BOOTSTRAPPED:
+        return ""
+    return (
+        f"Below {LEAST_BOOTSTRAPPED} {analysis.units.kind}s there is no bootstrap interval: it would be too narrow "
+        "(with 5, its 95 % covered 83 % in simulation)."
+    )
+
+
 def notes(analysis: Analysis, is_baseline_named: bool) -> tuple[str, ...]:
     """Returns how the comparison was done and what to bear in mind, a sentence or two each."""
     return tuple(
@@ -68,6 +82,7 @@ def notes(analysis: Analysis, is_baseline_named: bool) -> tuple[str, ...]:
                 _test(analysis),
                 _unit(analysis),
                 _holm(analysis, is_baseline_named),
+                _undecided(analysis),
                 *_warnings(analysis, is_baseline_named),
             ),
         )
@@ -103,6 +118,23 @@ def _holm(analysis: Analysis, is_baseline_named: bool) -> str:
     return f"p-values after Holm's correction over {family} comparisons{why}; intervals are 95 % each, uncorrected."
 
 
+def _undecided(analysis: Analysis) -> str:
+    """What an open question allows, and what would narrow it.
+
+    How many more pairs would tell is not said: it depends on the square of the difference, which an open question does
+    not know. From 5 seeds the estimate ran from 9 to over 1,000 for a true 34 (5 % to 95 % of 4,000 simulated studies),
+    and its 80 % range spanned a factor of 80 and had no upper end in four of five.
+    """
+    if not any(comparison.outcome == "tested" and not comparison.is_different for comparison in analysis.comparisons):
+        return ""
+    kind = analysis.units.kind
+    if analysis.units.variance_ratio:
+        more = f"More {kind}s of the same rows narrow it little; more rows do."
+    else:
+        more = f"Four times as many {kind}s would halve it."
+    return f"No detectable difference is no proof of equality: the interval holds what is still possible. {more}"
+
+
 def _warnings(analysis: Analysis, is_baseline_named: bool) -> list[str]:
     failed = sum(summary.failed for summary in analysis.summaries)
     absent = [summary.label for summary in analysis.summaries if summary.n == 0]
@@ -111,8 +143,15 @@ def _warnings(analysis: Analysis, is_baseline_named: bool) -> list[str]:
         if failed
         else "",
         f"Without a value: {_named(absent)}." if absent else "",
+        _guessing(analysis),
         _reference(analysis) if not is_baseline_named and analysis.reference != analysis.selected else "",
     ]
+
+
+def _guessing(analysis: Analysis) -> str:
+    found = [summary for summary in analysis.summaries if summary.guessing]
+    told = [f"{summary.label} ({summary.guessing} of {summary.runs} runs)" for summary in found]
+    return f"No better than guessing: {_named(told)}." if told else ""
 
 
 def _reference(analysis: Analysis) -> str:

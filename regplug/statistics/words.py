@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from regplug.statistics.paired import ALPHA, MOST_PAIRS, Comparison
+from regplug.statistics.paired import ALPHA, Comparison
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -49,7 +49,7 @@ def _tested_sentence(comparison: Comparison) -> str:
     if not comparison.is_different:
         return (
             f"No detectable difference between {comparison.first} and {comparison.second} ({span(comparison)}, "
-            f"{p_value}, {_pairs(comparison)}). {more_needed(comparison)}"
+            f"{p_value}, {_pairs(comparison)})."
         )
     better, worse = comparison.first, comparison.second
     if not comparison.is_first_better:
@@ -70,19 +70,6 @@ def span(comparison: Comparison, *, is_advantage: bool = False) -> str:
         return number(sign * difference, 3)
     low, high = sorted(sign * end for end in comparison.interval)
     return f"{number(sign * difference, 3)} [{number(low, 3)}, {number(high, 3)}]"
-
-
-def more_needed(comparison: Comparison) -> str:
-    """Returns how many more pairs would tell, were the true difference the one that was seen."""
-    needed, unit = comparison.pairs_needed, comparison.unit
-    if needed is None:
-        return "If the true difference is the one seen, more folds of the same rows cannot tell; more rows may."
-    if needed > MOST_PAIRS:
-        return f"If the true difference is the one seen, more than {MOST_PAIRS} {unit}s would be needed to tell."
-    more = needed - comparison.n
-    if more <= 0:
-        return f"If the true difference is the one seen, {comparison.n} {unit}s find it in four of five studies."
-    return f"If the true difference is the one seen, about {more} more {unit}{'' if more == 1 else 's'} would tell."
 
 
 def _wilcoxon_remark(comparison: Comparison) -> str:

@@ -4,67 +4,29 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from regplug import statistics
 from regplug.errors import RequestError, did_you_mean
-from regplug.reports.page import StudyReport, draw_figures, render_report
+from regplug.reports.page import ComparisonReport, StudyReport, draw_figures, render_report
+from regplug.runs.doubts import WARNINGS_TAG
+from regplug.studies.comparable import (
+    Group,
+    are_judged_alike,
+    group_by_data,
+    group_by_loss,
+    is_loss_metric,
+    overlap_of,
+    why_apart,
+)
+from regplug.studies.compared import Compared, Part, verdict_of_parts
 from regplug.studies.keeping import STUDY_KINDS, STUDY_TAG
 from regplug.studies.measuring import FINISHED
 from regplug.studies.reporting import ANALYSIS_FILE, REPORT_FILE, compare_address, curve_metrics, read_curves
-from regplug.studies.tracked_settings import gather
+from regplug.studies.tracked_settings import Gathered, Source, TrackedSettings
 from regplug.tracking import RunInfo, Store, open_store
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """What a comparison came to.
-
-    Args:
-        study: Settings and runs.
-        analysis: What they say.
-        runs: The runs that were compared.
-        notes: How they were gathered.
-        tracking_uri: Where they are tracked.
-        compare_url: MLflow's compare page for them, where `regplug ui` serves it.
-        report: The page, as HTML.
-    """
-
-    study: statistics.Study
-    analysis: statistics.Analysis
-    runs: tuple[RunInfo, ...]
-    notes: tuple[str, ...]
-    tracking_uri: str
-    compare_url: str
-    report: str
-
-    def document(self) -> dict[str, Any]:
-        """The comparison as JSON knows it."""
-        return {
-            "name": self.study.name,
-            "tracking_uri": self.tracking_uri,
-            "compare_url": self.compare_url,
-            "notes": list(self.notes),
-            **self.analysis.document(),
-            "runs": [
-                {"run_id": run.run_id, "setting": run.setting, "status": run.status, **run.key._asdict()}
-                for run in self.study.runs
-            ],
-        }
-
-    def write(self, path: Path) -> None:
-        """Writes the report.
-
-        Raises:
-            RequestError: The file cannot be written.
-        """
-        try:
-            path.write_text(self.report, encoding="utf-8")
-        except OSError as error:
-            raise RequestError(f"The report {path} cannot be written: {error}", hint="Choose another --out.") from error
 
 
 def compare_tracked(
@@ -92,63 +54,144 @@ def compare_tracked(
     """
     store = open_store(tracking_uri, is_read=True)
     sources = [_find(store, name) for name in names]
-    found = gather(store, [(source.study, source.runs) for source in sources], by)
-    said = sources[0].said if len(sources) == 1 else {}
+    settings = TrackedSettings(store, sources, by)
+    runs = [run for source in sources for run in source.runs]
+    groups = _groups(group_by_data(runs, settings.dataset, settings.varied), sources, metric)
+    parts, missing = [], []
+    for group, gathered in _with_settings(groups, settings, baseline):
+        part = _part(group, gathered, sources, metric, baseline)
+        parts += [part] if isinstance(part, Part) else []
+        missing += [part] if isinstance(part, RequestError) else []
+    if not parts:
+        raise missing[0]
+    return _compared(store, sources, tuple(parts), [f"{error.message} It is left out." for error in missing])
+
+
+def _groups(by_data: Sequence[Group], sources: Sequence[Source], metric: str) -> list[Group]:
+    """The groups of equal data; where a loss is compared, each loss apart."""
+    found: list[Group] = []
+    for group in by_data:
+        is_loss = is_loss_metric(metric or _said_metric(sources) or _default_metric(group))
+        found += group_by_loss(group) if is_loss else [group]
+    return found
+
+
+def _with_settings(
+    groups: Sequence[Group], settings: TrackedSettings, baseline: str | None
+) -> Iterator[tuple[Group, Gathered]]:
+    gathered = settings.gather(groups)
+    labels = {setting.label for each in gathered for setting in each.settings}
+    if baseline is not None and baseline not in labels:
+        raise RequestError(
+            f"The baseline {baseline!r} is no setting of these runs.", hint=did_you_mean(baseline, labels)
+        )
+    return zip(groups, gathered, strict=True)
+
+
+def _part(
+    group: Group, found: Gathered, sources: Sequence[Source], metric: str, baseline: str | None
+) -> Part | RequestError:
+    """What a group of runs says; an error where none of them has the metric."""
+    metric = metric or _said_metric(sources) or _default_metric(group)
     study = statistics.Study(
         name=", ".join(dict.fromkeys(source.name for source in sources)),
         settings=found.settings,
         runs=found.study_runs,
-        test_to_train=said.get("test_to_train"),
+        test_to_train=_overlap(group, sources, metric),
     )
-    metric = metric or said.get("metric") or _default_metric(study)
-    analysis = statistics.analyse(study, metric, selected_by=_selection(study, metric, said), baseline=baseline)
-    curves = read_curves(store, study, found.runs, curve_metrics(analysis.metric, analysis.selected_by))
-    url = compare_address(store, found.runs[0].experiment_id, [run.run_id for run in found.runs])
-    notes = (*(note for source in sources for note in source.notes), *found.notes)
-    page = render_report(
-        StudyReport(
-            title=f"Comparison of {study.name}",
-            study=study,
-            analysis=analysis,
-            figures=draw_figures(study, analysis, curves),
-            notes=notes,
-            compare_url=url,
-            details={"Tracked in": store.location.uri},
-        )
-    )
-    if len(sources) == 1 and sources[0].study is not None:
-        store.attach(sources[0].study.run_id).log_text(page, REPORT_FILE)
-    return Compared(
+    named = baseline if baseline in study.labels else None
+    try:
+        study.values(metric)
+    except RequestError as error:
+        return error
+    analysis = statistics.analyse(study, metric, selected_by=_selection(study, metric, sources), baseline=named)
+    return Part(
+        name=group.name,
+        group=group,
         study=study,
         analysis=analysis,
         runs=found.runs,
-        notes=notes,
-        tracking_uri=store.location.uri,
-        compare_url=url,
-        report=page,
+        notes=(*found.notes, *_doubts(group)),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    """An experiment, or a study.
-
-    Args:
-        name: Its name.
-        study: The study's parent run, or `None`.
-        runs: The newest first.
-        notes: What was left out.
-        said: What a study's own analysis says of how it was done.
-    """
-
-    name: str
-    study: RunInfo | None
-    runs: tuple[RunInfo, ...]
-    notes: tuple[str, ...] = ()
-    said: Mapping[str, Any]
+def _overlap(group: Group, sources: Sequence[Source], metric: str) -> float | None:
+    """As the runs tell it; else, of studies of an earlier version, as their analysis tells it."""
+    if group.facts:
+        return overlap_of(group, metric)
+    return max((source.said.get("test_to_train") or 0.0 for source in sources), default=0.0) or None
 
 
-def _find(store: Store, name: str) -> _Source:
+def _doubts(group: Group) -> Iterator[str]:
+    if not are_judged_alike(group):
+        yield "The settings are judged on different rows: a difference between them is also one of the data."
+    if not group.facts and len({run.params["data_seed"] for run in group.runs}) > 1:
+        yield (
+            "Data seeds count as independent draws, since the runs do not tell their rows: where they part the same "
+            "rows anew, intervals are too narrow."
+        )
+
+
+def _compared(store: Store, sources: Sequence[Source], parts: tuple[Part, ...], left_out: Sequence[str]) -> Compared:
+    runs = [run for part in parts for run in part.runs]
+    said = [note for source in sources for note in source.notes]
+    name, ranks = parts[0].study.name, _ranks(parts)
+    found = Compared(
+        name=name,
+        parts=parts,
+        ranks=ranks,
+        verdict=parts[0].analysis.verdict if len(parts) == 1 else verdict_of_parts(parts, ranks),
+        notes=(*said, *left_out, *why_apart([part.group for part in parts], parts[0].analysis.metric)),
+        tracking_uri=store.location.shown,
+        compare_url=compare_address(store, runs[0].experiment_id, [run.run_id for run in runs]),
+        report="",
+    )
+    page = _page(store, found)
+    if len(sources) == 1 and sources[0].study is not None:
+        store.attach(sources[0].study.run_id).log_text(page, REPORT_FILE)
+    return replace(found, report=page)
+
+
+def _page(store: Store, found: Compared) -> str:
+    title, details = f"Comparison of {found.name}", {"Tracked in": found.tracking_uri}
+    reports = tuple(_report(store, part, found.compare_url) for part in found.parts)
+    if len(reports) == 1:
+        notes = (*reports[0].notes, *found.notes)
+        return render_report(replace(reports[0], title=title, notes=notes, details=details))
+    return render_report(
+        ComparisonReport(
+            title=title,
+            verdict=found.verdict,
+            parts=reports,
+            ranks=found.ranks,
+            notes=found.notes,
+            details=details,
+        )
+    )
+
+
+def _report(store: Store, part: Part, compare_url: str) -> StudyReport:
+    analysis = part.analysis
+    curves = read_curves(store, part.study, part.runs, curve_metrics(analysis.metric, analysis.selected_by))
+    return StudyReport(
+        title=part.name,
+        study=part.study,
+        analysis=analysis,
+        figures=draw_figures(part.study, analysis, curves),
+        notes=part.notes,
+        compare_url=compare_url,
+    )
+
+
+def _ranks(parts: Sequence[Part]) -> statistics.Ranks | None:
+    """Mean ranks over the parts, where each is a dataset of its own."""
+    if any(one.group.shares_rows(other.group) for at, one in enumerate(parts) for other in parts[:at]):
+        return None
+    means = [{s.label: s.mean for s in part.analysis.summaries if s.mean is not None} for part in parts]
+    return statistics.rank_over_datasets(means, [part.analysis.is_lower_better for part in parts])
+
+
+def _find(store: Store, name: str) -> Source:
     if name in store.experiments().values():
         return _experiment(store, name)
     studies = [run for kind in STUDY_KINDS for run in store.runs(limit=None, tags={STUDY_TAG: kind})]
@@ -167,19 +210,29 @@ def _find(store: Store, name: str) -> _Source:
     runs = _ended(store.runs(study.experiment, limit=None, parent=study.run_id))
     if not runs:
         raise RequestError(f"No run of the study {study.name} has ended.", hint="Wait, or go on with it.")
-    return _Source(name=study.name, study=study, runs=runs, said=_said(store, study))
+    return _study(store, study.name, study, runs)
 
 
-def _experiment(store: Store, name: str) -> _Source:
-    runs = _ended(store.runs(name, limit=None))
+def _study(store: Store, name: str, study: RunInfo, runs: tuple[RunInfo, ...]) -> Source:
+    notes = (study.tags[WARNINGS_TAG],) if WARNINGS_TAG in study.tags else ()
+    return Source(name=name, study=study, runs=runs, notes=notes, said=_said(store, study))
+
+
+def _experiment(store: Store, name: str) -> Source:
+    tracked = store.runs(name, limit=None)
+    runs = _ended(tracked)
     plain = tuple(run for run in runs if run.parent_id is None and STUDY_TAG not in run.tags)
     children = tuple(run for run in runs if run.parent_id is not None)
     if len(plain) < 2 <= len(children):
-        return _Source(name=name, study=None, runs=children, said={})
+        parents = {run.parent_id for run in children}
+        study = next((run for run in tracked if parents == {run.run_id} and STUDY_TAG in run.tags), None)
+        if study is not None:
+            return _study(store, name, study, children)
+        return Source(name=name, study=None, runs=children, said={})
     if not plain:
         raise RequestError(f"The experiment {name} has no run that ended.", hint="Begin with: regplug run")
     notes = (f"{len(children)} runs of studies in {name} are left out: name a study to compare them.",)
-    return _Source(name=name, study=None, runs=plain, notes=notes if children else (), said={})
+    return Source(name=name, study=None, runs=plain, notes=notes if children else (), said={})
 
 
 def _ended(runs: Sequence[RunInfo]) -> tuple[RunInfo, ...]:
@@ -196,17 +249,27 @@ def _said(store: Store, study: RunInfo) -> dict[str, Any]:
     return read
 
 
-def _default_metric(study: statistics.Study) -> str:
-    finished = [run for run in study.runs if run.status == FINISHED]
-    is_folded = any(run.key.fold is not None for run in finished)
-    split = "valid" if is_folded else "test"
-    has_accuracy = bool(finished) and all(f"{split}/accuracy" in run.metrics for run in finished)
-    return f"{split}/{'accuracy' if has_accuracy else 'loss'}"
+def _said_metric(sources: Sequence[Source]) -> str:
+    """What the studies compared themselves, where they agree."""
+    said = {source.said.get("metric", "") for source in sources}
+    return said.pop() if len(said) == 1 else ""
 
 
-def _selection(study: statistics.Study, metric: str, said: Mapping[str, Any]) -> str | None:
+def _default_metric(group: Group) -> str:
+    finished = [run for run in group.runs if run.status == FINISHED]
+    split = "valid" if any("fold" in run.params for run in finished) else "test"
+    if finished and all(f"{split}/accuracy" in run.metrics for run in finished):
+        return f"{split}/accuracy"
+    has_losses = len({run.params.get("loss") for run in finished}) > 1
+    return (
+        f"{split}/rmse" if has_losses and any(f"{split}/rmse" in run.metrics for run in finished) else f"{split}/loss"
+    )
+
+
+def _selection(study: statistics.Study, metric: str, sources: Sequence[Source]) -> str | None:
     """The validation metric by which the best is named: the study's own, else the one like what is compared."""
-    wanted = (said.get("selected_by"), f"valid/{metric.partition('/')[2]}", "valid/accuracy", "valid/loss")
+    said = sources[0].said.get("selected_by") if len(sources) == 1 else None
+    wanted = (said, f"valid/{metric.partition('/')[2]}", "valid/accuracy", "valid/loss")
     return next((name for name in wanted if name and any(run.value(name) is not None for run in study.runs)), None)
 
 

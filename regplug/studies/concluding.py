@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from regplug import statistics
-from regplug.data import Prepared
 from regplug.reports.judging import Judged, judge
 from regplug.reports.page import Curves
 from regplug.studies.background_process import Executor
@@ -57,7 +56,7 @@ class Concluding:
         name: Its name.
         results: One for each run.
         selected_by: A validation metric.
-        test_to_train: Rows of a test part over rows of its training part, where parts overlap between runs.
+        test_to_train: Rows that a run is judged on over rows that it trained on, where runs share rows.
         curves: Learning curves of the runs that finished, by metric and setting.
         computing: Where it is compared and drawn.
     """
@@ -108,29 +107,8 @@ def _run(result: PointResult) -> statistics.StudyRun:
         status=result.status,
         seconds=result.seconds,
         run_id=result.run_id,
+        is_guessing=bool(result.guess),
     )
-
-
-def overlap(first: Prepared, second: Prepared | None) -> float | None:
-    """Rows of a test part over rows of its training part, where two data seeds redraw both from the same rows.
-
-    Args:
-        first: The data of one data seed.
-        second: Those of another, or `None` where there is one only.
-
-    Returns:
-        The ratio; `None` where the data are generated anew, or there is one data seed.
-    """
-    if second is None:
-        return None
-    are_same_rows = np.array_equal(_row_sums(first), _row_sums(second))
-    return len(first.test) / len(first.train) if are_same_rows else None
-
-
-def _row_sums(data: Prepared) -> Any:
-    """The sum of each raw row, sorted: equal where two splits part the same rows."""
-    rows = [split.x.reshape(len(split.x), -1).sum(axis=1, dtype=np.float64) for _, split in data.raw.splits()]
-    return np.sort(np.concatenate(rows))
 
 
 def mean_metrics(results: Sequence[PointResult]) -> Mapping[str, float]:
@@ -161,6 +139,8 @@ def run_document(result: PointResult) -> dict[str, Any]:
         "fold": None if point.fold is None else list(point.fold),
         "status": result.status,
         "error": result.error or None,
+        "warnings": [result.doubt] if result.doubt else [],
+        "no_better_than_guessing": bool(result.guess),
         "config": point.config.to_dict(),
         "metrics": {name: value if math.isfinite(value) else None for name, value in result.metrics.items()},
         "epochs": result.epochs,

@@ -7,14 +7,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from regplug.data import Prepared
-from regplug.errors import RequestError, did_you_mean
-from regplug.measuring.metrics import metric_names
+from regplug.errors import RegplugError, raise_after_start
+from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
-from regplug.runs.results import RunResult
+from regplug.runs.data_facts import overlap_ratio
+from regplug.runs.results import RunResult, status_after
 from regplug.runs.runner import execute
 from regplug.studies.background_process import Executor, InlineExecutor
-from regplug.studies.concluding import Concluding, compared_metric, overlap
+from regplug.studies.concluding import Concluding, compared_metric
 from regplug.studies.config import Point, StudyConfig
 from regplug.studies.grouping import group_points
 from regplug.studies.keeping import Keeper
@@ -22,8 +22,9 @@ from regplug.studies.measuring import PointResult
 from regplug.studies.observing import PluginsOfStudy
 from regplug.studies.reporting import curve_metrics, curves_of, keep_conclusion
 from regplug.studies.request import check_study
-from regplug.studies.results import StudyObserver, StudyResult, StudyStarted
+from regplug.studies.results import StudyEnded, StudyObserver, StudyResult, StudyStarted
 from regplug.studies.running import Chunks, GroupRunner
+from regplug.studies.soundness import check_data, choose_metric, guessing_warning, warn_of_choosers
 from regplug.studies.study_data import StudyData
 from regplug.tracking import open_store
 from regplug.training.loop import EpochRecord
@@ -59,20 +60,25 @@ class Study:
         self.points = list(points or check_study(config, self._registry))
         self.data_of = StudyData(config, self._registry)
         datas = [self.data_of(point) for point in self.points]
-        first = datas[0]
-        self.task = first.task
-        self.loss = make_loss(self.points[0].config.loss, first.task).name
-        self.metric = _metric(config.metric, first)
+        tasks = {data.task for data in datas}
+        doubts = check_data(self.points, self.data_of.facts, tasks)
+        self.task = datas[0].task
+        self.metric = choose_metric(config.metric, datas[0], set(map(self.loss_of, self.points)))
         self.notes = self.data_of.notes(self.points)
         self._groups = group_points(self.points, self._registry, self.data_of)
         self._runners = [GroupRunner(group, self._registry, self.data_of) for group in self._groups]
         made = [runner.check() for runner in self._runners]
         notices = (f"{notice.message} {notice.hint}".strip() for each in made for notice in each.network.notices)
-        self.warnings = tuple(dict.fromkeys(notices))
+        flattered = warn_of_choosers(made) if config.folds else ()
+        self.warnings = tuple(dict.fromkeys((*doubts, *flattered, *notices)))
         self.content = {
             "data": self.data_of.digest(),
             "start": " ".join(state_sha256(each.program.model)[:16] for each in made),
         }
+
+    def loss_of(self, point: Point) -> str:
+        """The name of a run's loss, where `auto` is one."""
+        return make_loss(point.config.loss, self.task).name
 
     def run(
         self,
@@ -91,30 +97,64 @@ class Study:
             computing: Where statistics and figures are computed; by default here.
 
         Raises:
-            RequestError: A study of this name is not finished and has another configuration.
+            RequestError: A study of this name is not finished and has another configuration, or what may be the best
+                could not be exported.
             FailedError: The refit failed; the study's runs are kept.
         """
         plugged = PluginsOfStudy(self._registry, observers, self.data_of)
         observers = [plugged, *observers] if plugged.is_listening else observers
+        if refit:
+            _stage(observers, "checking that the best can be exported")
+            self._require_exportable()
         _stage(observers, "opening the tracking store")
         keeper = Keeper(open_store(tracking_uri), self, self._registry)
         done = keeper.open()
-        with keeper, plugged:
-            info, plans = self._start(keeper, done, observers)
-            began = time.perf_counter()
-            done |= _by_key(self._train(plans, done, keeper, observers))
-            seconds = time.perf_counter() - began
-            concluding = self._compare(keeper, done, computing or InlineExecutor())
-            done |= _by_key(keeper.kept())
-            result = self._conclude(concluding, info, done, seconds)
-            _stage(observers, "writing the report")
-            keep_conclusion(keeper, result)
-            if refit:
-                _stage(observers, "training the best setting again")
-                result = replace(result, winner=self._refit(result, tracking_uri))
-                if result.winner is not None:
-                    keeper.tracked.set_tags({WINNER_TAG: result.winner.run_id})
-        return replace(result, started=replace(info, warnings=(*info.warnings, *plugged.warnings)))
+        warnings: list[str] = []
+        keeper.on_trouble(lambda message: _warn(observers, warnings, message))
+        reached: list[StudyResult] = []
+        try:
+            with keeper, plugged:
+                self._carry_out(keeper, done, observers, computing or InlineExecutor(), reached)
+                if refit:
+                    self._train_best(keeper, observers, tracking_uri, reached)
+        except BaseException as error:
+            _tell_end(observers, keeper, error)
+            if isinstance(error, RegplugError):
+                raise_after_start(error, reached[-1] if reached else None)
+            raise
+        _tell_end(observers, keeper, None)
+        started = reached[-1].started
+        guessing = self._warn_of_guessing(reached[-1], observers)
+        told = (*started.warnings, *plugged.warnings, *warnings, *guessing)
+        return replace(reached[-1], started=replace(started, warnings=told))
+
+    def _carry_out(
+        self,
+        keeper: Keeper,
+        done: dict[str, PointResult],
+        observers: Sequence[StudyObserver],
+        computing: Executor,
+        reached: list[StudyResult],
+    ) -> None:
+        """Trains, compares and keeps what that came to; the result goes into `reached` as soon as there is one."""
+        info, plans = self._start(keeper, done, observers)
+        began = time.perf_counter()
+        done |= _by_key(self._train(plans, done, keeper, observers))
+        seconds = time.perf_counter() - began
+        concluding = self._compare(keeper, done, computing)
+        done = keeper.with_run_ids(done)
+        reached.append(self._conclude(concluding, info, done, seconds))
+        _stage(observers, "writing the report")
+        keep_conclusion(keeper, reached[-1])
+
+    def _train_best(
+        self, keeper: Keeper, observers: Sequence[StudyObserver], tracking_uri: str | None, reached: list[StudyResult]
+    ) -> None:
+        _stage(observers, "training the best setting again")
+        winner = self._refit(reached[-1], tracking_uri)
+        if winner is not None:
+            reached.append(replace(reached[-1], winner=winner))
+            keeper.tracked.set_tags({WINNER_TAG: winner.run_id})
 
     def stacked(self) -> tuple[dict[str, Any], ...]:
         """Which runs would stack, in what groups and why; measured."""
@@ -133,7 +173,7 @@ class Study:
             kind=self.kind,
             name=keeper.name,
             experiment=keeper.experiment,
-            tracking_uri=keeper.store.location.uri,
+            tracking_uri=keeper.store.location.shown,
             metric=self.metric,
             points=tuple(self.points),
             finished=tuple(done.values()),
@@ -173,7 +213,7 @@ class Study:
             results,
             selected_by=self.metric,
             test_to_train=self._overlap(),
-            curves=curves_of(results, shown, keeper.store),
+            curves=curves_of(results, shown, None if keeper.tracked.is_lost else keeper.store),
             computing=computing,
         )
 
@@ -184,6 +224,29 @@ class Study:
         conclusion = concluding.conclude(results)
         return StudyResult(started=started, config=self.config, results=results, conclusion=conclusion, seconds=seconds)
 
+    def _warn_of_guessing(self, result: StudyResult, observers: Sequence[StudyObserver]) -> list[str]:
+        by_setting: dict[str, list[PointResult]] = {}
+        for each in result.results:
+            if each.is_finished:
+                by_setting.setdefault(each.point.setting.label, []).append(each)
+        counts = [(label, sum(bool(each.guess) for each in runs), len(runs)) for label, runs in by_setting.items()]
+        told = guessing_warning(
+            [count for count in counts if count[1]],
+            [each.doubt for each in result.results if each.guess and each.doubt],
+        )
+        for observer in observers:
+            if told:
+                observer.warned(told)
+        return [told] if told else []
+
+    def _require_exportable(self) -> None:
+        """Whichever setting is the best, its network can be exported; settings of equal components have equal ones."""
+        first = dict(
+            reversed([(group.network, runner) for group, runner in zip(self._groups, self._runners, strict=True)])
+        )
+        for runner in first.values():
+            require_exportable(runner.check())
+
     def _refit(self, result: StudyResult, tracking_uri: str | None) -> RunResult | None:
         point = result.best_point()
         if point is None:
@@ -193,12 +256,9 @@ class Study:
         return execute(config, registry=self._registry, tracking_uri=tracking_uri)
 
     def _overlap(self) -> float | None:
-        """Rows judged with over rows trained on, where data seeds part the same rows; folds know theirs."""
-        if self.config.folds:
-            return None
-        by_seed = {point.config.data_seed: point for point in self.points}
-        datas = [self.data_of(point) for point in list(by_seed.values())[:2]]
-        return overlap(datas[0], datas[1] if len(datas) > 1 else None)
+        """Rows judged on over rows trained on, where folds or data seeds part the same rows."""
+        runs = [(point.config.data_seed, self.data_of.facts(point)) for point in self.points]
+        return overlap_ratio(runs, "valid" if self.config.folds else "test")
 
     def _stacked_document(self, plans: Sequence[Chunks]) -> tuple[dict[str, Any], ...]:
         return tuple(
@@ -217,22 +277,21 @@ def _stage(observers: Sequence[StudyObserver], name: str) -> None:
         observer.stage(name)
 
 
-def _metric(asked: str, data: Prepared) -> str:
-    """What the best setting is chosen by, where the run will measure it."""
-    default = _default_metric(data)
-    known = [f"valid/{name}" for name in metric_names(data.task)]
-    if asked and asked not in known:
-        raise RequestError(f"metric={asked} is not measured in this study.", hint=did_you_mean(asked, known))
-    return asked or default
+def _warn(observers: Sequence[StudyObserver], warnings: list[str], message: str) -> None:
+    warnings.append(message)
+    for observer in observers:
+        observer.warned(message)
 
 
-def _default_metric(data: Prepared) -> str:
-    if data.valid is None:
-        raise RequestError(
-            f"The dataset {data.raw.name} has no validation split to choose the best setting by.",
-            hint="Give it one, for example mnist:validation=5000, or use `regplug cv`. The test split never chooses.",
-        )
-    return "valid/accuracy" if data.task.is_classification else "valid/loss"
+def _tell_end(observers: Sequence[StudyObserver], keeper: Keeper, error: BaseException | None) -> None:
+    ended = StudyEnded(
+        status=status_after(error),
+        store_status=keeper.tracked.status,
+        kept=keeper.num_kept,
+        runs=keeper.num_runs,
+    )
+    for observer in observers:
+        observer.study_ended(ended)
 
 
 def _by_key(results: Sequence[PointResult]) -> dict[str, PointResult]:

@@ -31,6 +31,13 @@ class Group:
     components: Components
     why_single: str = ""
 
+    @property
+    def network(self) -> tuple[str, ...]:
+        """What of its components decides the structure of the network: the model, and which regularizers there are."""
+        parts = [self.components.model, self.components.activation]
+        written = [str(part.spec) for part in parts if part is not None]
+        return (*written, *(reg.registered.full_name for reg in self.components.regs))
+
 
 DataOf = Callable[[Point], Prepared]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from regplug.errors import RequestError
 from regplug.registry import Registry
 from regplug.registry.components import find_components
 from regplug.runs.description import describe_run, off_values
+from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
 from regplug.studies.concluding import compared_metric
 from regplug.studies.config import Point
 from regplug.studies.measuring import PointResult
@@ -33,6 +33,9 @@ SECONDS_METRIC = "time/run_s"
 STUDY_FILE = "study.json"
 PLAN_FILE = "plan.json"
 
+_ENDED = ("FINISHED", "FAILED")
+"""A child of which MLflow says anything else was not written whole."""
+
 MOST_POINTS = 200
 """Metric points that a child logs; its full curves are a file of the study."""
 
@@ -48,7 +51,8 @@ class Keeper:
 
     def __init__(self, store: Store, study: Study, registry: Registry) -> None:
         self.store, self._registry = store, registry
-        self._study, self._kind, self._loss, points = study.config, study.kind, study.loss, study.points
+        self._study, self._kind, points = study.config, study.kind, study.points
+        self._loss_of, self._facts_of, self._warnings = study.loss_of, study.data_of.facts, study.warnings
         self._content, self._metric = study.content, compared_metric(study.config, study.metric)
         self._fingerprint = study.config.fingerprint(*study.content.values())
         base = study.config.base
@@ -60,8 +64,7 @@ class Keeper:
         self._off: dict[str, object] = {}
         for point in points:
             self._off |= off_values(find_components(point.config, registry))
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="regplug-tracking")
-        self._waiting: list[Future[list[PointResult]]] = []
+        self._run_ids: dict[str, str] = {}
 
     def open(self) -> dict[str, PointResult]:
         """Starts the parent run, or goes on with one that was killed.
@@ -81,8 +84,13 @@ class Keeper:
             return {}
         self.tracked = self.store.resume_run(earlier.run_id)
         children = self.store.runs(self.tracked.experiment, limit=None, parent=earlier.run_id)
-        known = [child for child in children if child.status != "RUNNING" and child.tags.get(POINT_TAG) in self._by_key]
+        known = [child for child in children if child.status in _ENDED and child.tags.get(POINT_TAG) in self._by_key]
+        self._run_ids |= {child.tags[POINT_TAG]: child.run_id for child in known}
         return {child.tags[POINT_TAG]: finished(child, self._by_key[child.tags[POINT_TAG]]) for child in known}
+
+    def on_trouble(self, tell: Callable[[str], None]) -> None:
+        """Sets who is told that the store is lost, and that it is back; from another thread, as soon as it is seen."""
+        self.tracked.on_trouble(tell)
 
     def keep_plans(self, plans: Sequence[Chunks]) -> None:
         """Keeps which runs train together, so that going on with a killed study computes in the same order."""
@@ -103,29 +111,44 @@ class Keeper:
         """Writes finished runs, beside the training.
 
         Raises:
-            TrackingError: Earlier ones could not be written.
+            TrackingError: The store refused earlier ones.
         """
-        for future in self._waiting:
-            if future.done():
-                future.result()
-        self._waiting.append(self._thread.submit(self._write, list(results)))
+        waiting: list[tuple[PointResult, ChildRun]] = []
 
-    def kept(self) -> list[PointResult]:
-        """Waits for everything to be written; returns all results with their run ids.
+        def write() -> None:
+            if not waiting:
+                waiting.extend(zip(results, self._children(results), strict=True))
+            self._write(waiting)
+
+        self.tracked.post(f"{len(results)} runs", "The study's runs could not be logged", write)
+
+    @property
+    def num_kept(self) -> int:
+        """How many runs of the study are in the store."""
+        return len(self._run_ids)
+
+    @property
+    def num_runs(self) -> int:
+        """How many runs the study has."""
+        return len(self._by_key)
+
+    def with_run_ids(self, results: Mapping[str, PointResult]) -> dict[str, PointResult]:
+        """Waits for what is being written; returns the results, those that the store has with their run ids.
 
         Raises:
-            TrackingError: The store could not be written.
+            TrackingError: The store refused some of them.
         """
-        return [result for future in self._waiting for result in future.result()]
+        self.tracked.flush()
+        return {key: replace(result, run_id=self._run_ids.get(key, "")) for key, result in results.items()}
 
     def __enter__(self) -> Keeper:
+        self.tracked.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # What is trained already is written, whatever happened.
-        self._thread.shutdown(wait=True)
         self.tracked.__exit__(kind, error, traceback)
 
     def _earlier(self) -> RunInfo | None:
@@ -170,26 +193,37 @@ class Keeper:
         }
 
     def _tags(self) -> dict[str, str]:
-        return {STUDY_TAG: self._kind, FINGERPRINT_TAG: self._fingerprint}
+        doubts = {WARNINGS_TAG: " ".join(self._warnings)} if self._warnings else {}
+        return {STUDY_TAG: self._kind, FINGERPRINT_TAG: self._fingerprint, **doubts}
 
-    def _write(self, results: list[PointResult]) -> list[PointResult]:
+    def _children(self, results: Sequence[PointResult]) -> list[ChildRun]:
         children = [self._child(result) for result in results]
         columns = line_up([child.params for child in children], self._off)
-        aligned = [replace(c, params=p | _missing(p, self._off)) for c, p in zip(children, columns, strict=True)]
-        ids = self.store.log_children(self.tracked.run_id, self.experiment, aligned)
-        self.tracked.beat()
-        return [replace(result, run_id=run_id) for result, run_id in zip(results, ids, strict=True)]
+        return [replace(c, params=p | _missing(p, self._off)) for c, p in zip(children, columns, strict=True)]
+
+    def _write(self, waiting: list[tuple[PointResult, ChildRun]]) -> None:
+        """Writes what waits. What is written waits no more, so that after a failure it goes on with the rest."""
+        for run_ids in self.store.log_children(self.tracked.run_id, self.experiment, [child for _, child in waiting]):
+            for run_id in run_ids:
+                result, _ = waiting.pop(0)
+                self._run_ids[result.point.key] = run_id
 
     def _child(self, result: PointResult) -> ChildRun:
         point = result.point
         fold = "" if point.fold is None else f"fold {point.fold[0]}" + f".{point.fold[1]}" * (self._study.repeats > 1)
         data = f"data {point.config.data_seed}" if self._study.data_seeds > 1 else ""
         components = find_components(point.config, self._registry)
-        told = describe_run(replace(point.config, name=""), components, loss=self._loss, fold=f"{data} {fold}".strip())
+        told = describe_run(
+            replace(point.config, name=""),
+            components,
+            loss=self._loss_of(point),
+            data=self._facts_of(point),
+            fold=f"{data} {fold}".strip(),
+        )
         params = dict(told.params) | {"setting": point.setting.label}
         if point.fold is not None:
             params |= {"fold": point.fold[0], "repeat": point.fold[1]}
-        tags = dict(told.tags) | {POINT_TAG: point.key}
+        tags = dict(told.tags) | {POINT_TAG: point.key} | ({GUESS_TAG: result.guess} if result.guess else {})
         if result.error:
             tags["regplug.error"] = result.error
         return ChildRun(
@@ -236,6 +270,7 @@ def finished(child: RunInfo, point: Point) -> PointResult:
         seconds=metrics.get(SECONDS_METRIC, 0.0),
         epochs=int(metrics.get(EPOCHS_METRIC, 0)),
         error=child.tags.get("regplug.error", ""),
+        guess=child.tags.get(GUESS_TAG, ""),
         run_id=child.run_id,
     )
 

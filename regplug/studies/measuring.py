@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from regplug.data import Prepared
 from regplug.measuring.final_metrics import measure_final
-from regplug.probes import Probe, ProbeView
+from regplug.measuring.metric_log import MetricLog, probed
+from regplug.probes import Probe
 from regplug.runs.assembly import Assembly
+from regplug.runs.doubts import doubt_of, guess_tag
 from regplug.studies.config import Point
 from regplug.training.loop import EpochRecord, Trainer
 
@@ -30,6 +32,8 @@ class PointResult:
         seconds: Its share of the time of its stack.
         epochs: Epochs that it trained.
         error: What went wrong.
+        guess: The figures of a fixed answer that it is not better than; empty where it is better.
+        doubt: The same as a warning, with what to try; empty for a run that an earlier attempt has finished.
         run_id: MLflow's, once it is tracked.
     """
 
@@ -40,6 +44,8 @@ class PointResult:
     seconds: float
     epochs: int
     error: str = ""
+    guess: str = ""
+    doubt: str = ""
     run_id: str = ""
 
     @property
@@ -62,9 +68,9 @@ class Log:
         self, points: Sequence[Point], probes: Sequence[Probe], made: Assembly, datas: Sequence[Prepared]
     ) -> None:
         self._points, self._probes, self._made, self._datas = points, probes, made, datas
-        self._history: list[dict[str, list[tuple[int, float]]]] = [{} for _ in points]
-        self._last: list[dict[str, float]] = [{} for _ in points]
+        self._logs = [MetricLog() for _ in points]
         self._epochs = [0] * len(points)
+        self._doubts = [("", "")] * len(points)
         self._probe_every = max(1, made.course.epochs // MOST_PROBED)
 
     def add(self, record: EpochRecord, trainer: Trainer) -> None:
@@ -77,13 +83,17 @@ class Log:
             self._epochs[run] = record.epoch
             values = {name: numbers[run] for name, numbers in record.metrics.items()}
             if is_probed:
-                values |= self._probed(trainer, run)
-            self._put(run, values)
+                values |= probed(trainer, run, self._probes)
+            self._logs[run].put(record.epoch, values)
 
     def finish(self, trainer: Trainer) -> None:
         """Measures the final weights of the runs that did not diverge on every split."""
-        for run, final in measure_final(trainer, self._datas).items():
-            self._put(run, {**final.metrics, **self._probed(trainer, run)})
+        judged = "test" if self._points[0].fold is None else "valid"
+        for run, final in measure_final(trainer, self._datas, judged=judged).items():
+            values = {**final.metrics, **probed(trainer, run, self._probes)}
+            self._logs[run].put(self._epochs[run], values)
+            doubt = doubt_of(final, self._made, self._datas[run], self._points[run].config.lr)
+            self._doubts[run] = guess_tag(final), doubt
 
     def result(self, run: int, seconds: float, error: str = "") -> PointResult:
         """What one run came to.
@@ -96,28 +106,14 @@ class Log:
         return PointResult(
             point=self._points[run],
             status=FAILED if error else FINISHED,
-            metrics=self._last[run],
-            history=self._history[run],
+            metrics=self._logs[run].last,
+            history=self._logs[run].history,
             seconds=seconds,
             epochs=self._epochs[run],
             error=error,
+            guess=self._doubts[run][0],
+            doubt=self._doubts[run][1],
         )
-
-    def _put(self, run: int, values: Mapping[str, float]) -> None:
-        epoch = self._epochs[run]
-        self._last[run] |= values
-        for name, value in values.items():
-            points = self._history[run].setdefault(name, [])
-            if points and points[-1][0] == epoch:
-                points.pop()
-            points.append((epoch, value))
-
-    def _probed(self, trainer: Trainer, run: int) -> dict[str, float]:
-        if not self._probes:
-            return {}
-        params = trainer.weights_of(run)
-        view = ProbeView(params=params, roles={name: self._made.program.roles[name] for name in params})
-        return {name: value for probe in self._probes for name, value in probe.measure(view).items()}
 
 
 def failed(point: Point, error: str, seconds: float) -> PointResult:

@@ -13,7 +13,7 @@ from regplug.runs.results import RunEpoch, RunFinished, RunStarted
 from regplug.studies.config import Point
 from regplug.studies.grouping import Group
 from regplug.studies.measuring import PointResult
-from regplug.studies.results import StudyObserver, StudyStarted
+from regplug.studies.results import StudyEnded, StudyObserver, StudyStarted
 from regplug.studies.running import Chunks
 from regplug.training.loop import EpochRecord
 
@@ -98,6 +98,9 @@ class PluginsOfStudy(StudyObserver):
 
     def warned(self, message: str) -> None:
         """Plugins are not told what another one raised."""
+
+    def study_ended(self, ended: StudyEnded) -> None:
+        """Plugins are told of runs."""
 
     def __enter__(self) -> PluginsOfStudy:
         return self

@@ -15,6 +15,7 @@ from regplug.statistics import Study
 from regplug.studies.concluding import curves_document, mean_metrics
 from regplug.studies.config import StudyConfig
 from regplug.tracking import RunInfo, Store, compare_url
+from regplug.tracking.secrets import without_login
 
 if TYPE_CHECKING:
     from regplug.studies.keeping import Keeper
@@ -81,7 +82,7 @@ def report_of(result: StudyResult, judged: Judged, store: Store, experiment_id: 
 
 def compare_address(store: Store, experiment_id: str, run_ids: Sequence[str]) -> str:
     """Returns MLflow's compare page for at most `MOST_COMPARED` of these runs; empty for fewer than two."""
-    base = store.location.uri if store.location.kind == "server" else UI_ADDRESS
+    base = without_login(store.location.uri) if store.location.kind == "server" else UI_ADDRESS
     chosen = [run_id for run_id in run_ids if run_id][:MOST_COMPARED]
     return compare_url(base, experiment_id, chosen) if len(chosen) > 1 else ""
 
@@ -92,18 +93,18 @@ def curve_metrics(metric: str, selected_by: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def curves_of(results: Sequence[PointResult], metrics: Sequence[str], store: Store) -> Curves:
+def curves_of(results: Sequence[PointResult], metrics: Sequence[str], store: Store | None) -> Curves:
     """Returns the learning curves of a study's runs.
 
     Args:
         results: The runs.
         metrics: Of which metrics.
-        store: Where those lie that an earlier attempt has finished.
+        store: Where those lie that an earlier attempt has finished; `None` where it is lost.
     """
     curves: dict[str, dict[str, list[Curve]]] = {}
     for name in metrics:
         for each in results:
-            curve = each.history.get(name) or _read_curve(store, each.run_id, name)
+            curve = each.history.get(name) or (_read_curve(store, each.run_id, name) if store is not None else [])
             if each.is_finished and len(curve) > 1:
                 curves.setdefault(name, {}).setdefault(each.point.setting.label, []).append(curve)
     return curves

@@ -46,6 +46,23 @@ class StudyStarted:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudyEnded:
+    """How a study ended.
+
+    Args:
+        status: `FINISHED`, `FAILED`, or `KILLED` where it was interrupted.
+        store_status: What its store says of it: `RUNNING` where it could not be told of the end.
+        kept: How many of its runs the store has.
+        runs: How many runs it has.
+    """
+
+    status: str
+    store_status: str
+    kept: int
+    runs: int
+
+
 class StudyObserver(Protocol):
     """Looks at a study; every method does nothing until overridden."""
 
@@ -65,7 +82,13 @@ class StudyObserver(Protocol):
         """Called when the runs of a stack are done."""
 
     def warned(self, message: str) -> None:
-        """Called when something went wrong that ends nothing, such as an observer of a plugin that raised."""
+        """Called when something went wrong that ends nothing: a plugin's observer raised, or the store is lost.
+
+        That the store is lost is told from another thread.
+        """
+
+    def study_ended(self, ended: StudyEnded) -> None:
+        """Called when everything is done, or when the study was broken off after it had begun."""
 
 
 @dataclass(frozen=True, kw_only=True)

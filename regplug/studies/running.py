@@ -22,8 +22,8 @@ from regplug.studies.config import Point
 from regplug.studies.grouping import DataOf, Group
 from regplug.studies.measuring import Log, PointResult, failed
 from regplug.training.loop import Course, EpochRecord, Pools, Trainer
-from regplug.training.program import split_tensors
 from regplug.training.state import Pool, RunInputs
+from regplug.training.tensors import split_tensors
 
 OnEpoch = Callable[[EpochRecord, Sequence[Point]], None]
 """Called with an epoch's record and the runs that it is of, in its order."""
@@ -158,6 +158,7 @@ class GroupRunner:
             course=course,
             places=made.network.places,
             stacked=stacked,
+            probed=bool(made.components.probes),
         )
         return trainer, made
 
@@ -279,7 +280,7 @@ def _short(course: Course) -> Course:
 
 def _activations(made: Assembly, example: Tensor) -> int:
     """Numbers that one sample leaves behind in a forward pass."""
-    from regplug.sites import find_sites
+    from regplug.regularization.finding import find_sites
 
     return sum(math.prod(site.output_shape[1:]) for site in find_sites(made.program.model, example))
 

@@ -12,6 +12,7 @@ from regplug.errors import DataError
 from regplug.registry import Registry
 from regplug.registry.components import find_components
 from regplug.runs.assembly import DTYPES, check_batch_size, find_device, load_data
+from regplug.runs.data_facts import DataFacts, facts_of
 from regplug.studies.config import Point, StudyConfig
 from regplug.studies.folds import fold_data, trimming_note
 
@@ -27,6 +28,7 @@ class StudyData:
     def __init__(self, study: StudyConfig, registry: Registry) -> None:
         self._study, self._registry = study, registry
         self._known: dict[tuple[Any, ...], Prepared] = {}
+        self._facts: dict[str, DataFacts] = {}
 
     def __call__(self, point: Point) -> Prepared:
         """The data of one run.
@@ -40,6 +42,14 @@ class StudyData:
             self._known[key] = self._read(point) if point.fold is None else self._part(point)
         check_batch_size(config, self._known[key])
         return self._known[key]
+
+    def facts(self, point: Point) -> DataFacts:
+        """What is kept of the data of one run."""
+        data = self(point)
+        if data.digest not in self._facts:
+            whole = None if point.fold is None else self._whole(point).raw
+            self._facts[data.digest] = facts_of(data, whole=whole, folds=self._study.folds)
+        return self._facts[data.digest]
 
     def notes(self, points: Iterable[Point]) -> tuple[str, ...]:
         """What a reader should know of the folds."""

@@ -10,7 +10,9 @@ from typing import Any
 
 from regplug.config.spec import read_value
 from regplug.errors import RequestError, did_you_mean
+from regplug.runs.doubts import GUESS_TAG
 from regplug.statistics import PairKey, Setting, StudyRun
+from regplug.studies.comparable import Group
 from regplug.studies.config import StudyConfig, settings_of
 from regplug.studies.keeping import EPOCHS_METRIC, SECONDS_METRIC, STUDY_FILE
 from regplug.tracking import RunInfo, Store
@@ -39,8 +41,13 @@ class Columns:
         self.scalars = [name for name in params if not self._belongs(name) and name not in _NOT_SETTINGS]
 
     def differing(self) -> list[str]:
-        """Returns the fields in which the runs differ, seeds, folds and the dataset aside."""
-        return [name for name in (*COMPONENTS, *self.scalars) if len({self.text(name, run) for run in self._runs}) > 1]
+        """Returns the fields in which the runs differ, seeds and folds aside.
+
+        Of the dataset, parameters alone: runs that can be ranked together have one dataset.
+        """
+        dataset = [f"dataset.{name}" for values in self._values["dataset"].values() for name in values]
+        names = dict.fromkeys((*COMPONENTS, *self.scalars, *dataset))
+        return [name for name in names if len({self.text(name, run) for run in self._runs}) > 1]
 
     def check(self, by: Sequence[str]) -> None:
         """Refuses names that are no field and no parameter.
@@ -114,6 +121,25 @@ def _value(text: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Source:
+    """An experiment, or a study.
+
+    Args:
+        name: Its name.
+        study: The study's parent run, or `None`.
+        runs: The newest first.
+        notes: What was left out.
+        said: What a study's own analysis says of how it was done.
+    """
+
+    name: str
+    study: RunInfo | None
+    runs: tuple[RunInfo, ...]
+    notes: tuple[str, ...] = ()
+    said: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gathered:
     """Runs as a study.
 
@@ -130,40 +156,70 @@ class Gathered:
     notes: tuple[str, ...]
 
 
-def gather(store: Store, sources: Sequence[tuple[RunInfo | None, Sequence[RunInfo]]], by: Sequence[str]) -> Gathered:
-    """Gathers runs into settings.
+class TrackedSettings:
+    """The settings of tracked runs: a study's own, or whatever differs between runs that can be ranked together.
 
     Args:
         store: Where they are.
-        sources: For each source its study, or `None` for an experiment, and its runs.
+        sources: Studies and experiments.
         by: See `compare_tracked`.
 
     Raises:
-        RequestError: A name in `by` is no parameter, or one setting has several runs of one seed that differ.
+        RequestError: A name in `by` is no parameter.
     """
-    runs = [run for _, each in sources for run in each]
-    columns = Columns(runs)
-    columns.check(by)
-    studies = [study for study, _ in sources if study is not None]
-    if not by and len(studies) == len(sources):
-        asked = [each for study in studies for each in settings_of(config_of(store, study))]
-        known = {each.label: Setting(label=each.label, varied=each.values) for each in asked}
-        of_run = {run.run_id: known[run.params["setting"]] for run in runs}
-    else:
-        fields = list(by) or columns.differing()
-        of_run = {run.run_id: _setting(columns, fields, run) for run in runs}
-        known = {setting.label: setting for setting in reversed(of_run.values())}
-    is_one_study = len(sources) == 1 and len(studies) == 1
-    keys = {
-        run.run_id: _key(run, run.params["dataset"] if is_one_study else columns.text("dataset", run)) for run in runs
-    }
-    kept, notes = _without_doubles(runs, {r.run_id: (of_run[r.run_id].label, keys[r.run_id]) for r in runs})
-    return Gathered(
-        settings=tuple(Setting(label=setting.label, varied=setting.varied) for setting in known.values()),
-        study_runs=tuple(_study_run(run, of_run[run.run_id].label, keys[run.run_id]) for run in kept),
-        runs=tuple(kept),
-        notes=(*notes, *_doubts(kept, is_one_study)),
-    )
+
+    def __init__(self, store: Store, sources: Sequence[Source], by: Sequence[str]) -> None:
+        self._columns = Columns([run for source in sources for run in source.runs])
+        self._columns.check(by)
+        self._by = tuple(by)
+        self._asked: dict[str, list[Setting]] = {}
+        if not by and all(source.study is not None for source in sources):
+            for source in sources:
+                asked = settings_of(config_of(store, source.study))  # type: ignore[arg-type] # none is None
+                own = [Setting(label=each.label, varied=each.values) for each in asked]
+                self._asked |= {run.run_id: own for run in source.runs}
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The fields that make the settings, as far as they are known beforehand."""
+        return self._by or tuple({path: None for own in self._asked.values() for each in own for path in each.varied})
+
+    def dataset(self, run: RunInfo) -> str:
+        """Returns a run's dataset in words, with what varies of its parameters."""
+        return self._columns.text("dataset", run)
+
+    def gather(self, groups: Sequence[Group]) -> list[Gathered]:
+        """Returns the runs of each group as a study; labels mean the same in all of them.
+
+        Raises:
+            RequestError: One setting has several runs of one seed that differ.
+        """
+        differing: dict[str, None] = {}
+        for group in groups:
+            fields = Columns(group.runs).differing()
+            differing |= dict.fromkeys(field for field in fields if not (group.loss and field == "loss"))
+        fields = list(self._by or differing)
+        return [self._gathered(group, fields) for group in groups]
+
+    def _gathered(self, group: Group, fields: Sequence[str]) -> Gathered:
+        if self._asked:
+            known = {each.label: each for run in group.runs for each in self._asked[run.run_id]}
+            of_run = {run.run_id: known[run.params["setting"]] for run in group.runs}
+        else:
+            of_run = {run.run_id: _setting(self._columns, fields, run) for run in group.runs}
+            known = {setting.label: setting for setting in reversed(of_run.values())}
+        names = {run.params["dataset"] for run in group.runs}
+        dataset = names.pop() if len(names) == 1 else ""
+        keys = {run.run_id: _key(run, dataset) for run in group.runs}
+        kept, notes = _without_doubles(
+            group.runs, {r.run_id: (of_run[r.run_id].label, keys[r.run_id]) for r in group.runs}
+        )
+        return Gathered(
+            settings=tuple(Setting(label=setting.label, varied=setting.varied) for setting in known.values()),
+            study_runs=tuple(_study_run(run, of_run[run.run_id].label, keys[run.run_id]) for run in kept),
+            runs=tuple(kept),
+            notes=tuple(notes),
+        )
 
 
 def config_of(store: Store, study: RunInfo) -> StudyConfig:
@@ -230,10 +286,5 @@ def _study_run(run: RunInfo, label: str, key: PairKey) -> StudyRun:
         status=run.status,
         seconds=run.metrics.get(SECONDS_METRIC, took),
         run_id=run.run_id,
+        is_guessing=GUESS_TAG in run.tags,
     )
-
-
-def _doubts(runs: Sequence[RunInfo], is_one_study: bool) -> list[str]:
-    if is_one_study or len({run.params["data_seed"] for run in runs}) == 1:
-        return []
-    return ["Data seeds count as independent draws: where they part the same rows anew, intervals are too narrow."]

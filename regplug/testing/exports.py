@@ -17,7 +17,7 @@ from regplug.bundles.isolate import isolate
 from regplug.bundles.request import BundleRequest
 from regplug.bundles.writing import write_bundle
 from regplug.errors import UnknownComponentError
-from regplug.sites import without_site_layers
+from regplug.regularization.settling import settle
 from regplug.testing import bench
 from regplug.testing.checking import CouldNotRun, attempting
 from regplug.testing.rig import Rig
@@ -48,7 +48,7 @@ def prove_export(subject: Subject, form: str, rig: Rig) -> None:
     """
     rig.model.train()
     rig.train_logits(rig.x())
-    finished = without_site_layers(copy.deepcopy(rig.model)).eval()
+    finished = settle(copy.deepcopy(rig.model), rig.settings).eval()
     prove_model(subject, form, finished, bench.inputs(rig.name, _ROWS, torch.float32), rig.task)
 
 

@@ -14,17 +14,23 @@ from regplug.errors import CompositionError
 from regplug.noise import NoiseStream, at_step
 from regplug.registry import Registered
 from regplug.regularization.composition import compose
+from regplug.regularization.finding import find_sites
+from regplug.regularization.layers import Augmented
 from regplug.regularization.ordering import Entry, resolve_order
-from regplug.regularizer import Clock, Noise, RegularizerFunctions, Shapes, Step, Tensors
+from regplug.regularization.structure import restructure
+from regplug.regularizer import Batch, Clock, Noise, Outputs, RegularizerFunctions, Shapes, Step, Tensors
 from regplug.runs.assembly import numbers_of
-from regplug.sites import Augmented, Place, Sites, find_sites
+from regplug.sites import Place, Sites
 from regplug.testing import bench
 from regplug.testing.checking import CheckFailed, CouldNotRun, attempting, expect
 from regplug.testing.subject import Subject, find_subject
 from regplug.training.lift import Lift
 from regplug.training.losses import make_loss
+from regplug.training.passes import RunPasses
 from regplug.training.program import Program
-from regplug.training.state import RunInputs, setting_tensors
+from regplug.training.settings import RunSettings
+from regplug.training.shapes import shapes_for
+from regplug.training.state import RunInputs
 
 KEY = "tested"
 """The key of the regularizer under test."""
@@ -93,29 +99,66 @@ class Rig:
 
     def setting_tensors(self) -> dict[str, dict[str, Tensor]]:
         """The settings as the host hands them to a step."""
-        return setting_tensors([self.run_inputs(0)], Lift(None), bench.pools(self.name, self.task, self.dtype).train)
+        train = bench.pools(self.name, self.task, self.dtype).train
+        now = RunSettings([self.run_inputs(0)], Lift(None), train, count=1).at(0)
+        return {key: dict(own) for key, own in now.items()}
 
     def noise(self, *, rows: int = bench.BATCH, seed: int = 0, steps: int = 1) -> list[dict[str, dict[str, Tensor]]]:
         """The random numbers of some steps: component -> key -> tensor."""
-        y = self.y(rows)
-
-        def shapes_of(key: str) -> Shapes:
-            own = tuple(Place(key=p.key, index=p.index, shape=(rows, *p.shape[1:])) for p in self.places.get(key, ()))
-            return Shapes(x=tuple(self.x(rows).shape), y=tuple(y.shape), places=own)
-
-        draws = self.program.regularizer.draws(shapes_of, self.settings)
+        draws = self.program.regularizer.draws(lambda key: self.shapes(key, rows), self.settings)
         stream = NoiseStream(seed, draws, length=steps, dtype=self.dtype, device=torch.device("cpu"))
         block = stream.block(0, 0)
         return [at_step(block, draws, number, rows, 0) for number in range(steps)]
 
-    def step(self, noise: Noise | None = None, settings: Any = None, *, epoch: int = 0) -> Step:
-        """The composition's step."""
-        clock = Clock(index=3 * epoch, count=30, epoch=epoch, epochs=10, task=self.task, roles=self.program.roles)
-        return Step(settings or self.setting_tensors(), self.noise()[0] if noise is None else noise, clock)
+    def shapes(self, key: str = KEY, rows: int = bench.BATCH) -> Shapes:
+        """What a regularizer may know of the network and its data."""
+        x, y = self.x(rows).shape, self.y(rows).shape
+        shapes_of = shapes_for(self.program, self.places, self.settings, x=x, y=y, batch=rows, rows=bench.TRAIN_ROWS)
+        return shapes_of(key)
 
-    def own_step(self, noise: Noise | None = None, settings: Any = None, *, epoch: int = 0) -> Step:
+    def weights(self, params: Tensors) -> Tensors:
+        """Effective weights at these parameters."""
+        return self.program.weights(params, self.buffers, self.step())
+
+    def initial_state(self, params: Tensors | None = None, buffers: Tensors | None = None) -> dict[str, Tensor]:
+        """The state with which the regularizer under test starts."""
+        own = self.params if params is None else params
+        return self.functions.init(self.shapes(), own, self.buffers if buffers is None else buffers)
+
+    def batch(self, rows: int = bench.BATCH) -> Batch:
+        """The rows of a step, as they come."""
+        y = self.y(rows)
+        return Batch(self.x(rows), y, y, torch.arange(rows))
+
+    def step(
+        self, noise: Noise | None = None, settings: Any = None, *, epoch: int = 0, state: Tensors | None = None
+    ) -> Step:
+        """The composition's step, with a batch and the network to run.
+
+        Args:
+            noise: Component -> key -> tensor; by default drawn.
+            settings: Key -> parameter -> tensor; by default the network's.
+            epoch: Epochs done before.
+            state: State of the regularizer under test; by default that at the start.
+        """
+        clock = Clock(index=3 * epoch, count=30, epoch=epoch, epochs=10, task=self.task, roles=self.program.roles)
+        params, buffers = self.params, self.buffers
+        flat = self.program.regularizer.initial(self.shapes, params, buffers)
+        if state is not None:
+            flat |= {f"{KEY}/{name}": value for name, value in state.items()}
+        drawn = self.noise()[0] if noise is None else noise
+        step = Step(settings or self.setting_tensors(), drawn, clock, state=flat, batch=self.batch())
+        step.outputs = Outputs(bench.targets(bench.VALUES, bench.BATCH, self.dtype), buffers, {})
+        passes = RunPasses(self.program, params, buffers)
+        passes.sample = [step]
+        step.attach(passes)
+        return step
+
+    def own_step(
+        self, noise: Noise | None = None, settings: Any = None, *, epoch: int = 0, state: Tensors | None = None
+    ) -> Step:
         """The step as the regularizer under test sees it."""
-        return self.step(noise, settings, epoch=epoch).child(KEY)
+        return self.step(noise, settings, epoch=epoch, state=state).child(KEY)
 
     def train_logits(
         self, x: Tensor, noise: Noise | None = None, *, buffers: Tensors | None = None, number: int = 0
@@ -172,7 +215,7 @@ def make_rig(
         if left_out:
             del members[KEY], numbers[KEY]
     model = bench.network(name, dtype, seed)
-    places = _restructured(model, members, bench.inputs(name, EXAMPLE_ROWS, dtype))
+    places = _restructured(model, members, bench.inputs(name, EXAMPLE_ROWS, dtype), numbers)
     model.to(dtype).train()
     program = Program(model=model, regularizer=compose(members), loss=make_loss("auto", task), task=task)
     return Rig(
@@ -198,7 +241,9 @@ def networks_of(subject: Subject) -> list[str]:
         for name in bench.NETWORKS:
             functions, model = subject.build(), bench.network(name, torch.float64)
             try:
-                _restructured(model, {KEY: functions}, bench.inputs(name, EXAMPLE_ROWS))
+                _restructured(
+                    model, {KEY: functions}, bench.inputs(name, EXAMPLE_ROWS), {KEY: numbers_of(subject.params())}
+                )
                 taken.append(name)
             except CompositionError as error:
                 subject.cache["refusal"] = error.message
@@ -209,7 +254,10 @@ def networks_of(subject: Subject) -> list[str]:
 
 
 def _restructured(
-    model: nn.Module, members: Mapping[str, RegularizerFunctions], example: Tensor
+    model: nn.Module,
+    members: Mapping[str, RegularizerFunctions],
+    example: Tensor,
+    settings: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Sequence[Place]]:
     found = find_sites(model, example)
     places: dict[str, Sequence[Place]] = {}
@@ -217,12 +265,11 @@ def _restructured(
         sites = Sites(model, found, key)
         try:
             with attempting("restructure"):
-                functions.restructure(model, sites)
+                places[key] = restructure(functions, sites, settings)
         except CheckFailed as error:
             if isinstance(error.__cause__, CompositionError):
                 raise error.__cause__ from None
             raise
-        places[key] = tuple(sites.places)
     return places
 
 

@@ -47,6 +47,7 @@ def make_trainer(
     stacked: bool = False,
     name: str | None = None,
     epochs: int = EPOCHS,
+    probed: bool = False,
 ) -> Trainer:
     """A trainer of one run, or of a stack, on the kit's data, with momentum."""
     return trainer_of(
@@ -57,11 +58,17 @@ def make_trainer(
         runs,
         stacked=stacked,
         epochs=epochs,
+        probed=probed,
     )
 
 
 def trainer_of(
-    rigs: Sequence[Rig], runs: Sequence[Run] = (Run(),), *, stacked: bool = False, epochs: int = EPOCHS
+    rigs: Sequence[Rig],
+    runs: Sequence[Run] = (Run(),),
+    *,
+    stacked: bool = False,
+    epochs: int = EPOCHS,
+    probed: bool = False,
 ) -> Trainer:
     """A trainer of regularizers that are in their networks already, one for each run; see `make_trainer`."""
     first = rigs[0]
@@ -76,6 +83,7 @@ def trainer_of(
             course=Course(epochs=epochs, batch_size=bench.BATCH, shuffle=True, factors=[1.0] * (epochs * steps)),
             places=first.places,
             stacked=stacked,
+            probed=probed,
         )
 
 

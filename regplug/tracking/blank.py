@@ -11,18 +11,11 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import time
-from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
+from regplug.tracking import tables
 from regplug.tracking.location import Location
-
-_SETTLE = """
-    UPDATE experiments
-    SET artifact_location = :root || '/' || experiment_id, creation_time = :now, last_update_time = :now
-"""
-"""A new store has one experiment, which alone tells its place and its time."""
 
 
 def take_blank(draft: Path, location: Location) -> bool:
@@ -33,15 +26,11 @@ def take_blank(draft: Path, location: Location) -> bool:
         location: The store that it is to become.
     """
     kept = _kept()
-    if kept is None or not kept.is_file():
+    if kept is None or not tables.are_known() or not kept.is_file():
         return False
     try:
         shutil.copyfile(kept, draft)
-        with closing(sqlite3.connect(draft)) as connection, connection:
-            sound = connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
-            now = int(time.time() * 1000)
-            connection.execute(_SETTLE, {"root": location.artifacts, "now": now})
-        if sound:
+        if tables.settle(draft, location.artifacts):
             return True
     except (OSError, sqlite3.Error):
         pass

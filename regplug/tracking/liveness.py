@@ -16,11 +16,31 @@ STALE_AFTER_S = 60.0
 
 
 def heartbeat_tags() -> dict[str, str]:
-    """Returns the tags which say that this process writes the run now: epoch seconds, and host:pid:start."""
+    """Returns the tags which say that this process writes the run now: epoch seconds, and machine:pid:start."""
     return {
         HEARTBEAT_TAG: f"{time.time():.0f}",
-        PROCESS_TAG: f"{platform.node()}:{os.getpid()}:{_start_of(os.getpid())}",
+        PROCESS_TAG: f"{machine()}:{os.getpid()}:{_start_of(os.getpid())}",
     }
+
+
+def machine() -> str:
+    """Returns the name of this machine, with what tells the containers on it apart: each numbers its own processes."""
+    try:
+        return f"{platform.node()}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return platform.node()
+
+
+def is_dead(status: str, tags: Mapping[str, str]) -> bool:
+    """Returns whether a run is called RUNNING and the process of this machine that wrote it is certainly gone.
+
+    >>> is_dead("RUNNING", {"regplug.process": "elsewhere:1:2"})
+    False
+    """
+    host, pid, start = _process(tags)
+    if status != "RUNNING" or host != machine() or not pid.isdigit():
+        return False
+    return _start_of(int(pid)) != start if _can_see_processes() else not _is_alive(int(pid))
 
 
 def is_stale(status: str, tags: Mapping[str, str], now_s: float | None = None) -> bool:
@@ -36,12 +56,17 @@ def is_stale(status: str, tags: Mapping[str, str], now_s: float | None = None) -
     """
     if status != "RUNNING" or HEARTBEAT_TAG not in tags:
         return False
-    host, _, rest = tags.get(PROCESS_TAG, "").rpartition(":")[0].rpartition(":")
-    if host == platform.node() and rest.isdigit():
-        start = tags[PROCESS_TAG].rpartition(":")[2]
-        return _start_of(int(rest)) != start if _can_see_processes() else not _is_alive(int(rest))
+    if _process(tags)[0] == machine():
+        return is_dead(status, tags)
     age_s = (time.time() if now_s is None else now_s) - float(tags[HEARTBEAT_TAG])
     return age_s > STALE_AFTER_S
+
+
+def _process(tags: Mapping[str, str]) -> tuple[str, str, str]:
+    """Machine, process and its start; empty where the run is not regplug's."""
+    rest, _, start = tags.get(PROCESS_TAG, "").rpartition(":")
+    host, _, pid = rest.rpartition(":")
+    return host, pid, start
 
 
 def _can_see_processes() -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlparse
 
 from regplug.config.values import is_utf8
 from regplug.errors import TrackingError
+from regplug.tracking.secrets import masked
 
 _SQLITE = "sqlite:///"
 _DATABASES = ("postgresql", "mysql", "mssql")
@@ -25,16 +26,21 @@ class Location:
     """A tracking store.
 
     Args:
-        uri: What MLflow is given; a path in it is absolute.
+        uri: What MLflow is given; a path in it is absolute. It may hold a password: `shown` is what is printed.
         kind: A SQLite file, another database, or a server.
         database: The SQLite file, else `None`.
         artifacts: Absolute URI below which new experiments keep their files; `None` where the server decides.
     """
 
-    uri: str
+    uri: str = field(repr=False)
     kind: Literal["sqlite", "database", "server"]
     database: Path | None = None
     artifacts: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The address without its password."""
+        return masked(self.uri)
 
     @property
     def is_missing(self) -> bool:
@@ -62,7 +68,8 @@ def resolve_location(tracking_uri: str | None = None, folder: Path = Path()) -> 
         folder: Folder of the default store.
 
     Raises:
-        TrackingError: It is a store of plain files, which MLflow no longer keeps, or a SQLite that lies in memory.
+        TrackingError: It is a store of plain files, which MLflow no longer keeps, a SQLite that lies in memory, or no
+            address at all.
     """
     asked = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if asked and not is_utf8(asked):
@@ -70,15 +77,18 @@ def resolve_location(tracking_uri: str | None = None, folder: Path = Path()) -> 
     if not asked:
         _refuse_file_store(folder / "mlruns")
         return _locate_sqlite(folder / "mlruns" / "mlflow.db")
-    scheme = urlparse(asked).scheme.lower()
+    scheme = asked.partition(":")[0].lower() if ":" in asked else ""
     if scheme.startswith("sqlite"):
         return _locate_sqlite(_sqlite_path(asked, folder))
+    # One letter is the drive of a Windows path.
+    if (len(scheme) <= 1 and asked != "databricks") or scheme == "file":
+        raise TrackingError(
+            f"{masked(asked)} is a store of plain files, which MLflow no longer keeps.", hint=_NEXT_STEP
+        )
+    _require_address(asked)
     if scheme.startswith(_DATABASES):
         root = os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or _file_uri(folder / "mlruns" / "artifacts")
         return Location(uri=asked, kind="database", artifacts=root)
-    # One letter is the drive of a Windows path.
-    if (len(scheme) <= 1 and asked != "databricks") or scheme == "file":
-        raise TrackingError(f"{asked} is a store of plain files, which MLflow no longer keeps.", hint=_NEXT_STEP)
     return Location(uri=asked, kind="server")
 
 
@@ -87,10 +97,24 @@ def experiment_name(asked: str) -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or asked
 
 
+def _require_address(uri: str) -> None:
+    """Refuses what cannot be taken apart; nothing of it but the scheme is told, as the rest may be a password."""
+    try:
+        is_address = not set(uri) & set(" \t\n") and (urlparse(uri).port or True)
+    except ValueError:  # what stands in the place of the port is no number
+        is_address = False
+    if not is_address:
+        raise TrackingError(
+            f"The tracking address {uri.partition('://')[0]}://... cannot be read.",
+            hint="Write scheme://user:password@host:port/name, and special characters in the password as %XX: "
+            "python -c \"import urllib.parse; print(urllib.parse.quote(input(), safe=''))\"",
+        )
+
+
 def _sqlite_path(uri: str, folder: Path) -> Path:
     path = uri.partition(":///")[2].partition("?")[0]
     if not path or path == ":memory:":
-        raise TrackingError(f"{uri} names no file, so nothing would be kept.", hint=_NEXT_STEP)
+        raise TrackingError(f"{masked(uri)} names no file, so nothing would be kept.", hint=_NEXT_STEP)
     # MLflow itself writes such URIs both quoted and plain.
     plain = folder / path
     return plain if plain.exists() or "%" not in path else folder / unquote(path)

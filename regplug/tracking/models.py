@@ -6,10 +6,12 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regplug.errors import VerificationError
+from regplug.tracking.files import all_or_nothing
 from regplug.tracking.trouble import tracking_trouble
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def log_onnx_model(
                 folder = Path(place) / "model"
                 _save(path, folder, model, run_id, sample_input, sample_output, requirements)
                 _compare(folder, sample_input, disagreement or (lambda answer: _difference(answer, sample_output)))
-                client.log_model_artifacts(model.model_id, str(folder))
+                send = partial(client.log_model_artifacts, model.model_id, str(folder))
+                all_or_nothing(model.artifact_location, "", send)()
         except BaseException:
             client.finalize_logged_model(model.model_id, "FAILED")
             raise

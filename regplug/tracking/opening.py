@@ -16,6 +16,7 @@ from typing import Any
 from regplug.errors import TrackingError
 from regplug.tracking.blank import keep_blank, take_blank
 from regplug.tracking.location import Location, sqlite_uri
+from regplug.tracking.secrets import masked
 from regplug.tracking.trouble import explain, tracking_trouble
 
 REACH_TIMEOUT_S = 5.0
@@ -25,7 +26,13 @@ _MAKES_FOLDERS = "_make_parent_dirs_if_sqlite"
 _LOCK_TIMEOUT_S = 60.0
 _DRAFT_SUFFIX = ".new"
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_QUIET = {"MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_DISABLE_AGENT_HINT": "1"}
+_PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "mysqldb": "mysqlclient"}
+"""What is installed for a driver of SQLAlchemy whose package has another name."""
+_QUIET = {
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_DISABLE_AGENT_HINT": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with the password in it
+}
 
 
 def open_backend(location: Location) -> tuple[Any, Any]:
@@ -35,7 +42,7 @@ def open_backend(location: Location) -> tuple[Any, Any]:
         TrackingError: It cannot be reached or written.
     """
     _quieten()
-    doing = f"The tracking store {location.uri} cannot be used"
+    doing = f"The tracking store {location.shown} cannot be used"
     with tracking_trouble(doing), _garbage_kept():
         if location.database is not None:
             _prepare_sqlite(location, location.database, doing)
@@ -164,12 +171,28 @@ def _reach_database(uri: str) -> None:
         port = url.port or _PORTS[url.get_backend_name()]
         with closing(socket.create_connection((url.host, port), timeout=REACH_TIMEOUT_S)):
             pass
-    engine = sqlalchemy.create_engine(url)
+    engine = _engine(url)
     try:
         with engine.connect():
             pass
     finally:
         engine.dispose()
+
+
+def _engine(url: Any) -> Any:
+    import sqlalchemy
+
+    try:
+        return sqlalchemy.create_engine(url)
+    except ImportError as error:
+        # SQLAlchemy has one driver for each kind of database that it takes where the address names none.
+        driver = url.get_dialect().driver
+        package = _PACKAGES.get(driver, driver)
+        raise TrackingError(
+            f"The tracking store {masked(url.render_as_string())} needs the driver {driver}: {error}.",
+            hint=f"Install it: pip install '{package}'. Another one is named in the address: "
+            f"{url.get_backend_name()}+DRIVER://...",
+        ) from error
 
 
 def _reach_server(uri: str) -> None:
@@ -190,4 +213,4 @@ def _reach_server(uri: str) -> None:
     )
     if response.status_code != 200:
         answer = RuntimeError(f"it answered {response.status_code} {response.reason}")
-        raise explain(f"The tracking server {uri} cannot be used", answer)
+        raise explain(f"The tracking server {masked(uri)} cannot be used", answer)

@@ -10,42 +10,63 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from regplug.errors import TrackingError
+from regplug.errors import RegplugError, TrackingError, TrackingLostError
 from regplug.tracking import limits
-from regplug.tracking.liveness import HEARTBEAT_EVERY_S, heartbeat_tags
+from regplug.tracking.datasets import dataset_input, log_inputs
+from regplug.tracking.delivery import Call, Delivery
+from regplug.tracking.files import all_or_nothing
 from regplug.tracking.naming import param_text, safe_key
+from regplug.tracking.patience import AT_THE_ENDS, FOR_FILES, WHILE_TRAINING, bounded
+from regplug.tracking.reserve import Reserve
+from regplug.tracking.secrets import masked
 from regplug.tracking.trouble import tracking_trouble
 
 if TYPE_CHECKING:
     import numpy as np
-
-FLUSH_EVERY_S = 2.0
-"""Metrics wait at most this long, or until the next are logged."""
 
 ERROR_TAG = "regplug.error"
 LONG_VALUES_FILE = "config/long_values.json"
 
 
 class TrackedRun:
-    """A run that this process writes; a context manager which ends it.
+    """A run that this process writes; a context manager which ends it. Made by `Store.start_run` and `resume_run`.
 
     It ends FINISHED, KILLED on Ctrl-C, and FAILED with the message as tag `regplug.error` on any other exception,
-    which is raised again. What was logged is kept. Made by `Store.start_run` and `Store.resume_run`.
+    which is raised again. What was logged is kept.
+
+    Inside the `with` block a store that is lost breaks nothing off: `on_trouble` is told, what is logged waits in
+    memory and is sent again. What the store has not taken by the end makes the run FAILED, and is raised there.
+
+    Args:
+        client: MLflow's client.
+        run: MLflow's run.
+        experiment: Name of its experiment.
+        store: The store's name for a reader.
+        reserve: Space in which a full disk can still note the end.
     """
 
-    def __init__(
-        self, client: Any, *, run_id: str, name: str, experiment: str, experiment_id: str, artifact_uri: str
-    ) -> None:
-        self.run_id = run_id
-        self.name = name
+    def __init__(self, client: Any, run: Any, *, experiment: str, store: str, reserve: Reserve) -> None:
+        self.run_id: str = run.info.run_id
+        self.name: str = run.info.run_name
         self.experiment = experiment
-        self.experiment_id = experiment_id
-        self.artifact_uri = artifact_uri
-        self._client = client
-        self._buffer: list[Any] = []
-        self._flushed_at_s = time.monotonic()
-        self._beat_at_s = time.monotonic()
+        self.experiment_id = str(run.info.experiment_id)
+        self.artifact_uri: str = run.info.artifact_uri
+        self.status = "RUNNING"
+        """What the store says of it, as far as this process has told it."""
+        self.missing: tuple[str, ...] = ()
+        """What the store did not take, in words; known at the end."""
+        self._client, self._store, self._reserve = client, store, reserve
+        self._delivery = Delivery(client, self.run_id, store)
         self._long_values: dict[str, str] = {}
+
+    def on_trouble(self, tell: Callable[[str], None]) -> None:
+        """Sets who is told that the store is lost, and that it is back; from another thread, as soon as it is seen."""
+        self._delivery.tell = tell
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the store takes nothing at present."""
+        return self._delivery.trouble is not None
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Logs numbers at a step; they are written in batches, at most about every two seconds.
@@ -53,53 +74,45 @@ class TrackedRun:
         A NaN stays NaN; infinities become the largest float, as MLflow's database has it.
 
         Raises:
-            TrackingError: The store cannot be written.
+            TrackingError: The store refuses them.
         """
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)
-        self._buffer += [Metric(safe_key(key), float(value), now_ms, step) for key, value in values.items()]
-        if len(self._buffer) >= limits.MAX_ENTITIES or time.monotonic() - self._flushed_at_s >= FLUSH_EVERY_S:
-            self.flush()
+        self._delivery.put(metrics=[Metric(safe_key(key), float(value), now_ms, step) for key, value in values.items()])
 
     def flush(self) -> None:
-        """Writes the metrics that wait, and the heartbeat where it is due."""
-        self._flushed_at_s = time.monotonic()
-        is_due = time.monotonic() - self._beat_at_s >= HEARTBEAT_EVERY_S
-        if not self._buffer and not is_due:
-            return
-        tags = heartbeat_tags() if is_due else {}
-        with tracking_trouble("Metrics could not be logged"):
-            self._log(metrics=self._buffer, tags=tags)
-        self._buffer = []
-        if is_due:
-            self._beat_at_s = time.monotonic()
+        """Writes what waits, now."""
+        self._delivery.flush()
 
-    def beat(self) -> None:
-        """Shows that the run lives, at most every ten seconds; cheap enough for each step of a long epoch."""
-        if time.monotonic() - self._beat_at_s >= HEARTBEAT_EVERY_S:
-            self.flush()
+    def post(self, what: str, doing: str, send: Callable[[], object]) -> None:
+        """Writes something of another kind beside the training, such as the runs of a study.
+
+        Args:
+            what: What it is, for a reader.
+            doing: What could not be done if it fails.
+            send: Writes it. Called again where the store was lost; goes on then where it stopped.
+        """
+        self._delivery.post(Call(what, doing, send, AT_THE_ENDS))
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Logs parameters; one too long for MLflow is cut visibly and kept whole in `config/long_values.json`."""
         from mlflow.entities import Param
 
         texts = {safe_key(key): param_text(value) for key, value in params.items()}
-        with tracking_trouble("Parameters could not be logged"):
-            self._log(params=[Param(key, limits.shorten(text, limits.MAX_PARAM_LENGTH)) for key, text in texts.items()])
-            self.keep_long(limits.too_long(texts, limits.MAX_PARAM_LENGTH))
+        short = {key: limits.shorten(text, limits.MAX_PARAM_LENGTH) for key, text in texts.items()}
+        self._delivery.put(params=[Param(*pair) for pair in short.items()])
+        self.keep_long(limits.too_long(texts, limits.MAX_PARAM_LENGTH))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags; one too long is treated as a parameter is."""
         texts = {safe_key(key): text for key, text in tags.items()}
-        with tracking_trouble("Tags could not be set"):
-            self._log(tags=texts)
-            self.keep_long(limits.too_long(texts, limits.MAX_TAG_LENGTH))
+        self._delivery.put(tags=texts)
+        self.keep_long(limits.too_long(texts, limits.MAX_TAG_LENGTH))
 
     def log_text(self, text: str, path: str) -> None:
         """Keeps a text as the run's file `path`."""
-        with tracking_trouble(f"{path} could not be kept"):
-            self._client.log_text(self.run_id, text, path)
+        self._send_file(path, lambda: self._client.log_text(self.run_id, text, path))
 
     def log_dict(self, obj: object, path: str) -> None:
         """Keeps a structure of plain values as JSON in the run's file `path`."""
@@ -107,13 +120,15 @@ class TrackedRun:
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Keeps a copy of a file in the run's `folder`."""
-        with tracking_trouble(f"{path} could not be kept"):
-            self._client.log_artifact(self.run_id, str(path), folder or None)
+        place = [path]
+        target = f"{folder}/{path.name}".lstrip("/")
+        if not self._send_file(target, lambda: self._client.log_artifact(self.run_id, str(place[0]), folder or None)):
+            with tracking_trouble(f"{target} could not be held until the store takes it"):
+                place[0] = self._delivery.hold(path)
 
     def log_folder(self, path: Path, folder: str = "") -> None:
-        """Keeps a copy of what a folder holds in the run's `folder`."""
-        with tracking_trouble(f"{path} could not be kept"):
-            self._client.log_artifacts(self.run_id, str(path), folder or None)
+        """Keeps a copy of what a folder holds in the run's `folder`; where the store is lost, at the end of the run."""
+        self._send_file(folder, lambda: self._client.log_artifacts(self.run_id, str(path), folder or None))
 
     def log_figure_png(self, data: bytes, path: str) -> None:
         """Keeps a rendered figure as the run's file `path`."""
@@ -142,20 +157,11 @@ class TrackedRun:
             profile: Counts and the like; shown in the UI.
             context: What it was used for: train, validation or test.
         """
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        kind, place = _source_of(source)
-        dataset = Dataset(
-            name=name,
-            digest=digest[:36],
-            source_type=kind,
-            source=json.dumps(place),
-            schema=None if schema is None else json.dumps(schema, default=str),
-            profile=None if profile is None else json.dumps(profile, default=str),
+        given = dataset_input(name, digest, source, schema=schema, profile=profile, context=context)
+        doing = f"Dataset {name} could not be logged"
+        self._delivery.call(
+            Call(f"dataset {name}", doing, lambda: log_inputs(self._client, self.run_id, [given]), AT_THE_ENDS)
         )
-        with tracking_trouble(f"Dataset {name} could not be logged"):
-            tags = [InputTag(key="mlflow.data.context", value=context)]
-            self._client.log_inputs(self.run_id, [DatasetInput(dataset=dataset, tags=tags)])
 
     def log_onnx_model(
         self,
@@ -182,15 +188,42 @@ class TrackedRun:
             disagreement=disagreement,
         )
 
-    def end(self, status: str) -> None:
-        """Writes what waits and ends the run with `status`: FINISHED, FAILED or KILLED."""
+    def attempt(self, what: str, send: Callable[[], object]) -> None:
+        """Writes something that `send` writes; where the store is lost, at the end of the run.
+
+        Args:
+            what: What it is, for a reader.
+            send: Writes it, or raises a `TrackingError`.
+        """
+        self._delivery.call(Call(what, f"{what} could not be kept", send))
+
+    def end(self, status: str, why: str = "") -> None:
+        """Writes what waits and ends the run.
+
+        Args:
+            status: FINISHED, FAILED or KILLED.
+            why: What went wrong, for the tag `regplug.error`.
+
+        Raises:
+            TrackingError: The store refused something that was logged.
+            TrackingLostError: The store has not taken everything, or could not be told of the end. A run that would be
+                FINISHED is FAILED then.
+        """
         try:
-            self.flush()
-        finally:
-            with tracking_trouble("The run could not be ended"):
-                self._client.set_terminated(self.run_id, status)
+            missing = self.missing = tuple(self._delivery.stop())
+        except BaseException as error:
+            self._note_end("FAILED" if status == "FINISHED" else status, why or str(error))
+            raise
+        trouble = self._delivery.trouble
+        if missing:
+            status = "FAILED" if status == "FINISHED" else status
+            why = why or str(trouble)
+        unended = self._note_end(status, why)
+        if missing or unended:
+            raise self._lost(missing, trouble or unended)
 
     def __enter__(self) -> TrackedRun:
+        self._delivery.start()
         return self
 
     def __exit__(
@@ -200,39 +233,48 @@ class TrackedRun:
             self.end("FINISHED")
             return
         try:
-            self._end_after(error)
-        except TrackingError as trouble:
+            is_killed = isinstance(error, KeyboardInterrupt)
+            self.end("KILLED" if is_killed else "FAILED", "" if is_killed else f"{type(error).__name__}: {error}")
+        except RegplugError as trouble:
             # What broke the run is told; that its end could not be written is said beside it, unless it is the same.
             if str(trouble) != str(error):
                 error.add_note(str(trouble))
 
-    def _end_after(self, error: BaseException) -> None:
-        is_killed = isinstance(error, KeyboardInterrupt)
+    def _note_end(self, status: str, why: str) -> TrackingError | None:
+        """Ends the run in the store; on a full disk in the space that was held for it. Returns what went wrong."""
+        # A store that has just been waited for is not waited for again.
+        patience = AT_THE_ENDS if self._delivery.trouble is None else WHILE_TRAINING
         try:
-            if not is_killed:
-                self.set_tags({ERROR_TAG: f"{type(error).__name__}: {error}"})
-        finally:
-            self.end("KILLED" if is_killed else "FAILED")
+            with tracking_trouble("The run could not be ended"), bounded(patience):
+                if why:
+                    text = limits.shorten(masked(why), limits.MAX_TAG_LENGTH)
+                    self._client.set_tag(self.run_id, ERROR_TAG, text)
+                self._client.set_terminated(self.run_id, status)
+        except TrackingError as error:
+            return self._note_end(status, why) if self._reserve.give_back() else error
+        self._reserve.give_back()
+        self.status = status
+        return None
 
-    def _log(
-        self, *, metrics: Sequence[Any] = (), params: Sequence[Any] = (), tags: Mapping[str, str] | None = None
-    ) -> None:
-        from mlflow.entities import RunTag
+    def _lost(self, missing: Sequence[str], trouble: TrackingError | None) -> TrackingLostError:
+        kept = f"It does not have: {', '.join(missing)}. " if missing else ""
+        there = (
+            f"There the run is {self.status}."
+            if self.status != "RUNNING"
+            else "There the run is still RUNNING; the next command that opens the store marks it KILLED."
+        )
+        why = trouble.message if trouble is not None else "It could not be written"
+        return TrackingLostError(
+            f"The tracking store {self._store} did not take everything that {self.name} logged. {why}. {kept}{there}",
+            hint="" if trouble is None else trouble.hint,
+        )
 
-        pairs = [RunTag(*pair) for pair in limits.shorten_all(tags or {}).items()]
-        limits.log_in_batches(self._client, self.run_id, metrics=metrics, params=params, tags=pairs)
+    def _send_file(self, target: str, send: Callable[[], object]) -> bool:
+        whole = all_or_nothing(self.artifact_uri, target, send)
+        return self._delivery.call(Call(target, f"{target} could not be kept", whole, FOR_FILES))
 
     def keep_long(self, values: Mapping[str, str]) -> None:
         """Keeps values whole, by parameter or tag, that were cut for MLflow."""
         if values:
             self._long_values |= values
             self.log_dict(self._long_values, LONG_VALUES_FILE)
-
-
-def _source_of(source: str) -> tuple[str, dict[str, object]]:
-    """MLflow's source type and the form in which it keeps such a source."""
-    if source.startswith(("http://", "https://")):
-        return "http", {"url": source}
-    if Path(source).exists():
-        return "local", {"uri": Path(source).absolute().as_uri()}
-    return "code", {"tags": {"mlflow.source.name": source, "mlflow.source.type": "LOCAL"}}

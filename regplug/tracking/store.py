@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from regplug.errors import RequestError, TrackingError, did_you_mean
-from regplug.tracking import children as bulk
-from regplug.tracking import limits, reading, registering
-from regplug.tracking.children import ChildRun
+from regplug.errors import RequestError, TrackingError, did_you_mean, raise_after_start
+from regplug.tracking import limits, reading, registering, tables
+from regplug.tracking.burying import mark_dead_runs
+from regplug.tracking.children import ChildRun, write_through_client
 from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags
 from regplug.tracking.location import Location, experiment_name, resolve_location
 from regplug.tracking.naming import safe_key
 from regplug.tracking.opening import open_backend
+from regplug.tracking.patience import AT_THE_ENDS, bounded
 from regplug.tracking.reading import MetricPoint, RunInfo
+from regplug.tracking.reserve import Reserve
 from regplug.tracking.run import ERROR_TAG, TrackedRun
 from regplug.tracking.system import source_tags, system_tags
 from regplug.tracking.trouble import tracking_trouble
@@ -28,7 +30,8 @@ _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 def open_store(tracking_uri: str | None = None, folder: Path = Path(), *, is_read: bool = False) -> Store:
     """Opens the tracking store: what is asked for, else `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in `folder`.
 
-    A fresh store is created, once, however many processes meet it. MLflow is imported here and not before.
+    A fresh store is created, once, however many processes meet it. MLflow is imported here and not before. Runs of
+    this machine that are RUNNING and whose process is gone are marked KILLED.
 
     Args:
         tracking_uri: An MLflow tracking URI or `None`.
@@ -42,6 +45,7 @@ def open_store(tracking_uri: str | None = None, folder: Path = Path(), *, is_rea
     if is_read:
         location.require_there()
     client, sql_store = open_backend(location)
+    mark_dead_runs(client)
     return Store(location, client, sql_store)
 
 
@@ -59,6 +63,7 @@ class Store:
         self._client = client
         self._sql_store = sql_store
         self._experiment_ids: dict[str, str] = {}
+        self._begun: dict[int, str] = {}
 
     def start_run(
         self,
@@ -79,22 +84,26 @@ class Store:
             parent: Id of the study's run, for a child.
 
         Raises:
-            TrackingError: The store cannot be written.
+            TrackingError: The store cannot be written; nothing was started.
+            TrackingLostError: The run was started, and could not be written any further.
         """
         name_kept = experiment_name(experiment)
         texts = {safe_key(key): text for key, text in tags.items()}
         start_tags = {**source_tags(), **system_tags(), **heartbeat_tags(), **limits.shorten_all(texts)}
         if parent is not None:
             start_tags["mlflow.parentRunId"] = parent
-        with tracking_trouble("The run could not be started"):
+        with tracking_trouble("The run could not be started"), bounded(AT_THE_ENDS):
+            reserve = self._reserve()
             experiment_id = self.experiment_id(name_kept)
             created = self._client.create_run(experiment_id, tags=start_tags, run_name=name)
-        run = self._tracked(created, name_kept)
+        run = self._tracked(created, name_kept, reserve)
         try:
             run.keep_long(limits.too_long(texts, limits.MAX_TAG_LENGTH))
             run.log_params(params)
         except BaseException as error:
             run.__exit__(type(error), error, error.__traceback__)
+            if isinstance(error, TrackingError):
+                raise_after_start(error)
             raise
         return run
 
@@ -113,11 +122,12 @@ class Store:
                 f"Run {info.name} ({info.run_id[:8]}) is being written by process {info.tags[PROCESS_TAG]}.",
                 hint="Wait for its end, or end that process.",
             )
-        with tracking_trouble("The run could not be continued"):
+        with tracking_trouble("The run could not be continued"), bounded(AT_THE_ENDS):
+            reserve = self._reserve()
             self._client.update_run(info.run_id, status="RUNNING")
             if ERROR_TAG in info.tags:
                 self._client.delete_tag(info.run_id, ERROR_TAG)
-            run = self._tracked(self._client.get_run(info.run_id), info.experiment)
+            run = self._tracked(self._client.get_run(info.run_id), info.experiment, reserve)
         run.set_tags(heartbeat_tags())
         return run
 
@@ -129,15 +139,20 @@ class Store:
         """
         with tracking_trouble("The run could not be opened"):
             info = self.find_run(run_id)
-            return self._tracked(self._client.get_run(run_id), info.experiment)
+            return self._tracked(self._client.get_run(run_id), info.experiment, Reserve(None))
 
-    def log_children(self, parent_id: str, experiment: str, children: Sequence[ChildRun]) -> list[str]:
-        """Writes many finished children of a study's run, in few transactions, and returns their ids in order.
+    def log_children(self, parent_id: str, experiment: str, children: Sequence[ChildRun]) -> Iterator[list[str]]:
+        """Writes many finished children of a study's run, in few transactions.
+
+        Where the store is lost, the same objects given again go on with what is begun.
 
         Args:
             parent_id: The study's run.
             experiment: That run's experiment; `MLFLOW_EXPERIMENT_NAME` wins over it, as it did for the parent.
             children: The runs.
+
+        Yields:
+            Ids of children that are written, in order.
 
         Raises:
             TrackingError: The store cannot be written.
@@ -145,9 +160,10 @@ class Store:
         with tracking_trouble("The study's runs could not be logged"):
             experiment_id = self.experiment_id(experiment_name(experiment))
             user = source_tags()["mlflow.user"]
-            if self._sql_store is None:
-                return bulk.write_through_client(self._client, experiment_id, parent_id, user, children)
-            return bulk.write_to_database(self._sql_store, experiment_id, parent_id, user, children)
+            if self._sql_store is None or not tables.are_known():
+                yield from write_through_client(self._client, experiment_id, parent_id, user, children, self._begun)
+            else:
+                yield from tables.write_children(self._sql_store, experiment_id, parent_id, user, children)
 
     def experiment_id(self, name: str) -> str:
         """Returns the id of an experiment, which is created where it is new.
@@ -242,15 +258,12 @@ class Store:
         """
         return registering.register(self._client, model_uri, run_id=run_id, name=name, alias=alias)
 
-    def _tracked(self, run: Any, experiment: str) -> TrackedRun:
-        return TrackedRun(
-            self._client,
-            run_id=run.info.run_id,
-            name=run.info.run_name,
-            experiment=experiment,
-            experiment_id=str(run.info.experiment_id),
-            artifact_uri=run.info.artifact_uri,
-        )
+    def _reserve(self) -> Reserve:
+        database = self.location.database
+        return Reserve(database.parent if database is not None else None)
+
+    def _tracked(self, run: Any, experiment: str, reserve: Reserve) -> TrackedRun:
+        return TrackedRun(self._client, run, experiment=experiment, store=self.location.shown, reserve=reserve)
 
     def _find_experiment(self, name: str) -> str | None:
         found = self._client.get_experiment_by_name(name)

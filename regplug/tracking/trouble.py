@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from regplug.errors import RegplugError, TrackingError
+from regplug.tracking.secrets import masked
 
 _HINTS = {
     "readonly database": "Make the folder writable, or set MLFLOW_TRACKING_URI to a store that is.",
@@ -19,10 +21,15 @@ _HINTS = {
     "not a database": "Move the file away, or set MLFLOW_TRACKING_URI to another store.",
     "out-of-date database schema": "Upgrade it, after a backup, with: mlflow db upgrade sqlite:///mlruns/mlflow.db",
     "Can't locate revision": "A newer MLflow wrote this database: upgrade with pip install -U mlflow.",
-    "No module named": "Install the database's driver: psycopg2-binary for PostgreSQL, pymysql for MySQL.",
+    "Connection refused": "Start the server or the database again, or check its address.",
+    "timed out": "See whether the server or the database still answers; it may be overloaded.",
     "401": "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
     "403": "Ask the server's owner for access.",
 }
+_REFUSALS = frozenset({"BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"})
+_RACES = ("UNIQUE constraint failed", "duplicate key", "Duplicate entry")
+"""What SQLite, PostgreSQL, MySQL and SQL Server say where another process has just written the same row."""
+_CAUSE = re.compile(r"\[Errno -?\d+\] ([^'\"()]+)|(Read timed out|timed out)")
 _GENERAL_HINT = "Check MLFLOW_TRACKING_URI; unset it to track in mlruns/mlflow.db."
 
 
@@ -44,10 +51,22 @@ def tracking_trouble(doing: str) -> Iterator[None]:
 
 
 def explain(doing: str, error: BaseException) -> TrackingError:
-    """Returns the `TrackingError` for what was raised, with the hint that fits it."""
+    """Returns the `TrackingError` for what was raised, with the hint that fits it and without passwords."""
     reason = _reason(error)
     hint = next((hint for sign, hint in _HINTS.items() if sign in reason), _GENERAL_HINT)
     return TrackingError(f"{doing}: {reason}", hint=hint)
+
+
+def is_refusal(error: TrackingError) -> bool:
+    """Returns whether the store answered and does not take what it was given, so that trying again is no use."""
+    cause = error.__cause__
+    is_cut_off = getattr(getattr(cause, "__cause__", None), "connection_invalidated", False)
+    return getattr(cause, "error_code", None) in _REFUSALS and not is_cut_off
+
+
+def is_lost_race(error: BaseException) -> bool:
+    """Returns whether another process wrote the same row a moment earlier: tried again, it is found there."""
+    return any(sign in str(error) for sign in _RACES)
 
 
 def _is_storage_trouble(error: Exception) -> bool:
@@ -57,9 +76,15 @@ def _is_storage_trouble(error: Exception) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """What the driver said where a database failed, else the first line that says something."""
+    """What the driver said where a database failed, else the first line that says something; never a password."""
     cause: BaseException | None = error
     while cause is not None and not getattr(cause, "orig", None):
         cause = cause.__cause__
-    text = str(getattr(cause, "orig", error)).strip()
-    return text.splitlines()[0][:500] if text else type(error).__name__
+    text = masked(str(getattr(cause, "orig", error)).strip())
+    return _shortened(text.splitlines()[0][:500]) if text else type(error).__name__
+
+
+def _shortened(text: str) -> str:
+    """Leaves out what HTTP libraries wrap around the one fact that they have."""
+    found = _CAUSE.search(text) if "HTTPConnectionPool" in text or "HTTPSConnectionPool" in text else None
+    return (found[1] or found[2]).strip() if found else text

@@ -32,7 +32,7 @@ def ui_command(store: Store | Location, host: str = "127.0.0.1", port: int = 500
     """
     location = store if isinstance(store, Location) else store.location
     if location.kind == "server":
-        raise RequestError(f"{location.uri} is an MLflow server.", hint="Open that address: its UI is already there.")
+        raise RequestError(f"{location.shown} is an MLflow server.", hint="Open that address: its UI is already there.")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", location.uri]
     if location.artifacts:
         command += ["--default-artifact-root", location.artifacts]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regplug.regularizer import Clock, Outputs, Settings, Step, Tensors
-from regplug.training.feed import Batch, Feed, cut
+from regplug.regularizer import Batch, Clock, Member, Settings, Step, Tensors
+from regplug.training.ensemble import combined
+from regplug.training.feed import FedBatch, Feed, cut
 from regplug.training.lift import Lift
+from regplug.training.passes import RunPasses, in_mode
 from regplug.training.program import Program
+from regplug.training.settings import RunSettings
 from regplug.training.state import Pool, RunInputs, State
 from regplug.training.stepper import write_
 
@@ -31,17 +34,35 @@ class Evaluator:
         program: What every run computes.
         runs: What each run brings.
         lift: One run or a stack.
+        settings: The settings at each step.
+        sample: Batches of a fixed part of the training rows, for what is recomputed before an evaluation.
     """
 
-    def __init__(self, *, program: Program, runs: Sequence[RunInputs], lift: Lift) -> None:
-        self._program, self._lift = program, lift
+    def __init__(
+        self,
+        *,
+        program: Program,
+        runs: Sequence[RunInputs],
+        lift: Lift,
+        settings: RunSettings,
+        sample: Callable[[], Sequence[FedBatch]],
+    ) -> None:
+        self._program, self._lift, self._settings, self._sample = program, lift, settings, sample
         self._rows = {split: _rows_of(runs, split, lift) for split in ("train", "valid", "test")}
         self._kept: dict[str, tuple[Any, Any]] = {}
-        self._evaluated = lift(program.regularizer.evaluated) if program.regularizer.acting("evaluated") else None
+        self._acts = bool(program.regularizer.acting("evaluated"))
+        self._seen: Member | None = None
+        self.clock: Clock
+
+    def forget(self) -> None:
+        """Tells that the state has moved: what is evaluated is computed anew."""
+        self._seen = None
 
     @torch.no_grad()
     def measure(self, state: State, pool: Pool, split: str) -> dict[str, Tensor]:
         """Loss, and accuracy of a classification: scalars, or one for each run of a stack."""
+        if any(state.ensembles):
+            return self._measured_ensembles(state, pool, split)
         parts = list(self._passes(state, pool, split, self._measured_one))
         count = sum(rows for _, rows in parts)
         only = parts[0][0][0] if len(parts) == 1 else None
@@ -53,30 +74,66 @@ class Evaluator:
     @torch.no_grad()
     def outputs(self, state: State, pool: Pool, split: str) -> Tensor:
         """Logits or values, in the order of the rows."""
+        if any(state.ensembles):
+            each = [self._outputs_of_run(state, pool, split, run) for run in range(self._lift.runs or 1)]
+            return torch.stack(each) if self._lift.runs is not None else each[0]
         return torch.cat([out for out, _ in self._passes(state, pool, split, self._called_one)], self._lift.lead)
 
-    def _called_one(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
-        return self._program.call(params, buffers, x)
+    def _measured_ensembles(self, state: State, pool: Pool, split: str) -> dict[str, Tensor]:
+        """As `measure`, of runs that end with several networks: run by run, since their numbers may differ."""
+        measured: dict[str, list[Tensor]] = {}
+        for run in range(self._lift.runs or 1):
+            outputs, y = self._outputs_of_run(state, pool, split, run), pool.y[self._rows_of_run(split, pool, run)]
+            measured.setdefault("loss", []).append(self._program.loss.mean(outputs, y))
+            if self._program.task.is_classification:
+                measured.setdefault("accuracy", []).append((outputs.argmax(-1) == y).to(outputs.dtype).mean())
+        is_stack = self._lift.runs is not None
+        return {name: torch.stack(each) if is_stack else each[0] for name, each in measured.items()}
 
-    def _measured_one(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        outputs = self._program.call(params, buffers, x)
+    def _outputs_of_run(self, state: State, pool: Pool, split: str, run: int) -> Tensor:
+        """The outputs of one run, of all its networks combined, in the order of the rows."""
+        own = partial(self._lift.of_run, run=run)
+        networks = state.ensembles[run] or [(own(state.params), own(state.buffers))]
+        settings = own(self._settings.at(self.clock.index - 1)) if self._program.acts_in_evaluation else {}
+        x = pool.x[self._rows_of_run(split, pool, run)]
+        with in_mode(self._program.model, training=False):
+            parts = torch.split(x, EVALUATION_ROWS)
+            each = [torch.cat([self._called_one(*n, settings, part, part) for part in parts]) for n in networks]
+        return combined(each, is_classification=self._program.task.is_classification)
+
+    def _rows_of_run(self, split: str, pool: Pool, run: int) -> Tensor:
+        rows = self._rows[split]
+        if rows is None:
+            return torch.arange(len(pool), device=pool.x.device)
+        return rows if rows.ndim == 1 else rows[run]
+
+    def _called_one(self, params: Tensors, buffers: Tensors, settings: Settings, x: Tensor, y: Tensor) -> Tensor:
+        if not self._program.acts_in_evaluation:
+            return self._program.call(params, buffers, x)
+        return self._program.forward(params, buffers, Step(settings, {}, self.clock), x).logits
+
+    def _measured_one(
+        self, params: Tensors, buffers: Tensors, settings: Settings, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, ...]:
+        outputs = self._called_one(params, buffers, settings, x, y)
         loss = self._program.loss.mean(outputs, y)
         if not self._program.task.is_classification:
             return (loss,)
         return loss, (outputs.argmax(-1) == y).sum()
 
     def _passes(self, state: State, pool: Pool, split: str, function: Callable[..., Any]) -> Iterator[tuple[Any, int]]:
-        """Yields what a function of `(params, buffers, x, y)` returns for each part of a split, and its rows."""
+        """Yields what a function of a run's tensors, x and y returns for each part of a split, and its rows."""
         params, buffers = self._tensors(state)
+        settings = self._settings.at(self.clock.index - 1) if self._program.acts_in_evaluation else {}
         rows = self._rows[split]
         total = len(pool) if rows is None else rows.shape[-1]
         size = self._rows_at_once(pool)
         own = None if rows is None or rows.ndim == 1 else 0
-        lifted = self._lift(function, (0, 0, own, own))
+        lifted = self._lift(function, (0, 0, 0, own, own))
         with in_mode(self._program.model, training=False):
             for start in range(0, total, size):
                 x, y = self._cut(split, pool, start, start + size)
-                yield lifted(params, buffers, x, y), y.shape[0 if own is None else 1]
+                yield lifted(params, buffers, settings, x, y), y.shape[0 if own is None else 1]
 
     def _cut(self, split: str, pool: Pool, start: int, stop: int) -> tuple[Any, Any]:
         """A part of a split; a small one of which each run has rows of its own is gathered but once."""
@@ -96,74 +153,78 @@ class Evaluator:
         return max(1, max(EVALUATION_ROWS, short) // self._lift.runs)
 
     @torch.no_grad()
-    def params_of(self, state: State, run: int) -> dict[str, Tensor]:
-        """The parameters of one run as they are evaluated."""
-        params, _ = self._tensors(state)
-        return dict(params) if self._lift.runs is None else {name: value[run] for name, value in params.items()}
+    def tensors_of(self, state: State, run: int) -> Member:
+        """The parameters and buffers of one run as they are evaluated."""
+        own = partial(self._lift.of_run, run=run)
+        params, buffers = self._tensors(state)
+        return own(params), own(buffers)
 
-    def _tensors(self, state: State) -> tuple[Tensors, Tensors]:
-        if self._evaluated is None:
+    def _tensors(self, state: State) -> Member:
+        if not self._acts:
             return state.params, state.buffers
-        return self._evaluated(state.params, state.buffers, state.regularizer)  # type: ignore[no-any-return]
+        if self._seen is None:
+            self._seen = self._evaluated(state)
+        return self._seen
+
+    def _evaluated(self, state: State) -> Member:
+        """What the members' `evaluated` makes of the state; computed once for each state."""
+        sample = self._sample()
+        shared = None if self._lift.runs is None or (sample and sample[0].is_shared) else 0
+        lifted = self._lift(self._evaluated_one, (0, 0, 0, 0, 0, shared))
+        noise = [batch.noise for batch in sample]
+        rows = [{"x": batch.x, "y": batch.y, "rows": batch.rows} for batch in sample]
+        settings = self._settings.at(self.clock.index - 1)
+        return lifted(state.params, state.buffers, settings, state.regularizer, noise, rows)  # type: ignore[no-any-return]
+
+    def _evaluated_one(
+        self, params: Tensors, buffers: Tensors, settings: Settings, state: Tensors, noise: Any, rows: Any
+    ) -> Member:
+        step = Step(settings, {}, self.clock, state=state)
+        passes = RunPasses(self._program, params, buffers, [])
+        passes.sample = [_step_of(own, drawn, step, passes) for own, drawn in zip(rows, noise, strict=True)]
+        step.attach(passes)
+        return self._program.regularizer.evaluated(step, params, buffers)
 
     @torch.no_grad()
-    def finalize(self, state: State, feed: Feed, settings: Settings, clock: Clock) -> None:
+    def finalize(self, state: State, feed: Feed) -> None:
         """Each run's `finalize`, one run at a time; its tensors are written into the state."""
+        settings = self._settings.at(self.clock.index - 1)
+        state.ensembles = []
         for run in range(self._lift.runs or 1):
-            own = _slice(self._lift, run)
-            params, buffers, kept = own(state.params), own(state.buffers), own(state.regularizer)
-            forward = _FinishForward(self._program, own(settings), clock)
-            batches = _Batches(feed, run if self._lift.runs is not None else None)
-            with in_mode(self._program.model, training=True):
-                new = self._program.regularizer.finalize(forward, params, buffers, kept, batches)
-            write_(own(state.params), new[0])
-            write_(own(state.buffers), new[1])
-
-
-class _FinishForward:
-    """See `regplug.regularizer.FinishForward`."""
-
-    def __init__(self, program: Program, settings: Settings, clock: Clock) -> None:
-        self._program, self._settings, self._clock = program, settings, clock
-
-    def __call__(self, params: Tensors, buffers: Tensors, batch: Batch) -> Outputs:
-        step = Step(self._settings, batch.noise, self._clock)
-        x, _ = self._program.regularizer.batch(step, batch.x, batch.y)
-        return self._program.forward(dict(params), dict(buffers), step, x)
-
-    def recompute_statistics(self, params: Tensors, buffers: Tensors, batches: Iterable[Batch]) -> Tensors:
-        """As torch.optim.swa_utils.update_bn: the cumulative average over one pass."""
-        norms = [m for m in self._program.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        if not any(m.track_running_stats for m in norms):
-            return buffers
-        fresh = {name: value.clone() for name, value in buffers.items()}
-        for name, value in fresh.items():
-            leaf = name.rpartition(".")[2]
-            if leaf in ("running_mean", "num_batches_tracked"):
-                value.zero_()
-            elif leaf == "running_var":
-                value.fill_(1)
-        momenta = [m.momentum for m in norms]
-        try:
-            for module in norms:
-                module.momentum = None  # torch's way to ask for the cumulative average
-            for batch in batches:
-                self(params, fresh, batch)
-        finally:
-            for module, momentum in zip(norms, momenta, strict=True):
-                module.momentum = momentum
-        return fresh
+            own = partial(self._lift.of_run, run=run)
+            params, buffers = own(state.params), own(state.buffers)
+            passes = RunPasses(self._program, params, buffers)
+            step = Step(own(settings), {}, self.clock, state=own(state.regularizer), passes=passes)
+            batches = _Batches(feed, run if self._lift.runs is not None else None, step, passes)
+            networks = self._program.regularizer.finalize(step, params, buffers, batches)
+            state.ensembles.append([] if len(networks) == 1 else [_copied(network) for network in networks])
+            write_(params, networks[-1][0])
+            write_(buffers, networks[-1][1])
+        self.forget()
 
 
 class _Batches:
-    """The training batches of one run, once more, with noise of their own; can be iterated again."""
+    """The training batches of one run, once more, as steps with noise of their own; can be iterated again."""
 
-    def __init__(self, feed: Feed, run: int | None) -> None:
-        self._feed, self._run = feed, run
+    def __init__(self, feed: Feed, run: int | None, step: Step, passes: RunPasses) -> None:
+        self._feed, self._run, self._step, self._passes = feed, run, step, passes
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Step]:
         for batch in self._feed.epoch("finish"):
-            yield batch if self._run is None else self._feed.of_run(batch, self._run)
+            one = batch if self._run is None else self._feed.of_run(batch, self._run)
+            rows = {"x": one.x, "y": one.y, "rows": one.rows}
+            yield _step_of(rows, one.noise, self._step, self._passes)
+
+
+def _step_of(rows: Tensors, noise: Any, like: Step, passes: RunPasses) -> Step:
+    """A step on these rows, with settings, clock and state of another."""
+    batch = Batch(rows["x"], rows["y"], rows["y"], rows["rows"])
+    return Step(like.settings, noise, like.clock, state=like.state, batch=batch, passes=passes)
+
+
+def _copied(network: Member) -> Member:
+    params, buffers = network
+    return {n: t.detach().clone() for n, t in params.items()}, {n: t.detach().clone() for n, t in buffers.items()}
 
 
 def _rows_of(runs: Sequence[RunInputs], split: str, lift: Lift) -> Tensor | None:
@@ -173,26 +234,3 @@ def _rows_of(runs: Sequence[RunInputs], split: str, lift: Lift) -> Tensor | None
     if lift.runs is None or all(r is rows[0] or torch.equal(r, rows[0]) for r in rows[1:]):
         return rows[0]  # type: ignore[no-any-return]
     return torch.stack(rows)
-
-
-def _slice(lift: Lift, run: int) -> Any:
-    """Takes one run out of nested tensors, as views."""
-
-    def own(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value if lift.runs is None else value[run]
-        return {name: own(each) for name, each in value.items()}
-
-    return own
-
-
-@contextmanager
-def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Puts a model into a mode and restores the mode of every module."""
-    modes = {module: module.training for module in model.modules()}
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -15,22 +15,26 @@ from regplug.training.lift import Lift
 from regplug.training.state import Pool, RunInputs
 
 
-class Batch(NamedTuple):
+class FedBatch(NamedTuple):
     """One step's data.
 
     Args:
         number: Which step of the epoch.
         x: Inputs `(batch, ...)`, or `(runs, batch, ...)` where runs have orders of their own.
         y: Targets, likewise.
+        rows: Numbers of the rows in the training split, likewise; int64.
         noise: Component -> key -> tensor.
         size: Rows of one run's batch.
+        is_shared: Whether the runs of a stack share it.
     """
 
     number: int
     x: Tensor
     y: Tensor
+    rows: Tensor
     noise: dict[str, dict[str, Tensor]]
     size: int
+    is_shared: bool
 
 
 class Feed:
@@ -57,7 +61,7 @@ class Feed:
     ) -> None:
         self._pool, self._runs, self._lift, self._draws = pool, tuple(runs), lift, tuple(draws)
         self._batch_size, self._shuffle = batch_size, shuffle
-        self.rows = len(pool) if runs[0].train_rows is None else len(runs[0].train_rows)
+        self.rows = runs[0].count_rows(pool)
         self.steps = -(-self.rows // batch_size)
         self._length = block_length(draws, self.steps, batch_size * math.prod(pool.x.shape[1:]))
         floating = pool.x.dtype if pool.x.is_floating_point() else torch.get_default_dtype()
@@ -69,43 +73,49 @@ class Feed:
         self._leaders, self._follows = _groups(self._runs)
         self.is_shared = lift.runs is None or len(self._leaders) == 1
 
-    def epoch(self, epoch: int | str) -> Iterator[Batch]:
+    def epoch(self, epoch: int | str) -> Iterator[FedBatch]:
         """The batches of one epoch.
 
         Args:
             epoch: Epochs done before, or a word for a pass over the data that is no epoch.
         """
-        rows = self._order(epoch)
+        order, in_pool = self._order(epoch)
         span = self._length * self._batch_size
         for number, start in enumerate(range(0, self.rows, span)):
-            part = rows[..., start : start + span]
+            part = in_pool[..., start : start + span]
             axis = part.ndim - 1
             xs = torch.split(self._gather(self._pool.x, part), self._batch_size, axis)
             ys = torch.split(self._gather(self._pool.y, part), self._batch_size, axis)
+            rows = torch.split(order[..., start : start + span], self._batch_size, axis)
             noise = self._block(epoch, number)
-            for step, (x, y) in enumerate(zip(xs, ys, strict=True)):
+            for step, (x, y, own) in enumerate(zip(xs, ys, rows, strict=True)):
                 size = y.shape[axis]
                 drawn = at_step(noise, self._draws[0], step, size, self._lift.lead) if noise else {}
-                yield Batch(number * self._length + step, x, y, drawn, size)
+                yield FedBatch(number * self._length + step, x, y, own, drawn, size, self.is_shared)
 
-    def of_run(self, batch: Batch, run: int) -> Batch:
+    def of_run(self, batch: FedBatch, run: int) -> FedBatch:
         """One run's part of a stacked batch."""
         noise = {key: {name: value[run] for name, value in own.items()} for key, own in batch.noise.items()}
-        x, y = (batch.x, batch.y) if self.is_shared else (batch.x[run], batch.y[run])
-        return batch._replace(x=x, y=y, noise=noise)
+        if self.is_shared:
+            return batch._replace(noise=noise)
+        return batch._replace(x=batch.x[run], y=batch.y[run], rows=batch.rows[run], noise=noise)
 
     def _gather(self, values: Tensor, rows: Tensor) -> Tensor:
         return values.index_select(0, rows) if rows.ndim == 1 else values[rows]
 
-    def _order(self, epoch: int | str) -> Tensor:
+    def _order(self, epoch: int | str) -> tuple[Tensor, Tensor]:
+        """The rows of an epoch in their order: by their numbers in the training split, and in the pool."""
+        device = self._pool.x.device
         if self.is_shared:
-            return self._order_of(self._runs[0], epoch).to(self._pool.x.device)
-        orders = torch.stack([self._order_of(self._runs[first], epoch) for first in self._leaders])
-        return orders[self._follows].to(self._pool.x.device)
+            rows = order(self.rows, self._runs[0].seed, epoch, self._shuffle).to(device)
+            return rows, self._in_pool(self._runs[0], rows)
+        leaders = [self._runs[first] for first in self._leaders]
+        orders = [order(self.rows, run.seed, epoch, self._shuffle).to(device) for run in leaders]
+        in_pool = [self._in_pool(run, rows) for run, rows in zip(leaders, orders, strict=True)]
+        return torch.stack(orders)[self._follows], torch.stack(in_pool)[self._follows]
 
-    def _order_of(self, run: RunInputs, epoch: int | str) -> Tensor:
-        rows = order(self.rows, run.seed, epoch, self._shuffle)
-        return rows if run.train_rows is None else run.train_rows[rows]
+    def _in_pool(self, run: RunInputs, rows: Tensor) -> Tensor:
+        return rows if run.train_rows is None else run.train_rows.to(rows.device)[rows]
 
     def _block(self, epoch: int | str, number: int) -> dict[Key, Tensor]:
         if not self._draws[0]:

@@ -11,6 +11,7 @@ import torch
 import torch._C._functorch as functorch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 _CALLS = ("_vmap_increment_nesting", "_vmap_decrement_nesting", "_add_batch_dim", "_remove_batch_dim")
@@ -37,6 +38,12 @@ class Lift:
         Arguments and results are tensors, or mappings and tuples of such.
         """
         return function if self.runs is None else _Lifted(function, in_dims)
+
+    def of_run(self, nested: Any, run: int) -> Any:
+        """One run's part of nested mappings of tensors, as views."""
+        if isinstance(nested, Tensor):
+            return nested if self.runs is None else nested[run]
+        return {name: self.of_run(each, run) for name, each in nested.items()}
 
     def numbers(self, values: Tensor | float) -> list[float]:
         """One Python number for each run."""
@@ -76,7 +83,7 @@ class _Lifted:
     def _of_row(self, *row: Tensor) -> list[Tensor]:
         given, shared = iter(row), self._shared(self._args)
         own = [arg if one else _rebuilt(arg, given) for arg, one in zip(self._args, shared, strict=True)]
-        with _OneColumn(shared_rows=self._has_shared):
+        with _Kernels(shared_rows=self._has_shared):
             self._result = self._function(*own)
         results: list[Tensor] = []
         _collect(self._result, results)
@@ -87,9 +94,10 @@ class _Lifted:
         return (False,) * len(args) if isinstance(dims, int) else tuple(axis is None for axis in dims)
 
 
-class _OneColumn(TorchFunctionMode):
-    """Computes a linear layer of one output as a sum of products.
+class _Kernels(TorchFunctionMode):
+    """Computes in a stack what vmap does badly in another way.
 
+    vmap has no rules for fused attention and for weight norm: it would compute them run by run, with a warning.
     vmap makes of `F.linear` one product of matrices a run, and of shared rows a copy a run. With one output the sum and
     its gradient cost half, and a product with a vector is one product for all runs. Without a gradient and with rows of
     each run's own the products are faster.
@@ -105,14 +113,39 @@ class _OneColumn(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        is_column = func is F.linear and not kwargs and args[1].shape[0] == 1
-        if is_column and (self._shared_rows or torch.is_grad_enabled()):
-            return self._column(*args)
+        if func is F.linear:
+            is_column = not kwargs and args[1].shape[0] == 1
+            if is_column and (self._shared_rows or torch.is_grad_enabled()):
+                return self._column(*args)
+        elif func in _BY_SUMS:
+            return _BY_SUMS[func](*args)
+        elif func is F.scaled_dot_product_attention or func is F.multi_head_attention_forward:
+            with sdpa_kernel(SDPBackend.MATH):
+                return func(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
     def _column(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         column = (x @ weight[0]).unsqueeze(-1) if self._shared_rows else (x * weight).sum(-1, keepdim=True)
         return column if bias is None else column + bias
+
+
+def _norm_except_dim(v: Tensor, power: float = 2, dim: int = 0) -> Tensor:
+    """`torch.norm_except_dim`: with dim -1 the norm of the whole weight."""
+    axes = [axis for axis in range(v.ndim) if axis != dim] if dim != -1 else None
+    norm: Tensor = torch.linalg.vector_norm(v, power, dim=axes, keepdim=dim != -1)
+    return norm
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """`torch._weight_norm`: `g * v / |v|`."""
+    return v * (g / _norm_except_dim(v, 2, dim))
+
+
+_BY_SUMS: Mapping[Any, Callable[..., Tensor]] = {
+    torch._weight_norm: _weight_norm,
+    torch.norm_except_dim: _norm_except_dim,
+}
+"""Functions without a rule for vmap -> the same in sums and products."""
 
 
 def over_runs(function: Callable[..., Sequence[Tensor]], row: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -10,23 +10,30 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from regplug.api import TaskKind
+from regplug.config.ramps import first_value
 from regplug.errors import DivergedError
-from regplug.noise import Draw, Key
-from regplug.regularizer import Clock, Shapes, Step, Tensors
+from regplug.probes import ProbeView
+from regplug.regularizer import Batch, Clock, Member, Step, Tensors
 from regplug.seeds import derive_seed
 from regplug.sites import Place
-from regplug.training.evaluate import Evaluator, in_mode
-from regplug.training.feed import Feed
+from regplug.training.evaluate import Evaluator
+from regplug.training.feed import FedBatch, Feed
 from regplug.training.lift import Lift
+from regplug.training.looking import PROBED_ROWS, RunLook
 from regplug.training.optimizers import Rate, UpdateRule
+from regplug.training.passes import RunPasses, in_mode
 from regplug.training.program import Program
-from regplug.training.state import Pool, RunInputs, State, initial_state, setting_tensors
+from regplug.training.settings import RunSettings
+from regplug.training.shapes import shapes_for
+from regplug.training.state import Pool, RunInputs, State, initial_state
 from regplug.training.stepper import Stepper, keep_where, write_
 
 _LOWER = "Lower --lr, choose a smaller initialisation (--init default), or add --reg clip_norm."
@@ -34,6 +41,10 @@ _DIVERGED_HINT: Mapping[TaskKind, str] = {
     "classification": _LOWER,
     "regression": f"{_LOWER} Targets much larger than 1 make large gradients: scale them, or use --optimizer adam.",
 }
+
+
+SAMPLE_ROWS = 1024
+"""Training rows, about, from which batch statistics are recomputed before an evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +105,7 @@ class Trainer:
         course: How long and how often.
         places: Regularizer's key -> where its layers were put.
         stacked: Whether tensors lead with an axis of runs.
+        probed: Whether probes look, who may ask for the last update.
     """
 
     def __init__(
@@ -106,10 +118,20 @@ class Trainer:
         course: Course,
         places: Mapping[str, Sequence[Place]],
         stacked: bool,
+        probed: bool = False,
     ) -> None:
         self._program, self._runs, self._course = program, tuple(runs), course
         self._lift = Lift(len(runs) if stacked else None)
-        draws = [_draws(program, run, places, pools.train, course.batch_size) for run in runs]
+        x, y = pools.train.x.shape, pools.train.y.shape
+        shapes = [
+            shapes_for(
+                program, places, run.settings, x=x, y=y, batch=course.batch_size, rows=run.count_rows(pools.train)
+            )
+            for run in runs
+        ]
+        draws = [
+            program.regularizer.draws(of, _first_settings(run.settings)) for of, run in zip(shapes, runs, strict=True)
+        ]
         self._feed = Feed(
             pool=pools.train,
             runs=runs,
@@ -118,8 +140,8 @@ class Trainer:
             batch_size=course.batch_size,
             shuffle=course.shuffle,
         )
-        self.state: State = initial_state(program, rule, runs, self._lift)
-        self._settings = setting_tensors(runs, self._lift, pools.train)
+        self.state: State = initial_state(program, rule, runs, self._lift, shapes[0])
+        self._settings = RunSettings(runs, self._lift, pools.train, self._feed.steps * course.epochs)
         self._rates = [run.rate for run in runs]
         self._stepper = Stepper(
             program=program,
@@ -129,10 +151,16 @@ class Trainer:
             lift=self._lift,
             is_shared=self._feed.is_shared,
         )
-        self._evaluator = Evaluator(program=program, runs=runs, lift=self._lift)
+        self._evaluator = Evaluator(
+            program=program, runs=runs, lift=self._lift, settings=self._settings, sample=self._sample
+        )
+        self._evaluator.clock = self._clock(0, 0)
+        self._sampled: list[FedBatch] | None = None
         self._pools = pools
         self._after_epoch = self._lift(self._after_epoch_one, (0, 0, 0, 0, 0))
         self._draws_globally = True
+        self._probed, self._before_last = probed, dict[str, Tensor]()
+        self._looked_at: list[FedBatch] | None = None
 
     def train(self) -> Iterator[EpochRecord]:
         """Trains epoch by epoch from where the state stands, and yields a record after each.
@@ -147,7 +175,8 @@ class Trainer:
         """Applies each regularizer's `finalize` to each run and leaves the result in the state; idempotent."""
         if self._program.regularizer.acting("finalize"):
             with self._global_generator():
-                self._evaluator.finalize(self.state, self._feed, self._settings, self._clock(self.state.epoch, 0))
+                self._evaluator.clock = self._clock(self.state.epoch, 0)
+                self._evaluator.finalize(self.state, self._feed)
 
     def evaluate(self, split: str) -> dict[str, list[float]]:
         """Loss and, for a classification, accuracy of each run on a split, in evaluation mode.
@@ -162,10 +191,34 @@ class Trainer:
         """Logits or values of each run on a split: `(rows, outputs)`, or `(runs, rows, outputs)` of a stack."""
         return self._evaluator.outputs(self.state, getattr(self._pools, split), split)
 
+    def view_of(self, run: int) -> ProbeView:
+        """What probes see of one run."""
+        of_run = partial(self._lift.of_run, run=run)
+        if self._looked_at is None:
+            count = max(1, PROBED_ROWS // self._course.batch_size)
+            self._looked_at = list(islice(self._feed.epoch("probe"), count))
+        stacked = self._lift.runs is not None
+        look = RunLook(
+            program=self._program,
+            trained=self.tensors_of(run),
+            seen=lambda: self._evaluator.tensors_of(self.state, run),
+            state=of_run(self.state.regularizer),
+            settings=of_run(self._settings.at(self.state.epoch * self._feed.steps - 1)),
+            clock=self._clock(self.state.epoch, 0),
+            batches=[self._feed.of_run(each, run) if stacked else each for each in self._looked_at],
+            before=of_run(self._before_last),
+        )
+        params = self.weights_of(run)
+        roles = {name: self._program.roles[name] for name in params}
+        return ProbeView(params=params, roles=roles, epoch=self.state.epoch, look=look)
+
     def weights_of(self, run: int) -> dict[str, Tensor]:
-        """Effective weights of one run as they are evaluated, detached: for probes, which only look."""
-        params = self._evaluator.params_of(self.state, run)
-        return {name: value.detach() for name, value in self._program.weights(params).items()}
+        """Effective weights of one run as they are evaluated, detached."""
+        params, buffers = self._evaluator.tensors_of(self.state, run)
+        settings = self._lift.of_run(self._settings.at(self.state.epoch * self._feed.steps - 1), run)
+        step = Step(settings, {}, self._clock(self.state.epoch, 0))
+        with torch.no_grad():
+            return {name: value.detach() for name, value in self._program.weights(params, buffers, step).items()}
 
     def tensors_of(self, run: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Parameters and buffers of one run."""
@@ -173,6 +226,11 @@ class Trainer:
         if self._lift.runs is None:
             return dict(state.params), dict(state.buffers)
         return {n: t[run] for n, t in state.params.items()}, {n: t[run] for n, t in state.buffers.items()}
+
+    def networks_of(self, run: int) -> list[Member]:
+        """Parameters and buffers of each network that one run ends with: one, or the members of an ensemble."""
+        ensembles = self.state.ensembles
+        return (ensembles[run] if ensembles else []) or [self.tensors_of(run)]
 
     # One epoch.
 
@@ -184,6 +242,8 @@ class Trainer:
             sums = self._steps()
         self._find_divergence(sums, before)
         self.state.epoch += 1
+        self._evaluator.forget()
+        self._evaluator.clock = self._clock(self.state.epoch, 0)
         metrics = self._metrics(sums) | self._end_epoch(sums)
         return EpochRecord(
             epoch=self.state.epoch,
@@ -204,7 +264,9 @@ class Trainer:
             for batch in self._feed.epoch(state.epoch):
                 self._stepper.clock = clock = self._clock(state.epoch, batch.number)
                 rate = rates * self._course.factors[clock.index]
-                total, loss, logits = self._stepper.step(batch.x, batch.y, batch.noise, rate, active)
+                if self._probed and batch.number == self._feed.steps - 1:
+                    self._before_last = {name: value.detach().clone() for name, value in state.params.items()}
+                total, loss, logits = self._stepper.step(_rows(batch), batch.noise, rate, active)
                 totals.append(total)
                 losses.append(loss)
                 sizes.append(batch.size)
@@ -250,7 +312,8 @@ class Trainer:
         state = self.state
         self._stepper.clock = self._clock(state.epoch, 0)
         with torch.no_grad():
-            end = self._after_epoch(self._settings, metrics, state.params, state.buffers, state.regularizer)
+            settings = self._settings.at(self._stepper.clock.index - 1)
+            end = self._after_epoch(settings, metrics, state.params, state.buffers, state.regularizer)
             active = self._active_tensor()
             if active is not None:
                 for name in ("params", "buffers", "state"):
@@ -259,6 +322,7 @@ class Trainer:
             write_(state.params, end["params"])
             write_(state.buffers, end["buffers"])
         state.regularizer = end["state"]
+        self._evaluator.forget()
         if "rate_scale" in end:
             scale = state.rate_scale * end["rate_scale"]
             state.rate_scale = float(scale) if self._lift.runs is None else scale
@@ -270,8 +334,9 @@ class Trainer:
     def _after_epoch_one(
         self, settings: Any, metrics: Tensors, params: Tensors, buffers: Tensors, state: Tensors
     ) -> dict[str, Any]:
-        step = Step(settings, {}, self._stepper.clock)
-        end = self._program.regularizer.after_epoch(step, metrics, params, buffers, state)
+        passes = RunPasses(self._program, params, buffers)
+        step = Step(settings, {}, self._stepper.clock, state=state, passes=passes)
+        end = self._program.regularizer.after_epoch(step, metrics, params, buffers)
         named = {"params": end.params, "buffers": end.buffers, "state": end.state}
         optional = {"stop": end.stop, "rate_scale": end.rate_scale}
         return named | {name: value for name, value in optional.items() if value is not None}
@@ -322,7 +387,7 @@ class Trainer:
                     self._stepper.clock = clock = self._clock(self.state.epoch, batch.number)
                     step = clock.index + 1
                     rate = rates * self._course.factors[clock.index]
-                    self._stepper.step(batch.x, batch.y, batch.noise, rate, active, watch)
+                    self._stepper.step(_rows(batch), batch.noise, rate, active, watch)
         except _FoundError as found:
             return str(found)
         finally:
@@ -330,6 +395,14 @@ class Trainer:
         return f"some weight was NaN or infinite after epoch {self.state.epoch + 1}"
 
     # Small parts.
+
+    def _sample(self) -> list[FedBatch]:
+        """The same batches of training rows at each evaluation, where there are batch statistics to recompute."""
+        if self._sampled is None:
+            count = max(1, SAMPLE_ROWS // self._course.batch_size)
+            has_statistics = any(name.endswith("running_mean") for name in self._program.buffers)
+            self._sampled = list(islice(self._feed.epoch("sample"), count)) if has_statistics else []
+        return self._sampled
 
     def _clock(self, epoch: int, number: int) -> Clock:
         steps, program = self._feed.steps, self._program
@@ -374,16 +447,10 @@ class _SeededGlobally:
         torch.set_rng_state(self._saved)
 
 
-def _draws(
-    program: Program, run: RunInputs, places: Mapping[str, Sequence[Place]], pool: Pool, batch_size: int
-) -> dict[Key, Draw]:
-    """What one run needs of noise at each step of a full batch."""
-    rows = min(batch_size, len(pool) if run.train_rows is None else len(run.train_rows))
+def _rows(batch: FedBatch) -> Batch:
+    return Batch(batch.x, batch.y, batch.y, batch.rows)
 
-    def shapes_of(key: str) -> Shapes:
-        own = tuple(
-            Place(key=place.key, index=place.index, shape=(rows, *place.shape[1:])) for place in places.get(key, ())
-        )
-        return Shapes(x=(rows, *pool.x.shape[1:]), y=(rows, *pool.y.shape[1:]), places=own)
 
-    return program.regularizer.draws(shapes_of, run.settings)
+def _first_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Settings as plain numbers, at the first step of their schedules."""
+    return {key: {name: first_value(value) for name, value in own.items()} for key, own in settings.items()}

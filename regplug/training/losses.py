@@ -20,25 +20,37 @@ class LossFunction:
         name: As in the configuration.
         task: The task that it is for.
         mean: `(outputs, targets) -> scalar`, the mean over the batch (and over a regression's columns).
+        per_sample: `(outputs, targets) -> (B,)`, the loss of each row (the mean over a regression's columns).
     """
 
     name: str
     task: TaskKind
     mean: Callable[[Tensor, Tensor], Tensor]
+    per_sample: Callable[[Tensor, Tensor], Tensor]
 
 
-def half_squared_error(values: Tensor, targets: Tensor) -> Tensor:
+def _rows_of(function: Callable[..., Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss of torch's by rows: the mean over a regression's columns."""
+
+    def per_sample(outputs: Tensor, targets: Tensor) -> Tensor:
+        losses = function(outputs, targets, reduction="none")
+        return losses if losses.ndim == 1 else losses.flatten(1).mean(1)
+
+    return per_sample
+
+
+def half_squared_error(values: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
     """Half the mean squared error, `(y - t)^2 / 2`. Source: Dive into Deep Learning 3.1."""
-    return F.mse_loss(values, targets) / 2
+    return F.mse_loss(values, targets, reduction=reduction) / 2
 
 
 LOSSES: Mapping[str, LossFunction] = {
     loss.name: loss
     for loss in (
-        LossFunction("cross_entropy", "classification", F.cross_entropy),
-        LossFunction("mse", "regression", F.mse_loss),
-        LossFunction("half_squared_error", "regression", half_squared_error),
-        LossFunction("huber", "regression", F.huber_loss),
+        LossFunction("cross_entropy", "classification", F.cross_entropy, _rows_of(F.cross_entropy)),
+        LossFunction("mse", "regression", F.mse_loss, _rows_of(F.mse_loss)),
+        LossFunction("half_squared_error", "regression", half_squared_error, _rows_of(half_squared_error)),
+        LossFunction("huber", "regression", F.huber_loss, _rows_of(F.huber_loss)),
     )
 }
 _DEFAULTS: Mapping[TaskKind, str] = {"classification": "cross_entropy", "regression": "mse"}

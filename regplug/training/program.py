@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from regplug.api import Task
+from regplug.errors import CompositionError
 from regplug.regularization.composition import Composition
-from regplug.regularizer import Loss, Outputs, Role, Step, Tensors
-from regplug.sites import Pass, current_pass, find_roles
+from regplug.regularization.finding import find_roles
+from regplug.regularization.layers import ActingLayer, Pass, current_pass
+from regplug.regularization.structure import step_outside
+from regplug.regularizer import Clock, Loss, Outputs, Role, Step, Tensors
+from regplug.training.effective import find_effective
 from regplug.training.losses import LossFunction
+from regplug.training.passes import RunPasses
 from regplug.training.slots import Slots
+from regplug.training.tensors import split_tensors
 
 
 class Program:
@@ -33,55 +37,81 @@ class Program:
         self.roles: Mapping[str, Role] = find_roles(model)
         self.params, self.buffers = split_tensors(model)
         self._slots = Slots(model, {**self.params, **self.buffers})
-        self._effective = _effective_weights(model)
-        self._hidden = {name for each in self._effective for name in each.originals}
+        self.effective = find_effective(model, self.params)
+        self.hidden = frozenset(name for each in self.effective for name in each.originals)
+        self.acts_in_evaluation = any(isinstance(m, ActingLayer) and m.acts_in_evaluation for m in model.modules())
         self._penalises = bool(regularizer.acting("penalty"))
         self._wraps = bool(regularizer.acting("wrap_loss"))
-        self._mixes = bool(regularizer.acting("batch"))
+        self._weighs = bool(regularizer.acting("sample_losses"))
+        self.mixes = bool(regularizer.acting("batch"))
 
-    def objective(
-        self, params: Tensors, buffers: Tensors, step: Step, x: Tensor, y: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def objective(self, params: Tensors, buffers: Tensors, step: Step) -> tuple[dict[str, Tensor], Outputs]:
         """The objective of one run on one batch, in training mode.
 
         Args:
             params: Name -> parameter.
             buffers: Name -> buffer; running statistics move in place.
-            step: The composition's step.
-            x: Inputs `(batch, ...)`.
-            y: Targets.
+            step: The composition's step, with the batch as it came.
 
         Returns:
-            The objective, the data loss and the logits of the outermost pass.
+            `total` (the objective) and `loss` (the data loss), and where the data phase acts the batch that it made,
+            `x` and `y`; and the outputs of the outermost pass.
         """
-        if self._mixes:
-            x, y = self.regularizer.batch(step, x, y)
+        step.attach(RunPasses(self, params, buffers))
+        batch = step.require_batch()
+        if self.mixes:
+            x, y = self.regularizer.batch(step, batch.x, batch.y)
+            step.batch = batch = batch._replace(x=x, y=y)
         if self._wraps:
-            data, outputs = self.regularizer.wrap_loss(step, self._loss(buffers, step, x, y))(params)
+            loss, outputs = self._wrapped(params, buffers, step)
         else:
-            outputs = self.forward(params, buffers, step, x)
-            data = self.loss.mean(outputs.logits, y)
-        if not self._penalises:
-            return data, data, outputs.logits
-        penalty = self.regularizer.penalty(step, self.weights(params), outputs)
-        return data if penalty is None else data + penalty, data, outputs.logits
+            outputs = self.forward(params, buffers, step, batch.x)
+            loss = self._data_loss(step, batch.y, outputs)
+        weights = self.weights(params, buffers, step) if self._penalises else {}
+        penalty = self.regularizer.penalty(step, weights, outputs) if self._penalises else None
+        made = {"total": loss if penalty is None else loss + penalty, "loss": loss}
+        if self.mixes:
+            made |= {"x": batch.x, "y": batch.y}
+        return made, outputs
 
-    def _loss(self, buffers: Tensors, step: Step, x: Tensor, y: Tensor) -> Loss:
-        def loss(params: Tensors, number: int = 0, x: Tensor = x, y: Tensor = y) -> tuple[Tensor, Outputs]:
-            outputs = self.forward(params, buffers, step, x, number)
-            return self.loss.mean(outputs.logits, y), outputs
+    def _data_loss(self, step: Step, y: Tensor, outputs: Outputs) -> Tensor:
+        if not self._weighs:
+            return self.loss.mean(outputs.logits, y)
+        return self.regularizer.sample_losses(step, self.loss.per_sample(outputs.logits, y), outputs).mean()
+
+    def _wrapped(self, params: Tensors, buffers: Tensors, step: Step) -> tuple[Tensor, Outputs]:
+        """The loss with its wrappers. Their passes return buffers; those of the outermost become the run's."""
+        value, outputs = self.regularizer.wrap_loss(step, self._loss(buffers, step))(params)
+        with torch.no_grad():
+            for name, own in buffers.items():
+                if outputs.buffers[name] is not own:
+                    own.copy_(outputs.buffers[name])
+        return value, outputs
+
+    def _loss(self, buffers: Tensors, step: Step) -> Loss:
+        batch = step.require_batch()
+
+        def loss(
+            params: Tensors,
+            number: int = 0,
+            x: Tensor = batch.x,
+            y: Tensor = batch.y,
+            buffers: Tensors = buffers,
+        ) -> tuple[Tensor, Outputs]:
+            outputs = step.run(x=x, params=params, buffers=buffers, number=number)
+            return self._data_loss(step, y, outputs), outputs
 
         return loss
 
     def forward(self, params: Tensors, buffers: Tensors, step: Step, x: Tensor, number: int = 0) -> Outputs:
-        """One forward pass of one run in training mode.
+        """One forward pass of one run, in the mode that the model is in.
 
         Args:
             params: Name -> parameter.
             buffers: Name -> buffer, changed in place.
             step: The composition's step.
-            x: Inputs `(batch, ...)`.
-            number: Which pass of this step it is; each has masks of its own.
+            x: Inputs `(B, ...)`.
+            number: Which pass of this step it is; each has noise of its own.
         """
         running = Pass(step, number)
         token = current_pass.set(running)
@@ -98,68 +128,77 @@ class Program:
             return self.model(x)  # type: ignore[no-any-return] # nn.Module returns Any
         return self._slots.call({**params, **buffers}, lambda: self.model(x))
 
-    def weights(self, params: Tensors) -> Tensors:
-        """Name -> effective weight: what a parametrized layer computes with, not what it is computed from."""
-        if not self._effective:
+    def weights(self, params: Tensors, buffers: Tensors, step: Step) -> Tensors:
+        """Name -> effective weight: what a parametrized layer computes with in evaluation. Writes nothing."""
+        if not self.effective:
             return params
-        plain = {name: value for name, value in params.items() if name not in self._hidden}
-        return plain | {each.name: each.value(params) for each in self._effective}
+        plain = {name: value for name, value in params.items() if name not in self.hidden}
+        return plain | {each.name: each.value(params, buffers, step) for each in self.effective}
 
-    def projected(self, step: Step, params: Tensors) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def weight_shapes(self, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of each effective weight.
+
+        Args:
+            settings: Regularizer's key -> parameter -> number.
+        """
+        weights = self.weights(self.params, self.buffers, step_outside(settings, self.model))
+        return {name: tuple(value.shape) for name, value in weights.items()}
+
+    def projected(self, step: Step, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
         """Every parameter after `project` of its effective weight."""
         project = self.regularizer.project
-        projected = {n: value if n in self._hidden else project(step, n, value) for n, value in params.items()}
-        for each in self._effective:
-            projected |= each.inverse(project(step, each.name, each.value(params)))
-        return projected
+        changed = {n: value if n in self.hidden else project(step, n, value) for n, value in params.items()}
+        for each in self.effective:
+            value = each.value(params, buffers, step)
+            new = project(step, each.name, value)
+            if new is not value:
+                changed |= each.inverse(new)
+        return changed
+
+    def decays(self, step: Step, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
+        """Name of a weight -> strength of its decoupled decay, where there is one."""
+        weights = self.weights(params, buffers, step)
+        strengths = {name: self.regularizer.decay(step, name, value) for name, value in weights.items()}
+        return {name: strength for name, strength in strengths.items() if strength is not None}
+
+    def require_inverses(self, step: Step) -> None:
+        """Refuses decay and projection of a weight whose parametrization cannot be set to a value.
+
+        Args:
+            step: The first step; its noise may be missing.
+
+        Raises:
+            CompositionError: A regularizer acts on such a weight.
+        """
+        acting = [f for f in ("decay", "project") if self.regularizer.acting(f)]
+        for each in self.effective if acting else ():
+            if each.can_be_set(self.params, self.buffers, step):
+                continue
+            weight = each.value(self.params, self.buffers, step)
+            for function in acting:
+                touched = _touched_by(self.regularizer, function, step, each.name, weight)
+                if touched:
+                    raise CompositionError(
+                        f"{' and '.join(touched)} sets the weight {each.name}, and its parametrization "
+                        f"({each.kind}) has no right_inverse that gives the weight back.",
+                        hint="Leave one of the two out, or use a penalty, which needs no inverse: l2 for weight_decay.",
+                    )
 
 
-@dataclass(frozen=True)
-class _Effective:
-    """One parametrized weight: how it is computed from its originals, and back."""
-
-    name: str
-    originals: tuple[str, ...]
-    parametrization: nn.Module
-
-    def value(self, params: Tensors) -> Tensor:
-        own = {name.rpartition(".")[2]: params[name] for name in self.originals}
-        return functional_call(self.parametrization, own, ())  # type: ignore[no-any-return]
-
-    def inverse(self, value: Tensor) -> dict[str, Tensor]:
-        originals: Any = value
-        for module in reversed(list(self.parametrization.children())):
-            right_inverse: Callable[[Any], Any] = module.right_inverse  # type: ignore[assignment]
-            originals = right_inverse(originals)
-        values = originals if isinstance(originals, tuple | list) else (originals,)
-        return dict(zip(self.originals, values, strict=True))
+def _touched_by(regularizer: Composition, function: str, step: Step, name: str, weight: Tensor) -> list[str]:
+    """Keys of the members that decay or project this weight."""
+    touched = []
+    for part in regularizer.acting(function):
+        try:
+            result = getattr(part.functions, function)(step.child(part.key), name, weight)
+        except KeyError:  # it reads noise or state, which there is none of before the first step
+            result = True
+        if result is not None and result is not weight:
+            touched.append(part.key)
+    return touched
 
 
-def _effective_weights(model: nn.Module) -> tuple[_Effective, ...]:
-    trained, _ = split_tensors(model)
-    found = []
-    for prefix, module in model.named_modules():
-        for name, parametrization in getattr(module, "parametrizations", {}).items():
-            path = f"{prefix}.{name}" if prefix else name
-            inner = f"{prefix}.parametrizations.{name}" if prefix else f"parametrizations.{name}"
-            originals = tuple(
-                f"{inner}.{n}" for n, _ in parametrization.named_parameters(recurse=False) if n.startswith("original")
-            )
-            if all(n in trained for n in originals):
-                found.append(_Effective(path, originals, parametrization))
-    return tuple(found)
-
-
-def split_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Returns the trained parameters and everything else that the model computes with, by name."""
-    params: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
-    return params, {**frozen, **dict(model.named_buffers())}
-
-
-def restore_tensors(model: nn.Module, params: Tensors, buffers: Tensors) -> None:
-    """Copies tensors into a model, by name."""
-    own = dict(model.named_parameters()) | dict(model.named_buffers())
-    with torch.no_grad():
-        for name, value in {**params, **buffers}.items():
-            own[name].copy_(value)
+def clock_at_start(program: Program, *, count: int = 1, epochs: int = 1) -> Clock:
+    """The clock before the first step of a run of that many steps."""
+    return Clock(index=0, count=count, epoch=0, epochs=epochs, task=program.task, roles=program.roles)

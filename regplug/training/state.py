@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from regplug.regularizer import Tensors
+from regplug.regularizer import Member, Shapes, Tensors
 from regplug.training.lift import Lift
 from regplug.training.optimizers import OptimizerState, UpdateRule
-from regplug.training.program import Program, restore_tensors
+from regplug.training.program import Program
+from regplug.training.tensors import restore_tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class RunInputs:
     Args:
         seed: Decides order and noise.
         rate: Learning rate before the schedule.
-        settings: Regularizer's key -> parameter -> number, or one number for each site.
+        settings: Regularizer's key -> parameter -> number, one number for each place, or a `Ramp`.
         params: Initial parameters by name.
         buffers: Initial buffers by name.
         train_rows: Rows of the training pool that this run trains on, int64; `None` for all.
@@ -38,6 +39,10 @@ class RunInputs:
     train_rows: Tensor | None = None
     valid_rows: Tensor | None = None
     test_rows: Tensor | None = None
+
+    def count_rows(self, pool: Pool) -> int:
+        """Rows of this run's training split."""
+        return len(pool) if self.train_rows is None else len(self.train_rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,8 @@ class State:
     """For each run the epoch after which it stopped, or `None`."""
     diverged: list[str] = field(default_factory=list)
     """For each run where it became NaN or infinite, or an empty text."""
+    ensembles: list[list[Member]] = field(default_factory=list)
+    """For each run the networks that it ends with, once it is finished, where they are several."""
 
     def tensors(self) -> list[Tensor]:
         """Every tensor that a step may change."""
@@ -106,7 +113,13 @@ def _copies(tensors: Tensors) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in tensors.items()}
 
 
-def initial_state(program: Program, rule: UpdateRule, runs: Sequence[RunInputs], lift: Lift) -> State:
+def initial_state(
+    program: Program,
+    rule: UpdateRule,
+    runs: Sequence[RunInputs],
+    lift: Lift,
+    shapes_of: Callable[[str], Shapes],
+) -> State:
     """The state before the first step. One run's is made of the program's own tensors."""
     if lift.runs is None:
         restore_tensors(program.model, runs[0].params, runs[0].buffers)
@@ -115,7 +128,8 @@ def initial_state(program: Program, rule: UpdateRule, runs: Sequence[RunInputs],
         params = {name: t.requires_grad_() for name, t in _stacked([run.params for run in runs]).items()}
         buffers = _stacked([run.buffers for run in runs])
     with torch.no_grad():
-        regularizer = lift(program.regularizer.init)(params, buffers) if program.regularizer.acting("init") else {}
+        init = lift(lambda params, buffers: program.regularizer.initial(shapes_of, params, buffers))
+        regularizer = init(params, buffers) if program.regularizer.acting("init") else {}
     return State(
         params=params,
         buffers=buffers,
@@ -124,20 +138,6 @@ def initial_state(program: Program, rule: UpdateRule, runs: Sequence[RunInputs],
         stopped=[None] * len(runs),
         diverged=[""] * len(runs),
     )
-
-
-def setting_tensors(runs: Sequence[RunInputs], lift: Lift, pool: Pool) -> dict[str, dict[str, Tensor]]:
-    """Settings as tensors: a scalar or one entry a site, with an axis of runs before them in a stack."""
-    floating = pool.x.dtype if pool.x.is_floating_point() else torch.get_default_dtype()
-
-    def tensor(values: list[Any]) -> Tensor:
-        numbers = values if lift.runs is not None else values[0]
-        made = torch.tensor(numbers, device=pool.x.device)
-        # Anew and not converted: a float64 that went through torch's default type is a float32.
-        return torch.tensor(numbers, dtype=floating, device=pool.x.device) if made.is_floating_point() else made
-
-    first = runs[0].settings
-    return {key: {n: tensor([run.settings[key][n] for run in runs]) for n in first[key]} for key in first}
 
 
 def _stacked(each: Sequence[Tensors]) -> dict[str, Tensor]:

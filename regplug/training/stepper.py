@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regplug.regularizer import Clock, Noise, Settings, Step, Tensors
+from regplug.regularizer import Batch, Clock, Noise, Outputs, Settings, Step, Tensors
 from regplug.training.lift import Lift
 from regplug.training.optimizers import Rate, UpdateRule, per_run
+from regplug.training.passes import RunPasses
 from regplug.training.program import Program
+from regplug.training.settings import RunSettings
 from regplug.training.state import State
 
 Watch = Callable[[str, Any], None]
@@ -25,34 +27,39 @@ class Stepper:
         program: What every run computes.
         rule: The optimizer's update rule.
         state: What moves; its tensors are changed in place.
-        settings: Regularizer's key -> parameter -> tensor.
+        settings: The settings at each step.
         lift: One run or a stack.
         is_shared: Whether the runs of a stack share their batches.
     """
 
     def __init__(
-        self, *, program: Program, rule: UpdateRule, state: State, settings: Settings, lift: Lift, is_shared: bool
+        self, *, program: Program, rule: UpdateRule, state: State, settings: RunSettings, lift: Lift, is_shared: bool
     ) -> None:
-        self._program, self._rule, self._state, self._settings = program, rule, state, settings
+        self._program, self._rule, self._state, self._settings_of = program, rule, state, settings
         self._regularizer = program.regularizer
         self._params = list(state.params.values())
+        self._decayed_whole = frozenset(each.name for each in program.effective)
         self.clock: Clock
         batch = None if is_shared else 0
-        self._objective = lift(self._objective_of_one, (0, 0, 0, 0, batch, batch))
+        # What the data phase made belongs to each run, even where the batch is shared.
+        made = 0 if program.mixes else batch
+        self._objective = lift(self._objective_of_one, (0, 0, 0, 0, 0, batch))
+        dims = (0, 0, 0, 0, 0, 0, 0, made, batch)
         acting = self._regularizer.acting
-        self._perturb = lift(self._perturb_one) if acting("perturb") else None
-        self._gradients = lift(self._gradients_one) if acting("gradients") else None
-        self._decay = lift(self._decay_one) if acting("decay") else None
-        self._after = lift(self._after_one) if acting("after_step") or acting("project") else None
+        self._perturb = lift(self._perturb_one, dims) if acting("perturb") else None
+        self._gradients = lift(self._gradients_one, dims) if acting("gradients") else None
+        self._decay = lift(self._decay_one, dims) if acting("decay") else None
+        self._shrink = lift(self._shrunk_one) if self._decay and program.effective else None
+        self._after = lift(self._after_one, dims) if acting("after_step") or acting("project") else None
+        self._is_bare = not any((self._perturb, self._gradients, self._decay, self._after))
 
     def step(
-        self, x: Tensor, y: Tensor, noise: Noise, rate: Rate, active: Tensor | None, watch: Watch | None = None
+        self, batch: Batch, noise: Noise, rate: Rate, active: Tensor | None, watch: Watch | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step.
 
         Args:
-            x: Inputs.
-            y: Targets.
+            batch: The rows, of each run or shared.
             noise: Component -> key -> tensor.
             rate: Learning rate at this step.
             active: Which runs of a stack still train; `None` for all.
@@ -62,53 +69,75 @@ class Stepper:
             Objective, data loss (scalars, or one for each run) and logits, detached.
         """
         saved = None if active is None else self._state.to_dict()
-        total, data, logits = self._objective(self._state.params, self._state.buffers, self._settings, noise, x, y)
+        state, settings = self._state, self._settings_of.at(self.clock.index)
+        given = {"x": batch.x, "y": batch.y, "rows": batch.rows}
+        made = self._objective(state.params, state.buffers, settings, noise, state.regularizer, given)
         if watch:
-            watch("the data loss", data)
-            watch(self._named("the penalty", "penalty"), total)
-        grads = _gradients_of(total, self._params)
+            watch("the data loss", made["loss"])
+            watch(self._named("the penalty", "penalty"), made["total"])
+        grads = _gradients_of(made["total"], self._params)
         if watch:
             watch("the gradient", grads)
-        if self._perturb is not None:
-            grads = self._second(self._point(self._perturb, noise, grads), noise, x, y)
         with torch.no_grad():
-            self._move(noise, grads, rate, watch)
+            told = _Told(settings, noise, made, given)
+        if self._perturb is not None:
+            grads = self._second(self._point(told, grads), told, given)
+        with torch.no_grad():
+            self._move(told, grads, rate, watch)
             if saved is not None and active is not None:
                 self._freeze(saved, active)
-        return total.detach(), data.detach(), logits.detach()
+        return made["total"].detach(), made["loss"].detach(), made["logits"].detach()
+
+    def _later(self, function: Callable[..., Any], told: _Told, first: Tensors, grads: Tensors | None) -> Any:
+        """Calls a lifted function of a phase after the objective."""
+        state = self._state
+        own = {} if grads is None else grads
+        return function(
+            first, own, state.buffers, told.settings, told.noise, state.regularizer, told.logits, told.made, told.given
+        )
 
     @torch.no_grad()
-    def _point(self, perturb: Callable[..., Tensors], noise: Noise, grads: tuple[Tensor, ...]) -> Tensors:
+    def _point(self, told: _Told, grads: tuple[Tensor, ...]) -> Tensors:
         named = dict(zip(self._state.params, grads, strict=True))
-        return perturb(self._settings, noise, self._state.params, named)
+        return self._later(self._perturb, told, self._state.params, named)  # type: ignore[arg-type, no-any-return]
 
-    def _second(self, point: Tensors, noise: Noise, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    def _second(self, point: Tensors, told: _Told, given: Tensors) -> tuple[Tensor, ...]:
         """The gradient at another point, with the same noise; running statistics have moved once already."""
         params = {name: value.detach().requires_grad_() for name, value in point.items()}
         buffers = {name: value.clone() for name, value in self._state.buffers.items()}
-        total, _, _ = self._objective(params, buffers, self._settings, noise, x, y)
-        return _gradients_of(total, list(params.values()))
+        made = self._objective(params, buffers, told.settings, told.noise, self._state.regularizer, given)
+        return _gradients_of(made["total"], list(params.values()))
 
-    def _move(self, noise: Noise, grads: tuple[Tensor, ...], rate: Rate, watch: Watch | None) -> None:
+    def _move(self, told: _Told, grads: tuple[Tensor, ...], rate: Rate, watch: Watch | None) -> None:
         state = self._state
         if self._gradients is not None:
             named = dict(zip(state.params, grads, strict=True))
-            named, state.regularizer = self._gradients(self._settings, noise, named, state.params, state.regularizer)
+            named, state.regularizer = self._later(self._gradients, told, state.params, named)
             grads = tuple(named[name] for name in state.params)
             if watch:
                 watch(self._named("the gradient phase", "gradients"), grads)
         if self._decay is not None:
-            for name, strength in self._decay(self._settings, noise, state.params).items():
-                param = state.params[name]
-                param.mul_(1.0 - per_run(rate * strength, param))
+            self._apply_decay(self._later(self._decay, told, state.params, None), told.settings, rate)
         self._rule.update_(self._params, grads, state.optimizer, rate, self.clock.index)
         if watch:
             watch("the optimizer's update", self._params)
         if self._after is not None:
-            params, state.regularizer = self._after(self._settings, noise, state.params, state.regularizer)
+            params, state.regularizer = self._later(self._after, told, state.params, None)
             write_(state.params, params)
             if watch:
                 watch(self._named("the weights phase", "after_step", "project"), self._params)
+
+    def _apply_decay(self, strengths: Tensors, settings: Settings, rate: Rate) -> None:
+        state = self._state
+        whole: dict[str, Tensor] = {}
+        for name, strength in strengths.items():
+            if name in self._decayed_whole:
+                whole[name] = 1.0 - rate * strength
+            else:
+                param = state.params[name]
+                param.mul_(1.0 - per_run(rate * strength, param))
+        if whole and self._shrink is not None:
+            write_(state.params, {**state.params, **self._shrink(state.params, state.buffers, settings, whole)})
 
     def _freeze(self, saved: Mapping[str, Any], active: Tensor) -> None:
         """Undoes the step of runs that have stopped; times zero would keep a NaN."""
@@ -128,28 +157,76 @@ class Stepper:
     # Functions of one run, which the constructor lifts.
 
     def _objective_of_one(
-        self, params: Tensors, buffers: Tensors, settings: Settings, noise: Noise, x: Tensor, y: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return self._program.objective(params, buffers, Step(settings, noise, self.clock), x, y)
+        self, params: Tensors, buffers: Tensors, settings: Settings, noise: Noise, state: Tensors, given: Tensors
+    ) -> dict[str, Tensor]:
+        batch = Batch(given["x"], given["y"], given["y"], given["rows"])
+        step = Step(settings, noise, self.clock, state=state, batch=batch)
+        made, outputs = self._program.objective(params, buffers, step)
+        made["logits"] = outputs.logits
+        if not self._is_bare:
+            made |= {f"{_TAP}{key}": tap for key, tap in outputs.taps.items()}
+        return made
 
-    def _perturb_one(self, settings: Settings, noise: Noise, params: Tensors, grads: Tensors) -> Tensors:
-        point = self._regularizer.perturb(Step(settings, noise, self.clock), params, grads)
+    def _step_of(
+        self,
+        params: Tensors,
+        buffers: Tensors,
+        settings: Settings,
+        noise: Noise,
+        state: Tensors,
+        logits: Tensors,
+        made: Tensors,
+        given: Tensors,
+    ) -> Step:
+        """The step of a phase after the objective."""
+        batch = Batch(made["x"], made["y"], given["y"], given["rows"])
+        taps = {name.removeprefix(_TAP): tap for name, tap in logits.items() if name.startswith(_TAP)}
+        outputs = Outputs(logits["logits"], buffers, taps)
+        step = Step(settings, noise, self.clock, state=state, batch=batch, outputs=outputs)
+        step.attach(RunPasses(self._program, params, buffers))
+        return step
+
+    def _perturb_one(self, params: Tensors, grads: Tensors, *rest: Any) -> Tensors:
+        point = self._regularizer.perturb(self._step_of(params, *rest), params, grads)
         return params if point is None else point
 
-    def _gradients_one(
-        self, settings: Settings, noise: Noise, grads: Tensors, params: Tensors, state: Tensors
-    ) -> tuple[Tensors, Tensors]:
-        return self._regularizer.gradients(Step(settings, noise, self.clock), grads, params, state)
+    def _gradients_one(self, params: Tensors, grads: Tensors, *rest: Any) -> tuple[Tensors, Tensors]:
+        return self._regularizer.gradients(self._step_of(params, *rest), params, grads)
 
-    def _decay_one(self, settings: Settings, noise: Noise, params: Tensors) -> dict[str, Tensor]:
-        step = Step(settings, noise, self.clock)
-        strengths = {name: self._regularizer.decay(step, name, value) for name, value in params.items()}
-        return {name: strength for name, strength in strengths.items() if strength is not None}
+    def _decay_one(self, params: Tensors, grads: Tensors, buffers: Tensors, *rest: Any) -> dict[str, Tensor]:
+        return self._program.decays(self._step_of(params, buffers, *rest), params, buffers)
 
-    def _after_one(self, settings: Settings, noise: Noise, params: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
-        step = Step(settings, noise, self.clock)
-        params, state = self._regularizer.after_step(step, params, state)
-        return (self._program.projected(step, params) if self._regularizer.acting("project") else params), state
+    def _shrunk_one(self, params: Tensors, buffers: Tensors, settings: Settings, factors: Tensors) -> dict[str, Tensor]:
+        step = Step(settings, {}, self.clock)
+        originals: dict[str, Tensor] = {}
+        for each in self._program.effective:
+            if each.name in factors:
+                originals |= each.inverse(each.value(params, buffers, step) * factors[each.name])
+        return originals
+
+    def _after_one(self, params: Tensors, grads: Tensors, buffers: Tensors, *rest: Any) -> tuple[Tensors, Tensors]:
+        step = self._step_of(params, buffers, *rest)
+        params, state = self._regularizer.after_step(step, params)
+        if self._regularizer.acting("project"):
+            params = self._program.projected(step.replaced(state=state), params, buffers)
+        return params, state
+
+
+_TAP = "tap:"
+
+
+class _Told:
+    """What the phases after the objective are told of it, without a graph."""
+
+    __slots__ = ("given", "logits", "made", "noise", "settings")
+
+    def __init__(self, settings: Settings, noise: Noise, objective: Tensors, given: Tensors) -> None:
+        self.settings, self.noise, self.given = settings, noise, given
+        self.logits = {
+            name: value.detach() for name, value in objective.items() if name == "logits" or name.startswith(_TAP)
+        }
+        has_own = "x" in objective
+        self.made = {name: objective[name].detach() if has_own else given[name] for name in ("x", "y")}
 
 
 def _gradients_of(total: Tensor, params: Sequence[Tensor]) -> tuple[Tensor, ...]:

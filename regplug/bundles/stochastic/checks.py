@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from regplug.bundles.cases import BATCHES, Reference
+from regplug.bundles.causes import cause
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Array, Format, NoiseRuns, Run
 from regplug.bundles.losses import widened
@@ -157,7 +158,7 @@ def _live(run: Run, draws: Draws) -> list[Check]:
 
 
 def _batches(run: Run, real: Array, width: int) -> Check:
-    wrong = [size for size in BATCHES if run(real[:size]).shape != (size, width)]
+    wrong = [size for size in BATCHES if run(np.resize(real, (size, *real.shape[1:]))).shape != (size, width)]
     return at_most("batches", len(wrong), 0, f"batches of {', '.join(map(str, BATCHES))} rows that it does not take")
 
 
@@ -275,4 +276,4 @@ def _named(check: Check, level: str) -> Check:
 
 
 def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return cause(error)

@@ -36,11 +36,11 @@ def _metrics(loss: float) -> dict[str, Tensor]:
 def _epochs(rig: Rig) -> Iterator[tuple[Tensors, Tensors, EpochEnd]]:
     """Parameters, state before, and what each of some epochs ended with."""
     params, buffers = rig.params, rig.buffers
-    state: Tensors = rig.functions.init(params, buffers)
+    state: Tensors = rig.initial_state()
     for epoch, loss in enumerate(LOSSES, start=1):
-        step = rig.step({}, epoch=epoch).child("tested")
+        step = rig.own_step({}, epoch=epoch, state=state)
         with torch.no_grad(), attempting("after_epoch"):
-            end = rig.functions.after_epoch(step, _metrics(loss), params, buffers, state)
+            end = rig.functions.after_epoch(step, _metrics(loss), params, buffers)
         yield params, state, end
         state = end.state
         params = {name: 0.9 * value for name, value in end.params.items()}
@@ -51,7 +51,7 @@ def state_is_made_of_tensors(subject: Subject) -> None:
     for rig in _rigs(subject, "init"):
         params, buffers = rig.params, rig.buffers
         with attempting("init"), generators_untouched("init"):
-            state = rig.functions.init(params, buffers)
+            state = rig.initial_state(params, buffers)
         shared = {value.data_ptr() for value in (*params.values(), *buffers.values()) if value.numel()}
         for name, value in state.items():
             expect(isinstance(value, Tensor), f"{rig.name}: the state {name} is a {type(value).__name__}")
@@ -85,11 +85,11 @@ def epoch_end_writes_nothing(subject: Subject) -> None:
     """A change in place of parameters, buffers or the state: runs that have stopped could not be frozen."""
     for rig in _rigs(subject, "after_epoch"):
         params, buffers = rig.params, rig.buffers
-        state = rig.functions.init(params, buffers)
+        state = rig.initial_state(params, buffers)
         kept = [*params.values(), *buffers.values(), *state.values()]
         before = [value.clone() for value in kept]
         with torch.no_grad(), attempting("after_epoch"), generators_untouched("after_epoch"):
-            rig.functions.after_epoch(rig.step({}, epoch=9).child("tested"), _metrics(0.5), params, buffers, state)
+            rig.functions.after_epoch(rig.own_step({}, epoch=9, state=state), _metrics(0.5), params, buffers)
         expect(same_bits(before, kept), f"{rig.name}: after_epoch wrote to what it was given")
 
 
@@ -99,7 +99,7 @@ def evaluated_is_like_the_network(subject: Subject) -> None:
         for params, _, end in _epochs(rig):
             before = [value.clone() for value in params.values()]
             with torch.no_grad(), attempting("evaluated"):
-                seen, buffers = rig.functions.evaluated(params, rig.buffers, end.state)
+                seen, buffers = rig.functions.evaluated(rig.own_step({}, state=end.state), params, rig.buffers)
             expect(same_bits(before, list(params.values())), f"{rig.name}: evaluated wrote to the trained weights")
             expect(
                 set(seen) == set(params) and set(buffers) == set(rig.buffers), f"{rig.name}: other names are evaluated"

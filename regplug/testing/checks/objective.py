@@ -38,7 +38,7 @@ def _penalty(rig: Rig, params: Tensors | None = None, step: Step | None = None) 
     params = rig.params if params is None else params
     outputs = rig.program.forward(params, rig.buffers, rig.step(), rig.x())
     with attempting("the penalty"):
-        value = rig.functions.penalty(step or rig.own_step(), rig.program.weights(params), outputs)
+        value = rig.functions.penalty(step or rig.own_step(), rig.weights(params), outputs)
     expect(isinstance(value, Tensor), f"the penalty is a {type(value).__name__}, and must be a tensor")
     return cast(Tensor, value)
 
@@ -120,7 +120,7 @@ def biases_and_norms_are_spared(subject: Subject) -> None:
         for shift in (0.0, 1.0):
             weights = {
                 name: value + shift * (rig.program.roles.get(name, "weight") != "weight")
-                for name, value in rig.program.weights(rig.params).items()
+                for name, value in rig.weights(rig.params).items()
             }
             values.append(rig.functions.penalty(rig.own_step(), weights, fixed))
         expect(values[0] == values[1], f"{rig.name}: biases or normalization parameters are penalised")
@@ -156,8 +156,8 @@ def penalties_add_up(subject: Subject) -> None:
         noise = rig.noise()[0].get(KEY, {})
         step = rig.step({"one": noise, "two": noise}, {"one": settings, "two": settings})
         outputs = _doubled(rig.program.forward(rig.params, rig.buffers, rig.step(), rig.x()))
-        single = rig.functions.penalty(rig.own_step(), rig.program.weights(rig.params), outputs)
-        total = pair.penalty(step, rig.program.weights(rig.params), outputs)
+        single = rig.functions.penalty(rig.own_step(), rig.weights(rig.params), outputs)
+        total = pair.penalty(step, rig.weights(rig.params), outputs)
         expect(single is not None and total is not None, f"{rig.name}: there is no penalty")
         is_sum = math.isclose(float(cast(Tensor, total)), 2 * float(cast(Tensor, single)), rel_tol=_LINEAR)
         expect(is_sum, f"{rig.name}: twice is not the sum of two")
@@ -203,11 +203,15 @@ def _wrapped(rig: Rig, params: Tensors) -> tuple[Tensor, Outputs, list[int]]:
     step = rig.step()
 
     def loss(
-        params: Tensors, number: int = 0, x: Tensor | None = None, y: Tensor | None = None
+        params: Tensors,
+        number: int = 0,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        buffers: Tensors | None = None,
     ) -> tuple[Tensor, Outputs]:
         numbers.append(number)
         x, y = rig.x() if x is None else x, rig.y() if y is None else y
-        outputs = rig.program.forward(params, rig.buffers, step, x, number)
+        outputs = step.run(x=x, params=params, buffers=buffers, number=number)
         return rig.program.loss.mean(outputs.logits, y), outputs
 
     rig.model.train()

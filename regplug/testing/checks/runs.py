@@ -10,7 +10,7 @@ from torch import nn
 
 from regplug.api import Regularizer
 from regplug.registry.usercode import derive_phases
-from regplug.regularizer import Company, Notice, RegularizerFunctions
+from regplug.regularizer import Notice, RegularizerFunctions, RunContext
 from regplug.sites import current_pass
 from regplug.testing import bench
 from regplug.testing.checking import NotApplicable, attempting, expect
@@ -53,21 +53,25 @@ def is_a_regularizer(subject: Subject) -> None:
     expect(isinstance(subject.build(), RegularizerFunctions), "it is no regplug.regularizer.RegularizerFunctions")
 
 
-def company_is_judged(subject: Subject) -> None:
+def composition_is_judged(subject: Subject) -> None:
     """A `check` that raises, or says something else than notices: every run with the component would fail there."""
     task = bench.TASKS[subject.descriptor(Regularizer).tasks[0]]
     for is_there in (True, False):
-        company = Company(
+        context = RunContext(
             tags={"another": frozenset({"penalty", STOCHASTIC})} if is_there else {},
             params={"another": subject.params()} if is_there else {},
+            model="mlp",
+            activation="relu" if is_there else "",
             optimizer="adam",
+            batch_size=bench.BATCH,
+            train_rows=bench.TRAIN_ROWS,
             task=task,
             has_validation=is_there,
             has_batch_norm=is_there,
             batch_norm_after=is_there,
         )
         with attempting("check"):
-            notices = list(subject.build().check(company))
+            notices = list(subject.build().check(context))
         good = all(isinstance(notice, Notice) and notice.kind in ("refuse", "warn") for notice in notices)
         expect(good, f"check gave {notices}, and must give regplug.regularizer.Notice objects")
 
@@ -181,7 +185,7 @@ def compare_stacked(subject: Subject, runs: list[Run], name: str, what: str) -> 
 CHECKS = (
     is_a_regularizer,
     phases_are_declared,
-    company_is_judged,
+    composition_is_judged,
     trains_and_repeats,
     off_changes_no_bit,
     goes_on_after_any_epoch,

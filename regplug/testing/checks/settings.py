@@ -59,18 +59,17 @@ def with_watched(rig: Rig, field: str) -> None:
     program, step, buffers = rig.program, rig.step(settings=settings), rig.buffers
     regularizer, params = program.regularizer, {name: value.requires_grad_() for name, value in rig.params.items()}
     rig.model.train()
-    total, _, _ = program.objective(params, buffers, step, rig.x(), rig.y())
-    grads = torch.autograd.grad(plain(total), list(params.values()), materialize_grads=True)
+    made, _ = program.objective(params, buffers, step)
+    grads = torch.autograd.grad(plain(made["total"]), list(params.values()), materialize_grads=True)
     named = dict(zip(params, map(plain, grads), strict=True))
-    state = regularizer.init(params, buffers)
     losses = {name: torch.tensor(0.5, dtype=rig.dtype) for name in ("valid/loss", "train/objective")}
     calls: Mapping[str, Callable[[], Any]] = {
         "perturb": lambda: regularizer.perturb(step, params, named),
-        "gradients": lambda: regularizer.gradients(step, named, params, state),
+        "gradients": lambda: regularizer.gradients(step, params, named),
         "decay": lambda: [regularizer.decay(step, name, value) for name, value in params.items()],
-        "after_step": lambda: regularizer.after_step(step, params, state),
-        "project": lambda: program.projected(step, params),
-        "after_epoch": lambda: regularizer.after_epoch(step, losses, params, buffers, state),
+        "after_step": lambda: regularizer.after_step(step, params),
+        "project": lambda: program.projected(step, params, buffers),
+        "after_epoch": lambda: regularizer.after_epoch(step, losses, params, buffers),
     }
     with torch.no_grad():
         for function, call in calls.items():

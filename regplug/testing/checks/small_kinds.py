@@ -11,14 +11,13 @@ from torch import Tensor
 from regplug.api import Format
 from regplug.bundles.formats import Format as FormatFunctions
 from regplug.probes import Probe, ProbeView
-from regplug.sites import find_roles
 from regplug.testing import bench
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.exports import prove_with
 from regplug.testing.generators import generators_untouched, seeded_globally
 from regplug.testing.subject import Subject
 from regplug.testing.tags import DETERMINISTIC
-from regplug.testing.trainings import same_bits
+from regplug.testing.trainings import learned, make_trainer, same_bits, train
 
 """Tag of an initializer that fills without random numbers."""
 
@@ -57,15 +56,9 @@ def generator_decides(subject: Subject) -> None:
 INITIALIZER_CHECKS = (fills_with_finite_numbers, generator_decides)
 
 
-def _view(name: str) -> ProbeView:
-    model = bench.network(name, torch.float32)
-    params = {key: value.detach().clone() for key, value in model.named_parameters()}
-    return ProbeView(params=params, roles=find_roles(model))
-
-
 def _views() -> Iterator[ProbeView]:
     for name in bench.NETWORKS:
-        yield _view(name)
+        yield train(make_trainer(None, name=name, epochs=1, probed=True)).view_of(0)
 
 
 def _probe(subject: Subject) -> Probe:
@@ -104,7 +97,24 @@ def measuring_twice_gives_the_same(subject: Subject) -> None:
             expect(probe.measure(view) == probe.measure(view), "two measurements of the same weights differ")
 
 
-PROBE_CHECKS = (measures_finite_numbers, measuring_changes_nothing, measuring_twice_gives_the_same)
+def looking_leaves_the_run_alone(subject: Subject) -> None:
+    """A probe that leaves a trace: a run that is looked at would end with other weights."""
+    for name in bench.NETWORKS:
+        plain, seen = (make_trainer(None, name=name, probed=is_probed) for is_probed in (False, True))
+        train(plain)
+        for _ in seen.train():
+            with attempting("measuring"), generators_untouched("measuring"):
+                _probe(subject).measure(seen.view_of(0))
+        seen.finish()
+        expect(same_bits(learned(plain), learned(seen)), f"{name}: a run that is measured ends with other weights")
+
+
+PROBE_CHECKS = (
+    measures_finite_numbers,
+    measuring_changes_nothing,
+    measuring_twice_gives_the_same,
+    looking_leaves_the_run_alone,
+)
 
 
 def file_is_the_network(subject: Subject) -> None:

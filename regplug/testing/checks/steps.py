@@ -36,16 +36,12 @@ def _tensors(rig: Rig, scale: float, seed: int = 3) -> dict[str, Tensor]:
     }
 
 
-def _state(rig: Rig) -> dict[str, Tensor]:
-    return rig.functions.init(rig.params, rig.buffers)
-
-
 Phase = Callable[[Rig, Step, Tensors, Tensors], Tensors]
 """`phase(rig, step, params, grads) -> what it made of the gradients or the parameters`."""
 
 
 def _gradients(rig: Rig, step: Step, params: Tensors, grads: Tensors) -> Tensors:
-    return rig.functions.gradients(step, grads, params, _state(rig))[0]
+    return rig.functions.gradients(step, params, grads)[0]
 
 
 def _perturb(rig: Rig, step: Step, params: Tensors, grads: Tensors) -> Tensors:
@@ -54,7 +50,7 @@ def _perturb(rig: Rig, step: Step, params: Tensors, grads: Tensors) -> Tensors:
 
 
 def _after_step(rig: Rig, step: Step, params: Tensors, grads: Tensors) -> Tensors:  # noqa: ARG001 - one shape for all
-    return rig.functions.after_step(step, params, _state(rig))[0]
+    return rig.functions.after_step(step, params)[0]
 
 
 def _project(rig: Rig, step: Step, params: Tensors, grads: Tensors) -> Tensors:  # noqa: ARG001 - one shape for all

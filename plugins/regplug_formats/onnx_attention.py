@@ -1,0 +1,66 @@
+"""Attention written out, for torch.onnx translates scaled_dot_product_attention of tensors with four axes only.
+
+Shape letters: Q queries, K keys, E features; "..." stands for batch, heads and whatever else comes first.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+_ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+_TRANSLATED = 4
+
+
+def with_plain_attention(program: ExportedProgram) -> ExportedProgram:
+    """Writes out the attention that torch.onnx cannot translate; without any, the program as it is."""
+    calls = [node for node in program.graph.nodes if node.target is _ATTENTION]
+    if all(call.args[0].meta["val"].ndim == _TRANSLATED for call in calls):
+        return program
+    plain: ExportedProgram = program.run_decompositions({_ATTENTION: attention})
+    return plain
+
+
+def attention(
+    query_QE: Tensor,
+    key_KE: Tensor,
+    value_KE: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    r"""softmax(query key^T \* scale + mask) value, as `torch.nn.functional.scaled_dot_product_attention`.
+
+    Args:
+        query_QE: `(..., Q, E)`.
+        key_KE: `(..., K, E)`.
+        value_KE: `(..., K, E)`.
+        attn_mask: Booleans `(..., Q, K)`, true where a key may be seen, or numbers that are added.
+        dropout_p: 0, for the graph is one of inference.
+        is_causal: Whether query i sees keys 0 to i.
+        scale: 1 / sqrt(E) where it is not given.
+        enable_gqa: Whether there are more heads of queries than of keys.
+
+    Returns:
+        `(..., Q, E)`, or `NotImplemented` where torch.onnx knows better.
+    """
+    if query_QE.ndim == _TRANSLATED or enable_gqa or dropout_p:
+        return NotImplemented
+    factor = 1 / math.sqrt(query_QE.shape[-1]) if scale is None else scale
+    scores_QK = (query_QE * factor) @ key_KE.transpose(-2, -1)
+    if is_causal:
+        attn_mask = torch.ones(scores_QK.shape[-2:], dtype=torch.bool, device=query_QE.device).tril()
+    if attn_mask is None:
+        return scores_QK.softmax(-1) @ value_KE
+    if attn_mask.dtype is not torch.bool:
+        return (scores_QK + attn_mask).softmax(-1) @ value_KE
+    # A query that may see no key gets zeros.
+    shares_QK = scores_QK.masked_fill(~attn_mask, -math.inf).softmax(-1)
+    return shares_QK.masked_fill(~attn_mask.any(-1, keepdim=True), 0.0) @ value_KE

@@ -1,0 +1,79 @@
+"""What a model must return: one tensor of floats, `(B, K)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from regplug.api import Task
+from regplug.errors import ExportError
+
+
+def require_columns(output: object) -> Tensor:
+    """A model's output, if it is one tensor of floats with two axes.
+
+    Args:
+        output: Whatever the model returned.
+
+    Raises:
+        ExportError: It is something else; says how to get such a tensor out of it.
+    """
+    if not isinstance(output, Tensor):
+        what, part = _parts(output)
+        raise ExportError(
+            f"The model returns {what}, where one tensor (batch, outputs) is needed.",
+            hint=f"Wrap it in a module that returns one tensor{f', such as net(x){part}' if part else ''}.",
+        )
+    if not output.is_floating_point():
+        raise ExportError(
+            f"The model returns {output.dtype}, where one tensor of floats (batch, outputs) is needed.",
+            hint="Return the logits or values themselves, not what is chosen from them.",
+        )
+    if output.ndim != 2:
+        hint = "output.flatten(1)" if output.ndim > 2 else "output.unsqueeze(1)"
+        raise ExportError(
+            f"The model returns a tensor of shape {tuple(output.shape)}, where (batch, outputs) is needed.",
+            hint=f"The first axis is the batch and the second the outputs: return {hint}.",
+        )
+    return output
+
+
+def _parts(output: object) -> tuple[str, str]:
+    """What it is, and how its first part is got."""
+    if isinstance(output, Mapping):
+        return f"a {type(output).__name__} of {', '.join(map(str, output))}", f"[{next(iter(output), '')!r}]"
+    if isinstance(output, tuple | list):
+        return f"a {type(output).__name__} of {len(output)}", "[0]"
+    return f"a {type(output).__name__}", ""
+
+
+def require_output(output: object, size: int, task: Task) -> None:
+    """Refuses what does not fit the task.
+
+    Args:
+        output: Whatever the model returned for `size` rows.
+        size: The batch.
+        task: Says how many outputs there are.
+
+    Raises:
+        ExportError: It is no tensor `(size, num_outputs)` of floats.
+    """
+    columns = require_columns(output)
+    width = columns.shape[1]
+    if len(columns) != size:
+        raise ExportError(
+            f"The model gives {tuple(columns.shape)} for {size} rows; a {task.kind} needs {(size, task.num_outputs)}.",
+            hint="The first axis is the batch. If it is written into the model, take it from the input: x.flatten(1).",
+        )
+    if width != task.num_outputs and task.class_names:
+        raise ExportError(
+            f"The model gives {width} outputs for each row, and there are {len(task.class_names)} class names: "
+            f"{', '.join(task.class_names)}.",
+            hint="There must be one class name for each output, in the order of the outputs.",
+        )
+    if width != task.num_outputs:
+        raise ExportError(
+            f"The model gives {width} outputs for each row; this {task.kind} needs {task.num_outputs}.",
+            hint="Change the model's last layer, or the task.",
+        )

@@ -1,0 +1,38 @@
+"""What an exception says, fit for one line of a message: whole, without line breaks or terminal escape codes."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 1500
+"""Characters of a cause that are shown. Converters print whole graphs; what went wrong stands before them."""
+
+_ESCAPE_CODE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
+def one_line(text: str) -> str:
+    r"""Text without line breaks and escape codes, cut only where it is longer than `LONGEST`.
+
+    >>> one_line("step \x1b[96m3/3\x1b[0m\n  failed")
+    'step 3/3 failed'
+    """
+    plain = " ".join(_ESCAPE_CODE.sub("", text).split())
+    return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]} ..."
+
+
+def cause(error: BaseException) -> str:
+    """The type and the message of an error.
+
+    >>> cause(KeyError("mode"))
+    "KeyError: 'mode'"
+    >>> cause(ValueError())
+    'ValueError'
+    """
+    return f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The error that began a chain of `raise ... from`."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

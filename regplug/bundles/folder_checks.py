@@ -1,0 +1,71 @@
+"""Checks of a bundle's folder before any model file is opened: plain files, bounded sizes, checksums, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from regplug.bundles.archives import grows_too_large
+from regplug.bundles.layout import CHECKSUMS, RESERVED, changed, most_bytes_of_model, read_checksums, read_manifest
+from regplug.bundles.reading import MOST_BYTES, why_not_plain
+from regplug.bundles.report import Check, at_most, holds
+from regplug.bundles.samples import most_bytes
+from regplug.errors import BundleError, VerificationError
+
+
+def plain_files(path: Path) -> Check:
+    """The folder holds plain files and nothing else: no links, folders, or pipes."""
+    reasons = {entry.name: why_not_plain(entry) for entry in path.iterdir()}
+    odd = sorted(f"{name} {reason}" for name, reason in reasons.items() if reason)
+    return at_most("bundle.plain_files", len(odd), 0, "; ".join(odd) or f"{len(reasons)} plain files")
+
+
+def schema(path: Path) -> Check:
+    """The manifest is of the schema, and its fields fit each other."""
+    try:
+        manifest = read_manifest(path)
+    except (VerificationError, BundleError) as error:
+        return holds("bundle.schema", False, error.message)
+    return holds("bundle.schema", True, f"schema version {manifest['schema_version']}")
+
+
+def sizes(path: Path, manifest: Mapping[str, Any]) -> Check:
+    """No file is far larger than it can be, packed or unpacked; looked at before anything is read."""
+    limits = {name: most_bytes_of_model(name) for name in manifest["files"]}
+    limits |= {**dict.fromkeys(RESERVED, MOST_BYTES), **most_bytes(manifest)}
+    found = {entry.name: entry.stat().st_size for entry in path.iterdir()}
+    large = [
+        f"{name} has {found[name]:,} bytes, and {limit:,} are the most"
+        for name, limit in limits.items()
+        if found.get(name, 0) > limit
+    ]
+    names = [name for name in manifest["files"] if name in found]
+    large += [f"{name} unpacks to far more than it holds" for name in names if grows_too_large(path / name)]
+    return at_most("bundle.sizes", len(large), 0, "; ".join(large) or "no file is larger than it can be")
+
+
+def checksums(path: Path) -> list[Check]:
+    """Every file is the one that was proven, and there is no other."""
+    try:
+        sums = read_checksums(path)
+    except (VerificationError, BundleError) as error:
+        return [holds("bundle.checksums", False, error.message)]
+    faults = [reason for name in sorted(sums) if (reason := changed(path, name, sums))]
+    there = {entry.name for entry in path.iterdir()} - {CHECKSUMS}
+    extra = sorted(there - set(sums))
+    return [
+        at_most("bundle.checksums", len(faults), 0, " ".join(faults) or f"{len(sums)} files as they were proven"),
+        at_most("bundle.no_extra_file", len(extra), 0, ", ".join(extra) or "no file beside the proven ones"),
+    ]
+
+
+def contents(path: Path, manifest: Mapping[str, Any]) -> Check:
+    """The checksums cover the files of a bundle and the model files that the manifest names, and no others."""
+    listed, wanted = set(read_checksums(path)), {*manifest["files"], *RESERVED} - {CHECKSUMS}
+    told = [
+        f"{words}: {', '.join(sorted(names))}"
+        for words, names in (("missing", wanted - listed), ("unknown", listed - wanted))
+        if names
+    ]
+    return at_most("bundle.contents", len(wanted ^ listed), 0, "; ".join(told) or "complete")

@@ -1,0 +1,133 @@
+"""Real and varied rows mixed into batches of several sizes and orders: no answer may depend on its batch. numpy only.
+
+A model that mixes rows, sorts them, averages over them, or looks at a row's place or at the batch's size gives a row
+another answer in another batch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from regplug.bundles.cases import BATCHES, REAL, VARIED, Reference
+from regplug.bundles.formats import Array, Run
+
+_LARGE_BATCH = 1031
+_MOST_BYTES = 2**24
+_MOST_S = 0.5
+"""The large batch is left out where it would take longer, as the quickest batch per row foretells."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """All rows that batches are mixed from.
+
+    Args:
+        inputs: Raw rows `(97, ...)`: the real ones, then the varied ones.
+        outputs: What the model gives for each `(97, K)`.
+        tolerance: Largest allowed difference of an answer.
+        real_rows: How many of them are real ones; the model answered these in one batch and the others in another.
+    """
+
+    inputs: Array
+    outputs: Array
+    tolerance: float
+    real_rows: int
+
+    @classmethod
+    def of(cls, known: Sequence[Reference]) -> Pool:
+        """Takes the cases `real` and `varied` together."""
+        parts = [next(reference for reference in known if reference.case == case) for case in (REAL, VARIED)]
+        return cls(
+            inputs=np.concatenate([part.inputs for part in parts]),
+            outputs=np.concatenate([part.outputs for part in parts]),
+            tolerance=max(part.tolerance for part in parts),
+            real_rows=len(parts[0].inputs),
+        )
+
+    @property
+    def has_distinct_rows(self) -> bool:
+        """Whether any row differs from another."""
+        return bool((self.inputs != self.inputs[:1]).any())
+
+    def batch_of(self, row: int) -> Array:
+        """The rows of the batch in which the model gave the known answer to a row."""
+        return np.arange(self.real_rows) if row < self.real_rows else np.arange(self.real_rows, len(self.inputs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixed:
+    """One batch and how far its answers are from the known ones.
+
+    Args:
+        rows: Place of each row in the pool `(B,)`.
+        errors: Largest difference of each row `(B,)`; infinite where there is no number.
+    """
+
+    rows: Array
+    errors: Array
+
+    @property
+    def error(self) -> float:
+        """The largest difference of all."""
+        return float(self.errors.max())
+
+    @property
+    def place(self) -> int:
+        """Place in the batch of the row that is furthest off."""
+        return int(self.errors.argmax())
+
+
+def mixed_batches(run: Run, pool: Pool) -> Iterator[Mixed]:
+    """Runs batches of every size, each in an order of its own, and one large batch where that is quick.
+
+    Args:
+        run: Raw rows to outputs.
+        pool: Where the rows are taken from.
+    """
+    seconds_per_row = math.inf
+    for size in BATCHES:
+        start = time.thread_time()
+        batch = compared(run, pool, _order(size, len(pool.inputs)))
+        seconds_per_row = min(seconds_per_row, (time.thread_time() - start) / size)
+        yield batch
+    if _LARGE_BATCH * seconds_per_row <= _MOST_S and _LARGE_BATCH * pool.inputs[0].nbytes <= _MOST_BYTES:
+        yield compared(run, pool, _order(_LARGE_BATCH, len(pool.inputs)))
+
+
+def sizes_of(batches: Sequence[Mixed]) -> str:
+    """The sizes of batches, as they stand in a report."""
+    return ", ".join(str(len(batch.rows)) for batch in batches)
+
+
+def _order(size: int, total: int) -> Array:
+    return np.random.default_rng(size).permutation(max(size, total))[:size] % total
+
+
+def compared(run: Run, pool: Pool, rows: Array) -> Mixed:
+    """Runs one batch of rows of the pool.
+
+    Args:
+        run: Raw rows to outputs.
+        pool: Where the rows are taken from.
+        rows: Their places in it `(B,)`.
+    """
+    return Mixed(rows=rows, errors=row_errors(run(pool.inputs[rows]), pool.outputs[rows]))
+
+
+def row_errors(got: Array, want: Array) -> Array:
+    """The largest difference of each row where the known answer is finite, infinite where the other is not: `(B,)`.
+
+    >>> row_errors(np.array([[1.0], [np.nan], [3.0]]), np.array([[1.5], [2.0], [np.nan]]))
+    array([0.5, inf, 0. ])
+    """
+    if got.shape != want.shape:
+        return np.full(len(want), np.inf)
+    known = np.isfinite(want)
+    gap = np.where(known & np.isfinite(got), got, 0.0).astype(np.float64) - np.where(known, want, 0.0)
+    errors: Array = np.where(known & ~np.isfinite(got), np.inf, np.abs(gap)).max(1)
+    return errors

@@ -1,0 +1,85 @@
+"""Checks of what a bundle's report says of the export, against what is checked now. Standard library only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from regplug.bundles.report import Check, Report, at_most, holds
+
+_MODEL = (
+    "model.evaluation_mode",
+    "model.weights_finite",
+    "model.running_statistics",
+    "model.batches",
+    "model.hooks",
+    "model.output_finite",
+    "model.repeat",
+    "model.row_alone",
+    "model.state_unchanged",
+    "model.rebuilt",
+    "capture.batch_symbolic",
+    "capture.training_arguments",
+    "capture.no_buffer_written",
+)
+"""Checks that every export makes of its model."""
+
+_STILL = ("capture.no_random_operator",)
+_LIVE = ("model.live_dropout", "model.other_noise", "model.live_repeats_differ", "capture.random_operators")
+_OF_TASK = {"classification": ("argmax", "test_accuracy", "changed_answers"), "regression": ("test_mse",)}
+_ROUNDING = 1e-6
+
+
+def proven_at_export(report: Report) -> Check:
+    """The export's own report says that it passed."""
+    detail = f"{len(report.checks)} checks at export, {len(report.failures)} failed"
+    return holds("bundle.proven_at_export", report.passed, detail)
+
+
+def told_as_made(report: Report, made: Sequence[Check], manifest: Mapping[str, Any], model_limit: float) -> list[Check]:
+    """The report tells every check that an export of these files makes, with its limit, and none of another task.
+
+    Args:
+        report: The export's.
+        made: The checks made now, each of which an export makes too.
+        manifest: Says which task it is, and whether dropout is live.
+        model_limit: The limit of `model.row_alone`.
+    """
+    told = {check.name: check for check in report.checks}
+    wanted = {*_MODEL, *(_LIVE if manifest["stochastic"] else _STILL), *(check.name for check in made)}
+    other = [name for task, parts in _OF_TASK.items() if task != manifest["task"] for name in parts]
+    faults = [f"{name} is missing" for name in sorted(wanted - set(told))]
+    faults += [f"{name} is of another task" for name in sorted(told) if set(name.split(".")) & set(other)]
+    faults += [f"{check.name} has a limit of its own" for check in made if not _agrees(told.get(check.name), check)]
+    faults += [f"{name} is beyond its limit" for name in _MODEL if name in told and _exceeds(told[name])]
+    if not _is_near(told.get("model.row_alone", at_most("", 0, model_limit)).limit, model_limit):
+        faults.append("model.row_alone has a limit of its own")
+    detail = "; ".join(faults[:5]) or f"{len(wanted)} checks are told as they are made"
+    return [at_most("bundle.checks_at_export", len(faults), 0, detail)]
+
+
+def _agrees(told: Check | None, made: Check) -> bool:
+    """Whether a check was told with the same limit, on the same side of it."""
+    if told is None or not made.passed:
+        # A check that is missing, or fails now, is reported as that.
+        return True
+    if not _is_near(told.limit, made.limit):
+        return False
+    if made.limit is None or made.figure is None or told.limit is None:
+        return True
+    if told.figure is None:
+        return False
+    if made.figure > made.limit:
+        return told.figure >= told.limit
+    return told.figure <= told.limit or 0 < made.limit == made.figure
+
+
+def _is_near(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=_ROUNDING)
+
+
+def _exceeds(check: Check) -> bool:
+    return check.limit is not None and (check.figure is None or check.figure > check.limit)

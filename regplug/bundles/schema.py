@@ -1,0 +1,266 @@
+"""What `manifest.json` and `verification.json` may hold: the type of every field, and how fields depend on each other.
+
+It holds for what is written as for what is read. Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+TASKS = ("classification", "regression")
+RANKS = {"image": 4, "row": 2}
+"""Number of axes of the input, the batch included, by layout; an `array` has any."""
+
+_DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+_DTYPES += tuple(f"float{bits}" for bits in (16, 32, 64))
+_MASK_AXIS = re.compile(r"([1-9]\d{0,8}\*)?batch")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_WIDE = 2**31
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of value.
+
+    Args:
+        words: What it must be, for a person.
+        holds: Whether a value is that.
+    """
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Each:
+    """A list, or a mapping by text, of values of one form."""
+
+    form: Form
+    is_mapping: bool = False
+    least: int = 0
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A mapping with these keys.
+
+    Args:
+        needed: Form of each key that must be there.
+        other: Form of each key that may be there.
+        is_open: Whether there may be further keys, of any form.
+    """
+
+    needed: Mapping[str, Form]
+    other: Mapping[str, Form]
+    is_open: bool = False
+
+
+Form: TypeAlias = Kind | Each | Fields
+
+
+def is_whole(value: Any, least: int = 1) -> bool:
+    """Whether a value is a whole number, and neither true nor false."""
+    return type(value) is int and least <= value < _MOST_WIDE
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that a float holds."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def is_plain_name(value: Any) -> bool:
+    """Whether a value is the name of a file in the folder itself."""
+    return isinstance(value, str) and value not in ("", ".", "..") and not re.search(r"[/\\\x00-\x1f]", value)
+
+
+def _is_range(value: Any) -> bool:
+    is_pair = isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
+    return value is None or (is_pair and bool(value[0] < value[1]))
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 1 and value[0] == "batch" and all(map(is_whole, value[1:]))
+
+
+def _is_mask(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        _MASK_AXIS.fullmatch(axis) if isinstance(axis, str) else is_whole(axis) for axis in value
+    )
+
+
+def _one_of(*words: str) -> Kind:
+    return Kind(" or ".join(repr(word) for word in words), lambda value: isinstance(value, str) and value in words)
+
+
+def _matching(pattern: re.Pattern[str], words: str) -> Kind:
+    return Kind(words, lambda value: isinstance(value, str) and bool(pattern.fullmatch(value)))
+
+
+TEXT = Kind("a text", lambda value: isinstance(value, str))
+NAME = Kind("a text that is not empty", lambda value: isinstance(value, str) and bool(value))
+TEXT_OR_NULL = Kind("a text or null", lambda value: value is None or isinstance(value, str))
+TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
+COUNT = Kind("a whole number of at least 1", is_whole)
+COUNT_OR_NULL = Kind("a whole number or null", lambda value: value is None or is_whole(value))
+NUMBER = Kind("a finite number", is_number)
+NUMBER_OR_NULL = Kind("a finite number or null", lambda value: value is None or is_number(value))
+SHAPE = Kind('["batch", whole numbers]', _is_shape)
+
+_LAYER = Fields(
+    {
+        "name": TEXT,
+        "kind": NAME,
+        "rate": Kind("a number between 0 and 1", lambda value: is_number(value) and 0 < value < 1),
+        "mask": Kind("a list of whole numbers and 'batch'", _is_mask),
+    },
+    {},
+)
+_STOCHASTIC = Fields(
+    {"kind": _one_of("mc_dropout"), "layers": Each(_LAYER, least=1), "not_live": Each(TEXT), "passes": COUNT}, {}
+)
+_MAY_LOSE = Fields(
+    dict.fromkeys(("relative_error", "agreement", "accuracy", "mse"), NUMBER)
+    | {"not_asked": Each(TEXT, is_mapping=True)},
+    {},
+)
+_FILE = Fields({"format": NAME}, {"opset": COUNT, "ir_version": COUNT, "may_lose": _MAY_LOSE}, is_open=True)
+_PLUGIN = Fields(dict.fromkeys(("kind", "name", "distribution", "version"), TEXT), {})
+
+MANIFEST_FORM = Fields(
+    {
+        "schema_version": COUNT,
+        "task": _one_of(*TASKS),
+        "num_outputs": COUNT,
+        "class_names": Each(TEXT),
+        "input": Fields(
+            {
+                "name": NAME,
+                "layout": _one_of("image", "row", "array"),
+                "dtype": _one_of(*_DTYPES),
+                "shape": SHAPE,
+                "range": Kind("null or [least, greatest]", _is_range),
+            },
+            {},
+        ),
+        "output": Fields({"name": NAME, "shape": SHAPE, "dtype": _one_of("float32")}, {}),
+        "baked_in": Each(TEXT, least=1),
+        "stochastic": Kind("null or a mapping", lambda value: value is None or isinstance(value, dict)),
+        "files": Each(_FILE, is_mapping=True, least=1),
+        "opset": COUNT_OR_NULL,
+        "ir_version": COUNT_OR_NULL,
+        "state_sha256": _matching(_SHA256, "64 hexadecimal digits"),
+        "versions": Each(TEXT, is_mapping=True, least=1),
+    },
+    {
+        "column_names": Each(TEXT),
+        "config": Fields({}, {"model": TEXT, "dataset": TEXT, "reg": Each(TEXT)}, is_open=True),
+        "dataset": Fields({"name": TEXT, "digest": TEXT}, {}, is_open=True),
+        "plugins": Each(_PLUGIN),
+        "run_id": TEXT_OR_NULL,
+    },
+    is_open=True,
+)
+"""The form of a manifest; what is about more than one field is asked by `manifest_fault`."""
+
+_CHECK = Fields({"name": NAME, "passed": TRUTH, "figure": NUMBER_OR_NULL, "limit": NUMBER_OR_NULL, "detail": TEXT}, {})
+REPORT_FORM = Fields({"passed": TRUTH, "checks": Each(_CHECK, least=1)}, {})
+"""The form of a report."""
+
+
+def manifest_fault(manifest: Any) -> str:
+    """What is wrong with a manifest, or the empty text."""
+    found = next(_faults(manifest, MANIFEST_FORM, ""), "")
+    if not found and manifest["stochastic"] is not None:
+        found = next(_faults(manifest["stochastic"], _STOCHASTIC, "stochastic"), "")
+    return found or next(_contradictions(manifest), "")
+
+
+def report_fault(document: Any) -> str:
+    """What is wrong with a report, or the empty text."""
+    found = next(_faults(document, REPORT_FORM, ""), "")
+    if found:
+        return found
+    failed = sum(not check["passed"] for check in document["checks"])
+    if document["passed"] != (not failed):
+        return f"passed is {str(document['passed']).lower()}, and {failed} checks failed"
+    twice = _twice(check["name"] for check in document["checks"])
+    return f"checks has {twice} twice" if twice else ""
+
+
+def _faults(value: Any, form: Form, where: str) -> Iterator[str]:
+    """What is not of its form, depth first."""
+    if isinstance(form, Kind):
+        if not form.holds(value):
+            yield f"{where} must be {form.words}, and is {reprlib.repr(value)}"
+    elif isinstance(form, Each):
+        yield from _faults_of_each(value, form, where)
+    elif not isinstance(value, dict):
+        yield f"{where or 'it'} must be a mapping, and is {reprlib.repr(value)}"
+    else:
+        known = {**form.other, **form.needed}
+        yield from (f"{_inside(where, key)} is missing" for key in form.needed if key not in value)
+        if not form.is_open:
+            yield from (f"{_inside(where, key)} is no key that is known" for key in value if key not in known)
+        for key in value:
+            if key in known:
+                yield from _faults(value[key], known[key], _inside(where, key))
+
+
+def _faults_of_each(value: Any, form: Each, where: str) -> Iterator[str]:
+    is_right = isinstance(value, dict if form.is_mapping else list)
+    if not is_right or len(value) < form.least:
+        words = ("a mapping" if form.is_mapping else "a list") + (" that is not empty" if form.least else "")
+        yield f"{where} must be {words}, and is {reprlib.repr(value)}"
+        return
+    for key, item in value.items() if form.is_mapping else enumerate(value):
+        yield from _faults(item, form.form, f"{where}[{key!r}]")
+
+
+def _inside(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Fields that do not fit each other."""
+    task, width, names = manifest["task"], manifest["num_outputs"], manifest["class_names"]
+    given, output = manifest["input"], manifest["output"]
+    if names and task == "regression":
+        yield f"a regression has no class names, and {len(names)} are given"
+    if names and (len(names) != width or len(set(names)) != width):
+        yield f"class_names holds {len(set(names))} names, and num_outputs is {width}"
+    if output["shape"] != ["batch", width]:
+        yield f"output.shape is {output['shape']}, and num_outputs is {width}"
+    wanted = "values" if task == "regression" else "probabilities" if "softmax" in manifest["baked_in"] else "logits"
+    if output["name"] != wanted:
+        yield f"output.name is {output['name']!r}; of this {task} it is {wanted!r}"
+    if given["name"] == output["name"]:
+        yield f"input and output are both named {given['name']!r}"
+    if len(given["shape"]) != RANKS.get(given["layout"], len(given["shape"])):
+        yield f"input.shape is {given['shape']}, and the layout is {given['layout']!r}"
+    columns = manifest.get("column_names") or ()
+    if columns and given["layout"] == "row" and given["shape"] != ["batch", len(columns)]:
+        yield f"column_names holds {len(columns)} names, and input.shape is {given['shape']}"
+    yield from _file_contradictions(manifest)
+
+
+def _file_contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
+    files = manifest["files"]
+    odd = (name for name in files if not is_plain_name(name))
+    yield from (f"files names {reprlib.repr(name)}, which is no plain file name" for name in odd)
+    twice = _twice(facts["format"] for facts in files.values())
+    if twice:
+        yield f"two files are of format {twice!r}"
+    for key in ("opset", "ir_version"):
+        found = {facts[key] for facts in files.values() if key in facts} or {None}
+        if manifest[key] not in found:
+            yield f"{key} is {manifest[key]}, and that of no file"
+
+
+def _twice(words: Iterable[str]) -> str:
+    return next((word for word, count in Counter(words).items() if count > 1), "")

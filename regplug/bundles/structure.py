@@ -1,0 +1,88 @@
+"""What can be known of a network before it is trained: whether a bundle of it is possible at all.
+
+Nothing here holds numbers against a tolerance, for those of an untrained network say nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from regplug.bundles.capture import EXAMPLE_ROWS, capture
+from regplug.bundles.cases import REAL, Reference, make_cases
+from regplug.bundles.isolate import Deployed, guard_input, isolate, largest_gap, remove_hooks
+from regplug.bundles.outside_state import refuse_loose_modules
+from regplug.bundles.preflight import (
+    not_in_state,
+    repeats_equal,
+    running_statistics,
+    state_unchanged,
+    takes_every_batch,
+)
+from regplug.bundles.report import Check
+from regplug.bundles.request import BundleRequest
+
+_TRAINING_ROWS = 16
+
+
+def settle(request: BundleRequest, deployed: Deployed, raw: Tensor) -> list[Check]:
+    """Makes of the copy what is exported: weights as plain parameters, no hooks, an input that stays as it is.
+
+    Args:
+        request: The bundle.
+        deployed: The copy; changed in place.
+        raw: Real raw rows.
+
+    Raises:
+        ExportError: It has a structure of which no bundle can be made.
+    """
+    refuse_loose_modules(deployed, raw[:EXAMPLE_ROWS])
+    guard_input(deployed, raw[:EXAMPLE_ROWS])
+    return [
+        running_statistics(deployed),
+        takes_every_batch(deployed, raw, request.task),
+        remove_hooks(deployed, raw),
+    ]
+
+
+def check_untrained(request: BundleRequest) -> None:
+    """Refuses an untrained network of which no bundle could be made, whatever it learns.
+
+    Args:
+        request: The bundle with the untrained network.
+
+    Raises:
+        RequestError: The request does not fit together.
+        ExportError: The network cannot be captured, is random, or keeps what it learns outside its state.
+    """
+    request.validate()
+    with torch.random.fork_rng(devices=[]):
+        deployed, _ = isolate(request.preprocess, request.module, request.probabilities)
+        raw = torch.from_numpy(make_cases(request.samples)[REAL])
+        settle(request, deployed, raw)
+        few = raw[:EXAMPLE_ROWS]
+        capture(deployed, few, is_trained=False)
+        with torch.no_grad():
+            outputs = deployed(few).numpy()
+        repeats_equal(deployed, Reference(case=REAL, inputs=few.numpy(), outputs=outputs, tolerance=0.0))
+        state_unchanged(deployed, few)
+        _learns_into_state(deployed, raw[:_TRAINING_ROWS])
+
+
+def _learns_into_state(deployed: Deployed, raw: Tensor) -> None:
+    """A pass in training leaves nothing outside the state that later answers depend on."""
+    trained, fresh = copy.deepcopy(deployed), copy.deepcopy(deployed)
+    try:
+        with torch.no_grad():
+            trained.train()(raw)
+    except Exception:
+        # What it needs in training, only the training can give.
+        return
+    trained.eval()
+    fresh.load_state_dict(trained.state_dict())
+    with torch.no_grad():
+        gap = largest_gap(trained(raw), fresh(raw))
+    if gap > 0:
+        raise not_in_state(trained, gap)

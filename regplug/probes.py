@@ -1,0 +1,135 @@
+"""Probes: measurements of a model in training that never change the trained weights.
+
+Shape letters: S rows of the sample, K outputs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from regplug.regularizer import Batch, Role
+
+Named = Mapping[str, Tensor]
+
+
+class Evaluated(NamedTuple):
+    """One pass in evaluation mode over the sample.
+
+    Args:
+        logits: Logits or values `(S, K)`.
+        losses: Data loss of each row `(S,)`.
+        activations: Output of each call of each module, `(S, ...)`, by `module#call` in the order of the forward pass.
+    """
+
+    logits: Tensor
+    losses: Tensor
+    activations: Named
+
+
+class Gradients(NamedTuple):
+    """Gradients by parameter, in training mode with noise, averaged over the batches of the sample.
+
+    Args:
+        loss: Of the data loss.
+        objective: Of the objective: data loss and penalties.
+    """
+
+    loss: Named
+    objective: Named
+
+
+class Look(Protocol):
+    """What computes the parts of a view that cost a pass. The host provides it."""
+
+    def sample(self) -> Batch:
+        """The rows that are looked at."""
+
+    def evaluated(self) -> Evaluated:
+        """One pass in evaluation mode over the sample."""
+
+    def gradients(self) -> Gradients:
+        """Gradients over the sample."""
+
+    def last_update(self) -> Named:
+        """What the last step changed."""
+
+
+class ProbeView:
+    """What a probe sees of one run. Read only: a probe must not write into the tensors.
+
+    What costs a pass is computed when it is first asked for, on a fixed sample of training rows, and shared by the
+    probes of a run. It touches nothing of the run: neither weights nor running statistics nor random numbers.
+
+    Args:
+        params: Effective weights by name as in evaluation, detached from the graph.
+        roles: What each of them is, by the same names.
+        epoch: Epochs done.
+        look: Computes the rest.
+    """
+
+    def __init__(self, *, params: Named, roles: Mapping[str, Role], epoch: int = 0, look: Look | None = None) -> None:
+        self.params, self.roles, self.epoch, self._look = params, roles, epoch, look
+
+    @cached_property
+    def sample(self) -> Batch:
+        """The rows that are looked at: the same at each measurement, 256 or as many as there are."""
+        return self._computed().sample()
+
+    @property
+    def logits(self) -> Tensor:
+        """Logits or values on the sample, in evaluation mode, `(S, K)`."""
+        return self._evaluated.logits
+
+    @property
+    def losses(self) -> Tensor:
+        """The data loss of each row of the sample, in evaluation mode, `(S,)`."""
+        return self._evaluated.losses
+
+    @property
+    def activations(self) -> Named:
+        """Output of each call of each module on the sample, in evaluation mode: `module#call` -> `(S, ...)`."""
+        return self._evaluated.activations
+
+    @property
+    def loss_gradients(self) -> Named:
+        """Gradient of the data loss by trained parameter, in training mode."""
+        return self._gradients.loss
+
+    @property
+    def objective_gradients(self) -> Named:
+        """Gradient of the objective, penalties included, by trained parameter, in training mode."""
+        return self._gradients.objective
+
+    @cached_property
+    def last_update(self) -> Named:
+        """Trained parameter after the last step minus before it; empty before the first step."""
+        return self._computed().last_update()
+
+    @cached_property
+    def _evaluated(self) -> Evaluated:
+        return self._computed().evaluated()
+
+    @cached_property
+    def _gradients(self) -> Gradients:
+        return self._computed().gradients()
+
+    def _computed(self) -> Look:
+        if self._look is None:
+            raise RuntimeError("This view holds weights only: there is no model to run.")
+        return self._look
+
+
+class Probe(ABC):
+    """A measurement, taken at each evaluation."""
+
+    @abstractmethod
+    def measure(self, view: ProbeView) -> dict[str, float]:
+        """Returns the measured numbers by metric name: a prefix of its own, a slash, the quantity."""
+
+
+__all__ = ["Evaluated", "Gradients", "Look", "Probe", "ProbeView"]

@@ -1,0 +1,91 @@
+"""Biases that a batch normalization takes away again.
+
+The normalization subtracts the batch's mean, so a bias directly before it has no effect and no gradient but rounding
+noise. SGD leaves it where it is; Adam divides by the gradient's size and walks it about, differently alone and in a
+stack, where the running mean then trails behind it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regplug.regularization.layers import ActingLayer
+
+_BatchNorm = nn.modules.batchnorm._BatchNorm
+
+
+def cancelled_biases(model: nn.Module, example: Tensor) -> list[str]:
+    """Returns the names of the biases whose module's output goes into a batch normalization and nowhere else.
+
+    Args:
+        model: In training mode; runs once in evaluation mode, within a pass where its layers need one.
+        example: Inputs `(B, ...)`.
+    """
+    normalizing = {module for module in model.modules() if isinstance(module, _BatchNorm) and module.training}
+    if not normalizing:
+        return []
+    names = {module: name for name, module in model.named_modules()}
+    made: dict[int, tuple[nn.Module, Tensor]] = {}
+    into_norm: list[nn.Module] = []
+    spoiled: set[nn.Module] = set()
+
+    def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        source, _ = made.get(id(inputs[0]) if inputs else 0, (None, None))
+        if source is not None and module in normalizing:
+            into_norm.append(source)
+        elif source is not None and isinstance(module, ActingLayer):
+            spoiled.add(source)  # it acts in training, or somebody looks there
+
+    def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001 - a hook's arguments
+        if _has_plain_bias(module) and isinstance(output, Tensor):
+            made[id(output)] = module, output  # the tensor is kept, so that its id stays its own
+
+    with _hooked(model, before, after), torch.enable_grad():
+        logits = model(example)
+    uses = _uses(logits)
+    outputs = dict(made.values())
+    return sorted(
+        f"{names[module]}.bias" if names[module] else "bias"
+        for module in set(into_norm) - spoiled
+        if into_norm.count(module) == 1 and uses[outputs[module].grad_fn] == 1
+    )
+
+
+def _has_plain_bias(module: nn.Module) -> bool:
+    bias = module._parameters.get("bias")
+    return bias is not None and bias.requires_grad and isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+
+
+def _uses(output: Tensor) -> Counter[Any]:
+    """How many operations take each operation's result, over the graph of an output."""
+    uses: Counter[Any] = Counter()
+    waiting, seen = [output.grad_fn], {output.grad_fn}
+    while waiting:
+        node = waiting.pop()
+        for following, _ in node.next_functions if node is not None else ():
+            uses[following] += 1
+            if following is not None and following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return uses
+
+
+@contextmanager
+def _hooked(model: nn.Module, before: Any, after: Any) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    hooks = [module.register_forward_pre_hook(before) for module in model.modules()]
+    hooks += [module.register_forward_hook(after) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for handle in hooks:
+            handle.remove()
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,118 @@
+"""Whether the settings of a study can be compared at all, and what flatters some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from regplug.api import Task
+from regplug.data import Prepared
+from regplug.errors import RequestError, did_you_mean
+from regplug.measuring.metrics import metric_names
+from regplug.runs.assembly import Assembly
+from regplug.runs.choosing import find_choosers
+from regplug.runs.data_facts import DataFacts
+from regplug.studies.config import Point
+
+MOST_NAMED = 3
+
+
+def check_data(points: Sequence[Point], facts_of: Callable[[Point], DataFacts], tasks: Collection[Task]) -> list[str]:
+    """Returns a warning where the settings are judged on different rows.
+
+    Args:
+        points: The runs.
+        facts_of: The data of a run.
+        tasks: What is learned, of each run's data.
+
+    Raises:
+        RequestError: The study is over several datasets, or several splits of one.
+    """
+    differing = [path for path in _paths(points, "dataset") if _judged_differ(points, facts_of)]
+    if not differing:
+        return []
+    if "dataset" in differing or len({(task.kind, task.num_outputs) for task in tasks}) > 1:
+        raise RequestError(
+            "The values of the axis dataset are judged on different rows, and figures of different data cannot be "
+            "ranked together.",
+            hint="Run one study for each dataset, then rank the settings over them: regplug compare STUDY STUDY",
+        )
+    return [
+        f"The settings of {', '.join(differing)} are judged on different rows: a difference between them is also one "
+        "of the data."
+    ]
+
+
+def _paths(points: Sequence[Point], field: str) -> list[str]:
+    paths = dict.fromkeys(path for point in points for path in point.setting.values)
+    return [path for path in paths if path.partition(".")[0] == field]
+
+
+def _judged_differ(points: Sequence[Point], facts_of: Callable[[Point], DataFacts]) -> bool:
+    judged: dict[object, set[str]] = {}
+    for point in points:
+        judged.setdefault((point.config.data_seed, point.fold), set()).add(facts_of(point).judged_digest)
+    return any(len(digests) > 1 for digests in judged.values())
+
+
+def choose_metric(asked: str, data: Prepared, losses: Collection[str]) -> str:
+    """Returns what the best setting is chosen by, where the runs will measure it.
+
+    Args:
+        asked: As in the configuration; empty for validation accuracy or loss.
+        data: Of the first run.
+        losses: Names of the losses of all runs.
+
+    Raises:
+        RequestError: It is not measured, or it is the loss and the runs have several.
+    """
+    known = [f"valid/{name}" for name in metric_names(data.task)]
+    if asked and asked not in known:
+        raise RequestError(f"metric={asked} is not measured in this study.", hint=did_you_mean(asked, known))
+    if asked == "valid/loss" and len(losses) > 1:
+        others = " or ".join(f"--metric {name}" for name in known[1:3])
+        raise RequestError(
+            f"valid/loss is another quantity for each of the losses {', '.join(sorted(losses))}.",
+            hint=f"Choose by what they have in common: {others}.",
+        )
+    return asked or _default_metric(data, losses)
+
+
+def _default_metric(data: Prepared, losses: Collection[str]) -> str:
+    if data.valid is None:
+        raise RequestError(
+            f"The dataset {data.raw.name} has no validation split to choose the best setting by.",
+            hint="Give it one, for example mnist:validation=5000, or use `regplug cv`. The test split never chooses.",
+        )
+    if data.task.is_classification:
+        return "valid/accuracy"
+    return "valid/loss" if len(losses) == 1 else "valid/rmse"
+
+
+def warn_of_choosers(made: Sequence[Assembly]) -> Iterator[str]:
+    """Yields a warning for each regularizer that chooses by the rows on which a fold is scored.
+
+    Args:
+        made: What the runs of a cross-validation train.
+    """
+    for key in dict.fromkeys(key for each in made for key in find_choosers(each)):
+        yield (
+            f"{key} chooses by the validation rows, and those of a fold are the rows that it is scored on: its scores "
+            "are flattered, and so are comparisons with settings without it. Use regplug sweep --data-seeds N, which "
+            "scores on test rows, or leave it out and set --epochs."
+        )
+
+
+def guessing_warning(guessing: Sequence[tuple[str, int, int]], doubts: Sequence[str]) -> str:
+    """Returns a warning of the settings that are no better than guessing; empty where there are none.
+
+    Args:
+        guessing: Setting, its runs that are no better than guessing, and all its runs.
+        doubts: What their runs say, with what to try.
+    """
+    if not guessing:
+        return ""
+    start = "No better than guessing: "
+    told = [f"{label} ({count} of {runs} runs)" for label, count, runs in guessing]
+    more = f" and {len(told) - MOST_NAMED} more settings" if len(told) > MOST_NAMED else ""
+    example = f" For example: {doubts[0].removeprefix(start)}" if doubts else ""
+    return f"{start}{', '.join(told[:MOST_NAMED])}{more}.{example}"

@@ -1,0 +1,69 @@
+"""Which data a run saw, as MLflow's dataset inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from regplug.tracking.trouble import is_lost_race
+
+_DIGEST_LENGTH = 36
+_MOST_RACES = 5
+
+
+def dataset_input(
+    name: str,
+    digest: str,
+    source: str,
+    *,
+    schema: Mapping[str, object] | None,
+    profile: Mapping[str, object] | None,
+    context: str,
+) -> Any:
+    """Returns MLflow's entity; see `TrackedRun.log_dataset`."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    kind, place = _source_of(source)
+    dataset = Dataset(
+        name=name,
+        digest=digest[:_DIGEST_LENGTH],
+        source_type=kind,
+        source=json.dumps(place),
+        schema=None if schema is None else json.dumps(schema, default=str),
+        profile=None if profile is None else json.dumps(profile, default=str),
+    )
+    return DatasetInput(dataset=dataset, tags=[InputTag(key="mlflow.data.context", value=context)])
+
+
+def log_inputs(client: Any, run_id: str, inputs: Sequence[Any]) -> None:
+    """Logs datasets as inputs of a run.
+
+    MLflow looks whether a dataset is in the store and inserts it if not. Another process may insert it in between;
+    then it is there when MLflow looks again.
+
+    Args:
+        client: MLflow's client.
+        run_id: The run.
+        inputs: From `dataset_input`.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for left in reversed(range(_MOST_RACES)):
+        try:
+            client.log_inputs(run_id, inputs)
+        except MlflowException as error:
+            if not left or not is_lost_race(error):
+                raise
+        else:
+            return
+
+
+def _source_of(source: str) -> tuple[str, dict[str, object]]:
+    """MLflow's source type and the form in which it keeps such a source."""
+    if source.startswith(("http://", "https://")):
+        return "http", {"url": source}
+    if Path(source).exists():
+        return "local", {"uri": Path(source).absolute().as_uri()}
+    return "code", {"tags": {"mlflow.source.name": source, "mlflow.source.type": "LOCAL"}}

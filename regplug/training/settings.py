@@ -1,0 +1,82 @@
+"""Settings as tensors: at each step the numbers of each run, at that step's value of their schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regplug.config.ramps import Ramp, first_value, last_value
+from regplug.training.lift import Lift
+from regplug.training.state import Pool, RunInputs
+
+SettingTensors = Mapping[str, Mapping[str, Tensor]]
+"""Regularizer's key -> parameter -> a scalar or one entry a place, with an axis of runs before them in a stack."""
+
+
+class RunSettings:
+    """The settings of a run, or of the runs of a stack.
+
+    Args:
+        runs: What each run brings.
+        lift: One run or a stack.
+        pool: The training rows, for number format and device.
+        count: Steps of the whole run.
+    """
+
+    def __init__(self, runs: Sequence[RunInputs], lift: Lift, pool: Pool, count: int) -> None:
+        self._count = count
+        self._first = _tensors(_mapped(runs, first_value), lift, pool)
+        ramps = [
+            (key, name)
+            for key, own in runs[0].settings.items()
+            for name in own
+            if any(isinstance(run.settings[key][name], Ramp) for run in runs)
+        ]
+        self._ways = {}
+        if ramps:
+            last = _tensors(_mapped(runs, last_value), lift, pool)
+            for key, name in ramps:
+                way = last[key][name] - self._first[key][name]
+                self._ways[key, name] = way, _shares([run.settings[key][name] for run in runs], lift, way, count)
+
+    def at(self, index: int) -> SettingTensors:
+        """The settings at a step.
+
+        Args:
+            index: Steps done before; after the last step those of the last one.
+        """
+        if not self._ways:
+            return self._first
+        at = min(max(index, 0), self._count - 1)
+        now = {key: dict(own) for key, own in self._first.items()}
+        for (key, name), (way, shares) in self._ways.items():
+            now[key][name] = now[key][name] + way * shares[at]
+        return now
+
+
+def _shares(values: Sequence[Any], lift: Lift, like: Tensor, count: int) -> Tensor:
+    """How far each run's number has come at each step: `(steps,)`, or `(steps, runs)` of a stack."""
+    each = [
+        [value.share(index, count) if isinstance(value, Ramp) else 0.0 for value in values] for index in range(count)
+    ]
+    shares = torch.tensor(each, dtype=like.dtype, device=like.device)
+    return shares[:, 0] if lift.runs is None else shares
+
+
+def _mapped(runs: Sequence[RunInputs], value: Any) -> list[dict[str, dict[str, Any]]]:
+    return [{key: {n: value(v) for n, v in own.items()} for key, own in run.settings.items()} for run in runs]
+
+
+def _tensors(each: Sequence[Mapping[str, Mapping[str, Any]]], lift: Lift, pool: Pool) -> dict[str, dict[str, Tensor]]:
+    floating = pool.x.dtype if pool.x.is_floating_point() else torch.get_default_dtype()
+
+    def tensor(values: list[Any]) -> Tensor:
+        numbers = values if lift.runs is not None else values[0]
+        made = torch.tensor(numbers, device=pool.x.device)
+        # Anew and not converted: a float64 that went through torch's default type is a float32.
+        return torch.tensor(numbers, dtype=floating, device=pool.x.device) if made.is_floating_point() else made
+
+    return {key: {n: tensor([own[key][n] for own in each]) for n in each[0][key]} for key in each[0]}
