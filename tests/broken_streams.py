@@ -5,11 +5,17 @@ Usage: python broken_streams.py FOLDER < calls.json > answers.json, where a call
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 from pathlib import Path
 
+HEAVY = (
+    "jinja2", "matplotlib.backends.backend_agg", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking",
+    "regplug.cli.app", "regplug.runs.runner", "regplug.studies.comparing", "regplug.studies.engine", "scipy.stats",
+    "sklearn.datasets", "sklearn.metrics", "sklearn.model_selection", "sympy",
+)  # fmt: skip
 FAULTS = ("stdout closed", "stderr closed", "both closed", "stdout full", "stderr full", "reader gone")
 
 
@@ -58,18 +64,12 @@ def import_everything() -> None:
 
     Not onnxruntime, which starts threads that a fork lacks.
     """
-    import mlflow.store.tracking.sqlalchemy_store
-    import mlflow.tracking  # noqa: F401
-
-    import regplug.cli.app
-    import regplug.runs.runner
-    import regplug.studies.comparing
-    import regplug.studies.engine  # noqa: F401
-
+    for name in HEAVY:
+        importlib.import_module(name)
     os.cpu_count = lambda: 1
 
 
 if __name__ == "__main__":
     import_everything()
     place = Path(sys.argv[1])
-    print(json.dumps([call(fault, args, place) for fault, args in json.load(sys.stdin)]))
+    sys.stdout.write(json.dumps([call(fault, args, place) for fault, args in json.load(sys.stdin)]))

@@ -17,7 +17,6 @@ from regplug.cli.output import emit, table_lines
 from regplug.cli.progress import Progress, describe_metrics
 from regplug.config import RunConfig
 from regplug.config.params import describe_params
-from regplug.errors import ParameterError
 
 HEAVY = ("torch", "mlflow", "onnxruntime", "numpy", "onnx", "sklearn", "rich", "pydantic")
 
@@ -144,10 +143,12 @@ def test_an_unexpected_exception_tells_its_type_and_how_to_see_more(capsys):
     assert "REGPLUG_DEBUG=1" in err
 
 
-def test_debug_raises_what_happened(terminal, monkeypatch):
+def test_debug_shows_the_traceback_above_the_message(terminal, monkeypatch):
     monkeypatch.setenv("REGPLUG_DEBUG", "1")
-    with pytest.raises(ParameterError):
-        terminal("run", "--lr", "-1")
+    said = terminal("run", "--lr", "-1")
+    assert said.code == 2
+    assert said.err.startswith("Traceback")
+    assert "error: --lr: lr=-1.0 is not allowed" in said.err
 
 
 def test_an_interruption_is_one_line_and_exit_code_130(capsys):

@@ -237,8 +237,9 @@ def test_a_plugin_in_site_packages_is_no_library(tmp_path, monkeypatch, place):
 
 def test_ones_own_file_is_named_as_it_was_typed(place):
     (place.folder / "net.py").write_text(
-        "from torch import nn\nfrom beside import fail\n\n\nclass Net(nn.Linear):\n    def __init__(self):\n"
-        "        super().__init__(8, 3)\n\n    def forward(self, x):\n        return fail(x) if self.training else super().forward(x)\n"
+        "from torch import nn\nfrom beside import fail\nclass Net(nn.Linear):\n    def __init__(self):\n"
+        "        super().__init__(8, 3)\n    def forward(self, x):\n"
+        "        return fail(x) if self.training else super().forward(x)\n"
     )
     (place.folder / "beside.py").write_text("def fail(x):\n    return x.view(-1, 7, 7, 7)\n")
     with pytest.raises(PluginError, match=r"Your model \./net\.py:Net raised RuntimeError in .*beside\.py, line 2: "):
@@ -256,7 +257,7 @@ def test_an_object_of_the_callers_own_is_told_by_file_and_line(place):
 
 def test_a_model_that_refuses_the_shape_is_told_with_the_line(installed, place):
     install(installed, "model", NETWORK.replace("x.flatten(1)", "x.view(-1, 5)"), "pass")
-    with pytest.raises(ModelError, match=r"The model broken cannot take inputs .* fake_model_impl\.py, line \d+: "):
+    with pytest.raises(ModelError, match=r"The model broken cannot take inputs .*fake_model_impl\.py, line \d+: "):
         place.run(model="broken")
 
 

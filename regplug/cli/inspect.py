@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from regplug.bundles.layout import require_bundle
 from regplug.cli.options import Command, Json, new_app
 from regplug.cli.output import emit, say
 
@@ -16,9 +17,10 @@ app = new_app()
 @app.command(cls=Command)
 def inspect(bundle: Annotated[str, typer.Argument(help="Folder of the bundle.")], json: Json = False) -> None:
     """Tell what a bundle is: task, input, output, files, what is baked in; nothing is proven here."""
+    path = Path(bundle)
+    require_bundle(path)
     from regplug.bundles.describe import inspect_bundle
 
-    path = Path(bundle)
     lines = inspect_bundle(path)
     if json:
         from regplug.bundles.layout import read_manifest

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regplug.bundles.layout import require_bundle
 from regplug.cli.options import Command, Json, new_app
 from regplug.cli.output import emit, note, say, say_table
 from regplug.errors import RequestError
@@ -37,6 +38,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """Answer with a bundle: labels and probabilities, or values. Inputs are raw: normalisation is in the graph."""
+    require_bundle(Path(bundle))
     from regplug.bundles.predict import predict as answer
 
     answers = answer(Path(bundle), [Path(path) for path in inputs], top, passes)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from regplug.bundles.layout import require_bundle
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, Disable, Json, Plugin, new_app
 from regplug.cli.output import emit, note, say
@@ -23,10 +24,11 @@ def verify(
     json: Json = False,
 ) -> None:
     """Prove a bundle again, from its files alone: checksums, manifests, graphs and numbers."""
+    path = Path(bundle)
+    require_bundle(path)
     from regplug.bundles.verifying import verify_bundle
     from regplug.cli.summary import describe_checks
 
-    path = Path(bundle)
     report = verify_bundle(path, _formats(disable, plugin))
     if json:
         emit({"path": bundle, **report.as_json(), **_error(bundle, report)})

@@ -26,14 +26,15 @@ _TRACEBACK_HINT = "--debug shows the whole traceback."
 _LIBRARY_FOLDERS = frozenset(("site-packages", "dist-packages"))
 _STDLIB = sysconfig.get_path("stdlib")
 
-_loaded: dict[Registered, Any] = {}
-"""Target of each component that this process has imported, the last one that was asked for at the end."""
+_loaded: dict[tuple[str, str], tuple[Registered, Any]] = {}
+"""Each component that this process has imported with its target, by kind and name; the last one used at the end."""
 
 
 def remember(registered: Registered, target: Any) -> None:
     """Notes that a component is in use."""
-    _loaded.pop(registered, None)
-    _loaded[registered] = target
+    key = registered.kind, registered.full_name
+    _loaded.pop(key, None)
+    _loaded[key] = registered, target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def find_fault(error: BaseException) -> Fault | None:
     inward = [each for each in frames[first:] if not _is_host(each[0])]
     while inward:
         frame, line = inward[-1]
-        if any(_owns(one, frame) for one in _loaded) or not _is_library(frame):
+        if any(_owns(one, frame) for one, _ in _loaded.values()) or not _is_library(frame):
             suspects = _suspects([each for each, _ in reversed(inward)])
             return Fault(file=frame.f_code.co_filename, line=line, suspects=suspects)
         inward.pop()
@@ -152,11 +153,11 @@ def named_faults() -> Iterator[None]:
 def _suspects(outward: Sequence[FrameType]) -> tuple[Registered, ...]:
     """The component that was at work, else those that own a frame; the frames are the innermost first."""
     for frame in outward:
-        if at_work := [one for one, target in _loaded.items() if _runs(target, frame)]:
+        if at_work := [one for one, target in _loaded.values() if _runs(target, frame)]:
             return (at_work[-1],)
     for is_near in (_is_module_of, _owns):
         for frame in outward:
-            if near := tuple(one for one in _loaded if is_near(one, frame)):
+            if near := tuple(one for one, _ in _loaded.values() if is_near(one, frame)):
                 return near
     return ()
 

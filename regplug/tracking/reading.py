@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from regplug.config.values import is_utf8
 from regplug.errors import RequestError, did_you_mean
 from regplug.tracking.liveness import is_stale
 
@@ -142,6 +143,8 @@ def find(client: Any, text: str) -> RunInfo:
     Raises:
         RequestError: No run is meant, or several are.
     """
+    if not is_utf8(text):
+        raise RequestError(f"There is no run {text!r}: that is not valid UTF-8.")
     experiments = list_experiments(client)
     found: list[RunInfo] = []
     if _RUN_ID.fullmatch(text):
