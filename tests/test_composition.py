@@ -12,11 +12,11 @@ from regplug.noise import normal
 from regplug.regularization.composition import FUNCTIONS, compose, identity, overrides
 from regplug.regularizer import EpochEnd, Identity, Outputs, RegularizerFunctions, Shapes
 from regplug.sites import Tap
-from regplug_regularizers.clip_norm import ClipNorm
-from regplug_regularizers.label_smoothing import LabelSmoothing
-from regplug_regularizers.mixup import Mixup
-from regplug_regularizers.penalties import L2
-from regplug_regularizers.weight_decay import WeightDecay
+from regplug_regularizers.gradients.clip_norm import ClipNorm
+from regplug_regularizers.gradients.weight_decay import WeightDecay
+from regplug_regularizers.mixing.mixup import Mixup
+from regplug_regularizers.penalties.norms import L2
+from regplug_regularizers.targets.label_smoothing import LabelSmoothing
 
 X, Y = torch.randn(4, 5), torch.tensor([0, 1, 2, 1])
 OUTPUTS = Outputs(X, {}, {})

@@ -13,11 +13,12 @@ from trainings import assembled, step, trained, trainer, weights
 
 from regplug.data import order
 from regplug.regularizer import Outputs
-from regplug_regularizers import PenaltyParams, WeightDecayParams
-from regplug_regularizers.clip_norm import ClipNorm
-from regplug_regularizers.penalties import L1, L2
-from regplug_regularizers.sam import Sam
-from regplug_regularizers.weight_decay import WeightDecay
+from regplug_regularizers.gradients import WeightDecayParams
+from regplug_regularizers.gradients.clip_norm import ClipNorm
+from regplug_regularizers.gradients.sam import Sam
+from regplug_regularizers.gradients.weight_decay import WeightDecay
+from regplug_regularizers.penalties import PenaltyParams
+from regplug_regularizers.penalties.norms import L1, L2
 
 NOTHING = Outputs(torch.zeros(1), {}, {})
 ROLES = {"fc.weight": "weight", "fc.bias": "bias", "norm.weight": "norm"}

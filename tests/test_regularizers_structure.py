@@ -15,7 +15,7 @@ from trainings import assembled, toy, trained, trainer, weights
 
 from regplug.errors import CompositionError, ParameterError
 from regplug.regularizer import Clock, Shapes, Step
-from regplug_regularizers.dropout import dropout
+from regplug_regularizers.noise.dropout import dropout
 
 
 def parameters():

@@ -14,13 +14,14 @@ from trainings import assembled, assert_same_bits, step, toy, trained, trainer, 
 
 from regplug.errors import CompositionError
 from regplug.regularizer import Shapes
-from regplug_regularizers import EarlyStoppingParams, SwaParams
-from regplug_regularizers.early_stopping import EarlyStopping
-from regplug_regularizers.input_noise import InputNoise
-from regplug_regularizers.label_smoothing import LabelSmoothing
-from regplug_regularizers.max_norm import MaxNorm
-from regplug_regularizers.mixup import Mixup
-from regplug_regularizers.swa import Swa
+from regplug_regularizers.mixing.mixup import Mixup
+from regplug_regularizers.noise.input_noise import InputNoise
+from regplug_regularizers.stopping import EarlyStoppingParams
+from regplug_regularizers.stopping.early_stopping import EarlyStopping
+from regplug_regularizers.targets.label_smoothing import LabelSmoothing
+from regplug_regularizers.weights import SwaParams
+from regplug_regularizers.weights.max_norm import MaxNorm
+from regplug_regularizers.weights.swa import Swa
 
 ROLES = {"fc.weight": "weight", "fc.bias": "bias", "norm.weight": "norm"}
 
