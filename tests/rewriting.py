@@ -30,19 +30,20 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def rewrite(bundle: Path, preprocess: nn.Module, network: nn.Module) -> None:
-    """Writes another network into every model file of a bundle, with the bundle's own manifest inside."""
+def rewrite(bundle: Path, preprocess: nn.Module, network: nn.Module, filename: str = "") -> None:
+    """Writes another network into one or every model file of a bundle, with the bundle's own manifest inside."""
     manifest = json.loads((bundle / MANIFEST).read_text())
     given, answer = manifest["input"]["name"], manifest["output"]["name"]
     with np.load(bundle / "sample_input.npz") as samples:
         example = torch.from_numpy(samples[given][:3])
     deployed = Deployed(preprocess, network, False).eval().requires_grad_(False)
-    program, _ = capture(deployed, example)
+    # A trace needs no capture, which some faults would not pass.
+    program: Any = None if filename == "model.ts" else capture(deployed, example)[0]
     captured = Captured(module=deployed, program=program, example=example, input_name=given, output_name=answer)
     with quietly():
-        for _, filename, form in all_three():
-            if filename in manifest["files"]:
-                form.write(captured, bundle / filename, manifest)
+        for _, name, form in all_three():
+            if name in manifest["files"] and name.startswith(filename):
+                form.write(captured, bundle / name, manifest)
     write_checksums(bundle)
 
 

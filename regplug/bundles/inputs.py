@@ -116,23 +116,27 @@ def _read_array(path: Path, form: InputForm) -> Array:
 
 
 def _loaded(path: Path, form: InputForm) -> Array:
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        names = list(loaded.files)
-        wanted = names[0] if len(names) == 1 else form.name
-        if wanted not in names:
-            raise BundleError(
-                f"{path} holds {', '.join(names) or 'no array'}; none is named {form.name!r}.",
-                hint=f"Save one array, or name it {form.name!r}.",
-            )
-        extent = extent_in(path, wanted)
-        if extent.dtype.hasobject or form.shape in (extent.shape, extent.shape[1:]):
-            array: Array = loaded[wanted]
-            return array
-        # It is refused for its shape, which must not wait for gigabytes to be unpacked.
-        return np.broadcast_to(np.zeros((), extent.dtype), extent.shape)
+    # numpy leaves a file open that it cannot read.
+    with path.open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        return loaded if isinstance(loaded, np.ndarray) else _chosen(path, loaded, form)
+
+
+def _chosen(path: Path, loaded: Any, form: InputForm) -> Array:
+    """The only array of an archive, or the one that is named as the bundle's input."""
+    names = list(loaded.files)
+    wanted = names[0] if len(names) == 1 else form.name
+    if wanted not in names:
+        raise BundleError(
+            f"{path} holds {', '.join(names) or 'no array'}; none is named {form.name!r}.",
+            hint=f"Save one array, or name it {form.name!r}.",
+        )
+    extent = extent_in(path, wanted)
+    if extent.dtype.hasobject or form.shape in (extent.shape, extent.shape[1:]):
+        array: Array = loaded[wanted]
+        return array
+    # It is refused for its shape, which must not wait for gigabytes to be unpacked.
+    return np.broadcast_to(np.zeros((), extent.dtype), extent.shape)
 
 
 def _checked(path: Path, array: Array, form: InputForm) -> Input:

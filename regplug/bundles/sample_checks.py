@@ -44,12 +44,14 @@ def _is_close(found: Array, wanted: Array) -> bool:
     return np.allclose(found, wanted, rtol=share, atol=share * largest(wanted), equal_nan=True)
 
 
-def outputs_fit(known: Sequence[Reference], manifest: Mapping[str, Any]) -> Check:
+def outputs_fit(known: Sequence[Reference], draws: Draws | None, manifest: Mapping[str, Any]) -> Check:
     """The answers on real rows are numbers, the same beside NaN and infinity, and probabilities where so named."""
     by_case = {reference.case: reference for reference in known}
     real = by_case[REAL]
     if not np.isfinite(real.outputs).all():
         return holds("samples.outputs", False, "the answers on real rows hold NaN or infinity")
+    if draws is not None and not (np.isfinite(draws.given.outputs).all() and np.isfinite(draws.passes).all()):
+        return holds("samples.outputs", False, "the answers with live dropout hold NaN or infinity")
     if manifest["output"]["name"] == "probabilities" and not _are_shares(real.outputs):
         return holds("samples.outputs", False, "the answers are named probabilities, and do not sum to 1")
     again = by_case.get(NONFINITE)

@@ -18,7 +18,7 @@ from regplug.bundles.cases import REAL, Reference, case_rows
 from regplug.bundles.formats import Array
 from regplug.bundles.layout import SAMPLE_INPUT, SAMPLE_OUTPUT
 from regplug.bundles.reading import COPY_AGAIN, require_plain
-from regplug.bundles.stochastic.record import GIVEN, LIVE, PASSES, ROWS, Draws, read_draws, stochastic_part
+from regplug.bundles.stochastic.record import GIVEN, LIVE, ROWS, Draws, read_draws, stochastic_part
 from regplug.errors import VerificationError
 
 _TOLERANCE = "tolerance"
@@ -109,7 +109,7 @@ def _output_extents(manifest: Mapping[str, Any]) -> dict[str, Extent]:
     if stochastic_part(manifest):
         extents[f"{name}.{GIVEN}"] = Extent((rows[REAL], width), _SINGLE)
         extents[f"{_TOLERANCE}.{GIVEN}"] = Extent((), _DOUBLE)
-        extents[f"{name}.{LIVE}"] = Extent((PASSES, ROWS, width), _SINGLE)
+        extents[f"{name}.{LIVE}"] = Extent((manifest["stochastic"]["passes"], ROWS, width), _SINGLE)
     return extents
 
 

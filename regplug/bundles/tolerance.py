@@ -18,12 +18,16 @@ from torch import Tensor
 
 from regplug.bundles.blame import user_line, where_it_broke
 from regplug.bundles.bounds import EPS, FACTOR
-from regplug.bundles.cases import Reference
+from regplug.bundles.cases import VARIED, Reference
 from regplug.bundles.causes import one_line
 from regplug.bundles.formats import Array
 from regplug.bundles.isolate import Deployed
 from regplug.errors import ExportError
 
+_VARIED_HINT = (
+    "These random inputs are like the example's rows and within the declared range: give several rows that differ, or "
+    "value_range=(low, high)."
+)
 _NUDGES = 4
 _NUDGED_ROWS = 2
 
@@ -57,7 +61,9 @@ def _answer(deployed: Deployed, raw: Tensor, case: str) -> Tensor:
             f"The model cannot answer the inputs {case!r} (values that {raw.dtype} allows): "
             f"{where_it_broke(deployed, raw)} raises {type(error).__name__}{f' at {line}' if line else ''}: "
             f"{one_line(str(error))}",
-            hint="No file can raise: let it answer whatever its input's type allows, if only with NaN.",
+            hint=_VARIED_HINT
+            if case == VARIED
+            else "No file can raise: let it answer whatever its input's type allows, if only with NaN.",
         ) from error
     return output
 

@@ -112,7 +112,7 @@ def _verify_samples(path: Path, manifest: dict[str, Any], checks: list[Check]) -
         raise
     checks.append(holds("samples.arrays", True, f"{len(known)} cases"))
     _require(impossible_tolerances(known, draws), checks)
-    _require([inputs_follow(known, manifest), outputs_fit(known, manifest)], checks)
+    _require([inputs_follow(known, manifest), outputs_fit(known, draws, manifest)], checks)
     return known, draws
 
 
