@@ -38,7 +38,7 @@ class Params:
 @hookimpl
 def regplug_regularizers():
     yield Regularizer(
-        name="{name}", target="{name}.impl:R", params=Params, summary="A penalty.", phases=("objective",)
+        name="{name}", target="{name}.impl:R", params=Params, summary="A penalty."
     )
 """
 

@@ -127,7 +127,6 @@ class Regularizer(Component):
     """A regularizer: a handful of pure functions of one run.
 
     Args:
-        phases: The phases in which it acts.
         before: Names or tags of regularizers that must come after this one, within each phase.
         after: Names or tags of regularizers that must come before this one, within each phase.
         conflicts: Names or tags of regularizers that it refuses to be composed with.
@@ -138,7 +137,6 @@ class Regularizer(Component):
 
     kind: ClassVar[str] = "regularizer"
 
-    phases: tuple[Phase, ...]
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()

@@ -68,7 +68,7 @@ class Centring(RegularizerFunctions):
             sites.before(site, Statistics(site.input_shape[1]))
 
 
-@right(Regularizer, phases=("structure",), tags=("normalization",))
+@right(Regularizer, tags=("normalization",))
 class LayerNormalized(RegularizerFunctions):
     def restructure(self, model, sites):
         for site in sites.chosen((), Sites.activations):
@@ -83,7 +83,7 @@ class Elastic:
     "Of the first."
 
 
-@right(Regularizer, phases=("objective",), params=Elastic, tags=("penalty",))
+@right(Regularizer, params=Elastic, tags=("penalty",))
 class ElasticNet(RegularizerFunctions):
     def penalty(self, step, weights, outputs):
         chosen, share = step.select(weights), step.settings["share"]
@@ -100,7 +100,7 @@ class Confidence(RegularizerFunctions):
         return step.settings["strength"] * (math.log(logs.shape[1]) + (logs.exp() * logs).sum(1)).mean()
 
 
-@right(Regularizer, phases=("structure", "objective"), params=Strength)
+@right(Regularizer, params=Strength)
 class Activity(RegularizerFunctions):
     """A penalty on activations, seen through taps."""
 
@@ -113,7 +113,7 @@ class Activity(RegularizerFunctions):
         return step.settings["strength"] * sum(tap.square().mean() for tap in own)
 
 
-@right(Regularizer, phases=("objective",), params=Strength)
+@right(Regularizer, params=Strength)
 class TwoPasses(RegularizerFunctions):
     passes = 2
 
@@ -125,7 +125,7 @@ class TwoPasses(RegularizerFunctions):
         return wrapped
 
 
-@right(Regularizer, phases=("objective",), params=Strength, requires=("averaging",), after=("averaging",))
+@right(Regularizer, params=Strength, requires=("averaging",), after=("averaging",))
 class WithOthers(RegularizerFunctions):
     """It requires another one, which the kit must find."""
 
@@ -139,13 +139,13 @@ class RightNoise(Noisy):
         return x + step.settings["strength"] * step.noise["x"], y
 
 
-@right(Regularizer, phases=("gradient",), params=Strength)
+@right(Regularizer, params=Strength)
 class Shrinking(RegularizerFunctions):
     def gradients(self, step, params, grads):
         return {name: (1 - step.settings["strength"]) * grad for name, grad in grads.items()}, step.state
 
 
-@right(Regularizer, phases=("optimizer",), params=Strength)
+@right(Regularizer, params=Strength)
 class Decaying(RegularizerFunctions):
     def decay(self, step, name, weight):
         return step.settings["strength"] if step.clock.roles.get(name) == "weight" else None
@@ -157,7 +157,7 @@ class Bound:
     "Greatest size of a weight."
 
 
-@right(Regularizer, phases=("weights",), params=Bound)
+@right(Regularizer, params=Bound)
 class Clamped(RegularizerFunctions):
     def project(self, step, name, weight):
         bound = step.settings["greatest"]
@@ -169,7 +169,7 @@ class RightAverage(Average):
     pass
 
 
-@right(Regularizer, phases=("state", "epoch"))
+@right(Regularizer)
 class Plateau(RegularizerFunctions):
     """Halves the rate where the validation loss does not fall."""
 
@@ -183,7 +183,7 @@ class Plateau(RegularizerFunctions):
         return EpochEnd(params, buffers, {"best": torch.where(fell, loss, best)}, rate_scale=scale)
 
 
-@right(Regularizer, phases=("structure", "noise"), params=Rate, tags=("stochastic",), stackable=False)
+@right(Regularizer, params=Rate, tags=("stochastic",), stackable=False)
 class NotStackable(Dropping):
     Layer = RightLayer
 

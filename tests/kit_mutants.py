@@ -59,8 +59,8 @@ class Strength:
     "What it is multiplied with."
 
 
-DROPPING = {"phases": ("structure", "noise"), "tags": ("stochastic", "keeps-mean"), "params": Rate}
-PENALTY = {"phases": ("objective",), "params": Strength}
+DROPPING = {"tags": ("stochastic", "keeps-mean"), "params": Rate}
+PENALTY = {"params": Strength}
 
 
 class Layers(RegularizerFunctions):

@@ -161,7 +161,7 @@ class OutOfItsOwnBounds:
     "The default is not allowed."
 
 
-@bug("defaults_are_allowed", phases=(), params=OutOfItsOwnBounds)
+@bug("defaults_are_allowed", params=OutOfItsOwnBounds)
 class DefaultOutOfBounds(RegularizerFunctions):
     pass
 
@@ -172,7 +172,7 @@ class Unenforced:
     "A bound on the tuple, where it holds for nothing, instead of on its entries."
 
 
-@bug("bounds_hold", phases=(), params=Unenforced)
+@bug("bounds_hold", params=Unenforced)
 class BoundNotEnforced(RegularizerFunctions):
     pass
 
@@ -183,52 +183,52 @@ class NotJson:
     "A set is no JSON."
 
 
-@bug("parameters_survive_json", phases=(), params=NotJson)
+@bug("parameters_survive_json", params=NotJson)
 class ParametersNotJson(RegularizerFunctions):
     pass
 
 
-@bug("target_resolves", phases=(), target="kit_mutants_kinds:NoSuchThing")
+@bug("target_resolves", target="kit_mutants_kinds:NoSuchThing")
 class TargetOfNothing(RegularizerFunctions):
     pass
 
 
-@bug("name_can_be_typed", phases=(), name="My-Reg")
+@bug("name_can_be_typed", name="My-Reg")
 class NameWithDash(RegularizerFunctions):
     pass
 
 
-@bug("name_is_not_reserved", phases=(), name="dropout")
+@bug("name_is_not_reserved", name="dropout")
 class TakesAFirstPartyName(RegularizerFunctions):
     pass
 
 
-@bug("building_leaves_generators_alone", phases=())
+@bug("building_leaves_generators_alone")
 class SeedsWhenBuilt(RegularizerFunctions):
     def __init__(self, params):
         super().__init__(params)
         torch.manual_seed(0)
 
 
-@bug("building_leaves_generators_alone", phases=())
+@bug("building_leaves_generators_alone")
 class DrawsFromNumpyWhenBuilt(RegularizerFunctions):
     def __init__(self, params):
         super().__init__(params)
         self.offset = float(np.random.rand())  # noqa: NPY002 - the bug
 
 
-@bug("defaults_build", phases=())
+@bug("defaults_build")
 class FailsWhenBuilt(RegularizerFunctions):
     def __init__(self, params):
         raise RuntimeError("not today")
 
 
-@bug("composition_is_judged", phases=())
+@bug("composition_is_judged")
 class ChecksByText(RegularizerFunctions):
     def check(self, context):
         yield "I do not like this context."
 
 
-@bug("is_a_regularizer", phases=())
+@bug("is_a_regularizer")
 def no_regularizer(params):
     return {"penalty": 1}

@@ -174,7 +174,7 @@ class FindsNoPlace(Dropping):
                 sites.after(site, RightLayer())
 
 
-@bug("restructuring_draws_nothing", phases=("structure",))
+@bug("restructuring_draws_nothing")
 class DrawsItsWeights(RegularizerFunctions):
     def restructure(self, model, sites):
         for site in sites.chosen((), Sites.activations):
@@ -184,7 +184,7 @@ class DrawsItsWeights(RegularizerFunctions):
                 sites.after(site, nn.Conv2d(site.output_shape[1], site.output_shape[1], 1))
 
 
-@bug("exports_to_onnx", phases=("structure",))
+@bug("exports_to_onnx")
 class DropoutInTheFile(Layers):
     """Random in the exported file, as a layer that looks at nothing but a constant is."""
 

@@ -115,7 +115,7 @@ class AnyStrength:
     "Without a bound."
 
 
-@bug("negative_strength_is_refused", phases=("objective",), params=AnyStrength)
+@bug("negative_strength_is_refused", params=AnyStrength)
 class TakesNegativeStrength(Right):
     pass
 
@@ -144,7 +144,7 @@ class WarmsUpByItself(RegularizerFunctions):
         return step.settings["strength"] * min(1.0, self.calls / 8) * squares(step.select(weights))
 
 
-TWO_PASSES = {"phases": ("objective",), "params": Strength}
+TWO_PASSES = {"params": Strength}
 
 
 def distance(one, two):
@@ -188,13 +188,7 @@ class SeedsNumpyWithoutFinally(RegularizerFunctions):
         return wrapped
 
 
-@bug("phases_are_declared", phases=("objective", "gradient"), params=Strength)
-class DeclaresAPhaseTooMany(Right):
-    def penalty(self, step, weights, outputs):
-        return super().penalty(step, weights, outputs)
-
-
-@bug("stacked_is_alone", phases=("objective",))
+@bug("stacked_is_alone")
 class DrawsInThePenalty(RegularizerFunctions):
     def penalty(self, step, weights, outputs):
         return sum((weight * torch.randn(weight.shape)).square().sum() for weight in step.select(weights).values())

@@ -8,8 +8,8 @@ from kit_mutants import Strength, bug
 from regplug.noise import normal, permutation
 from regplug.regularizer import EpochEnd, RegularizerFunctions
 
-DATA = {"phases": ("data",), "params": Strength}
-NOISY = {"phases": ("noise", "data"), "params": Strength, "tags": ("stochastic", "keeps-mean")}
+DATA = {"params": Strength}
+NOISY = {"params": Strength, "tags": ("stochastic", "keeps-mean")}
 
 
 class Noisy(RegularizerFunctions):
@@ -29,7 +29,7 @@ class NoiseWithAMean(Noisy):
         return x + step.settings["strength"] * step.noise["x"].abs(), y
 
 
-@bug("same_seed_same_batch", phases=("data",), params=Strength, tasks=("classification",))
+@bug("same_seed_same_batch", params=Strength, tasks=("classification",))
 class LabelNoiseFromTheGlobalGenerator(RegularizerFunctions):
     def batch(self, step, x, y):
         return x, torch.where(torch.rand(y.shape) < step.settings["strength"], (y + 1) % 3, y)
@@ -48,7 +48,7 @@ class NoiseWhereOff(Noisy):
         return x + (0.01 + step.settings["strength"]) * step.noise["x"], y
 
 
-@bug("targets_stay_targets", phases=("data",), params=Strength, tasks=("classification",))
+@bug("targets_stay_targets", params=Strength, tasks=("classification",))
 class TargetsNoDistribution(RegularizerFunctions):
     """Smoothing that adds strength / classes and forgets to take it away."""
 
@@ -58,7 +58,7 @@ class TargetsNoDistribution(RegularizerFunctions):
         return x, y + step.settings["strength"] / y.shape[-1]
 
 
-@bug("targets_stay_targets", phases=("data",), tasks=("classification",))
+@bug("targets_stay_targets", tasks=("classification",))
 class AClassTooMany(RegularizerFunctions):
     def batch(self, step, x, y):
         return x, y + 1
@@ -70,7 +70,7 @@ class DoublesTheBatch(RegularizerFunctions):
         return torch.cat([x, x]), torch.cat([y, y])
 
 
-@bug("batch_keeps_shapes_and_dtypes", phases=("noise", "data"), tags=("stochastic",))
+@bug("batch_keeps_shapes_and_dtypes", tags=("stochastic",))
 class FailsOnTheLastBatch(RegularizerFunctions):
     """Indexes the batch by a permutation of a full one that it keeps itself."""
 
@@ -81,7 +81,7 @@ class FailsOnTheLastBatch(RegularizerFunctions):
         return (x + x[step.noise["partner"]][:8].view(8, *x.shape[1:])) / 2, y
 
 
-GRADIENT = {"phases": ("gradient",), "params": Strength}
+GRADIENT = {"params": Strength}
 
 
 @bug("gradients_keep_shapes", **GRADIENT)
@@ -117,7 +117,7 @@ class PerturbsWhereOff(RegularizerFunctions):
         return {name: param + (1e-8 + step.settings["strength"]) * grads[name] for name, param in params.items()}
 
 
-OPTIMIZER = {"phases": ("optimizer",), "params": Strength}
+OPTIMIZER = {"params": Strength}
 
 
 @bug("decay_spares_biases_and_norms", **OPTIMIZER)
@@ -134,13 +134,13 @@ class DecayAsAFactor(RegularizerFunctions):
         return -step.settings["strength"] if weight.ndim > 1 else None
 
 
-@bug("decay_is_a_strength", phases=("optimizer",))
+@bug("decay_is_a_strength")
 class DecayAsANumber(RegularizerFunctions):
     def decay(self, step, name, weight):
         return 0.1 if weight.ndim > 1 else None
 
 
-WEIGHTS = {"phases": ("weights",), "params": Strength}
+WEIGHTS = {"params": Strength}
 
 
 @bug("projecting_twice_is_projecting_once", **WEIGHTS)
@@ -161,7 +161,7 @@ class FlattensTheWeights(RegularizerFunctions):
         return {name: param.flatten() for name, param in params.items()}, step.state
 
 
-AVERAGE = {"phases": ("state", "weights", "finish")}
+AVERAGE = {}
 
 
 class Average(RegularizerFunctions):
@@ -190,7 +190,7 @@ class StateIsTheParameters(Average):
         return {f"average.{name}": value for name, value in params.items()}
 
 
-@bug("goes_on_after_any_epoch", phases=("weights", "finish"))
+@bug("goes_on_after_any_epoch")
 class AverageInTheObject(RegularizerFunctions):
     """State in the object and not in `state`: lost where a run stops and goes on."""
 
@@ -206,7 +206,7 @@ class AverageInTheObject(RegularizerFunctions):
         return (dict(self.average) if self.average else params), buffers
 
 
-EPOCH = {"phases": ("state", "epoch")}
+EPOCH = {}
 
 
 class Patient(RegularizerFunctions):

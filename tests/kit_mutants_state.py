@@ -9,7 +9,7 @@ from torch import nn
 from regplug.regularizer import RegularizerFunctions
 from regplug.sites import Sites
 
-NORMALIZING = {"phases": ("structure",), "tags": ("normalization", "batch-statistics")}
+NORMALIZING = {"tags": ("normalization", "batch-statistics")}
 
 
 class Statistics(nn.Module):
@@ -98,7 +98,7 @@ class HoldsALambda(Dropping):
             self.scale = lambda x: x
 
 
-@bug("strides_do_not_matter", phases=("structure",))
+@bug("strides_do_not_matter")
 class ViewsMemory(RegularizerFunctions):
     """Puts a layer in front of the network that takes its input to be contiguous."""
 
@@ -110,21 +110,21 @@ class ViewsMemory(RegularizerFunctions):
         sites.before(sites.all[0], self.Layer())
 
 
-@bug("works_without_memory", phases=("structure",))
+@bug("works_without_memory")
 class MakesATensorOnTheCpu(Layers):
     class Layer(nn.Module):
         def forward(self, x):
             return x * torch.ones(x.shape[1:], device="cpu", dtype=x.dtype)
 
 
-@bug("exports_with_torch_export", phases=("structure",))
+@bug("exports_with_torch_export")
 class BranchesOnNumbers(Layers):
     class Layer(nn.Module):
         def forward(self, x):
             return x if x.sum() > 0 else 1.0 * x
 
 
-@bug("layers_are_owned", phases=("structure",))
+@bug("layers_are_owned")
 class SharesOneLayer(RegularizerFunctions):
     layer = nn.Identity()
 

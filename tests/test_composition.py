@@ -24,9 +24,7 @@ OUTPUTS = Outputs(X, {}, {})
 
 def here(functions, **more):
     """A descriptor of a regularizer of this file."""
-    return Regularizer(
-        name=functions.__name__.lower(), target=f"{__name__}:{functions.__name__}", summary="", phases=(), **more
-    )
+    return Regularizer(name=functions.__name__.lower(), target=f"{__name__}:{functions.__name__}", summary="", **more)
 
 
 SHAPES = Shapes(x=(4, 5), y=(4,), outputs=(4, 3), weights={}, params={}, rows=4)

@@ -28,9 +28,7 @@ class Strength:
 
 def here(functions):
     """A regularizer of this file."""
-    return Regularizer(
-        name=functions.__name__.lower(), target=f"{__name__}:{functions.__name__}", summary="", phases=()
-    )
+    return Regularizer(name=functions.__name__.lower(), target=f"{__name__}:{functions.__name__}", summary="")
 
 
 def by_path(functions, strength):
@@ -364,7 +362,6 @@ def _in_order(functions, number):
         name=f"r{number}",
         target=f"{__name__}:{functions.__name__}",
         summary="",
-        phases=(),
         params=getattr(functions, "Params", None) or dataclasses.make_dataclass("Nothing", [], frozen=True),
     )
 

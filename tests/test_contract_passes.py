@@ -31,7 +31,7 @@ def here(functions, strength=None):
     """A regularizer of this file."""
     name = functions.__name__.lower()
     more = {"params": Strength} if strength is not None else {}
-    return Regularizer(name=name, target=f"{__name__}:{functions.__name__}", summary="", phases=(), **more)
+    return Regularizer(name=name, target=f"{__name__}:{functions.__name__}", summary="", **more)
 
 
 class Net(nn.Module):

@@ -32,9 +32,7 @@ class Strength:
 
 def here(functions, **more):
     """A regularizer of this file."""
-    return Regularizer(
-        name=functions.__name__.lower(), target=f"{__name__}:{functions.__name__}", summary="", phases=(), **more
-    )
+    return Regularizer(name=functions.__name__.lower(), target=f"{__name__}:{functions.__name__}", summary="", **more)
 
 
 def by_path(functions, strength):

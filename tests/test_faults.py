@@ -26,7 +26,7 @@ def regplug_{kind}s():
 """
 )
 KINDS = {
-    "regularizer": ("Regularizer", "Broken", 'phases=("structure", "noise", "objective")', "reg"),
+    "regularizer": ("Regularizer", "Broken", "", "reg"),
     "model": ("Model", "make", "", "model"),
     "dataset": ("Dataset", "read", 'task="classification"', "dataset"),
     "initializer": ("Initializer", "fill", "", "init"),

@@ -155,7 +155,7 @@ def test_descriptors_are_taken_as_components():
     fields = {
         "model": Model(name="two_layers", target=f"{here}:two_layers", summary=""),
         "activation": Activation(name="swish", target=f"{here}:swish", summary=""),
-        "reg": [Regularizer(name="halves", target=f"{here}:Halves", summary="", phases=("gradient",)), "dropout"],
+        "reg": [Regularizer(name="halves", target=f"{here}:Halves", summary=""), "dropout"],
         "dtype": "float64",
     }
     made, _ = trained(trainer(**fields))
@@ -200,7 +200,7 @@ def test_what_is_no_regularizer_is_refused_by_name(mine):
 
 
 def test_a_regularizer_that_breaks_when_built_is_told_with_its_origin():
-    broken = Regularizer(name="breaks", target=f"{__name__}:BreaksWhenBuilt", summary="", phases=())
+    broken = Regularizer(name="breaks", target=f"{__name__}:BreaksWhenBuilt", summary="")
     with pytest.raises(PluginError, match=r"breaks.*ValueError.*mine"):
         trainer(reg=[broken])
 

@@ -53,7 +53,7 @@ PLUGIN = (
     + """
 @hookimpl
 def regplug_regularizers():
-    yield Regularizer(name="mine", target="my_impl:Mine", params=Params, summary="A penalty.", phases=("objective",))
+    yield Regularizer(name="mine", target="my_impl:Mine", params=Params, summary="A penalty.")
 """
 )
 RIGHT = """

@@ -12,7 +12,8 @@ import kit_mutants_state
 import pytest
 from kit_mutants import PLANTED
 
-from regplug.registry import default_registry
+from regplug.registry import default_registry, load_target
+from regplug.registry.usercode import derive_phases
 from regplug.testing import check_component
 from regplug.testing.running import Bound, checks_of
 from regplug.testing.subject import find_subject
@@ -83,7 +84,7 @@ def groups():
         for one in default_registry().components()
         if one.origin.is_first_party and one.name not in ("mnist", "fashion_mnist")
     ]
-    layers = [one for one in shipped if "structure" in getattr(one.component, "phases", ())]
+    layers = [one for one in shipped if one.kind == "regularizer" and "structure" in derive_phases(load_target(one))]
     regularizers = [one for one in shipped if one.kind == "regularizer" and one not in layers]
     others = [one for one in shipped if one.kind != "regularizer"]
     honest = list(kit_honest.HONEST)

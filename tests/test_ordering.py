@@ -16,9 +16,7 @@ VALUES = Task(kind="regression", num_outputs=1)
 
 
 def entry(key, name=None, **declared):
-    return Entry(
-        key=key, descriptor=Regularizer(name=name or key, target="a:b", summary="", **{"phases": (), **declared})
-    )
+    return Entry(key=key, descriptor=Regularizer(name=name or key, target="a:b", summary="", **declared))
 
 
 def keys(*entries):

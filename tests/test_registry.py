@@ -160,13 +160,6 @@ def test_an_invalid_descriptor_is_a_problem_and_the_next_one_counts(site, body, 
     assert names(registry, "fake-invalid") == ["good"]
 
 
-def test_an_unknown_phase_is_told_with_the_near_one(site):
-    body = "yield Regularizer(name='r', target='a:b', summary='', phases=('objectve',))"
-    site.install("fake-phase", {"fake_phase": HEADER + f"@hookimpl\ndef regplug_regularizers():\n    {body}"})
-    problem = only_problem(load_registry(), "fake-phase")
-    assert (problem.what, problem.hint) == ("invalid", "Did you mean objective?")
-
-
 def test_a_misspelt_hook_is_told_with_the_right_name(site):
     site.install("fake-misspelt", {"fake_misspelt": HEADER + "@hookimpl\ndef regplug_regularisers():\n    return []"})
     problem = only_problem(load_registry(), "fake-misspelt")

@@ -201,7 +201,6 @@ def test_the_users_own_code_is_spelled_as_it_was_written(net):
 
 def test_a_users_own_regularizer_gets_a_descriptor(net):
     found = net.find("regularizer", "./net.py:L0")
-    assert found.component.phases == ("objective", "weights")
     assert found.component.params.__name__ == "Params"
 
 

@@ -107,7 +107,7 @@ def test_a_module_that_raises_is_told_with_the_line(folder):
 
 
 def test_a_class_that_describes_itself_is_taken_at_its_word():
-    own = Regularizer(name="l0", target="x:y", summary="Mine.", phases=("objective",), conflicts=("l1",))
+    own = Regularizer(name="l0", target="x:y", summary="Mine.", conflicts=("l1",))
     target = type("L0", (), {"descriptor": own})
     made = describe_object("regularizer", "./mine.py:L0", "L0", target)
     assert (made.name, made.target, made.conflicts) == ("l0", "./mine.py:L0", ("l1",))

@@ -17,7 +17,6 @@ def regplug_regularizers() -> Iterator[Regularizer]:
         name="none",
         target="regplug_regularizers.none:NoRegularizer",
         summary="No regularization: the neutral element, for comparisons.",
-        phases=(),
     )
     for family in FAMILIES:
         yield from family.REGULARIZERS

@@ -6,10 +6,11 @@ import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from regplug.api import Component
+from regplug.api import Component, Regularizer
 from regplug.config.params import ParameterInfo, describe_params, params_to_dict
 from regplug.config.spec import write_value
 from regplug.registry import load_target, takes_keywords
+from regplug.registry.usercode import derive_phases
 
 if TYPE_CHECKING:
     from regplug.registry import Registered
@@ -38,22 +39,27 @@ def full_document(one: Registered) -> dict[str, Any]:
         **component_document(one),
         "target": one.component.target,
         "provenance": one.provenance,
-        **{name: _listed(value) for name, value in declarations(one.component).items()},
+        **{name: _listed(value) for name, value in (_phases(one) | declarations(one.component)).items()},
         "parameters": [_parameter_document(info) for info in describe_params(one.component.params)],
     }
 
 
 def declarations(component: Component) -> dict[str, Any]:
-    """Returns what a component of its kind declares besides: phases, order, tasks, ..."""
+    """Returns what a component of its kind declares besides: order, tasks, ..."""
     own = (field.name for field in dataclasses.fields(component) if field.name not in _COMMON)
     return {name: getattr(component, name) for name in own}
+
+
+def _phases(one: Registered) -> dict[str, Any]:
+    """The phases in which a regularizer's class acts; this imports the one class that is shown."""
+    return {"phases": derive_phases(load_target(one))} if isinstance(one.component, Regularizer) else {}
 
 
 def component_lines(one: Registered, spelling: str) -> list[str]:
     """Returns a component in lines, the parameters last."""
     component = one.component
     facts = [("source", component.source), ("tags", ", ".join(component.tags))]
-    facts += [(name, _words(value)) for name, value in declarations(component).items()]
+    facts += [(name, _words(value)) for name, value in (_phases(one) | declarations(component)).items()]
     facts += [("from", _origin(one)), ("code", component.target)]
     told = [f"{name:<11}{text}" for name, text in facts if text]
     return [f"{one.kind} {spelling}: {component.summary}", *told, *_parameter_lines(one, spelling)]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import pluggy
 
 from regplug import hookspecs
-from regplug.api import KINDS, PROJECT, Component, Phase, Regularizer
+from regplug.api import KINDS, PROJECT, Component
 from regplug.config.spec import is_component_name
 from regplug.errors import did_you_mean
 from regplug.hookspecs import HOOK_KINDS
@@ -189,11 +189,6 @@ def _field_faults(item: Component, where: str) -> Iterator[tuple[str, str]]:
         value = getattr(item, entry.name)
         if str(entry.type).startswith("tuple") and not isinstance(value, tuple):
             yield f"{where} has {entry.name}={value!r}.", f"Write a tuple: {entry.name}=({value!r},)."
-    if isinstance(item, Regularizer) and isinstance(item.phases, tuple):
-        known = typing.get_args(Phase)
-        for phase in item.phases:
-            if phase not in known:
-                yield f"{where} acts in the phase {phase!r}.", did_you_mean(str(phase), known)
 
 
 def _params_faults(params: object, where: str) -> Iterator[tuple[str, str]]:

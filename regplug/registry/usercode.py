@@ -26,6 +26,7 @@ _PHASE_BY_FUNCTION: dict[str, Phase] = {
     "noise": "noise",
     "init": "state",
     "batch": "data",
+    "sample_losses": "objective",
     "penalty": "objective",
     "wrap_loss": "objective",
     "perturb": "gradient",
@@ -151,8 +152,7 @@ def describe_object(kind: str, code: str, name: str, target: Any) -> Component:
     """Returns a descriptor for a user's own class or function.
 
     A class attribute `descriptor` of the right kind is taken as it is, with its target replaced. Else one is made:
-    parameters are the class attribute `Params`, or none; a model and an activation take keyword arguments instead, and
-    a regularizer's phases are derived from the functions that it overrides.
+    parameters are the class attribute `Params`, or none; a model and an activation take keyword arguments instead.
 
     Args:
         kind: Kind of component it is used as.
@@ -181,7 +181,7 @@ def describe_object(kind: str, code: str, name: str, target: Any) -> Component:
         "params": params,
     }
     if kind == "regularizer":
-        return Regularizer(**common, phases=derive_phases(target))
+        return Regularizer(**common)
     extra = {"dataset": {"task": getattr(target, "task", "classification")}, "format": {"filename": name}}
     return KINDS[kind](**common, **cast(dict[str, Any], extra.get(kind, {})))
 

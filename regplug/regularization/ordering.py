@@ -36,12 +36,10 @@ class Placed:
 
     Args:
         key: Alias or name.
-        phases: The phases in which it acts.
         why: What decided its place.
     """
 
     key: str
-    phases: tuple[str, ...]
     why: str
 
 
@@ -73,12 +71,7 @@ def resolve_order(entries: Sequence[Entry]) -> list[Placed]:
         ready = sorted({*sorter.get_ready(), *_waiting(graph, order)} - set(order))
         order.append(ready[0])
         sorter.done(ready[0])
-    return [
-        Placed(
-            key=key, phases=by_key[key].descriptor.phases, why="; ".join(reasons[key]) or "no order declared: by name"
-        )
-        for key in order
-    ]
+    return [Placed(key=key, why="; ".join(reasons[key]) or "no order declared: by name") for key in order]
 
 
 def _waiting(graph: dict[str, set[str]], done: Sequence[str]) -> set[str]:

@@ -9,6 +9,7 @@ from regplug.api import Phase
 from regplug.config import RunConfig
 from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
+from regplug.registry.usercode import derive_phases
 from regplug.runs.assembly import assemble, load_data
 from regplug.runs.request import check_request
 
@@ -87,11 +88,12 @@ def make_plan(config: RunConfig, registry: Registry | None = None, *, is_exporte
     made = assemble(resolved, components, data)
     if is_exported:
         require_exportable(made)
+    phases = {part.key: derive_phases(type(part.functions)) for part in made.network.regularizer.members}
     steps = [
         PlanStep(phase=phase, name=placed.key, why=_why(placed.key, placed.why, made.network.places))
         for phase in PHASES
         for placed in made.network.order
-        if phase in placed.phases
+        if phase in phases[placed.key]
     ]
     rows = [f"{name} {len(split)}" for name, split in data.raw.splits()]
     num_params = sum(param.numel() for param in made.program.params.values())

@@ -12,6 +12,7 @@ from regplug.api import Component, Regularizer
 from regplug.errors import RequestError, did_you_mean
 from regplug.registry import Registered, Registry, default_registry
 from regplug.registry.records import normalized
+from regplug.registry.usercode import derive_phases
 from regplug.testing.checking import Check, CheckFailed, CouldNotRun, NotApplicable, told
 from regplug.testing.checks import (
     activations,
@@ -80,8 +81,15 @@ def checks_for(kind: str, phases: Sequence[str] | None = None) -> Iterator[Check
 def checks_of(subject: Subject) -> list[Check]:
     """The checks that a component's descriptor asks for."""
     component = subject.component
-    phases = component.phases if isinstance(component, Regularizer) else None
-    return list(checks_for(component.kind, phases))
+    return list(checks_for(component.kind, _phases_of(subject) if isinstance(component, Regularizer) else None))
+
+
+def _phases_of(subject: Subject) -> tuple[str, ...] | None:
+    """The phases in which a regularizer acts; `None` where it cannot be built, which the checks then report."""
+    try:
+        return derive_phases(type(subject.make()))
+    except Exception:  # whatever a plugin's constructor raises
+        return None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ REGULARIZERS = (
         target="regplug_regularizers.mixing.mixup:Mixup",
         params=MixupParams,
         summary="Trains on random blends of two samples and of their targets.",
-        phases=("noise", "data"),
         tags=("stochastic", "mixing"),
         source="Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization",
     ),

@@ -28,7 +28,6 @@ REGULARIZERS = (
         target="regplug_regularizers.normalization.batchnorm:BatchNorm",
         params=BatchNormParams,
         summary="Normalises each channel by the batch's mean and variance, before the activation.",
-        phases=("structure",),
         tags=("normalization", "batch-statistics"),
         source="Ioffe and Szegedy 2015, Batch Normalization",
     ),

@@ -28,7 +28,6 @@ REGULARIZERS = (
         target="regplug_regularizers.stopping.early_stopping:EarlyStopping",
         params=EarlyStoppingParams,
         summary="Stops when the validation loss no longer falls, and goes back to the best epoch.",
-        phases=("state", "epoch", "finish"),
         after=("averaging",),
         tags=("stopping",),
         source="Prechelt 1998, Early Stopping - But When?",

@@ -24,7 +24,6 @@ REGULARIZERS = (
         target="regplug_regularizers.targets.label_smoothing:LabelSmoothing",
         params=LabelSmoothingParams,
         summary="Spreads a share of the target's probability over all classes.",
-        phases=("data",),
         # The other order moves targets: a smoothed pair is not a pair smoothed.
         after=("mixing",),
         tasks=("classification",),

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from regplug.api import Regularizer
-from regplug.registry.usercode import derive_phases
 from regplug.regularizer import Notice, RegularizerFunctions, RunContext
 from regplug.sites import current_pass
 from regplug.testing import bench
@@ -37,15 +36,6 @@ _BROKEN_AT = 5
 
 class _BrokenOffError(Exception):
     """What the kit raises in the middle of a run."""
-
-
-def phases_are_declared(subject: Subject) -> None:
-    """A descriptor that names other phases than the component acts in: the plan would tell users something else."""
-    target = subject.target
-    if not isinstance(target, type) or not issubclass(target, RegularizerFunctions):
-        raise NotApplicable("its target is a function that makes a regularizer")
-    declared, real = set(subject.descriptor(Regularizer).phases), set(derive_phases(target))
-    expect(declared == real, f"it declares {sorted(declared)} and acts in {sorted(real)}")
 
 
 def is_a_regularizer(subject: Subject) -> None:
@@ -184,7 +174,6 @@ def compare_stacked(subject: Subject, runs: list[Run], name: str, what: str) -> 
 
 CHECKS = (
     is_a_regularizer,
-    phases_are_declared,
     composition_is_judged,
     trains_and_repeats,
     off_changes_no_bit,
