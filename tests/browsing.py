@@ -8,16 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 from made_docs import README
+from waiting import end_group, free_port, wait_for_answer
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -29,8 +26,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-START_TIMEOUT_S = 240
-PAGE_TIMEOUT_MS = 90_000
+PAGE_TIMEOUT_MS = 300_000
 
 needs_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
 
@@ -39,37 +35,17 @@ needs_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {
 def serving(folder):
     """MLflow's UI of a folder's store, by README's command on a free port; yields its address."""
     (line,) = (line.strip() for line in README.read_text().splitlines() if line.startswith("    mlflow ui "))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     words = shlex.split(line)
     command = [str(Path(sys.executable).with_name(words[0])), *words[1:], "--port", str(port)]
     with (folder / "ui.log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
         try:
             base = f"http://127.0.0.1:{port}"
-            _wait(process, f"{base}/health", folder / "ui.log")
+            wait_for_answer(f"{base}/health", process, folder / "ui.log")
             yield base
         finally:
-            _end(process)
-
-
-def _wait(process, url, log):
-    until = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < until and process.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):  # noqa: S310  # our own address
-            return
-        time.sleep(0.2)
-    pytest.fail(f"the UI did not start:\n{log.read_text()}")
-
-
-def _end(process):
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-            return
+            end_group(process)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +54,7 @@ def browser():
         "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
     )
     with playwright.sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS))
+        made = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS), timeout=PAGE_TIMEOUT_MS)
         yield made
         made.close()
 

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import os
 
-# Two workers on two cores: more threads than that would fight. Set before torch is imported.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# For the tests and for every process that they start; what is set already stays. torch reads it when it is imported.
+os.environ.update(
+    {
+        # Two workers on two cores: more threads than that would fight.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        # MLflow sends no telemetry, and its servers start no processes for jobs that nobody gives them.
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        **os.environ,
+    }
+)
 
 import pytest
 import torch

@@ -25,9 +25,10 @@ from regplug.studies.results import StudyObserver
 
 STACK = 2
 PAUSE_S = 0.05
-STARTED = "started"
-LATEST_S = 3.5
-"""An attempt is killed so long after it began to train at the latest; the first stack takes the half of it."""
+STEPS = "steps"
+"""File that has a letter for each step that an attempt has made."""
+MOST_STEPS = 20
+"""An attempt is killed after so many at the latest; a stack takes five."""
 
 
 class Slow(StudyObserver):
@@ -37,12 +38,17 @@ class Slow(StudyObserver):
         time.sleep(PAUSE_S)
 
     def study_started(self, info):
-        Path(STARTED).touch()
+        Path(STEPS).touch()
 
     def epoch_ended(self, record, points):
-        time.sleep(PAUSE_S)
+        self._step()
 
     def runs_finished(self, results):
+        self._step()
+
+    def _step(self):
+        with Path(STEPS).open("a") as file:
+            file.write("s")
         time.sleep(PAUSE_S)
 
 
@@ -73,12 +79,18 @@ def points(folder):
 
 def start(folder):
     """Begins the study in a process of its own, and waits until it trains."""
-    (folder / STARTED).unlink(missing_ok=True)
+    (folder / STEPS).unlink(missing_ok=True)
     process = multiprocessing.get_context("fork").Process(target=study, args=(str(folder), "out.json"))
     process.start()
-    while process.is_alive() and not (folder / STARTED).exists():
+    while process.is_alive() and not (folder / STEPS).exists():
         time.sleep(0.01)
     return process
+
+
+def wait_for_steps(folder, steps, process):
+    """Waits until an attempt has made so many steps, or has ended."""
+    while process.is_alive() and (folder / STEPS).stat().st_size < steps:
+        time.sleep(0.01)
 
 
 def finished(folder):
@@ -98,7 +110,8 @@ def main(place, kills, seed):
     killed, known, is_kept = 0, {}, True
     for _ in range(kills):
         attempt = start(often)
-        attempt.join(draw.uniform(0, LATEST_S))
+        wait_for_steps(often, draw.randint(0, MOST_STEPS), attempt)
+        attempt.join(draw.uniform(0, 2 * PAUSE_S))
         if not attempt.is_alive():
             break  # to begin once more would begin a new study
         os.kill(attempt.pid, signal.SIGKILL)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import LONGEST_S, wait_until
 
 from regplug.errors import FailedError, RequestError
 from regplug.reports.judging import get_ready
@@ -34,13 +35,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_for_end(pid: int) -> bool:
-    until = time.monotonic() + 20
-    while is_alive(pid) and time.monotonic() < until:
-        time.sleep(0.05)
-    return not is_alive(pid)
 
 
 def test_functions_are_computed_in_order(computing):
@@ -70,8 +64,8 @@ def test_it_is_another_process_that_ends_with_the_block_even_while_it_computes()
     with BackgroundProcess() as aside:
         pid = aside.submit(os.getpid).result()
         assert pid != os.getpid()
-        aside.submit(time.sleep, 60)
-    assert wait_for_end(pid)
+        aside.submit(time.sleep, 10 * LONGEST_S)
+    wait_until(lambda: not is_alive(pid))
 
 
 def test_a_process_that_was_killed_is_told_as_such():
@@ -86,8 +80,8 @@ def test_it_does_not_outlive_a_process_that_was_killed():
         "import os, signal; from regplug.studies.background_process import BackgroundProcess; a = BackgroundProcess(); "
         "print(a.submit(os.getpid).result(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
-    assert wait_for_end(int(done.stdout))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    wait_until(lambda: not is_alive(int(done.stdout)))
 
 
 def test_modules_of_the_current_folder_do_not_come_between(tmp_path, monkeypatch):

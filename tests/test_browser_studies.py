@@ -70,7 +70,7 @@ def test_mlflows_compare_page_reads_strength_against_metric_at_once(page, folder
     with serving(folder[0]) as address:
         open_page(page, url.replace("http://127.0.0.1:5000", address), "Parallel Coordinates Plot")
         page.locator("svg.main-svg").first.wait_for()
-        page.wait_for_timeout(2_000)
+        page.locator(".parcoords .axis-title").first.wait_for()
         page.screenshot(path=screenshots / "study-compare.png", full_page=True)
         axes = page.locator(".parcoords .axis-title").all_text_contents()
         assert axes[0] == "reg.l2.strength"

@@ -13,13 +13,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cli_calls import Terminal
 from torch import nn
+from waiting import LONGEST_S, free_port, wait_until
 
 from regplug.cli.summary import next_commands
 from regplug.config import RunConfig
@@ -281,9 +281,9 @@ def test_ctrl_c_ends_a_run_killed_with_exit_code_130(tried, terminal):
     with subprocess.Popen(
         command, cwd=tried[0], env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
     ) as process:
-        wait_until(lambda: "endless" in trained(terminal("runs", "list", "--json").document["runs"]))
+        wait_until(lambda: "endless" in trained(terminal("runs", "list", "--json").document["runs"]), process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "Interrupted."
     assert "ended KILLED; what it logged is kept." in err
@@ -292,16 +292,14 @@ def test_ctrl_c_ends_a_run_killed_with_exit_code_130(tried, terminal):
 
 @pytest.mark.slow
 def test_the_ui_answers_and_is_gone_after_its_end(tried):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = (*REGPLUG, "ui", "--port", str(port), "--json")
     with subprocess.Popen(command, cwd=tried[0], env=environment(), stdout=subprocess.PIPE, text=True) as process:
         document = json.JSONDecoder().raw_decode("".join(iter(process.stdout.readline, "}\n")) + "}")[0]
         assert document["address"] == f"http://127.0.0.1:{port}"
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=LONGEST_S) == 0
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port), timeout=5)
     assert left_of_group(document["pid"]) == []
@@ -323,13 +321,6 @@ def left_of_group(group):
         with contextlib.suppress(OSError):  # it ended in this moment
             found.append(path.read_text().rpartition(")")[2].split())
     return [fields for fields in found if fields[2] == str(group) and fields[0] != "Z"]
-
-
-def wait_until(is_so, timeout_s=60.0):
-    until = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.2)
 
 
 def test_a_long_run_writes_a_line_now_and_then_where_there_is_no_terminal(tmp_path):

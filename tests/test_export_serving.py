@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,16 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import LONGEST_S, end_group, free_port, wait_for_answer
 
 import regplug
-
-START_S = 240
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -41,30 +32,16 @@ def served(uri, tracking_uri, folder):
             [*command, "--env-manager", "local"], env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        wait(f"http://127.0.0.1:{port}/ping", server, folder / "server.log")
+        wait_for_answer(f"http://127.0.0.1:{port}/ping", server, folder / "server.log")
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
-        # The server starts its workers in its own session, which nobody else is in.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
-
-
-def wait(address, server, log):
-    until = time.monotonic() + START_S
-    while time.monotonic() < until:
-        assert server.poll() is None, log.read_text()
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310 - loopback
-            return
-        time.sleep(0.5)
-    pytest.fail(f"no answer within {START_S} s: {log.read_text()}")
+        end_group(server)  # its workers too: they are in its session, which nobody else is in
 
 
 def post(address, body):
     headers = {"Content-Type": "application/json"}
     asked = urllib.request.Request(address, json.dumps(body).encode(), headers)  # noqa: S310 - loopback
-    with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(asked, timeout=LONGEST_S) as answer:  # noqa: S310 - loopback
         return json.loads(answer.read())["predictions"]
 
 

@@ -204,7 +204,6 @@ def test_the_checks_of_a_distribution_are_skips_and_passes_under_pytest(make_plu
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
     assert "1 failed" in done.stdout, done.stdout + done.stderr

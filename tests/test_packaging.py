@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import sysconfig
 import tarfile
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -104,12 +106,45 @@ def test_dependencies_have_lower_bounds_only():
     assert {line: found for line, found in bounds.items() if found != [">="]} == {}
 
 
+def test_everything_that_is_imported_is_a_dependency():
+    declared = {_plain(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
+    distributions = packages_distributions()
+    files = [file for folder in ("regplug", "plugins") for file in (ROOT / folder).rglob("*.py")]
+    for name in {name for file in files for name in _imported(file)} - {*sys.stdlib_module_names, "regplug", *PLUGINS}:
+        # The kit is used under pytest, and asks for it only there.
+        assert name == "pytest" or {_plain(one) for one in distributions[name]} & declared, name
+
+
+def _imported(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def test_the_lowest_versions_are_those_of_the_bounds():
+    lines = _run(sys.executable, ROOT / ".ci" / "lowest.py", folder=ROOT).splitlines()
+    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["test"]]
+    for line, bound in zip(lines, wanted, strict=True):
+        lowest, requirement = Requirement(line), Requirement(bound)
+        (pin,) = lowest.specifier
+        assert (lowest.name, pin.operator) == (requirement.name, "==")
+        assert requirement.specifier.contains(pin.version)
+
+
 def test_the_tested_set_names_every_dependency_within_its_bound():
     tested = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
-    pins = {Requirement(line).name.lower().replace("_", "-"): line.partition("==")[2] for line in tested}
+    pins = {_plain(Requirement(line).name): line.partition("==")[2] for line in tested}
     for line in (*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["test"]):
         wanted = Requirement(line)
-        pin = pins[wanted.name.lower().replace("_", "-")]
+        pin = pins[_plain(wanted.name)]
         assert wanted.specifier.contains(pin), f"{line} and {pin}"
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from tracking_stores import copied_store, start
+from waiting import LONGEST_S, end_group, free_port, wait_for_answer
 
 from regplug.errors import VerificationError
-from regplug.tracking import ChildRun, open_store
+from regplug.tracking import ChildRun, open_store, opening
 
 
 @pytest.fixture(autouse=True)
@@ -85,33 +82,20 @@ def test_a_model_that_answers_otherwise_is_not_published(store, linear_model):
 
 
 @pytest.fixture
-def server(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def server(tmp_path, monkeypatch):
+    port = free_port()
+    # A busy server is a server.
+    monkeypatch.setattr(opening, "REACH_TIMEOUT_S", LONGEST_S)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
     command += ["--artifacts-destination", str(tmp_path / "files")]
     with (tmp_path / "log.txt").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
         try:
-            yield _wait_for(f"http://127.0.0.1:{port}", process, tmp_path / "log.txt")
+            wait_for_answer(f"http://127.0.0.1:{port}/health", process, tmp_path / "log.txt")
+            yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=30)
-
-
-def _wait_for(address, process, log):
-    import requests
-
-    for _ in range(240):
-        assert process.poll() is None, log.read_text()
-        try:
-            if requests.get(f"{address}/health", timeout=2).ok:
-                return address
-        except requests.ConnectionError:
-            time.sleep(0.25)
-    raise AssertionError(log.read_text())
+            end_group(process)
 
 
 @pytest.mark.slow
