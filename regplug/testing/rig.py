@@ -113,9 +113,7 @@ class Rig:
     def shapes(self, key: str = KEY, rows: int = bench.BATCH) -> Shapes:
         """What a regularizer may know of the network and its data."""
         x, y = self.x(rows).shape, self.y(rows).shape
-        shapes_of = shapes_for(
-            self.program, self.places, self.settings, x=x, y=y, batch=rows, rows=bench.TRAIN_ROWS
-        )
+        shapes_of = shapes_for(self.program, self.places, self.settings, x=x, y=y, batch=rows, rows=bench.TRAIN_ROWS)
         return shapes_of(key)
 
     def weights(self, params: Tensors) -> Tensors:

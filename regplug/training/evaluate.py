@@ -147,9 +147,7 @@ class Evaluator:
     ) -> Member:
         step = Step(settings, {}, self.clock, state=state)
         passes = RunPasses(self._program, params, buffers, [])
-        passes.sample = [
-            _step_of(own, drawn, step, passes) for own, drawn in zip(rows, noise, strict=True)
-        ]
+        passes.sample = [_step_of(own, drawn, step, passes) for own, drawn in zip(rows, noise, strict=True)]
         step.attach(passes)
         return self._program.regularizer.evaluated(step, params, buffers)
 
