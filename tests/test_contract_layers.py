@@ -1,39 +1,22 @@
-"""Layers that act in evaluation too, hold parameters or buffers, see the step, or replace a module."""
+"""Layers that act in evaluation too, hold parameters or buffers, and see the step."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
 
 import pytest
 import torch
-from annotated_types import Ge
+from by_hand import train_by_hand
 from torch import nn
 from trainings import _trainer, assembled, assert_same_bits, greatest_difference, stack, trained, trainer, weights
+from written_here import Strength, by_path, here
 
-from regplug.api import Regularizer, Stackable
 from regplug.config.ramps import Ramp
-from regplug.errors import CompositionError, PluginError
+from regplug.errors import PluginError
 from regplug.regularization.finding import find_roles
 from regplug.regularization.settling import settle
 from regplug.regularizer import RegularizerFunctions
 from regplug.sites import SiteLayer, Sites
-
-
-@dataclasses.dataclass(frozen=True)
-class Strength:
-    strength: Annotated[float, Ge(0), Stackable(off=0)] = 0.5
-    "How much."
-
-
-def here(functions):
-    """A regularizer of this file."""
-    return Regularizer(name=functions.__name__.lower(), target=f"{__name__}:{functions.__name__}", summary="")
-
-
-def by_path(functions, strength):
-    """The same with a number."""
-    return f"{__file__}:{functions.__name__}:strength={strength}"
 
 
 def network():
@@ -184,8 +167,6 @@ def test_the_parameters_of_a_layer_are_trained_spared_by_penalties_and_kept():
 
 
 def _train_with_l2(model, made):
-    from by_hand import train_by_hand
-
     matrices = [module.weight for module in model if isinstance(module, nn.Linear)]
     train_by_hand(
         model,
@@ -295,130 +276,6 @@ def test_a_layer_sees_state_batch_and_clock():
     many, _ = trained(stack({}, {"seed": 1}, reg=[here(SeesTheStep)], model=network(), **FIELDS))
     assert greatest_difference(weights(runs[0]), weights(runs[1]), relative=True) < 1e-9
     assert greatest_difference(weights(runs[0]), weights(many, 0), relative=True) < 1e-9
-
-
-# Replacing.
-
-
-class Twice(nn.Module):
-    """One activation called twice and known under two names."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.second, self.third = nn.Linear(8, 6), nn.Linear(6, 6), nn.Linear(6, 3)
-        self.act = self.again = nn.ReLU()
-
-    def forward(self, x):
-        return self.third(self.again(self.second(self.act(self.first(x)))))
-
-
-class Tanhs(RegularizerFunctions):
-    """Replaces each activation by a trained one."""
-
-    def restructure(self, model, sites):
-        for site in sites.activations():
-            if site.call == 0:
-                sites.replace(site, Tanh())
-
-
-class Tanh(nn.Module):
-    is_activation = True
-
-    def __init__(self):
-        super().__init__()
-        self.slope = nn.Parameter(torch.ones(()))
-
-    def forward(self, x):
-        return torch.tanh(self.slope * x)
-
-
-def test_a_module_is_replaced_under_each_of_its_names_and_for_each_of_its_calls():
-    made = trainer(reg=[here(Tanhs)], model=Twice(), **FIELDS)
-    model = made._program.model
-    assert isinstance(model.act, Tanh)
-    assert model.again is model.act
-    list(made.train())
-    assert float(model.act.slope.detach()) != 1
-    assert isinstance(settle(model, {}).again, Tanh)
-
-
-@pytest.mark.parametrize("order", [[Tanhs, Scales], [Scales, Tanhs]], ids=["replaced first", "wrapped first"])
-def test_a_layer_stands_behind_a_module_that_another_regularizer_replaced(order):
-    network = Twice()
-    made = assembled(reg=[_in_order(one, number) for number, one in enumerate(order)], model=network, **FIELDS)
-    assert [member.key for member in made.network.regularizer.members] == [f"r{n}" for n in range(2)]
-    model = made.network.model.eval()
-    assert len(made.network.places[f"r{order.index(Scales)}"]) == 2
-    x = made.data.test.x
-    key = f"r{order.index(Scales)}"
-    plain = settle(model, {key: {"strength": 0.5}})
-    first, second, third = plain.first, plain.second, plain.third
-    expected = third(0.5 * torch.tanh(second(0.5 * torch.tanh(first(x)))))
-    torch.testing.assert_close(plain(x), expected)
-
-
-def _in_order(functions, number):
-    return Regularizer(
-        name=f"r{number}",
-        target=f"{__name__}:{functions.__name__}",
-        summary="",
-        params=getattr(functions, "Params", None) or dataclasses.make_dataclass("Nothing", [], frozen=True),
-    )
-
-
-class Block(nn.Module):
-    """A block of two layers."""
-
-    def __init__(self):
-        super().__init__()
-        self.linear, self.act = nn.Linear(8, 6), nn.ReLU()
-
-    def forward(self, x):
-        return self.act(self.linear(x))
-
-
-class WholeBlock(RegularizerFunctions):
-    """Replaces a block."""
-
-    def restructure(self, model, sites):
-        sites.replace(next(site for site in sites if isinstance(site.module, Block)), nn.Linear(8, 6))
-
-
-class Zebra(Scales):
-    """Acts after `wholeblock` in the order of the alphabet."""
-
-
-def test_a_site_within_a_module_that_was_replaced_is_refused():
-    model = nn.Sequential(Block(), nn.Linear(6, 3))
-    with pytest.raises(CompositionError, match=r"zebra: 0.act is no longer in the model") as caught:
-        assembled(reg=[here(WholeBlock), here(Zebra)], model=model)
-    assert "at=" in caught.value.hint
-
-
-class InPlaceOf(RegularizerFunctions):
-    """Puts a layer of the host's kind in the place of an activation."""
-
-    def restructure(self, model, sites):
-        sites.replace(sites.activations()[0], ScaledTanh())
-
-
-class ScaledTanh(SiteLayer):
-    def act(self, step, noise, x):
-        return torch.tanh(x) * (1 + 0.1 * step.clock.epoch)
-
-    def evaluate(self, settings, x):
-        return torch.tanh(x)
-
-    def settled(self, settings):
-        return nn.Tanh()
-
-
-def test_a_layer_in_the_place_of_a_module_settles_into_an_ordinary_one():
-    alone, _ = trained(trainer(reg=[here(InPlaceOf)], model=network(), **FIELDS))
-    many, _ = trained(stack({}, {"seed": 1}, reg=[here(InPlaceOf)], model=network(), **FIELDS))
-    assert greatest_difference(weights(alone), weights(many, 0), relative=True) < 1e-9
-    plain = settle(alone._program.model, {})
-    assert [type(module) for module in plain] == [nn.Linear, nn.Tanh, nn.Linear, nn.Tanh, nn.Linear]
 
 
 def test_a_regularizer_that_only_looks_changes_nothing():

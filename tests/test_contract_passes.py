@@ -1,37 +1,21 @@
-"""What a step carries and how it runs the model again: batch, state, passes and gradients."""
+"""What a step carries and how it runs the model again: batch, state and passes."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
 
 import pytest
 import torch
-import torch.nn.functional as F
-from annotated_types import Ge
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from trainings import assembled, assert_same_bits, greatest_difference, stack, trained, trainer, weights
+from written_here import here
 
-from regplug.api import Regularizer, Stackable
 from regplug.data import order
 from regplug.errors import PluginError
 from regplug.regularizer import EpochEnd, RegularizerFunctions
 from regplug.runs.assembly import pools_of
+from regplug.sites import SiteLayer
 from regplug.training.loop import Pools, Trainer
-
-
-@dataclasses.dataclass(frozen=True)
-class Strength:
-    strength: Annotated[float, Ge(0), Stackable(off=0)] = 0.1
-    "How much."
-
-
-def here(functions, strength=None):
-    """A regularizer of this file."""
-    name = functions.__name__.lower()
-    more = {"params": Strength} if strength is not None else {}
-    return Regularizer(name=name, target=f"{__name__}:{functions.__name__}", summary="", **more)
 
 
 class Net(nn.Module):
@@ -219,7 +203,7 @@ def test_a_pass_in_evaluation_mode_has_no_noise_and_takes_running_statistics(sta
     made, _ = trained(stack({}, {"seed": 1}, **fields) if stacked else trainer(**fields))
     network = Net().double()
     params, buffers = made.tensors_of(0)
-    network.load_state_dict({name.replace("act.module.", "act."): v for name, v in {**params, **buffers}.items()})
+    network.load_state_dict({**params, **buffers})
     state = made.state.regularizer["evaluates/logits"]
     last = order(104, 0, 0)[96:]
     expected = network.eval()(assembled(dtype="float64").data.train.x[last])
@@ -293,7 +277,10 @@ def test_what_needs_a_batch_is_refused_in_a_phase_without_one(functions, hint):
 
 
 class Curriculum(RegularizerFunctions):
-    """Scales the inputs by a number in its state."""
+    """Scales the inputs by a number in its state, and adds their mean before the normalization."""
+
+    def restructure(self, model, sites):
+        sites.before(next(site for site in sites if site.name == "norm"), AddsMean())
 
     def init(self, shapes, params, buffers):
         return {"scale": next(iter(params.values())).new_full((), 2.0)}
@@ -308,124 +295,23 @@ class Curriculum(RegularizerFunctions):
         return params, step.recompute_statistics(params, buffers, batches)
 
 
+class AddsMean(SiteLayer):
+    def act(self, step, noise, x):
+        return x + step.batch.x.mean()
+
+
+class WithMean(Net):
+    def forward(self, x):
+        return self.norm(self.first(x) + x.mean())
+
+
 @pytest.mark.parametrize("stacked", [False, True])
-def test_the_batches_of_recomputed_statistics_know_the_state(stacked):
+def test_the_batches_of_recomputed_statistics_are_those_of_the_data_phase_and_know_the_state(stacked):
     fields = {"model": Net, "dtype": "float64", "reg": [here(Curriculum)], "epochs": 1}
     made, _ = trained(stack({}, {"seed": 1}, **fields) if stacked else trainer(**fields))
-    network, x = Net().double(), assembled(dtype="float64").data.train.x
+    network, x = WithMean().double(), assembled(dtype="float64").data.train.x
     params, buffers = made.tensors_of(0)
     network.load_state_dict({**params, **buffers})
     torch.optim.swa_utils.update_bn((2 * x[rows] for rows in order(104, 0, "finish").split(32)), network)
     torch.testing.assert_close(network.norm.running_mean, buffers["norm.running_mean"], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(network.norm.running_var, buffers["norm.running_var"], rtol=1e-12, atol=1e-12)
-
-
-# Gradients of the inputs.
-
-
-class GradientPenalty(RegularizerFunctions):
-    """Adds strength times the squared gradient of the loss by the inputs."""
-
-    def penalty(self, step, weights, outputs):
-        def loss(x):
-            return F.cross_entropy(step.run(x=x).logits, step.batch.y, reduction="sum")
-
-        return step.settings["strength"] * step.gradient(loss, step.batch.x).square().sum() / len(step.batch.x)
-
-
-class Attention(nn.Module):
-    """Rows of eight numbers as four steps of two, through attention of one of torch's kinds."""
-
-    def __init__(self, kind):
-        super().__init__()
-        self.kind, self.embed, self.output = kind, nn.Linear(2, 4), nn.Linear(4, 3)
-        if kind == "multihead":
-            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
-        if kind == "encoder":
-            self.attention = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
-
-    def forward(self, x):
-        x = self.embed(x.unflatten(-1, (4, 2)))
-        if self.kind == "multihead":
-            x = self.attention(x, x, x, need_weights=False)[0]
-        elif self.kind == "encoder":
-            x = self.attention(x)
-        else:
-            x = F.scaled_dot_product_attention(x, x, x)
-        return self.output(x.mean(-2))
-
-
-@pytest.mark.parametrize("kind", ["plain", "multihead", "encoder"])
-def test_the_gradient_of_the_inputs_goes_through_attention_and_can_be_differentiated_again(kind):
-    fields = {"model": lambda: Attention(kind), "dtype": "float64", "epochs": 2}
-    runs = [{"reg": [f"{__file__}:ScaledPenalty:strength={s}"], "seed": n} for n, s in enumerate((0.1, 0.02))]
-    alone, _ = trained(trainer(**runs[1], **fields))
-    many, _ = trained(stack(*runs, **fields))
-    by_hand = attention_by_hand(kind, made=assembled(**fields, seed=1), strength=0.02)
-    assert greatest_difference(weights(alone), by_hand, relative=True) < 1e-9
-    assert greatest_difference(weights(many, 1), by_hand, relative=True) < 1e-9
-
-
-class ScaledPenalty(GradientPenalty):
-    """The gradient penalty, by path."""
-
-    Params = Strength
-
-
-def attention_by_hand(kind, made, strength):
-    network = Attention(kind).double()
-    with torch.no_grad():
-        for own, value in zip(network.parameters(), made.inputs.params.values(), strict=True):
-            own.copy_(value)
-    optimizer = torch.optim.SGD(network.parameters(), lr=made.config.lr)
-    for epoch in range(2):
-        for rows in order(104, 1, epoch).split(32):
-            x, y = made.data.train.x[rows].requires_grad_(), made.data.train.y[rows]
-            with sdpa_kernel(SDPBackend.MATH):
-                loss = F.cross_entropy(network(x), y, reduction="sum")
-                (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
-                total = F.cross_entropy(network(x), y) + strength * gradient.square().sum() / len(x)
-            optimizer.zero_grad()
-            total.backward()
-            optimizer.step()
-    return {name: value.detach() for name, value in network.named_parameters()}
-
-
-class InEvaluation(RegularizerFunctions):
-    """The gradient penalty at the model in evaluation mode, and what the function returns more."""
-
-    def penalty(self, step, weights, outputs):
-        def loss(x):
-            logits = step.run(x=x, training=False).logits
-            return logits.square().sum(), logits
-
-        gradient, logits = step.gradient(loss, step.batch.x, has_aux=True)
-        assert logits.shape == outputs.logits.shape
-        return 0.01 * gradient.square().mean() + 0.0 * logits.sum()
-
-
-@pytest.mark.parametrize("kind", ["plain", "multihead", "encoder"])
-def test_the_gradient_of_the_inputs_in_evaluation_mode_goes_through_attention(kind):
-    fields = {"model": lambda: Attention(kind), "dtype": "float64", "epochs": 1, "reg": [here(InEvaluation)]}
-    alone, _ = trained(trainer(**fields))
-    many, _ = trained(stack({}, {"seed": 1}, **fields))
-    plain, _ = trained(trainer(**{**fields, "reg": []}))
-    assert greatest_difference(weights(alone), weights(many, 0), relative=True) < 1e-9
-    assert greatest_difference(weights(alone), weights(plain), relative=True) > 1e-6
-
-
-class Curvature(RegularizerFunctions):
-    """A gradient within a gradient: the squared Hessian of the first logit times a fixed direction."""
-
-    def penalty(self, step, weights, outputs):
-        def slope(x):
-            return step.gradient(lambda x: step.run(x=x).logits[:, 0].sum(), x).sum()
-
-        return 0.01 * step.gradient(slope, step.batch.x).square().mean()
-
-
-def test_a_gradient_may_stand_within_a_gradient_with_batch_normalization():
-    fields = {"model": Net, "dtype": "float64", "epochs": 1, "reg": [here(Curvature)]}
-    alone, _ = trained(trainer(**fields))
-    many, _ = trained(stack({}, {"seed": 1}, **fields))
-    assert greatest_difference(weights(alone), weights(many, 0), relative=True) < 1e-9

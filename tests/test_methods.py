@@ -11,7 +11,7 @@ import torch
 from methods import by_hand_objective, by_hand_weights
 from methods.loop import Loop
 from methods.networks import Plain, Residual
-from trainings import assembled, greatest_difference, stack, trained, trainer
+from trainings import assembled, greatest_difference, stack, trained, trainer, weights
 
 from regplug.sites import SiteLayer, WeightLayer
 
@@ -116,6 +116,32 @@ def test_three_runs_of_a_method_in_a_stack_are_three_loops_by_hand(name, variant
     made, _ = trained(stack(*runs, **common(name, has_norm=has_norm)))
     for number in range(3):
         assert_agrees(name, made, number, number, variant)
+
+
+PAIRS = [
+    ("FGSM", "SpectralNorm"),
+    ("PGD", "ManifoldMixup"),
+    ("VAT", "DropConnect"),
+    ("GradientPenalty", "Pruning"),
+    ("MeanTeacher", "VariationalDropout"),
+    ("TemporalEnsembling", "Focal"),
+    ("SelfPaced", "GradientNoise"),
+    ("SpectralNorm", "DropConnect"),
+    ("MeanTeacher", "SnapshotEnsemble"),
+    ("GradientNoise", "VariationalDropout"),
+]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="+".join)
+def test_two_methods_together_train_in_a_stack_as_they_do_alone(pair):
+    runs = [
+        {"reg": [reg for name in pair for reg in fields(name, number, composed=False)["reg"]], "seed": SEEDS[number]}
+        for number in range(2)
+    ]
+    shared = {**common(pair[0], has_norm=True), "epochs": 3}
+    together, _ = trained(stack(*runs, **shared))
+    alone, _ = trained(trainer(**runs[1], **shared))
+    assert greatest_difference(weights(together, 1), weights(alone), relative=True) < TOLERANCE
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -118,6 +118,28 @@ def test_a_wrapped_module_still_shows_its_attributes():
         model[0].nothing  # noqa: B018
 
 
+def test_a_layer_behind_a_module_changes_no_name_of_the_models_parameters():
+    model = nn.Sequential(nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6)), nn.Linear(6, 3))
+    names = [list(dict(model.named_parameters())), list(dict(model.named_buffers())), find_roles(model)]
+    sites = sites_of(model)
+    for site in sites:
+        sites.after(site, Plus())
+    assert [list(dict(model.named_parameters())), list(dict(model.named_buffers())), find_roles(model)] == names
+    sites.after(sites.all[0], nn.Linear(6, 6, bias=False))
+    added = [name for name in dict(model.named_parameters()) if name not in names[0]]
+    assert added == ["0.0.after.0.1.weight"]
+    assert {id(module) for module in model.modules()} >= {id(site.module) for site in sites}
+
+
+def test_a_settled_model_names_its_tensors_in_one_way():
+    model = Twice()
+    sites = sites_of(model)
+    sites.after(sites.all[1], nn.BatchNorm1d(6))
+    clean = settle(model, {})
+    named = {**dict(clean.named_parameters()), **dict(clean.named_buffers())}
+    assert set(named) == set(clean.state_dict())
+
+
 def test_an_unknown_glob_names_the_modules_there_are():
     with pytest.raises(CompositionError, match=r"at=conv\*") as caught:
         sites_of(Twice()).matching(["conv*"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -89,6 +89,8 @@ class ActingLayer(nn.Module):
 
     def _acted(self, step: Step, noise: Any, x: Tensor) -> Changed:
         """Calls `act` on copies of the buffers: the graph may hold what it computed with, which must not be written."""
+        if not self._buffers:
+            return self.act(step, noise, x)
         held = {name: value for name, value in self._buffers.items() if value is not None}
         copies = {name: value.clone() for name, value in held.items()}
         self._buffers.update(copies)
@@ -168,7 +170,11 @@ class Tap(SiteLayer):
 
 
 class Augmented(nn.Module):
-    """A module with layers put before and after each call of it. Other attributes are the module's own."""
+    """A module with layers put before and after each call of it. Other attributes are the module's own.
+
+    In training the module bears the name of this one: a layer changes no name of the model's parameters, by which
+    regularizers tell them apart and draw noise.
+    """
 
     def __init__(self, module: nn.Module, calls: int) -> None:
         super().__init__()
@@ -176,6 +182,16 @@ class Augmented(nn.Module):
         self.before = nn.ModuleList(nn.ModuleList() for _ in range(calls))
         self.after = nn.ModuleList(nn.ModuleList() for _ in range(calls))
         self.calls, self.call = calls, 0
+        self.is_hidden = True
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """As of any module, but the wrapped one has no name of its own while this one is hidden."""
+        own = f"{prefix}.module" if prefix else "module"
+        for name, module in super().named_modules(memo, prefix, remove_duplicate):
+            is_within = self.is_hidden and (name == own or name.startswith(f"{own}."))
+            yield f"{prefix}{name.removeprefix(own)}" if is_within else name, module
 
     def __getattr__(self, name: str) -> Any:
         """Looks at the wrapped module: a model may read `self.fc.weight` of its layer."""

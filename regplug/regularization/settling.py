@@ -69,4 +69,5 @@ def _simplest(module: Augmented) -> nn.Module:
         stack = [*module.before[0], module.module, *module.after[0]]  # type: ignore[misc]
         return stack[0] if len(stack) == 1 else nn.Sequential(*stack)
     is_empty = not any(len(call) for side in (module.before, module.after) for call in side)  # type: ignore[arg-type]
+    module.is_hidden = False
     return module.module if is_empty else module

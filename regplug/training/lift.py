@@ -97,7 +97,8 @@ class _Lifted:
 class _Kernels(TorchFunctionMode):
     """Computes in a stack what vmap does badly in another way.
 
-    vmap has no rules for fused attention and for weight norm: it would compute them run by run, with a warning.
+    vmap has no rules for fused attention and for weight norm, which it would compute run by run, with a warning, and
+    none for what torch's spectral norm writes with `out=`.
     vmap makes of `F.linear` one product of matrices a run, and of shared rows a copy a run. With one output the sum and
     its gradient cost half, and a product with a vector is one product for all runs. Without a gradient and with rows of
     each run's own the products are faster.
@@ -117,8 +118,8 @@ class _Kernels(TorchFunctionMode):
             is_column = not kwargs and args[1].shape[0] == 1
             if is_column and (self._shared_rows or torch.is_grad_enabled()):
                 return self._column(*args)
-        elif func in _BY_SUMS:
-            return _BY_SUMS[func](*args)
+        elif func in _WITH_RULES:
+            return _WITH_RULES[func](*args, **(kwargs or {}))
         elif func is F.scaled_dot_product_attention or func is F.multi_head_attention_forward:
             with sdpa_kernel(SDPBackend.MATH):
                 return func(*args, **(kwargs or {}))
@@ -141,11 +142,18 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return v * (g / _norm_except_dim(v, 2, dim))
 
 
-_BY_SUMS: Mapping[Any, Callable[..., Tensor]] = {
+def _normalize(x: Tensor, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
+    """`F.normalize`; torch's spectral norm writes it into a buffer."""
+    value = F.normalize(x, *args, **kwargs)
+    return value if out is None else out.copy_(value)
+
+
+_WITH_RULES: Mapping[Any, Callable[..., Tensor]] = {
     torch._weight_norm: _weight_norm,
     torch.norm_except_dim: _norm_except_dim,
+    F.normalize: _normalize,
 }
-"""Functions without a rule for vmap -> the same in sums and products."""
+"""Functions without a rule for vmap -> the same in functions that have one."""
 
 
 def over_runs(function: Callable[..., Sequence[Tensor]], row: Sequence[Tensor]) -> Sequence[Tensor]:

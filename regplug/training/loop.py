@@ -355,7 +355,7 @@ class Trainer:
         """Looks once an epoch whether a run became NaN or infinite; a loss is looked at on the device."""
         finite = torch.isfinite(sums["total"]).all(0)
         for param in self.state.params.values():
-            finite = finite & torch.isfinite(param).flatten(self._lift.lead).all(-1)
+            finite = finite & torch.isfinite(param).reshape(*param.shape[: self._lift.lead], -1).all(-1)
         if bool(finite.all()):
             return
         for run, is_finite in enumerate(self._lift.numbers(finite)):

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import re
 
 import torch
 import torch.nn.functional as F
@@ -186,9 +185,6 @@ class ShakeDrop(Loop):
         b = (coin < kept).to(x.dtype)
         alpha = 2 * forward - 1
         return Shaken.apply(x, b + alpha - b * alpha, b + backward - b * backward)
-
-    def tensors(self):
-        return {re.sub(r"(branch\d)", r"\1.module", name): value for name, value in super().tensors().items()}
 
 
 class SnapshotEnsemble(Loop):
