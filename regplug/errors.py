@@ -13,6 +13,7 @@ RegplugError
 ├── PluginError             a plugin broke; names plugin and distribution   exit code 2
 └── FailedError             the request was right, the work failed     exit code 1
     ├── DivergedError           a loss or weight became NaN or infinite
+    ├── ComponentError          somebody's component broke in the middle; names it, file and line
     ├── ExportError             a model that cannot be exported as asked
     ├── TrackingLostError       a store that did not take all that was logged
     └── VerificationError       a bundle that is not what it says
@@ -102,6 +103,10 @@ class DivergedError(FailedError):
     """A loss, a gradient or a weight became NaN or infinite."""
 
 
+class ComponentError(FailedError):
+    """The code of a component raised after the work had begun; before that it is a `PluginError`."""
+
+
 class ExportError(FailedError):
     """A model cannot be exported in the way that was asked for."""
 
@@ -127,12 +132,17 @@ def raise_after_start(error: RegplugError, result: Any = None) -> NoReturn:
     """
     late = error
     if not isinstance(error, FailedError):
-        kind = TrackingLostError if isinstance(error, TrackingError) else FailedError
-        late = kind(error.message, hint=error.hint)
+        late = _late_kind(error)(error.message, hint=error.hint)
     late.result = result
     if late is error:
         raise error
     raise late from error
+
+
+def _late_kind(error: RegplugError) -> type[FailedError]:
+    if isinstance(error, TrackingError):
+        return TrackingLostError
+    return ComponentError if isinstance(error, PluginError) else FailedError
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

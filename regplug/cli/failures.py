@@ -90,7 +90,7 @@ class Failure:
             is_debugged: Whether the traceback is shown, which `REGPLUG_DEBUG` asks for too, and `REGPLUG_STRICT` for
                 the faults of plugins.
         """
-        is_strict = self.type == PluginError.__name__ and _is_set("REGPLUG_STRICT")
+        is_strict = _is_set("REGPLUG_STRICT") and _is_of_plugin(self.error)
         if self.error is not None and (is_debugged or is_strict or _is_set("REGPLUG_DEBUG")):
             traceback.print_exception(self.error)
         if as_json:
@@ -115,6 +115,15 @@ def telling_what_was_reached(tell: Callable[[Any], None], *, as_json: bool) -> I
         if error.result is not None and not as_json:
             tell(error.result)
         raise
+
+
+def _is_of_plugin(error: BaseException | None) -> bool:
+    """Whether a plugin is to blame for it, or for what it was raised from."""
+    if error is None or isinstance(error, PluginError):
+        return error is not None
+    if not isinstance(error, RegplugError):
+        return Failure.of(error).type == PluginError.__name__
+    return _is_of_plugin(error.__cause__)
 
 
 def is_own_exit(error: SystemExit) -> bool:

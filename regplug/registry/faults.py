@@ -110,8 +110,10 @@ def plugin_error(error: BaseException) -> PluginError | None:
         The error to raise, or `None` where no component's code was in the way: that is the host's own fault.
     """
     fault = find_fault(error)
-    if fault is None:
-        return None
+    return None if fault is None else _named(fault, error)
+
+
+def _named(fault: Fault, error: BaseException) -> PluginError:
     code = linecache.getline(fault.file, fault.line).strip()
     return PluginError(
         f"{fault.whose} {told(error)}", hint=(f"That line reads: {code}\n" if code else "") + _TRACEBACK_HINT
@@ -140,14 +142,17 @@ def message_of(error: BaseException) -> str:
 
 @contextmanager
 def named_faults() -> Iterator[None]:
-    """Raises what a component's code raises inside as a `PluginError` that names it; the rest passes unchanged."""
+    """Raises what a component's code raises inside as a `PluginError` that names it; the rest passes unchanged.
+
+    So does what an object raises that the caller handed over: its own exceptions are the caller's to catch.
+    """
     try:
         yield
     except BaseException as error:
-        named = None if isinstance(error, RegplugError) or not is_fault(error) else plugin_error(error)
-        if named is None:
+        fault = None if isinstance(error, RegplugError) or not is_fault(error) else find_fault(error)
+        if fault is None or not fault.suspects:
             raise
-        raise named from error
+        raise _named(fault, error) from error
 
 
 def _suspects(outward: Sequence[FrameType]) -> tuple[Registered, ...]:

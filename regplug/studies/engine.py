@@ -11,6 +11,7 @@ from regplug.errors import RegplugError, raise_after_start
 from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
 from regplug.runs.data_facts import overlap_ratio
+from regplug.runs.request import check_places
 from regplug.runs.results import RunResult, status_after
 from regplug.runs.runner import execute
 from regplug.studies.background_process import Executor, InlineExecutor
@@ -104,6 +105,7 @@ class Study:
         plugged = PluginsOfStudy(self._registry, observers, self.data_of)
         observers = [plugged, *observers] if plugged.is_listening else observers
         if refit:
+            check_places(self.config.base, tracking_uri)
             _stage(observers, "checking that the best can be exported")
             self._require_exportable()
         _stage(observers, "opening the tracking store")
