@@ -210,7 +210,7 @@ def test_runs_of_an_earlier_version_are_compared_with_a_word_on_their_data_seeds
         for seed in range(3)
         for rate in (0.1, 0.2)
     ]
-    place.store.log_children(parent.run_id, "earlier", children)
+    list(place.store.log_children(parent.run_id, "earlier", children))
     parent.__exit__(None, None, None)
     found = regplug.compare("earlier", tracking_uri=place.uri)
     assert set(found.study.labels) == {"lr=0.1", "lr=0.2"}
