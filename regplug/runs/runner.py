@@ -133,7 +133,7 @@ class _Run:
 
     def _run(self) -> RunResult:
         made = self._made
-        told = describe_run(made.config, made.components, loss=made.program.loss.name, warnings=self._warnings)
+        told = describe_run(made.config, made.components, warnings=self._warnings)
         experiment = experiment_name(told.experiment)
         bundle: Bundle | None = None
         with self._store.start_run(

@@ -12,6 +12,7 @@ from typing import Any
 from regplug import statistics
 from regplug.errors import RequestError, did_you_mean
 from regplug.reports.page import StudyReport, draw_figures, render_report
+from regplug.studies.axes import varies_loss
 from regplug.studies.keeping import STUDY_KINDS, STUDY_TAG
 from regplug.studies.measuring import FINISHED
 from regplug.studies.reporting import ANALYSIS_FILE, REPORT_FILE, compare_address, curve_metrics, read_curves
@@ -201,7 +202,9 @@ def _default_metric(study: statistics.Study) -> str:
     is_folded = any(run.key.fold is not None for run in finished)
     split = "valid" if is_folded else "test"
     has_accuracy = bool(finished) and all(f"{split}/accuracy" in run.metrics for run in finished)
-    return f"{split}/{'accuracy' if has_accuracy else 'loss'}"
+    if has_accuracy:
+        return f"{split}/accuracy"
+    return f"{split}/{'rmse' if varies_loss(path for one in study.settings for path in one.varied) else 'loss'}"
 
 
 def _selection(study: statistics.Study, metric: str, said: Mapping[str, Any]) -> str | None:

@@ -13,6 +13,7 @@ from regplug.measuring.metrics import metric_names
 from regplug.registry import Registry, default_registry
 from regplug.runs.results import RunResult
 from regplug.runs.runner import execute
+from regplug.studies.axes import varies_loss
 from regplug.studies.background_process import Executor, InlineExecutor
 from regplug.studies.concluding import Concluding, compared_metric, overlap
 from regplug.studies.config import Point, StudyConfig, points_of
@@ -26,7 +27,6 @@ from regplug.studies.running import Chunks, GroupRunner
 from regplug.studies.study_data import StudyData
 from regplug.tracking import open_store
 from regplug.training.loop import EpochRecord
-from regplug.training.losses import make_loss
 from regplug.training.state_hash import state_sha256
 
 WINNER_TAG = "regplug.study.winner"
@@ -52,8 +52,7 @@ class Study:
         datas = [self.data_of(point) for point in self.points]
         first = datas[0]
         self.task = first.task
-        self.loss = make_loss(self.points[0].config.loss, first.task).name
-        self.metric = _metric(config.metric, first)
+        self.metric = _metric(config, first)
         self.notes = self.data_of.notes(self.points)
         self._groups = group_points(self.points, self._registry, self.data_of)
         self._runners = [GroupRunner(group, self._registry, self.data_of) for group in self._groups]
@@ -208,22 +207,30 @@ def _stage(observers: Sequence[StudyObserver], name: str) -> None:
         observer.stage(name)
 
 
-def _metric(asked: str, data: Prepared) -> str:
+def _metric(config: StudyConfig, data: Prepared) -> str:
     """What the best setting is chosen by, where the run will measure it."""
-    default = _default_metric(data)
+    has_losses = varies_loss(axis.path for axis in (*config.crossed, *config.zipped))
+    asked, default = config.metric, _default_metric(data, has_losses=has_losses)
     known = [f"valid/{name}" for name in metric_names(data.task)]
     if asked and asked not in known:
         raise RequestError(f"metric={asked} is not measured in this study.", hint=did_you_mean(asked, known))
+    if asked == "valid/loss" and has_losses:
+        raise RequestError(
+            "metric=valid/loss does not compare settings that have different losses.",
+            hint=f"Leave --metric out for {default}, or choose another that all have.",
+        )
     return asked or default
 
 
-def _default_metric(data: Prepared) -> str:
+def _default_metric(data: Prepared, *, has_losses: bool) -> str:
     if data.valid is None:
         raise RequestError(
             f"The dataset {data.raw.name} has no validation split to choose the best setting by.",
             hint="Give it one, for example mnist:validation=5000, or use `regplug cv`. The test split never chooses.",
         )
-    return "valid/accuracy" if data.task.is_classification else "valid/loss"
+    if data.task.is_classification:
+        return "valid/accuracy"
+    return "valid/rmse" if has_losses else "valid/loss"
 
 
 def _by_key(results: Sequence[PointResult]) -> dict[str, PointResult]:

@@ -48,7 +48,7 @@ class Keeper:
 
     def __init__(self, store: Store, study: Study, registry: Registry) -> None:
         self.store, self._registry = store, registry
-        self._study, self._kind, self._loss, points = study.config, study.kind, study.loss, study.points
+        self._study, self._kind, self._task, points = study.config, study.kind, study.task, study.points
         self._content, self._metric = study.content, compared_metric(study.config, study.metric)
         self._fingerprint = study.config.fingerprint(*study.content.values())
         base = study.config.base
@@ -184,8 +184,8 @@ class Keeper:
         point = result.point
         fold = "" if point.fold is None else f"fold {point.fold[0]}" + f".{point.fold[1]}" * (self._study.repeats > 1)
         data = f"data {point.config.data_seed}" if self._study.data_seeds > 1 else ""
-        components = find_components(point.config, self._registry)
-        told = describe_run(replace(point.config, name=""), components, loss=self._loss, fold=f"{data} {fold}".strip())
+        components = find_components(point.config, self._registry).for_task(self._task)
+        told = describe_run(replace(point.config, name=""), components, fold=f"{data} {fold}".strip())
         params = dict(told.params) | {"setting": point.setting.label}
         if point.fold is not None:
             params |= {"fold": point.fold[0], "repeat": point.fold[1]}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from regplug.losses import SETTINGS_KEY
 from regplug.regularizer import Clock, Outputs, Settings, Step, Tensors
 from regplug.training.feed import Batch, Feed, cut
 from regplug.training.lift import Lift
@@ -31,10 +32,11 @@ class Evaluator:
         program: What every run computes.
         runs: What each run brings.
         lift: One run or a stack.
+        settings: Regularizer's key -> parameter -> tensor, with those of the loss.
     """
 
-    def __init__(self, *, program: Program, runs: Sequence[RunInputs], lift: Lift) -> None:
-        self._program, self._lift = program, lift
+    def __init__(self, *, program: Program, runs: Sequence[RunInputs], lift: Lift, settings: Settings) -> None:
+        self._program, self._lift, self._loss_settings = program, lift, settings.get(SETTINGS_KEY, {})
         self._rows = {split: _rows_of(runs, split, lift) for split in ("train", "valid", "test")}
         self._kept: dict[str, tuple[Any, Any]] = {}
         self._evaluated = lift(program.regularizer.evaluated) if program.regularizer.acting("evaluated") else None
@@ -55,28 +57,30 @@ class Evaluator:
         """Logits or values, in the order of the rows."""
         return torch.cat([out for out, _ in self._passes(state, pool, split, self._called_one)], self._lift.lead)
 
-    def _called_one(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
+    def _called_one(self, params: Tensors, buffers: Tensors, settings: Tensors, x: Tensor, y: Tensor) -> Tensor:
         return self._program.call(params, buffers, x)
 
-    def _measured_one(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    def _measured_one(
+        self, params: Tensors, buffers: Tensors, settings: Tensors, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, ...]:
         outputs = self._program.call(params, buffers, x)
-        loss = self._program.loss.mean(outputs, y)
+        loss = self._program.loss.mean(outputs, y, settings)
         if not self._program.task.is_classification:
             return (loss,)
         return loss, (outputs.argmax(-1) == y).sum()
 
     def _passes(self, state: State, pool: Pool, split: str, function: Callable[..., Any]) -> Iterator[tuple[Any, int]]:
-        """Yields what a function of `(params, buffers, x, y)` returns for each part of a split, and its rows."""
+        """Yields for each part of a split what a function of it returns, and its rows."""
         params, buffers = self._tensors(state)
         rows = self._rows[split]
         total = len(pool) if rows is None else rows.shape[-1]
         size = self._rows_at_once(pool)
         own = None if rows is None or rows.ndim == 1 else 0
-        lifted = self._lift(function, (0, 0, own, own))
+        lifted = self._lift(function, (0, 0, 0, own, own))
         with in_mode(self._program.model, training=False):
             for start in range(0, total, size):
                 x, y = self._cut(split, pool, start, start + size)
-                yield lifted(params, buffers, x, y), y.shape[0 if own is None else 1]
+                yield lifted(params, buffers, self._loss_settings, x, y), y.shape[0 if own is None else 1]
 
     def _cut(self, split: str, pool: Pool, start: int, stop: int) -> tuple[Any, Any]:
         """A part of a split; a small one of which each run has rows of its own is gathered but once."""

@@ -129,7 +129,7 @@ class Trainer:
             lift=self._lift,
             is_shared=self._feed.is_shared,
         )
-        self._evaluator = Evaluator(program=program, runs=runs, lift=self._lift)
+        self._evaluator = Evaluator(program=program, runs=runs, lift=self._lift, settings=self._settings)
         self._pools = pools
         self._after_epoch = self._lift(self._after_epoch_one, (0, 0, 0, 0, 0))
         self._draws_globally = True

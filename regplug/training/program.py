@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from regplug.api import Task
+from regplug.losses import SETTINGS_KEY, LossFunction
 from regplug.regularization.composition import Composition
 from regplug.regularizer import Loss, Outputs, Role, Step, Tensors
 from regplug.sites import Pass, current_pass, find_roles
-from regplug.training.losses import LossFunction
 from regplug.training.slots import Slots
 
 
@@ -60,7 +60,7 @@ class Program:
             data, outputs = self.regularizer.wrap_loss(step, self._loss(buffers, step, x, y))(params)
         else:
             outputs = self.forward(params, buffers, step, x)
-            data = self.loss.mean(outputs.logits, y)
+            data = self.mean_loss(step, outputs.logits, y)
         if not self._penalises:
             return data, data, outputs.logits
         penalty = self.regularizer.penalty(step, self.weights(params), outputs)
@@ -69,9 +69,13 @@ class Program:
     def _loss(self, buffers: Tensors, step: Step, x: Tensor, y: Tensor) -> Loss:
         def loss(params: Tensors, number: int = 0, x: Tensor = x, y: Tensor = y) -> tuple[Tensor, Outputs]:
             outputs = self.forward(params, buffers, step, x, number)
-            return self.loss.mean(outputs.logits, y), outputs
+            return self.mean_loss(step, outputs.logits, y), outputs
 
         return loss
+
+    def mean_loss(self, step: Step, logits: Tensor, y: Tensor) -> Tensor:
+        """The mean of the data loss over a batch, a scalar."""
+        return self.loss.mean(logits, y, step.settings.get(SETTINGS_KEY, {}))
 
     def forward(self, params: Tensors, buffers: Tensors, step: Step, x: Tensor, number: int = 0) -> Outputs:
         """One forward pass of one run in training mode.
