@@ -13,6 +13,7 @@ A target is called with the component's parameters and, by kind:
 | initializer | a function that fills one tensor | `target(params, role, tensor, generator) -> None` |
 | model | a function that returns a module | `target(params, context: ModelContext) -> nn.Module` |
 | dataset | a function that returns the data | `target(params, context: DataContext) -> regplug.data.RawData` |
+| loss | a `regplug.losses.LossFunction` class | `target(params)` |
 | probe | a `regplug.probes.Probe` class | `target(params)` |
 | format | a `regplug.bundles.formats.Format` class | `target(params)` |
 | command | a function whose arguments are the command's, or a `typer.Typer` | `target(**arguments)`, if called |
@@ -196,6 +197,24 @@ class Dataset(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loss(Component):
+    """A data loss: what each row costs, given the model's outputs and the targets.
+
+    Args:
+        tasks: The tasks that it is for.
+        soft_targets: Whether a classification may give it class probabilities `(batch, classes)` as targets, as
+            regularizers make them that mix or smooth targets.
+        default_for: The tasks whose `--loss auto` it is. Where regplug has a default of its own, that one is used.
+    """
+
+    kind: ClassVar[str] = "loss"
+
+    tasks: tuple[TaskKind, ...]
+    soft_targets: bool = False
+    default_for: tuple[TaskKind, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Probe(Component):
     """A measurement of a model in training that never changes the trained weights."""
 
@@ -285,7 +304,7 @@ class DataContext:
 
 KINDS: Mapping[str, type[Component]] = {
     cls.kind: cls
-    for cls in (Regularizer, Activation, Initializer, Model, Dataset, Probe, Format, Study, Command, Observer)
+    for cls in (Regularizer, Activation, Initializer, Model, Dataset, Loss, Probe, Format, Study, Command, Observer)
 }
 """Descriptor class by kind."""
 
@@ -300,6 +319,7 @@ __all__ = [
     "Format",
     "Initializer",
     "InputFile",
+    "Loss",
     "Model",
     "ModelContext",
     "Needed",

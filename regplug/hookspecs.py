@@ -17,6 +17,7 @@ from regplug.api import (
     Dataset,
     Format,
     Initializer,
+    Loss,
     Model,
     Observer,
     Probe,
@@ -53,6 +54,11 @@ def regplug_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]  # a sp
 
 
 @hookspec
+def regplug_losses() -> Iterable[Loss]:  # type: ignore[empty-body]  # a specification has no body
+    """Data losses that the plugin offers."""
+
+
+@hookspec
 def regplug_probes() -> Iterable[Probe]:  # type: ignore[empty-body]  # a specification has no body
     """Probes that the plugin offers."""
 
@@ -83,6 +89,7 @@ HOOK_KINDS: Mapping[str, str] = {
     "regplug_initializers": "initializer",
     "regplug_models": "model",
     "regplug_datasets": "dataset",
+    "regplug_losses": "loss",
     "regplug_probes": "probe",
     "regplug_formats": "format",
     "regplug_studies": "study",

@@ -19,7 +19,7 @@ FLOORS = (
     {"api", "errors", "hookspecs"},
     {"config"},
     {"registry"},
-    {"data", "noise", "regularization", "regularizer", "seeds", "sites"},
+    {"data", "losses", "noise", "regularization", "regularizer", "seeds", "sites"},
     {"measuring", "probes", "statistics", "training"},
     {"bundles", "reports", "tracking"},
     {"exporting", "runs"},

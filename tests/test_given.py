@@ -141,7 +141,7 @@ def test_text_labels_are_classes_and_floats_are_values():
     made = trainer(dataset=(x, np.array(["yes", "no"] * 52)), batch_size=16)
     assert made._program.task.class_names == ("no", "yes")
     made = trainer(dataset=(x, x[:, 0]), batch_size=16)
-    assert (made._program.task.kind, made._program.loss.name) == ("regression", "mse")
+    assert (made._program.task.kind, type(made._program.loss).__name__) == ("regression", "SquaredError")
 
 
 def test_the_seed_of_the_data_decides_the_split_of_arrays():

@@ -96,6 +96,11 @@ def test_a_file_with_an_unknown_key_is_refused_with_the_near_one(tmp_path):
         ({"grid": ("reg.l2.strenght=0.1",)}, ("reg.l2.strenght", "Did you mean strength")),
         ({"grid": ("reg.dropuot.drop_probability=0.1",)}, ("dropuot", "dropout")),
         ({"grid": ("reg=none,dropuot",)}, ("dropuot", "Did you mean dropout")),
+        ({"grid": ("loss.delta=1,2",)}, ("refines the loss, and none is chosen", "--loss NAME")),
+        ({"grid": ("loss.detla=1,2",), "loss": "huber"}, ("no parameter of huber", "Did you mean delta")),
+        ({"grid": ("loss=mse,mae", "loss.delta=1,2")}, ("no parameter of mse or mae",)),
+        ({"grid": ("loss=mse,huber", "loss.delta=1,2")}, ("delta is unknown: there are no parameters",)),
+        ({"grid": ("activation.slope=1,2",)}, ("refines the activation", "--activation NAME")),
         ({"grid": ("lr=",)}, ("product is empty",)),
         ({"grid": ("lr=0.1,,0.2",)}, ("product is empty",)),
         ({"grid": ("lr",)}, ("no name and values",)),
@@ -157,3 +162,19 @@ def test_a_metric_that_is_not_measured_is_told_before_anything_runs():
     with pytest.raises(RequestError, match="not measured") as caught:
         Study(config)
     assert "valid/accuracy" in caught.value.hint
+
+
+def test_settings_with_different_losses_are_not_compared_by_their_loss():
+    fields = {"dataset": "linear_regression", "model": "linear", "epochs": 1, "batch_size": 5}
+    assert Study(study(**fields)).metric == "valid/loss"
+    assert Study(study(**fields, grid=("loss=mse,mae",))).metric == "valid/rmse"
+    assert Study(study(**fields, loss="huber", grid=("loss.delta=1,2",))).metric == "valid/rmse"
+    with pytest.raises(RequestError, match="does not compare settings that have different losses"):
+        Study(study(**fields, grid=("loss=mse,mae",), metric="valid/loss"))
+
+
+def test_a_component_is_chosen_before_its_parameter_in_whichever_order_the_axes_are():
+    fields = {"dataset": "linear_regression", "model": "linear"}
+    grid = ("loss.delta=1,2", "loss=huber")
+    assert [p.config.loss for p in points(**fields, grid=grid)] == ["huber:delta=1.0", "huber:delta=2.0"]
+    assert [p.config.loss for p in points(**fields, grid=grid[::-1])] == ["huber:delta=1.0", "huber:delta=2.0"]

@@ -7,7 +7,7 @@ import math
 import pytest
 from study_runs import Place, by_key, table
 from torch import nn
-from trainings import trained
+from trainings import toy, trained
 
 from regplug.studies import running
 
@@ -28,6 +28,7 @@ STUDIES = {
     "averaged weights with batch norm": {"reg": ("batchnorm", "swa:start=0.5"), "seeds": 3},
     "early stopping": {"reg": ("early_stopping:patience=1",), "grid": ["lr=0.05,0.2,3"], "epochs": 8},
     "zipped strengths": {"zip": ["reg.l1.strength=0,0.001", "reg.sam.rho=0.01,0.05"], "seeds": 2},
+    "deltas of a loss": {"dataset": toy("regression"), "loss": "huber", "grid": ["loss.delta=0.1,1,10"], "lr": 0.05},
     "data seeds": {"dataset": "digits", "model": "linear", "data_seeds": 2, "seeds": 2, "epochs": 2},
     "seeds with data of their own": {
         "dataset": "digits",
@@ -71,7 +72,7 @@ def test_each_run_of_a_stack_ends_with_the_metrics_of_the_run_alone(place, stack
     assert max(size for group in result.started.stacked for size in group["sizes"]) > 1
     for each in result.results[:: max(1, len(result.results) // 3)]:
         config = each.point.config
-        own = {field: getattr(config, field) for field in ("reg", "lr", "seed", "data_seed", "batch_size")}
+        own = {field: getattr(config, field) for field in ("reg", "loss", "lr", "seed", "data_seed", "batch_size")}
         base = {key: fields[key] for key in fields if key not in STUDY_FIELDS}
         assert_close(final_metrics(**{**base, **own}), each.metrics, 1e-9)
     tell(f"{name}: {len(result.results)} runs stacked, metrics within 1e-9 of single runs in float64")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regplug.config.loading import config_from, load_config, read_file
-from regplug.config.run_config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
+from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, RunConfig
 from regplug.config.schedules import (
     SCHEDULES,
     Constant,
@@ -17,6 +17,7 @@ from regplug.config.schedules import (
 
 __all__ = [
     "KIND_BY_FIELD",
+    "NO_COMPONENT",
     "REPEATED_FIELDS",
     "SCHEDULES",
     "Constant",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from regplug.config.params import check_fields, describe_params
-from regplug.config.run_config import KIND_BY_FIELD, REPEATED_FIELDS, RUN_HINT, RunConfig
+from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, RUN_HINT, RunConfig
 from regplug.config.spec import ComponentSpec, read_value, write_value
 from regplug.errors import RequestError, did_you_mean
 
@@ -89,6 +89,8 @@ class _Draft:
         with _told(f"{origin}: {name}"):
             if name in REPEATED_FIELDS:
                 self._fields[name] = self._read_components(value)
+            elif name in NO_COMPONENT and value == NO_COMPONENT[name]:
+                self._fields[name] = []
             else:
                 self._fields[name] = self._read_component(value, self._current(name))
 
@@ -124,7 +126,7 @@ class _Draft:
             return list(self._fields[name])
         default: Any = RunConfig.__dataclass_fields__[name].default
         texts = [default] if isinstance(default, str) else default
-        return [ComponentSpec.parse(text) for text in texts if text]
+        return [ComponentSpec.parse(text) for text in texts if text != NO_COMPONENT.get(name)]
 
     def _read_components(self, value: object) -> list[ComponentSpec]:
         items = value if isinstance(value, list | tuple) else [value]
@@ -158,7 +160,7 @@ class _Draft:
         for name in _COMPONENT_FIELDS:
             if name in fields:
                 texts = tuple(map(str, fields[name]))
-                fields[name] = texts if name in REPEATED_FIELDS else "".join(texts)
+                fields[name] = texts if name in REPEATED_FIELDS else "".join(texts) or NO_COMPONENT.get(name, "")
         return RunConfig(**fields)
 
 

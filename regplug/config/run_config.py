@@ -23,6 +23,7 @@ KIND_BY_FIELD: Mapping[str, str] = {
     "reg": "regularizer",
     "activation": "activation",
     "init": "initializer",
+    "loss": "loss",
     "probe": "probe",
     "format": "format",
 }
@@ -30,6 +31,9 @@ KIND_BY_FIELD: Mapping[str, str] = {
 
 REPEATED_FIELDS = ("reg", "probe", "format")
 """Fields that name any number of components."""
+
+NO_COMPONENT: Mapping[str, str] = {"activation": "", "loss": "auto"}
+"""What stands in a field that names no component, so that what fits is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +58,8 @@ class RunConfig:
     "How parameters are filled at the start."
     probe: tuple[str, ...] = ("weight_norm",)
     "Measurements beside the metrics."
-    loss: Literal["auto", "cross_entropy", "mse", "half_squared_error", "huber"] = "auto"
-    "Data loss; auto is cross_entropy for classes and mse for values."
+    loss: str = "auto"
+    "Data loss; auto is the default for the task."
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     "Update rule; adamw has no weight decay of its own."
     lr: Annotated[float, Ge(0), Le(1e38)] = 0.2
@@ -108,13 +112,15 @@ class RunConfig:
             self._check_keys(name, self.specs(name))
 
     def specs(self, field: str) -> tuple[ComponentSpec, ...]:
-        """Returns the components that a field names: none for an empty text.
+        """Returns the components that a field names; none where it names none, such as `auto`.
 
         Raises:
             RequestError: A component cannot be read.
         """
         value = getattr(self, field)
-        texts = (value,) if isinstance(value, str) and value else tuple(value)
+        if value in ("", NO_COMPONENT.get(field)):
+            return ()
+        texts = (value,) if isinstance(value, str) else value
         return tuple(ComponentSpec.parse(text) for text in texts)
 
     def _check_keys(self, field: str, specs: tuple[ComponentSpec, ...]) -> None:
@@ -124,7 +130,7 @@ class RunConfig:
             raise CompositionError(
                 f"{field} names {twice} twice.", hint=f"Tell them apart: {twice} and {twice}@second:param=value."
             )
-        if not specs and field in ("model", "dataset", "init"):
+        if not getattr(self, field) and field not in (*REPEATED_FIELDS, *NO_COMPONENT):
             raise RequestError(f"{field} is empty.", hint=RUN_HINT)
 
     def to_dict(self) -> dict[str, Any]:

@@ -86,11 +86,12 @@ def export_tracked(
         kept.require_deployable()
     began = time.perf_counter()
     data = kept.load_data()
+    components = kept.components.for_task(data.task)
     model = kept.load_model(data)
     seconds = {"rebuild": time.perf_counter() - began}
     request = request_of_run(
         kept.config,
-        kept.components,
+        components,
         data,
         model,
         run_id=info.run_id,

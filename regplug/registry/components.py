@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from regplug.api import Loss, Task, TaskKind
 from regplug.config.params import params_to_dict
-from regplug.config.run_config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
+from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, RunConfig
 from regplug.config.schedules import parse_schedule
 from regplug.config.spec import ComponentSpec
+from regplug.errors import ParameterError, UnknownComponentError
 from regplug.registry import Registered, Registry, read_params
 
 
@@ -30,19 +33,50 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """Every component of a run, found and with checked parameters; torch is not needed for it."""
+    """Every component of a run, found and with checked parameters; torch is not needed for it.
+
+    Args:
+        model: The network.
+        dataset: What it is trained on.
+        init: How it starts.
+        activation: The network's activation; `None` for its own default.
+        loss: The data loss; `None` for the default of the task, which `for_task` finds.
+        regs: Regularizers.
+        probes: Measurements.
+        formats: Export formats.
+        losses: All losses that are installed.
+    """
 
     model: Chosen
     dataset: Chosen
     init: Chosen
     activation: Chosen | None
+    loss: Chosen | None
     regs: tuple[Chosen, ...]
     probes: tuple[Chosen, ...]
     formats: tuple[Chosen, ...]
+    losses: tuple[Registered, ...]
+
+    def for_task(self, task: Task) -> Components:
+        """Returns the same with a loss that is for the task: the one that was chosen, or the task's default.
+
+        Raises:
+            ParameterError: The loss that was chosen is for another task.
+            UnknownComponentError: No loss is installed that is a default for the task.
+        """
+        loss = self.loss or default_loss(self.losses, task.kind)
+        tasks = cast(Loss, loss.registered.component).tasks
+        if task.kind not in tasks:
+            fitting = [one.name for one in self.losses if task.kind in cast(Loss, one.component).tasks]
+            raise ParameterError(
+                f"loss={loss.spec.name} is for a {' or '.join(tasks)}, and the dataset is a {task.kind}.",
+                hint=f"Use {', '.join(fitting)}.",
+            )
+        return dataclasses.replace(self, loss=loss)
 
     def all(self) -> tuple[Chosen, ...]:
         """All of them, for provenance."""
-        alone = (self.model, self.dataset, self.init, *((self.activation,) if self.activation else ()))
+        alone = [one for one in (self.model, self.dataset, self.init, self.activation, self.loss) if one is not None]
         return (*alone, *self.regs, *self.probes, *self.formats)
 
 
@@ -61,16 +95,34 @@ def find_components(config: RunConfig, registry: Registry) -> Components:
             found.append(Chosen(spec=spec, registered=registered, params=read_params(registered, spec.values)))
         return tuple(found)
 
-    activation = chosen("activation", "activation")
+    def at_most_one(field: str) -> Chosen | None:
+        return next(iter(chosen(field, KIND_BY_FIELD[field])), None)
+
     return Components(
         model=chosen("model", "model")[0],
         dataset=chosen("dataset", "dataset")[0],
         init=chosen("init", "initializer")[0],
-        activation=activation[0] if activation else None,
+        activation=at_most_one("activation"),
+        loss=at_most_one("loss"),
         regs=chosen("reg", "regularizer"),
         probes=chosen("probe", "probe"),
         formats=chosen("format", "format") if config.export else (),
+        losses=registry.components("loss"),
     )
+
+
+def default_loss(losses: Iterable[Registered], task: TaskKind) -> Chosen:
+    """Returns the loss that `auto` means: regplug's own default for the task, else the first that claims to be one.
+
+    Raises:
+        UnknownComponentError: None claims it.
+    """
+    claiming = [one for one in losses if task in cast(Loss, one.component).default_for]
+    if not claiming:
+        raise UnknownComponentError(f"No loss is the default for a {task}.", hint="Choose one with --loss NAME.")
+    found = next((one for one in claiming if one.origin.is_first_party), claiming[0])
+    spec = ComponentSpec(name=found.name, distribution=None if found.origin.is_first_party else found.distribution)
+    return Chosen(spec=spec, registered=found, params=read_params(found, {}))
 
 
 def resolve_config(config: RunConfig, registry: Registry) -> RunConfig:
@@ -88,7 +140,7 @@ def resolve_config(config: RunConfig, registry: Registry) -> RunConfig:
     }
     for field, kind in KIND_BY_FIELD.items():
         texts = tuple(_resolve(spec, kind, registry) for spec in config.specs(field))
-        fields[field] = texts if field in REPEATED_FIELDS else "".join(texts)
+        fields[field] = texts if field in REPEATED_FIELDS else "".join(texts) or NO_COMPONENT[field]
     return dataclasses.replace(config, **fields)
 
 

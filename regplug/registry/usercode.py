@@ -12,12 +12,13 @@ import importlib.util
 import os
 import sys
 import traceback
+import typing
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
-from regplug.api import KINDS, Component, NoParams, Phase, Regularizer
+from regplug.api import KINDS, Component, NoParams, Phase, Regularizer, TaskKind
 from regplug.errors import RequestError, did_you_mean
 from regplug.registry.faults import is_fault
 
@@ -152,7 +153,8 @@ def describe_object(kind: str, code: str, name: str, target: Any) -> Component:
     """Returns a descriptor for a user's own class or function.
 
     A class attribute `descriptor` of the right kind is taken as it is, with its target replaced. Else one is made:
-    parameters are the class attribute `Params`, or none; a model and an activation take keyword arguments instead.
+    parameters are the class attribute `Params`, or none; a model and an activation take keyword arguments instead. A
+    loss's `tasks` and `soft_targets` are class attributes.
 
     Args:
         kind: Kind of component it is used as.
@@ -182,8 +184,17 @@ def describe_object(kind: str, code: str, name: str, target: Any) -> Component:
     }
     if kind == "regularizer":
         return Regularizer(**common)
-    extra = {"dataset": {"task": getattr(target, "task", "classification")}, "format": {"filename": name}}
-    return KINDS[kind](**common, **cast(dict[str, Any], extra.get(kind, {})))
+    return KINDS[kind](**common, **_declared(kind, name, target))
+
+
+def _declared(kind: str, name: str, target: Any) -> dict[str, Any]:
+    """What a descriptor of the kind says besides, from class attributes of the same names."""
+    if kind == "dataset":
+        return {"task": getattr(target, "task", "classification")}
+    if kind == "loss":
+        tasks = getattr(target, "tasks", typing.get_args(TaskKind))
+        return {"tasks": tasks, "soft_targets": getattr(target, "soft_targets", False)}
+    return {"filename": name} if kind == "format" else {}
 
 
 def derive_phases(target: Any) -> tuple[Phase, ...]:

@@ -6,16 +6,18 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from regplug.api import DataContext, ModelContext, Task
+from regplug.api import DataContext, Loss, ModelContext, Task
 from regplug.config import RunConfig, parse_schedule
+from regplug.config.params import stackable_fields
 from regplug.config.ramps import Ramp, first_value, last_value
 from regplug.data import Prepared, RawData, prepare
 from regplug.errors import CompositionError, DataError, ModelError, PluginError
+from regplug.losses import SETTINGS_KEY, LossFunction
 from regplug.registry import build
 from regplug.registry.components import Chosen, Components
 from regplug.registry.faults import is_fault, told
@@ -33,7 +35,6 @@ from regplug.runs.request import composition_entries
 from regplug.seeds import derive_seed
 from regplug.sites import Place, Sites
 from regplug.training.loop import Course
-from regplug.training.losses import make_loss
 from regplug.training.optimizers import UpdateRule, make_rule
 from regplug.training.program import Program, clock_at_start
 from regplug.training.schedules import rate_factors
@@ -91,7 +92,7 @@ class Assembly:
 
     Args:
         config: What was asked for.
-        components: What it means.
+        components: What it means, for the task of the data.
         data: Normalised tensors.
         network: The model and its regularizers.
         program: What each step computes.
@@ -108,6 +109,11 @@ class Assembly:
     rule: UpdateRule
     course: Course
     inputs: RunInputs
+
+    def loss_tensors(self) -> dict[str, Tensor]:
+        """The loss's settings, as it is called with them; of a stack, the first run's."""
+        own = _as_tensors(self.inputs.settings, self.data.train.x)
+        return own.get(SETTINGS_KEY, {})
 
     def num_threads(self, runs: int = 1) -> int:
         """Threads to train with: as configured, else one where a step is too small to be worth sharing.
@@ -176,9 +182,10 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
         CompositionError: Components contradict each other or the run.
         ModelError: The model does not fit data or task.
     """
-    loss = make_loss(config.loss, data.task)
+    components = components.for_task(data.task)
     rule = make_rule(config.optimizer, momentum=config.momentum, nesterov=config.nesterov)
     network = build_network(config, components, data)
+    loss = build_loss(components, network.regularizer, data.task)
     program = Program(model=network.model, regularizer=network.regularizer, loss=loss, task=data.task)
     params, buffers = split_tensors(network.model)
     program.require_inverses(Step(_as_tensors(network.settings, data.train.x), {}, clock_at_start(program)))
@@ -191,7 +198,13 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
         program=program,
         rule=rule,
         course=make_course(config, len(data.train)),
-        inputs=RunInputs(seed=config.seed, rate=config.lr, settings=network.settings, params=params, buffers=buffers),
+        inputs=RunInputs(
+            seed=config.seed,
+            rate=config.lr,
+            settings={**network.settings, **loss_settings(components)},
+            params=params,
+            buffers=buffers,
+        ),
     )
 
 
@@ -201,6 +214,37 @@ def _as_tensors(settings: Mapping[str, Mapping[str, Any]], like: Tensor) -> dict
         key: {name: torch.as_tensor(first_value(value), dtype=like.dtype) for name, value in own.items()}
         for key, own in settings.items()
     }
+
+
+def build_loss(components: Components, regularizer: Composition, task: Task) -> LossFunction:
+    """Builds the loss.
+
+    Raises:
+        CompositionError: A regularizer makes class probabilities of the targets, which the loss does not take.
+        PluginError: The loss's target makes something else.
+    """
+    chosen = cast(Chosen, components.loss)
+    softening = [member.key for member in regularizer.acting("batch") if member.functions.needs_soft_targets]
+    if softening and task.is_classification and not cast(Loss, chosen.registered.component).soft_targets:
+        raise CompositionError(
+            f"{softening[0]} turns the classes into probabilities, and loss={chosen.spec.name} takes classes only.",
+            hint=f"Leave {softening[0]} out, or choose a loss with soft_targets: `regplug plugins show NAME`.",
+        )
+    loss = build(chosen.registered, chosen.spec.values)
+    if not isinstance(loss, LossFunction):
+        raise PluginError(
+            f"The loss {chosen.registered.full_name} is a {type(loss).__name__}.",
+            hint="Its target must be a subclass of regplug.losses.LossFunction.",
+        )
+    return loss
+
+
+def loss_settings(components: Components) -> dict[str, dict[str, Any]]:
+    """The loss's stackable numbers, under the key at which the loop looks for them."""
+    params = cast(Chosen, components.loss).params
+    numbers = numbers_of(params)
+    own = {name: numbers[name] for name in stackable_fields(type(params)) if name in numbers}
+    return {SETTINGS_KEY: own} if own else {}
 
 
 def make_course(config: RunConfig, rows: int) -> Course:

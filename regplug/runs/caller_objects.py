@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from regplug.api import Component, DataContext, Dataset, Model, ModelContext, NoParams
+from regplug.config import KIND_BY_FIELD
 from regplug.data import RawData, raw_from_arrays
 from regplug.errors import RequestError
 from regplug.registry import Origin, Registered, Registry
@@ -41,7 +42,7 @@ def take_over(values: Mapping[str, Any], registry: Registry) -> tuple[dict[str, 
     for field, make in (("model", _model), ("dataset", _dataset)):
         if field in fields and not isinstance(fields[field], str):
             fields[field] = named(make(fields[field]))
-    for field in ("reg", "probe", "format", "activation", "init", "model", "dataset"):
+    for field in KIND_BY_FIELD:
         value = fields.get(field)
         many = list(value) if isinstance(value, list | tuple) else None
         if many is not None:

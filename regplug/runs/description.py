@@ -43,7 +43,6 @@ def describe_run(
     config: RunConfig,
     parts: Components,
     *,
-    loss: str,
     data: DataFacts,
     warnings: tuple[str, ...] = (),
     fold: str = "",
@@ -52,20 +51,16 @@ def describe_run(
 
     Args:
         config: What was asked for.
-        parts: Its components.
-        loss: Name of the loss that `auto` came to.
+        parts: Its components, for the task of its data.
         data: What tells its data.
         warnings: What is legal and doubtful.
         fold: The fold in words, or empty.
     """
     model, dataset = parts.model.registered.name, parts.dataset.registered.name
     regs = [(reg.spec.key, _values(reg) | _ends(reg)) for reg in parts.regs]
-    activation = parts.activation
-    others = {
-        "init": (parts.init.registered.name, _values(parts.init)),
-        # A blank would be no value in MLflow's table.
-        "activation": (activation.registered.name, _values(activation)) if activation else ("default", {}),
-    }
+    alone = {"init": parts.init, "activation": parts.activation, "loss": parts.loss}
+    # A blank would be no value in MLflow's table.
+    others = {column: (one.registered.name, _values(one)) if one else ("default", {}) for column, one in alone.items()}
     fields = {name: value for name, value in config.to_dict().items() if name not in _NOT_PARAMETERS}
     name = config.name or run_name(model, [(reg.spec.key, _changed(reg)) for reg in parts.regs], config.seed)
     name = f"{name} {fold}".strip()
@@ -93,7 +88,7 @@ def describe_run(
         name=name,
         params={
             **run_params(
-                {**fields, "loss": loss},
+                fields,
                 model=(model, _values(parts.model)),
                 dataset=(dataset, _values(parts.dataset)),
                 regularizers=regs,

@@ -24,7 +24,13 @@ def doubt_of(final: Final, made: Assembly, data: Prepared, rate: float) -> str:
     """
     if final.guess is None:
         return ""
-    fitted = has_fitted(final.metrics["train/loss"], made.program.loss.mean, data.train.y, data.task)
+    settings = made.loss_tensors()
+    fitted = has_fitted(
+        final.metrics["train/loss"],
+        lambda outputs, targets: made.program.loss.mean(outputs, targets, settings),
+        data.train.y,
+        data.task,
+    )
     return f"{final.guess.sentence} {final.guess.advice(rate, has_fitted=fitted)}"
 
 

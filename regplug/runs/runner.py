@@ -136,7 +136,6 @@ class _Run:
         told = describe_run(
             made.config,
             made.components,
-            loss=made.program.loss.name,
             data=facts_of(made.data),
             warnings=self._warnings,
         )

@@ -13,7 +13,7 @@ from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
 from regplug.config.params import describe_params
 from regplug.config.spec import ComponentSpec, read_value, write_value
 from regplug.errors import RequestError, did_you_mean
-from regplug.registry import Registry
+from regplug.registry import Registry, takes_keywords
 
 Scale = Literal["list", "log", "linear"]
 
@@ -155,14 +155,15 @@ def check_axes(axes: Sequence[Axis], config: RunConfig, registry: Registry) -> N
         RequestError: Near names are told.
     """
     for axis in axes:
-        _check_axis(axis, config, registry)
+        _check_axis(axis, registry)
+        _check_parameter(axis, axes, config, registry)
     paths = [axis.path for axis in axes]
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice:
         raise RequestError(f"The axis {twice} is given twice.", hint="Put all its values in one.")
 
 
-def _check_axis(axis: Axis, config: RunConfig, registry: Registry) -> None:
+def _check_axis(axis: Axis, registry: Registry) -> None:
     field, *keys = axis.path.split(".")
     fields = [f.name for f in dataclasses.fields(RunConfig)]
     if field not in fields:
@@ -175,15 +176,39 @@ def _check_axis(axis: Axis, config: RunConfig, registry: Registry) -> None:
         raise RequestError(
             f"The axis {axis.path} names no parameter.", hint="Write lr, model.hidden or reg.l2.strength."
         )
+
+
+def _check_parameter(axis: Axis, axes: Sequence[Axis], config: RunConfig, registry: Registry) -> None:
+    """Refuses a parameter that no component has of those that the runs will have; one that has it is enough."""
+    field, *keys = axis.path.split(".")
     if not keys:
         return
-    spec = next((s for s in config.specs(field) if depth == 1 or s.key == keys[0]), None)
-    named = registry.find(KIND_BY_FIELD[field], spec or keys[0])
-    known = [] if named.is_user_code else [info.name for info in describe_params(named.component.params)]
-    if not named.is_user_code and keys[-1] not in known:
+    found = [registry.find(KIND_BY_FIELD[field], spec) for spec in _refined(axis, axes, config)]
+    if any(takes_keywords(one) for one in found):
+        return
+    known = list(dict.fromkeys(info.name for one in found for info in describe_params(one.component.params)))
+    if keys[-1] not in known:
+        names = " or ".join(one.name for one in found)
+        raise RequestError(f"The axis {axis.path} names no parameter of {names}.", hint=did_you_mean(keys[-1], known))
+
+
+def _refined(axis: Axis, axes: Sequence[Axis], config: RunConfig) -> list[ComponentSpec]:
+    """The components whose parameter an axis varies: those of the axis that names them, else the run's own.
+
+    Raises:
+        RequestError: There is none.
+    """
+    field, key, *_ = axis.path.split(".")
+    if field in REPEATED_FIELDS:
+        return [next((spec for spec in config.specs(field) if spec.key == key), ComponentSpec.parse(key))]
+    naming = [value for other in axes if other.path == field for value in other.values]
+    chosen = [dataclasses.replace(config, **{field: value}) for value in naming] or [config]
+    specs = [spec for each in chosen for spec in each.specs(field)]
+    if not specs:
         raise RequestError(
-            f"The axis {axis.path} names no parameter of {named.name}.", hint=did_you_mean(keys[-1], known)
+            f"The axis {axis.path} refines the {field}, and none is chosen.", hint=f"Add --{field} NAME."
         )
+    return specs
 
 
 def value_text(value: Any) -> str:

@@ -256,7 +256,8 @@ def _check_size(study: StudyConfig) -> None:
 
 
 def _with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    for path, value in values.items():
+    # A component is chosen before one of its parameters is, in whichever order the axes were given.
+    for path, value in sorted(values.items(), key=lambda item: "." in item[0]):
         config = with_value(config, path, value)
     return config
 

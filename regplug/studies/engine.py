@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+from regplug.config.params import params_to_dict
 from regplug.errors import RegplugError, raise_after_start
 from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
+from regplug.registry.components import Chosen, find_components
 from regplug.runs.data_facts import overlap_ratio
 from regplug.runs.request import check_places
 from regplug.runs.results import RunResult, status_after
@@ -29,7 +31,6 @@ from regplug.studies.soundness import check_data, choose_metric, guessing_warnin
 from regplug.studies.study_data import StudyData
 from regplug.tracking import open_store
 from regplug.training.loop import EpochRecord
-from regplug.training.losses import make_loss
 from regplug.training.state_hash import state_sha256
 
 WINNER_TAG = "regplug.study.winner"
@@ -78,8 +79,9 @@ class Study:
         }
 
     def loss_of(self, point: Point) -> str:
-        """The name of a run's loss, where `auto` is one."""
-        return make_loss(point.config.loss, self.task).name
+        """A run's loss with its parameters, as it is written; `auto` is the task's default."""
+        loss = cast(Chosen, find_components(point.config, self._registry).for_task(self.task).loss)
+        return str(loss.spec.with_values(params_to_dict(loss.params)))
 
     def run(
         self,

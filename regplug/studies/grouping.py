@@ -13,8 +13,8 @@ from regplug.registry import Registry
 from regplug.registry.components import Components, find_components
 from regplug.studies.config import Point
 
-_OF_THE_RUN = ("lr", "seed", "data_seed", "reg", "name", "experiment", "out", "export", "format", "probe")
-"""Fields in which runs of one stack may differ; of `reg` only what is marked Stackable."""
+_OF_THE_RUN = ("lr", "seed", "data_seed", "reg", "loss", "name", "experiment", "out", "export", "format", "probe")
+"""Fields in which runs of one stack may differ; of components only what is marked Stackable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,9 @@ def group_points(points: Sequence[Point], registry: Registry, data_of: DataOf) -
     groups: dict[str, list[Point]] = {}
     first: dict[str, Components] = {}
     for point in points:
-        components = find_components(point.config, registry)
-        key = repr((_shared(point, components), _sizes(data_of(point))))
+        data = data_of(point)
+        components = find_components(point.config, registry).for_task(data.task)
+        key = repr((_shared(point, components), _sizes(data)))
         groups.setdefault(key, []).append(point)
         first.setdefault(key, components)
     return [
@@ -67,7 +68,7 @@ def _shared(point: Point, components: Components) -> tuple[Any, ...]:
     config = point.config
     fields = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config) if f.name not in _OF_THE_RUN]
     regs = tuple(sorted((reg.spec.key, str(_fixed(reg))) for reg in components.regs))
-    return (*fields, regs, point.fold is None)
+    return (*fields, regs, str(_fixed(components.loss)), point.fold is None)
 
 
 def _sizes(data: Prepared) -> list[tuple[int, ...]]:
@@ -75,12 +76,13 @@ def _sizes(data: Prepared) -> list[tuple[int, ...]]:
     return [(*split.x.shape, *split.y.shape[1:]) for split in splits]
 
 
-def _fixed(reg: Any) -> dict[str, Any]:
-    """What of a regularizer must be equal; of a stackable number only its shape: one rate, or one for each site."""
-    values = {f.name: getattr(reg.params, f.name) for f in dataclasses.fields(reg.params)}
-    free = set(stackable_fields(type(reg.params))) if reg.registered.component.stackable else set()
+def _fixed(chosen: Any) -> dict[str, Any]:
+    """What of a component must be equal; of a stackable number only its shape: one rate, or one for each site."""
+    values = {f.name: getattr(chosen.params, f.name) for f in dataclasses.fields(chosen.params)}
+    is_stackable = getattr(chosen.registered.component, "stackable", True)
+    free = set(stackable_fields(type(chosen.params))) if is_stackable else set()
     return {
-        "component": reg.registered.full_name,
+        "component": chosen.registered.full_name,
         **{n: (len(v) if isinstance(v, tuple) else "number") if n in free else v for n, v in values.items()},
     }
 

@@ -52,7 +52,7 @@ class Keeper:
     def __init__(self, store: Store, study: Study, registry: Registry) -> None:
         self.store, self._registry = store, registry
         self._study, self._kind, points = study.config, study.kind, study.points
-        self._loss_of, self._facts_of, self._warnings = study.loss_of, study.data_of.facts, study.warnings
+        self._task, self._facts_of, self._warnings = study.task, study.data_of.facts, study.warnings
         self._content, self._metric = study.content, compared_metric(study.config, study.metric)
         self._fingerprint = study.config.fingerprint(*study.content.values())
         base = study.config.base
@@ -212,11 +212,10 @@ class Keeper:
         point = result.point
         fold = "" if point.fold is None else f"fold {point.fold[0]}" + f".{point.fold[1]}" * (self._study.repeats > 1)
         data = f"data {point.config.data_seed}" if self._study.data_seeds > 1 else ""
-        components = find_components(point.config, self._registry)
+        components = find_components(point.config, self._registry).for_task(self._task)
         told = describe_run(
             replace(point.config, name=""),
             components,
-            loss=self._loss_of(point),
             data=self._facts_of(point),
             fold=f"{data} {fold}".strip(),
         )

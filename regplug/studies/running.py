@@ -17,7 +17,7 @@ from regplug.errors import DivergedError
 from regplug.registry import Registry, build
 from regplug.registry.components import find_components
 from regplug.registry.faults import is_fault, message_of
-from regplug.runs.assembly import Assembly, assemble, build_network, numbers_of, threads
+from regplug.runs.assembly import Assembly, assemble, build_network, loss_settings, numbers_of, threads
 from regplug.studies.config import Point
 from regplug.studies.grouping import DataOf, Group
 from regplug.studies.measuring import Log, PointResult, failed
@@ -170,10 +170,11 @@ class GroupRunner:
         params, buffers = self._start(point, data) if stacked else (made.inputs.params, made.inputs.buffers)
         components = find_components(config, self._registry)
         own = {} if len(datas) == 1 and rows is None else _rows(datas, at, rows)
+        regs = {reg.spec.key: numbers_of(reg.params) for reg in components.regs}
         return RunInputs(
             seed=config.seed,
             rate=config.lr,
-            settings={reg.spec.key: numbers_of(reg.params) for reg in components.regs},
+            settings={**regs, **loss_settings(components.for_task(data.task))},
             params=params,
             buffers=buffers,
             **own,

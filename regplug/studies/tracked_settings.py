@@ -17,7 +17,10 @@ from regplug.studies.config import StudyConfig, settings_of
 from regplug.studies.keeping import EPOCHS_METRIC, SECONDS_METRIC, STUDY_FILE
 from regplug.tracking import RunInfo, Store
 
-COMPONENTS: Mapping[str, str] = {"reg": "regularizers", "model": "model", "activation": "activation", "init": "init"}
+COMPONENTS: Mapping[str, str] = {
+    "reg": "regularizers",
+    **{field: field for field in ("model", "activation", "init", "loss")},
+}
 """Column that names the components, by the field they belong to; their parameters are `<field>.<...>`."""
 
 _NOT_SETTINGS = ("seed", "data_seed", "fold", "repeat", "setting")

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from regplug.api import Regularizer, Task
 from regplug.errors import CompositionError
+from regplug.losses import LossFunction
 from regplug.noise import NoiseStream, at_step
-from regplug.registry import Registered
+from regplug.registry import Registered, build, default_registry
+from regplug.registry.components import default_loss
 from regplug.regularization.composition import compose
 from regplug.regularization.finding import find_sites
 from regplug.regularization.layers import Augmented
@@ -25,7 +27,6 @@ from regplug.testing import bench
 from regplug.testing.checking import CheckFailed, CouldNotRun, attempting, expect
 from regplug.testing.subject import Subject, find_subject
 from regplug.training.lift import Lift
-from regplug.training.losses import make_loss
 from regplug.training.passes import RunPasses
 from regplug.training.program import Program
 from regplug.training.settings import RunSettings
@@ -217,7 +218,7 @@ def make_rig(
     model = bench.network(name, dtype, seed)
     places = _restructured(model, members, bench.inputs(name, EXAMPLE_ROWS, dtype), numbers)
     model.to(dtype).train()
-    program = Program(model=model, regularizer=compose(members), loss=make_loss("auto", task), task=task)
+    program = Program(model=model, regularizer=compose(members), loss=task_loss(task), task=task)
     return Rig(
         functions=members.get(KEY, RegularizerFunctions()),
         program=program,
@@ -228,6 +229,12 @@ def make_rig(
         dtype=dtype,
         members=members,
     )
+
+
+def task_loss(task: Task) -> LossFunction:
+    """The installed loss that is the default for a task."""
+    chosen = default_loss(default_registry().components("loss"), task.kind)
+    return build(chosen.registered, {})  # type: ignore[no-any-return] # a loss of the host's
 
 
 def networks_of(subject: Subject) -> list[str]:

@@ -52,6 +52,7 @@ _BY_KIND: Mapping[str, tuple[Check, ...]] = {
     "model": models.CHECKS,
     "dataset": datasets.CHECKS,
     "initializer": small_kinds.INITIALIZER_CHECKS,
+    "loss": (),
     "probe": small_kinds.PROBE_CHECKS,
     "format": small_kinds.FORMAT_CHECKS,
     "study": (),

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regplug.losses import SETTINGS_KEY
 from regplug.regularizer import Batch, Clock, Member, Settings, Step, Tensors
 from regplug.training.ensemble import combined
 from regplug.training.feed import FedBatch, Feed, cut
@@ -84,7 +85,8 @@ class Evaluator:
         measured: dict[str, list[Tensor]] = {}
         for run in range(self._lift.runs or 1):
             outputs, y = self._outputs_of_run(state, pool, split, run), pool.y[self._rows_of_run(split, pool, run)]
-            measured.setdefault("loss", []).append(self._program.loss.mean(outputs, y))
+            settings = self._lift.of_run(self._shown_settings(), run)
+            measured.setdefault("loss", []).append(self._program.loss.mean(outputs, y, settings.get(SETTINGS_KEY, {})))
             if self._program.task.is_classification:
                 measured.setdefault("accuracy", []).append((outputs.argmax(-1) == y).to(outputs.dtype).mean())
         is_stack = self._lift.runs is not None
@@ -94,12 +96,19 @@ class Evaluator:
         """The outputs of one run, of all its networks combined, in the order of the rows."""
         own = partial(self._lift.of_run, run=run)
         networks = state.ensembles[run] or [(own(state.params), own(state.buffers))]
-        settings = own(self._settings.at(self.clock.index - 1)) if self._program.acts_in_evaluation else {}
+        settings = own(self._shown_settings())
         x = pool.x[self._rows_of_run(split, pool, run)]
         with in_mode(self._program.model, training=False):
             parts = torch.split(x, EVALUATION_ROWS)
             each = [torch.cat([self._called_one(*n, settings, part, part) for part in parts]) for n in networks]
         return combined(each, is_classification=self._program.task.is_classification)
+
+    def _shown_settings(self) -> Settings:
+        """The settings that an evaluation needs: the loss's own, and all where a layer acts in evaluation."""
+        now = self._settings.at(self.clock.index - 1)
+        if self._program.acts_in_evaluation:
+            return now
+        return {SETTINGS_KEY: now[SETTINGS_KEY]} if SETTINGS_KEY in now else {}
 
     def _rows_of_run(self, split: str, pool: Pool, run: int) -> Tensor:
         rows = self._rows[split]
@@ -116,7 +125,7 @@ class Evaluator:
         self, params: Tensors, buffers: Tensors, settings: Settings, x: Tensor, y: Tensor
     ) -> tuple[Tensor, ...]:
         outputs = self._called_one(params, buffers, settings, x, y)
-        loss = self._program.loss.mean(outputs, y)
+        loss = self._program.loss.mean(outputs, y, settings.get(SETTINGS_KEY, {}))
         if not self._program.task.is_classification:
             return (loss,)
         return loss, (outputs.argmax(-1) == y).sum()
@@ -124,7 +133,7 @@ class Evaluator:
     def _passes(self, state: State, pool: Pool, split: str, function: Callable[..., Any]) -> Iterator[tuple[Any, int]]:
         """Yields what a function of a run's tensors, x and y returns for each part of a split, and its rows."""
         params, buffers = self._tensors(state)
-        settings = self._settings.at(self.clock.index - 1) if self._program.acts_in_evaluation else {}
+        settings = self._shown_settings()
         rows = self._rows[split]
         total = len(pool) if rows is None else rows.shape[-1]
         size = self._rows_at_once(pool)

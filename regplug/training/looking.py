@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from regplug.losses import SETTINGS_KEY
 from regplug.probes import Evaluated, Gradients
 from regplug.regularization.finding import recorded_outputs
 from regplug.regularizer import Batch, Clock, Member, Settings, Step
@@ -60,7 +61,7 @@ class RunLook:
         step = Step(self._settings, {}, self._clock, state=self._state)
         with torch.random.fork_rng(devices=[]), in_mode(model, training=False), recorded_outputs(model) as outputs:
             logits = self._program.forward(params, buffers, step, batch.x).logits
-        losses = self._program.loss.per_sample(logits, batch.y)
+        losses = self._program.loss.per_sample(logits, batch.y, self._settings.get(SETTINGS_KEY, {}))
         return Evaluated(logits, losses, dict(outputs))
 
     def gradients(self) -> Gradients:

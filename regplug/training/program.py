@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from regplug.api import Task
 from regplug.errors import CompositionError
+from regplug.losses import SETTINGS_KEY, LossFunction
 from regplug.regularization.composition import Composition
 from regplug.regularization.finding import find_roles
 from regplug.regularization.layers import ActingLayer, Pass, current_pass
 from regplug.regularization.structure import step_outside
 from regplug.regularizer import Clock, Loss, Outputs, Role, Step, Tensors
 from regplug.training.effective import find_effective
-from regplug.training.losses import LossFunction
 from regplug.training.passes import RunPasses
 from regplug.training.slots import Slots
 from regplug.training.tensors import split_tensors
@@ -76,8 +76,9 @@ class Program:
 
     def _data_loss(self, step: Step, y: Tensor, outputs: Outputs) -> Tensor:
         if not self._weighs:
-            return self.loss.mean(outputs.logits, y)
-        return self.regularizer.sample_losses(step, self.loss.per_sample(outputs.logits, y), outputs).mean()
+            return self.mean_loss(step, outputs.logits, y)
+        losses = self.loss.per_sample(outputs.logits, y, step.settings.get(SETTINGS_KEY, {}))
+        return self.regularizer.sample_losses(step, losses, outputs).mean()
 
     def _wrapped(self, params: Tensors, buffers: Tensors, step: Step) -> tuple[Tensor, Outputs]:
         """The loss with its wrappers. Their passes return buffers; those of the outermost become the run's."""
@@ -102,6 +103,10 @@ class Program:
             return self._data_loss(step, y, outputs), outputs
 
         return loss
+
+    def mean_loss(self, step: Step, logits: Tensor, y: Tensor) -> Tensor:
+        """The mean of the data loss over a batch, a scalar."""
+        return self.loss.mean(logits, y, step.settings.get(SETTINGS_KEY, {}))
 
     def forward(self, params: Tensors, buffers: Tensors, step: Step, x: Tensor, number: int = 0) -> Outputs:
         """One forward pass of one run, in the mode that the model is in.

@@ -212,7 +212,7 @@ def _wrapped(rig: Rig, params: Tensors) -> tuple[Tensor, Outputs, list[int]]:
         numbers.append(number)
         x, y = rig.x() if x is None else x, rig.y() if y is None else y
         outputs = step.run(x=x, params=params, buffers=buffers, number=number)
-        return rig.program.loss.mean(outputs.logits, y), outputs
+        return rig.program.mean_loss(step, outputs.logits, y), outputs
 
     rig.model.train()
     with attempting("the wrapped loss"):
