@@ -169,7 +169,7 @@ def test_settings_with_different_losses_are_not_compared_by_their_loss():
     assert Study(study(**fields)).metric == "valid/loss"
     assert Study(study(**fields, grid=("loss=mse,mae",))).metric == "valid/rmse"
     assert Study(study(**fields, loss="huber", grid=("loss.delta=1,2",))).metric == "valid/rmse"
-    with pytest.raises(RequestError, match="does not compare settings that have different losses"):
+    with pytest.raises(RequestError, match="another quantity for each of the losses"):
         Study(study(**fields, grid=("loss=mse,mae",), metric="valid/loss"))
 
 
