@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regplug.cli.failures import telling_what_was_reached
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, Disable, Json, Plugin, TrackingUri, new_app
 from regplug.cli.output import emit, say
@@ -72,17 +73,18 @@ def export(
     registry = registry_of({"disable": disable, "plugin": plugin})
     from regplug.exporting import export_tracked
 
-    exported = export_tracked(
-        run,
-        formats=[spelled(text) for text in formats or ()],
-        out=out,
-        probabilities=probabilities,
-        stochastic=stochastic,
-        register=register,
-        alias=alias,
-        registry=registry,
-        tracking_uri=tracking_uri,
-    )
+    with telling_what_was_reached(_tell, as_json=json):
+        exported = export_tracked(
+            run,
+            formats=[spelled(text) for text in formats or ()],
+            out=out,
+            probabilities=probabilities,
+            stochastic=stochastic,
+            register=register,
+            alias=alias,
+            registry=registry,
+            tracking_uri=tracking_uri,
+        )
     if json:
         emit(exported.document())
     else:
