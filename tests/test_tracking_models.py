@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tracking_stores import copied_store, start
-from waiting import LONGEST_S, end_group, free_port, wait_for_answer
 
 from regplug.errors import VerificationError
-from regplug.tracking import ChildRun, open_store, opening
+from regplug.tracking import ChildRun, open_store
 
 
 @pytest.fixture(autouse=True)
@@ -81,26 +78,9 @@ def test_a_model_that_answers_otherwise_is_not_published(store, linear_model):
     assert [str(each.status) for each in found if each.source_run_id == run.run_id] == ["FAILED"]
 
 
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    port = free_port()
-    # A busy server is a server.
-    monkeypatch.setattr(opening, "REACH_TIMEOUT_S", LONGEST_S)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
-    command += ["--artifacts-destination", str(tmp_path / "files")]
-    with (tmp_path / "log.txt").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
-        try:
-            wait_for_answer(f"http://127.0.0.1:{port}/health", process, tmp_path / "log.txt")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            end_group(process)
-
-
 @pytest.mark.slow
 def test_a_server_takes_everything_that_a_database_takes(server, linear_model, tmp_path):
-    store = open_store(server)
+    store = open_store(server.address)
     children = [
         ChildRun(name=f"child {index}", params={"lr": index}, metrics=[("train/loss", 1.0, 0, 5)], status=status)
         for index, status in enumerate(("FINISHED", "FAILED", "FINISHED"))
@@ -110,7 +90,7 @@ def test_a_server_takes_everything_that_a_database_takes(server, linear_model, t
             run.log_metrics({"train/loss": step / 3}, step=step)
         run.log_text("hello", "notes/a.txt")
         run.log_dataset("digits", "abc", "regplug:digits")
-        ids = store.log_children(run.run_id, "digits/mlp", children)
+        ids = [run_id for ids in store.log_children(run.run_id, "digits/mlp", children) for run_id in ids]
         path, x, y = linear_model
         uri = run.log_onnx_model(path, sample_input=x, sample_output=y, requirements=["onnxruntime"])
     assert store.find_run(run.run_id[:10]).status == "FINISHED"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -29,7 +34,9 @@ def store(folder):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are told apart by /proc")
-def test_a_process_killed_with_9_leaves_its_metrics_and_a_stale_run_that_can_be_continued(store, folder):
+def test_a_process_killed_with_9_leaves_its_metrics_and_a_run_that_the_next_one_calls_killed_and_can_continue(
+    store, folder
+):
     with start_writers(folder, ONE_WRITER) as writer:
         run_id = writer.stdout.readline().strip()
         alive = store.find_run(run_id)
@@ -40,6 +47,10 @@ def test_a_process_killed_with_9_leaves_its_metrics_and_a_stale_run_that_can_be_
         writer.wait()
     info = store.find_run(run_id)
     assert (info.status, info.is_stale) == ("RUNNING", True)
+    info = open_store(folder=folder).find_run(run_id)
+    assert (info.status, info.is_stale) == ("KILLED", False)
+    assert info.started <= info.ended <= datetime.now(UTC)
+    assert "ended without a word" in info.tags["regplug.error"]
     assert [point.step for point in store.metric_history(run_id, "train/loss")] == list(range(100))
     with store.resume_run(run_id) as run:
         assert not store.find_run(run_id).is_stale
@@ -70,3 +81,36 @@ def test_eight_processes_that_meet_a_fresh_store_at_once_lose_nothing(tmp_path):
         history = store.metric_history(info.run_id, "valid/loss")
         assert [(point.step, point.value) for point in history] == [(step, step / 7) for step in range(400)]
         assert store.read_artifact(info.run_id, "note.txt").read_text() == "done"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked once everything is imported")
+def test_eight_processes_that_log_the_same_data_for_the_first_time_all_finish(tmp_path):
+    """The race as it is run by hand: `python tests/writers_race.py FOLDER 8`."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    command = [sys.executable, str(Path(__file__).parent / "writers_race.py"), str(tmp_path), "1"]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    found = json.loads(said.stdout.splitlines()[-1])
+    assert found == {"runs": 8, "finished": 8, "whole": 8, "exit_codes": {"0": 8}}, said.stderr
+
+
+def test_a_dataset_that_another_process_inserts_in_the_same_moment_is_found(store, monkeypatch):
+    """The other process comes between MLflow's look and its insert."""
+    from sqlalchemy.orm import Session
+
+    add_all, data = Session.add_all, ("digits", "same digest", "regplug:digits")
+    run, rival = start(store), start(store, name="rival")
+    late = [rival]
+
+    def after_the_rival(session, rows):
+        if late and any(type(row).__name__ == "SqlDataset" for row in rows):
+            late.pop().log_dataset(*data)
+        add_all(session, rows)
+
+    monkeypatch.setattr(Session, "add_all", after_the_rival)
+    with rival, run:
+        run.log_dataset(*data)
+    assert not late
+    assert store.dataset_digests(run.run_id) == store.dataset_digests(rival.run_id) == {"digits": "same digest"}
+    assert store.find_run(run.run_id).status == "FINISHED"

@@ -5,6 +5,7 @@ Called as `writers_race.py FOLDER ROUNDS`; prints a JSON document of what became
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ from trainings import toy
 
 import regplug
 from regplug.errors import RegplugError
+from regplug.reports.plots import curves_png
 from regplug.tracking import open_store
 from regplug.tracking.run import TrackedRun
 
@@ -80,6 +82,8 @@ def main(place, rounds):
 
 
 if __name__ == "__main__":
-    import regplug.runs.runner
-
+    # What takes a second in each process is done before they are forked.
+    for name in ("mlflow.store.tracking.sqlalchemy_store", "sklearn.metrics", "regplug.runs.runner"):
+        importlib.import_module(name)
+    curves_png({"train/loss": [(1, 1.0), (2, 0.5)]})
     main(Path(sys.argv[1]), int(sys.argv[2]))

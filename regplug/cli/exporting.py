@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regplug.cli.failures import telling_what_was_reached
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, Disable, Json, Plugin, TrackingUri, new_app
 from regplug.cli.output import emit, say
@@ -78,18 +79,19 @@ def export(
     _check(names, registry, register, alias, tracking_uri)
     from regplug.exporting import export_tracked
 
-    exported = export_tracked(
-        run,
-        formats=names,
-        out=out,
-        probabilities=probabilities,
-        stochastic=stochastic,
-        register=register,
-        alias=alias,
-        overwrite=overwrite,
-        registry=registry,
-        tracking_uri=tracking_uri,
-    )
+    with telling_what_was_reached(_tell, as_json=json):
+        exported = export_tracked(
+            run,
+            formats=names,
+            out=out,
+            probabilities=probabilities,
+            stochastic=stochastic,
+            register=register,
+            alias=alias,
+            overwrite=overwrite,
+            registry=registry,
+            tracking_uri=tracking_uri,
+        )
     if json:
         emit(exported.document())
     else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,14 @@ from regplug.bundles.request import Bundle
 from regplug.bundles.writing import write_bundle
 from regplug.config import RunConfig, load_config
 from regplug.data import Prepared
-from regplug.errors import DataError, RequestError, UnknownComponentError, VerificationError
+from regplug.errors import (
+    DataError,
+    RegplugError,
+    RequestError,
+    UnknownComponentError,
+    VerificationError,
+    raise_after_start,
+)
 from regplug.exporting.deployment import (
     DEPLOYED_FILE,
     deployment_requirements,
@@ -75,6 +82,7 @@ def export_tracked(
         DataError: The dataset is no longer the one that it was trained on.
         ExportError: The model cannot be exported; nothing appears.
         VerificationError: The state is not the one that was tracked, or a file does not do what the model does.
+        TrackingLostError: The bundle is made, and the store cannot keep or register it.
     """
     check_registration(register, alias)
     registry, store = registry or default_registry(), open_store(tracking_uri, is_read=True)
@@ -99,17 +107,21 @@ def export_tracked(
         stochastic=stochastic,
     )
     bundle = write_bundle(request, place)
-    _keep(store, info, bundle, *((STOCHASTIC_FOLDER, _STOCHASTIC_TAG) if stochastic else (BUNDLE_FOLDER, _BUNDLE_TAG)))
-    model_uri, registered = _register(store, info, bundle, register, alias)
-    return Exported.of(
+    exported = Exported.of(
         bundle,
         seconds={**seconds, **bundle.seconds},
         run_id=info.run_id,
         run_name=info.name,
         tracking_uri=store.location.shown,
-        model_uri=model_uri,
-        registered=registered,
     )
+    where = (STOCHASTIC_FOLDER, _STOCHASTIC_TAG) if stochastic else (BUNDLE_FOLDER, _BUNDLE_TAG)
+    try:
+        _keep(store, info, bundle, *where)
+        model_uri, registered = _register(store, info, bundle, register, alias)
+    except RegplugError as error:
+        error.message += f" The bundle {bundle.path} is complete and proven."
+        raise_after_start(error, exported)
+    return replace(exported, model_uri=model_uri, registered=registered)
 
 
 class _Kept:
@@ -130,7 +142,7 @@ class _Kept:
         flags = {"format": tuple(formats) or None, "export": True}
         self.config: RunConfig = load_config(store.read_artifact(info.run_id, CONFIG_FILE), flags=flags)
         # The model is exported from the CPU, wherever it was trained.
-        self._here = dataclasses.replace(self.config, device="cpu")
+        self._here = replace(self.config, device="cpu")
         self.components = self._find(registry)
 
     def _find(self, registry: Registry) -> Components:

@@ -64,6 +64,7 @@ class Keeper:
         self._off: dict[str, object] = {}
         for point in points:
             self._off |= off_values(find_components(point.config, registry))
+        self._is_known = False
         self._run_ids: dict[str, str] = {}
 
     def open(self) -> dict[str, PointResult]:
@@ -80,11 +81,11 @@ class Keeper:
             self.tracked: TrackedRun = self.store.start_run(
                 experiment=self.experiment, name=self.name, params=self._params(), tags=self._tags()
             )
-            self.tracked.log_dict(self._document(), STUDY_FILE)
             return {}
-        self.tracked = self.store.resume_run(earlier.run_id)
-        children = self.store.runs(self.tracked.experiment, limit=None, parent=earlier.run_id)
+        children = self.store.runs(earlier.experiment, limit=None, parent=earlier.run_id)
         known = [child for child in children if child.status in _ENDED and child.tags.get(POINT_TAG) in self._by_key]
+        self.tracked = self.store.resume_run(earlier.run_id)
+        self._is_known = True
         self._run_ids |= {child.tags[POINT_TAG]: child.run_id for child in known}
         return {child.tags[POINT_TAG]: finished(child, self._by_key[child.tags[POINT_TAG]]) for child in known}
 
@@ -120,7 +121,7 @@ class Keeper:
                 waiting.extend(zip(results, self._children(results), strict=True))
             self._write(waiting)
 
-        self.tracked.post(f"{len(results)} runs", "The study's runs could not be logged", write)
+        self.tracked.post("runs of the study", "The study's runs could not be logged", write)
 
     @property
     def num_kept(self) -> int:
@@ -143,6 +144,8 @@ class Keeper:
 
     def __enter__(self) -> Keeper:
         self.tracked.__enter__()
+        if not self._is_known:
+            self.tracked.log_dict(self._document(), STUDY_FILE)
         return self
 
     def __exit__(

@@ -15,7 +15,7 @@ _WHY = "The process that wrote this run ended without a word: it was killed, or 
 
 
 def mark_dead_runs(client: Any) -> list[str]:
-    """Ends runs as KILLED, at their last sign of life, whose process on this machine is gone; returns their ids.
+    """Ends runs as KILLED, at their last sign of life, that nobody on this machine writes any more; returns their ids.
 
     A store that does not let us is left as it is: who only reads may have no right to write.
 
@@ -27,7 +27,7 @@ def mark_dead_runs(client: Any) -> list[str]:
         with tracking_trouble("Runs whose process is gone could not be marked"), bounded(AT_THE_ENDS):
             wanted = f"attributes.status = 'RUNNING' AND tags.`{PROCESS_TAG}` LIKE '{machine()}:%'"
             for run in reading.search(client, reading.list_experiments(client), wanted):
-                if is_dead(run.status, run.tags):
+                if is_dead(run.run_id, run.status, run.tags):
                     client.set_tag(run.run_id, ERROR_TAG, _WHY)
                     last_s = max(float(run.tags[HEARTBEAT_TAG]), run.started.timestamp())
                     client.set_terminated(run.run_id, "KILLED", int(last_s * 1000))

@@ -273,4 +273,5 @@ class Delivery:
 
     def _waiting(self) -> list[str]:
         parts = {"metric values": self._records.metrics, "parameters": self._records.params, "tags": self._records.tags}
-        return [*(f"{len(some)} {name}" for name, some in parts.items() if some), *(call.what for call in self._calls)]
+        calls = dict.fromkeys(call.what for call in self._calls)
+        return [*(f"{len(some)} {name}" for name, some in parts.items() if some), *calls]

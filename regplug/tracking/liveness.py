@@ -15,6 +15,10 @@ HEARTBEAT_EVERY_S = 10.0
 STALE_AFTER_S = 60.0
 
 
+writing: set[str] = set()
+"""Ids of the runs that this process writes."""
+
+
 def heartbeat_tags() -> dict[str, str]:
     """Returns the tags which say that this process writes the run now: epoch seconds, and machine:pid:start."""
     return {
@@ -31,33 +35,35 @@ def machine() -> str:
         return platform.node()
 
 
-def is_dead(status: str, tags: Mapping[str, str]) -> bool:
-    """Returns whether a run is called RUNNING and the process of this machine that wrote it is certainly gone.
+def is_dead(run_id: str, status: str, tags: Mapping[str, str]) -> bool:
+    """Returns whether a run is called RUNNING and nobody on this machine writes it: its process is gone, or left it.
 
-    >>> is_dead("RUNNING", {"regplug.process": "elsewhere:1:2"})
+    >>> is_dead("r", "RUNNING", {"regplug.process": "elsewhere:1:2"})
     False
     """
     host, pid, start = _process(tags)
     if status != "RUNNING" or host != machine() or not pid.isdigit():
         return False
+    if int(pid) == os.getpid() and start == _start_of(os.getpid()):
+        return run_id not in writing
     return _start_of(int(pid)) != start if _can_see_processes() else not _is_alive(int(pid))
 
 
-def is_stale(status: str, tags: Mapping[str, str], now_s: float | None = None) -> bool:
+def is_stale(run_id: str, status: str, tags: Mapping[str, str], now_s: float | None = None) -> bool:
     """Returns whether a run is called RUNNING and nobody writes it any more.
 
     On the machine that wrote it the process decides; elsewhere a heartbeat older than a minute does. A run without
     a heartbeat is not regplug's, and nothing is said of it.
 
-    >>> is_stale("RUNNING", {"regplug.heartbeat": "100", "regplug.process": "elsewhere:1:"}, now_s=130.0)
+    >>> is_stale("r", "RUNNING", {"regplug.heartbeat": "100", "regplug.process": "elsewhere:1:"}, now_s=130.0)
     False
-    >>> is_stale("RUNNING", {"regplug.heartbeat": "100", "regplug.process": "elsewhere:1:"}, now_s=161.0)
+    >>> is_stale("r", "RUNNING", {"regplug.heartbeat": "100", "regplug.process": "elsewhere:1:"}, now_s=161.0)
     True
     """
     if status != "RUNNING" or HEARTBEAT_TAG not in tags:
         return False
     if _process(tags)[0] == machine():
-        return is_dead(status, tags)
+        return is_dead(run_id, status, tags)
     age_s = (time.time() if now_s is None else now_s) - float(tags[HEARTBEAT_TAG])
     return age_s > STALE_AFTER_S
 

@@ -80,7 +80,7 @@ def to_info(run: Any, experiment: str) -> RunInfo:
         experiment=experiment,
         experiment_id=str(run.info.experiment_id),
         status=run.info.status,
-        is_stale=is_stale(run.info.status, tags),
+        is_stale=is_stale(run.info.run_id, run.info.status, tags),
         started=_when(run.info.start_time or 0),
         ended=_when(run.info.end_time) if run.info.end_time else None,
         params=dict(run.data.params),

@@ -15,6 +15,7 @@ from regplug.tracking import limits
 from regplug.tracking.datasets import dataset_input, log_inputs
 from regplug.tracking.delivery import Call, Delivery
 from regplug.tracking.files import all_or_nothing
+from regplug.tracking.liveness import writing
 from regplug.tracking.naming import param_text, safe_key
 from regplug.tracking.patience import AT_THE_ENDS, FOR_FILES, WHILE_TRAINING, bounded
 from regplug.tracking.reserve import Reserve
@@ -211,14 +212,15 @@ class TrackedRun:
         """
         try:
             missing = self.missing = tuple(self._delivery.stop())
+            trouble = self._delivery.trouble
+            if missing:
+                status, why = ("FAILED" if status == "FINISHED" else status), why or str(trouble)
+            unended = self._note_end(status, why)
         except BaseException as error:
             self._note_end("FAILED" if status == "FINISHED" else status, why or str(error))
             raise
-        trouble = self._delivery.trouble
-        if missing:
-            status = "FAILED" if status == "FINISHED" else status
-            why = why or str(trouble)
-        unended = self._note_end(status, why)
+        finally:
+            writing.discard(self.run_id)
         if missing or unended:
             raise self._lost(missing, trouble or unended)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from regplug.errors import RequestError, TrackingError, did_you_mean, raise_afte
 from regplug.tracking import limits, reading, registering, tables
 from regplug.tracking.burying import mark_dead_runs
 from regplug.tracking.children import ChildRun, write_through_client
-from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags
+from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags, writing
 from regplug.tracking.location import Location, experiment_name, resolve_location
 from regplug.tracking.naming import safe_key
 from regplug.tracking.opening import open_backend
@@ -97,14 +98,10 @@ class Store:
             experiment_id = self.experiment_id(name_kept)
             created = self._client.create_run(experiment_id, tags=start_tags, run_name=name)
         run = self._tracked(created, name_kept, reserve)
-        try:
+        writing.add(run.run_id)
+        with _begun(run):
             run.keep_long(limits.too_long(texts, limits.MAX_TAG_LENGTH))
             run.log_params(params)
-        except BaseException as error:
-            run.__exit__(type(error), error, error.__traceback__)
-            if isinstance(error, TrackingError):
-                raise_after_start(error)
-            raise
         return run
 
     def resume_run(self, text: str) -> TrackedRun:
@@ -115,6 +112,8 @@ class Store:
 
         Raises:
             RequestError: There is no such run, or another process is writing it.
+            TrackingError: The store cannot be written; the run is as it was.
+            TrackingLostError: The run is begun again, and could not be written any further.
         """
         info = self.find_run(text)
         if info.status == "RUNNING" and not info.is_stale and PROCESS_TAG in info.tags:
@@ -123,12 +122,14 @@ class Store:
                 hint="Wait for its end, or end that process.",
             )
         with tracking_trouble("The run could not be continued"), bounded(AT_THE_ENDS):
-            reserve = self._reserve()
+            run = self._tracked(self._client.get_run(info.run_id), info.experiment, self._reserve())
             self._client.update_run(info.run_id, status="RUNNING")
+        writing.add(info.run_id)
+        with _begun(run):
+            run.set_tags(heartbeat_tags())
             if ERROR_TAG in info.tags:
-                self._client.delete_tag(info.run_id, ERROR_TAG)
-            run = self._tracked(self._client.get_run(info.run_id), info.experiment, reserve)
-        run.set_tags(heartbeat_tags())
+                with tracking_trouble("The run could not be continued"), bounded(AT_THE_ENDS):
+                    self._client.delete_tag(info.run_id, ERROR_TAG)
         return run
 
     def attach(self, run_id: str) -> TrackedRun:
@@ -291,3 +292,15 @@ class Store:
             if found is None:
                 raise
             return found
+
+
+@contextmanager
+def _begun(run: TrackedRun) -> Iterator[None]:
+    """Ends a run that has just begun, where it goes no further."""
+    try:
+        yield
+    except BaseException as error:
+        run.__exit__(type(error), error, error.__traceback__)
+        if isinstance(error, TrackingError):
+            raise_after_start(error)
+        raise
