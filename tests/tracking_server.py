@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import LONGEST_S, free_port, wait_for_answer
+
+from regplug.tracking import opening
 
 
 class Server:
@@ -22,9 +23,7 @@ class Server:
     """
 
     def __init__(self, folder, backend=""):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--workers", "1", "--artifacts-destination", str(folder / "files")]
@@ -36,7 +35,7 @@ class Server:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=folder, env=environment, start_new_session=True
             )
-        self._wait()
+        wait_for_answer(f"{self.address}/health", self._process, self._log)
 
     def kill(self, number=signal.SIGKILL):
         """Ends it and all that it started."""
@@ -44,22 +43,11 @@ class Server:
             os.killpg(self._process.pid, number)
         self._process.wait(timeout=60)
 
-    def _wait(self):
-        import requests
-
-        # It ends by the process, not by a short deadline: on a busy machine it takes a minute.
-        for _ in range(1200):
-            assert self._process.poll() is None, self._log.read_text()
-            with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{self.address}/health", timeout=2).ok:
-                    return
-            time.sleep(0.25)
-        raise AssertionError(self._log.read_text())
-
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, monkeypatch):
     """A server of the test's own."""
+    monkeypatch.setattr(opening, "REACH_TIMEOUT_S", LONGEST_S)  # a busy server is a server
     made = Server(tmp_path)
     yield made
     made.kill()
