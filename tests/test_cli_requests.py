@@ -13,10 +13,12 @@ import pytest
 from cli_calls import Terminal
 from runs import standing_in
 
+from regplug.cli.failures import Failure
 from regplug.config.params import describe_params, make_params
-from regplug.errors import DataError, ParameterError, RequestError, TrackingError, did_you_mean
+from regplug.errors import DataError, ParameterError, RequestError, TrackingError, TrackingLostError, did_you_mean
 from regplug.registry import default_registry
 from regplug.runs import request
+from regplug.tracking import open_store
 from regplug.tracking.location import resolve_location
 
 HEAVY = ("torch", "mlflow", "onnxruntime", "onnx", "numpy", "scipy", "sklearn", "matplotlib", "sqlalchemy")
@@ -203,11 +205,30 @@ def test_a_deleted_folder_is_told_as_such_and_help_still_works(tmp_path):
     assert json.loads(done.stderr.splitlines()[-1]) == [2, 2, 2, 2, 0]
 
 
+def test_a_folder_that_is_deleted_in_the_middle_is_told_as_such(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gone = Failure.of(OSError("disk I/O error"))
+    assert gone.message == "OSError: disk I/O error"
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    gone = Failure.of(OSError("disk I/O error"))
+    assert (gone.message, gone.exit_code) == ("The folder in which you stand was deleted.", 1)
+    assert Failure.of(TrackingLostError("Metrics could not be logged.")).message == gone.message
+    assert Failure.of(KeyboardInterrupt()).message == "Interrupted."
+
+
 def test_a_long_list_of_names_is_cut():
     hint = did_you_mean("x", [f"name{number:03}" for number in range(500)])
     assert hint.startswith("Known: name000, ")
     assert hint.endswith(" and 488 more.")
     assert did_you_mean("x", [f"name{number:02}" for number in range(13)]).endswith("name12.")
+
+
+def test_an_experiment_may_have_a_longer_name_than_a_folder(place):
+    result = place.run(experiment="e" * 300)
+    assert result.status == "FINISHED"
+    assert "state.pt" in open_store().artifact_names(result.run_id)
 
 
 @pytest.mark.parametrize("name", ["50%20off", "a b#c?d", "ünïç日本 100%", "%2e%2e", "a:b@c;&='\"[x]"])

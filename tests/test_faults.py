@@ -220,6 +220,20 @@ def test_a_study_names_the_component_in_each_failed_run(installed, place):
     assert failed.error.startswith("The regularizer broken (plugin 'mine'")
 
 
+@pytest.mark.parametrize("leaves", ["sys.exit(3)", "exit()", "raise Stop"])
+def test_a_model_of_ones_own_that_ends_the_process_is_told_with_the_line(place, terminal, leaves):
+    (place.folder / "net.py").write_text(
+        "import sys\nfrom torch import nn\nclass Stop(KeyboardInterrupt): ...\nclass Net(nn.Module):\n"
+        f"    def __init__(self):\n        {leaves}\n"
+    )
+    for command in ("run", "plan"):
+        said = terminal(command, "--model", "./net.py:Net")
+        assert said.code == 2
+        assert said.err.startswith("error: The model Net (./net.py:Net) ")
+        assert f"when it was built ({place.folder}/net.py, line 6)" in said.err
+    assert place.statuses() == []
+
+
 def test_a_helper_beside_the_component_is_told_with_the_component(installed, place):
     install(installed, "probe", PROBE, "from fake_probe_help import count; return count(view)")
     installed.write({"fake_probe_help": "def count(view):\n    return {}['weights']"})

@@ -135,3 +135,24 @@ def test_a_broken_plugin_that_was_named_by_its_path_is_told(terminal, tmp_path):
     assert said.code == 0
     assert "warning: plugin 'mine'" in said.err
     assert "RuntimeError: no server" in said.err
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "words"), [("3", 3, ""), ("None", 0, ""), ("'no, thank you'", 1, "no, thank you")]
+)
+def test_a_command_of_a_plugin_may_end_with_its_own_exit_code(installed, terminal, ends, code, words):
+    source = f"import sys\n\ndef leave():\n    sys.exit({ends})\n"
+    offer(installed, "fake-leave", "leave=fake_leaving:leave", modules={"fake_leaving": source})
+    said = terminal("leave")
+    assert (said.code, said.err.strip()) == (code, words)
+
+
+def test_a_command_that_breaks_is_named_with_the_line(installed, terminal):
+    source = "def leave():\n    return 1 / 0\n"
+    offer(installed, "fake-leave", "leave=fake_leaving:leave", modules={"fake_leaving": source})
+    said = terminal("leave")
+    assert said.code == 1
+    assert (
+        "The command leave (plugin 'fake_leave' of distribution fake-leave 1.0) raised ZeroDivisionError in" in said.err
+    )
+    assert "fake_leaving.py, line 2: division by zero" in said.err

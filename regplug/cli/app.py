@@ -10,14 +10,13 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from regplug.cli.failures import Failure, exit_code_of, is_own_exit
+from regplug.cli.failures import FOLDER_GONE, FOLDER_HINT, Failure, exit_code_of, is_folder_gone, is_own_exit
 from regplug.cli.options import AsGiven
 from regplug.cli.output import stdout_for_document
 from regplug.cli.plugin_commands import command_of, offered_lines
@@ -166,12 +165,8 @@ def _require_folder() -> None:
     Raises:
         RequestError: It was.
     """
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        raise RequestError(
-            "The folder in which you stand was deleted.", hint="Go to one that exists: cd ~, or cd into it anew."
-        ) from None
+    if is_folder_gone():
+        raise RequestError(FOLDER_GONE, hint=FOLDER_HINT)
 
 
 def main() -> NoReturn:

@@ -10,12 +10,19 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from regplug.cli.output import emit
 from regplug.errors import PluginError, RegplugError
+
+INTERRUPTED = 130
+"""Exit code of what the user stopped."""
+
+FOLDER_GONE = "The folder in which you stand was deleted."
+FOLDER_HINT = "Go to one that exists: cd ~, or cd into it anew."
 
 _WHERE_HINT = "--debug shows where it was needed."
 _DEBUG_HINT = "This is a fault of regplug itself. Add --debug, or set REGPLUG_DEBUG=1, and report what it shows."
@@ -44,7 +51,11 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Reads an exception."""
-        return dataclasses.replace(cls._read(error), error=error)
+        failure = dataclasses.replace(cls._read(error), error=error)
+        if failure.exit_code == INTERRUPTED or not is_folder_gone():
+            return failure
+        # Whatever it was, no path has a meaning any more.
+        return dataclasses.replace(failure, message=FOLDER_GONE, hint=FOLDER_HINT)
 
     @classmethod
     def _read(cls, error: BaseException) -> Failure:
@@ -53,7 +64,7 @@ class Failure:
             code, result = error.exit_code, error.result
             return cls(type=kind, message=error.message, hint=error.hint, exit_code=code, result=result)
         if type(error) is KeyboardInterrupt or isinstance(error, typer.Abort):
-            return cls(type="KeyboardInterrupt", message="Interrupted.", hint="", exit_code=130)
+            return cls(type="KeyboardInterrupt", message="Interrupted.", hint="", exit_code=INTERRUPTED)
         if isinstance(error, typer.TyperException):
             ctx = getattr(error, "ctx", None)
             command = ctx.command_path if ctx else "regplug"
@@ -75,7 +86,8 @@ class Failure:
         from regplug.registry.faults import plugin_error
 
         named = plugin_error(error)
-        return None if named is None else cls._read(named)
+        # What breaks a request is caught where components are built; this was in the middle of the work.
+        return None if named is None else dataclasses.replace(cls._read(named), exit_code=1)
 
     def document(self) -> dict[str, Any]:
         """Returns the JSON document of a failure; it begins with the document of what was reached."""
@@ -96,7 +108,7 @@ class Failure:
         if as_json:
             emit(self.document())
         else:
-            label = "" if self.exit_code == 130 else "error: "
+            label = "" if self.exit_code == INTERRUPTED else "error: "
             sys.stderr.write(f"{label}{self.message}\n" + (f"{self.hint}\n" if self.hint else ""))
         return self.exit_code
 
@@ -115,6 +127,15 @@ def telling_what_was_reached(tell: Callable[[Any], None], *, as_json: bool) -> I
         if error.result is not None and not as_json:
             tell(error.result)
         raise
+
+
+def is_folder_gone() -> bool:
+    """Returns whether the working folder was deleted."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _is_of_plugin(error: BaseException | None) -> bool:

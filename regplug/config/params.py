@@ -8,22 +8,16 @@ value that changes nothing (`Stackable(off=inf)`) or as its default.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
-import inspect
-import itertools
-import textwrap
-import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union
-
-import annotated_types as at
+from typing import TYPE_CHECKING, Any
 
 from regplug.api import Component, InputFile, Needed, Schedulable, Search, Stackable
+from regplug.config.annotations import bounds_of, docs_of, leaves_of, limits_of, marks_of, type_text
 from regplug.config.ramps import SHAPES, Ramp, read_ramp
 from regplug.config.spec import plain_number
 from regplug.config.values import faults_of, flat
@@ -31,16 +25,6 @@ from regplug.errors import ParameterError, PluginError, did_you_mean, some_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
-
-_SIGNS: Mapping[type, tuple[str, str]] = {
-    at.Ge: ("ge", ">= {}"),
-    at.Gt: ("gt", "> {}"),
-    at.Le: ("le", "<= {}"),
-    at.Lt: ("lt", "< {}"),
-    at.MinLen: ("min_length", "at least {} of them"),
-    at.MaxLen: ("max_length", "at most {} of them"),
-    at.MultipleOf: ("multiple_of", "a multiple of {}"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +136,7 @@ def _check(cls: type, name: str, value: Any) -> Any:
     if value == "none" and _allows_none(hint):
         return None
     ramp = _as_ramp(value)
-    if ramp is not None and str not in _leaves(hint):
+    if ramp is not None and str not in leaves_of(hint):
         return _check_ramp(cls, name, ramp)
     checked = _adapters(cls)[name].validate_python(_as_python(value), strict=True)
     if any(faults_of(checked, _named_numbers(cls, name))):
@@ -164,9 +148,9 @@ def _check(cls: type, name: str, value: Any) -> Any:
 def _named_numbers(cls: type, name: str) -> tuple[Any, ...]:
     """What a field names itself: bounds, the value that changes nothing, and the default."""
     (field,) = (field for field in dataclasses.fields(cls) if field.name == name)
-    marks = [bound for mark in _marks(_hints(cls)[name]) for bound in _single(mark)]
-    bounds = [getattr(bound, _SIGNS[type(bound)][0]) for bound in marks if type(bound) in _SIGNS]
-    return (*bounds, *(mark.off for mark in marks if isinstance(mark, Stackable)), *flat(_default(field)))
+    hint = _hints(cls)[name]
+    offs = (mark.off for mark in marks_of(hint) if isinstance(mark, Stackable))
+    return (*limits_of(hint), *offs, *flat(_default(field)))
 
 
 def _as_ramp(value: Any) -> Ramp | None:
@@ -179,7 +163,7 @@ def _as_ramp(value: Any) -> Ramp | None:
 
 def _check_ramp(cls: type, name: str, ramp: Ramp) -> Ramp:
     """Raises a ValueError where the number may not change, or one of its ends is not allowed."""
-    if ramp.shape not in SHAPES or not any(_is_mark(mark, Schedulable) for mark in _marks(_hints(cls)[name])):
+    if ramp.shape not in SHAPES or not any(_is_mark(mark, Schedulable) for mark in marks_of(_hints(cls)[name])):
         raise ValueError(name)
     first, last = (_check(cls, name, end) for end in (ramp.first, ramp.last))
     return Ramp(first, last, ramp.shape)
@@ -203,7 +187,7 @@ def _is_mark(mark: Any, kind: type) -> bool:
 
 def _allows_none(hint: Any) -> bool:
     """Whether the text `none` means None: it is allowed and `none` is not a text of the field's own."""
-    members = set(_leaves(hint))
+    members = set(leaves_of(hint))
     return type(None) in members and not members & {str, "none"}
 
 
@@ -233,20 +217,20 @@ def _adapters(cls: type) -> dict[str, TypeAdapter[Any]]:
 @functools.cache
 def describe_params(cls: type) -> tuple[ParameterInfo, ...]:
     """Returns what each field of a parameters class says of itself, in the order of the fields."""
-    docs = _docs(cls)
+    docs = docs_of(cls)
     return tuple(
         ParameterInfo(
             name=field.name,
-            type=_type_text(_hints(cls)[field.name]),
+            type=type_text(_hints(cls)[field.name]),
             default=_default(field),
-            bounds=", ".join(dict.fromkeys(_bounds(_hints(cls)[field.name]))),
+            bounds=", ".join(dict.fromkeys(bounds_of(_hints(cls)[field.name]))),
             doc=docs.get(field.name, ""),
-            stackable=any(_is_mark(mark, Stackable) for mark in _marks(_hints(cls)[field.name])),
-            off=next((mark.off for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Stackable)), None),
-            schedulable=any(_is_mark(mark, Schedulable) for mark in _marks(_hints(cls)[field.name])),
-            search=next((mark for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Search)), None),
-            needed=next((mark for mark in _marks(_hints(cls)[field.name]) if isinstance(mark, Needed)), None),
-            is_file=any(isinstance(mark, InputFile) for mark in _marks(_hints(cls)[field.name])),
+            stackable=any(_is_mark(mark, Stackable) for mark in marks_of(_hints(cls)[field.name])),
+            off=next((mark.off for mark in marks_of(_hints(cls)[field.name]) if isinstance(mark, Stackable)), None),
+            schedulable=any(_is_mark(mark, Schedulable) for mark in marks_of(_hints(cls)[field.name])),
+            search=next((mark for mark in marks_of(_hints(cls)[field.name]) if isinstance(mark, Search)), None),
+            needed=next((mark for mark in marks_of(_hints(cls)[field.name]) if isinstance(mark, Needed)), None),
+            is_file=any(isinstance(mark, InputFile) for mark in marks_of(_hints(cls)[field.name])),
         )
         for field in dataclasses.fields(cls)
     )
@@ -278,86 +262,6 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return None if field.default is dataclasses.MISSING else field.default
-
-
-def _marks(hint: Any) -> Iterator[Any]:
-    """All metadata of an annotation, from outside in."""
-    yield from getattr(hint, "__metadata__", ())
-    for part in _parts(hint):
-        yield from _marks(part)
-
-
-def _leaves(hint: Any) -> Iterator[Any]:
-    """The types, and the values of Literals, that a single value may have."""
-    if typing.get_origin(hint) is Literal:
-        yield from typing.get_args(hint)
-    elif typing.get_origin(hint) in (Union, types.UnionType, typing.Annotated):
-        for part in _parts(hint):
-            yield from _leaves(part)
-    else:
-        yield hint
-
-
-def _parts(hint: Any) -> tuple[Any, ...]:
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        return ()
-    if origin is typing.Annotated:
-        return typing.get_args(hint)[:1]
-    return tuple(part for part in typing.get_args(hint) if part is not Ellipsis)
-
-
-def _bounds(hint: Any) -> Iterator[str]:
-    for mark in _marks(hint):
-        for bound in _single(mark):
-            if type(bound) in _SIGNS:
-                attribute, text = _SIGNS[type(bound)]
-                yield text.format(getattr(bound, attribute))
-
-
-def _single(mark: Any) -> Iterator[Any]:
-    """The bounds of an `Interval` or the like one by one."""
-    yield from mark if isinstance(mark, at.GroupedMetadata) else (mark,)
-
-
-def _type_text(hint: Any) -> str:
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    if origin is typing.Annotated:
-        return _type_text(_parts(hint)[0])
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(map(_type_text, _parts(hint))))
-    if origin in (tuple, list):
-        return "list of " + " or ".join(dict.fromkeys(map(_type_text, _parts(hint))))
-    words: Mapping[Any, str] = {str: "text", bool: "true or false", type(None): "none"}
-    return words[hint] if hint in words else str(getattr(hint, "__name__", hint))
-
-
-def _docs(cls: type) -> dict[str, str]:
-    """The text below each field, by name, the base classes' first."""
-    docs: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if dataclasses.is_dataclass(base):
-            docs |= _own_docs(base)
-    return docs
-
-
-def _own_docs(cls: type) -> dict[str, str]:
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except (OSError, TypeError, SyntaxError):
-        return {}  # made at run time, or shipped without source: there is no text to show
-    body = getattr(tree.body[0], "body", [])
-    return {
-        field.target.id: " ".join(text.value.value.split())
-        for field, text in itertools.pairwise(body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
-        and isinstance(text.value.value, str)
-    }
 
 
 __all__ = [

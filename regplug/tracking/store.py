@@ -24,6 +24,8 @@ from regplug.tracking.run import ERROR_TAG, TrackedRun
 from regplug.tracking.system import source_tags, system_tags
 from regplug.tracking.trouble import tracking_trouble
 
+_LONGEST_FOLDER = 100  # file systems take 255; two experiments may share one, in which each run has its own folder
+
 # Makes the UI open the experiment among trained models; without it, it opens among chats and traces.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -283,7 +285,8 @@ class Store:
         place = None
         if self.location.artifacts is not None:
             # Absolute and readable: MLflow's own default is relative to wherever a process happens to stand.
-            place = f"{self.location.artifacts.rstrip('/')}/{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}"
+            folder = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_LONGEST_FOLDER]
+            place = f"{self.location.artifacts.rstrip('/')}/{folder}"
         try:
             return str(self._client.create_experiment(name, artifact_location=place, tags=_EXPERIMENT_TAGS))
         except MlflowException:
