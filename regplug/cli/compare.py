@@ -44,7 +44,10 @@ def compare(
     tracking_uri: TrackingUri = None,
     json: Json = False,
 ) -> None:
-    """Rank the settings of studies or experiments, with intervals and paired tests, and write an HTML report."""
+    """Rank the settings of studies or experiments, with intervals and paired tests, and write an HTML report.
+
+    Runs on other data or splits, and losses of another kind, are not ranked together: each group has its own table.
+    """
     from regplug.cli.analysis_text import tell_analysis
     from regplug.studies.comparing import compare_tracked, report_name
 

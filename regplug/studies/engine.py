@@ -106,7 +106,7 @@ class Study:
             keep_conclusion(keeper, result)
             if refit:
                 _stage(observers, "training the best setting again")
-                result = replace(result, winner=self._refit(result, tracking_uri))
+                result = replace(result, winner=self._refit(result, observers, tracking_uri))
                 if result.winner is not None:
                     keeper.tracked.set_tags({WINNER_TAG: result.winner.run_id})
         warnings = (*info.warnings, *plugged.warnings, *self._warn_of_guessing(result, observers))
@@ -190,18 +190,23 @@ class Study:
             [count for count in counts if count[1]],
             [each.doubt for each in result.results if each.guess and each.doubt],
         )
-        for observer in observers:
-            if told:
-                observer.warned(told)
+        if told:
+            _warn(observers, told)
         return [told] if told else []
 
-    def _refit(self, result: StudyResult, tracking_uri: str | None) -> RunResult | None:
+    def _refit(
+        self, result: StudyResult, observers: Sequence[StudyObserver], tracking_uri: str | None
+    ) -> RunResult | None:
         point = result.best_point()
         if point is None:
             return None
         name = f"{result.started.name}: best, {point.setting.label}"
         config = replace(point.config, name=name, experiment=result.started.experiment)
-        return execute(config, registry=self._registry, tracking_uri=tracking_uri)
+        winner = execute(config, registry=self._registry, tracking_uri=tracking_uri)
+        for warning in winner.warnings:
+            if warning not in self.warnings:
+                _warn(observers, warning)
+        return winner
 
     def _overlap(self) -> float | None:
         """Rows judged on over rows trained on, where folds or data seeds part the same rows."""
@@ -223,6 +228,11 @@ class Study:
 def _stage(observers: Sequence[StudyObserver], name: str) -> None:
     for observer in observers:
         observer.stage(name)
+
+
+def _warn(observers: Sequence[StudyObserver], message: str) -> None:
+    for observer in observers:
+        observer.warned(message)
 
 
 def _by_key(results: Sequence[PointResult]) -> dict[str, PointResult]:
