@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 
 from regplug.reports import figures, plots
 from regplug.reports.judging import judge
-from regplug.reports.page import StudyReport, render_report
-from regplug.statistics import PairKey, Setting, Study, StudyRun, analyse
+from regplug.reports.page import ComparisonReport, StudyReport, render_report
+from regplug.statistics import PairKey, Setting, Study, StudyRun, analyse, rank_over_datasets
 
 ACCURACY = "test/accuracy"
 EVIL = "<script>alert('$x_1$')</script>"
@@ -119,6 +120,28 @@ def test_every_text_from_outside_is_escaped():
     assert "script" not in reader.tags
     assert "b" not in reader.tags
     assert "".join(reader.text).count("alert(") >= 8
+
+
+def test_groups_that_are_not_ranked_together_have_a_part_each_on_one_page():
+    first, second = (report_of(study_of({"a": {}, EVIL: {}}), compare_url="http://x/") for _ in range(2))
+    ranks = rank_over_datasets([{"a": 0.9, EVIL: 0.8}] * 2, [False] * 2)
+    parts = (first, replace(second, title=EVIL))
+    page = render_report(ComparisonReport(title="Two", verdict="2 groups", parts=parts, ranks=ranks, notes=(EVIL,)))
+    reader = read(page)
+    assert reader.tags.count("table") == 2
+    assert "script" not in reader.tags
+    text = " ".join(" ".join(reader.text).split())
+    assert text.count("is better than") >= 2
+    assert "Mean ranks a 1;" in text
+    assert "Critical difference of ranks" in text
+
+
+def test_where_a_bootstrap_interval_is_missing_the_cell_and_a_note_say_why():
+    few, many = (render_report(report_of(study_of({"a": {}, "b": {}}, num_seeds=count))) for count in (5, 10))
+    assert few.count("<td>from 10 on</td>") == 2
+    assert "Below 10 seeds there is no bootstrap interval" in few
+    assert "from 10 on" not in many
+    assert "no bootstrap interval" not in many
 
 
 def test_an_address_that_runs_code_is_no_link():

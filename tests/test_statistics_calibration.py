@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from test_statistics import ACCURACY, study_of
 
-from regplug.statistics import PairKey, analyse
+from regplug.statistics import LEAST_BOOTSTRAPPED, PairKey, analyse, bootstrap_interval
 
 STUDIES = 200
 MOST_FALSE = 18
@@ -86,3 +86,11 @@ def test_a_true_difference_of_two_standard_deviations_is_found():
         return {label: list(by_seed + lift + rng.normal(0, 0.01, 8)) for label, lift in {"a": 0.03, "b": 0.0}.items()}
 
     assert false_findings(values) > 0.9 * STUDIES
+
+
+def test_the_bootstrap_interval_covers_the_mean_nearly_as_often_as_it_says_where_it_is_given():
+    rng = np.random.default_rng(0)
+    intervals = [bootstrap_interval(rng.normal(0, 1, LEAST_BOOTSTRAPPED), seed=at) for at in range(STUDIES)]
+    covered = sum(low <= 0 <= high for low, high in intervals)
+    # .907 in 1,500 simulated studies; below ten values less than .87.
+    assert covered > 0.86 * STUDIES

@@ -44,7 +44,10 @@ def compare(
     tracking_uri: TrackingUri = None,
     json: Json = False,
 ) -> None:
-    """Rank the settings of studies or experiments, with intervals and paired tests, and write an HTML report."""
+    """Rank the settings of studies or experiments, with intervals and paired tests, and write an HTML report.
+
+    Runs on other data or splits, and losses of another kind, are not ranked together: each group has its own table.
+    """
     from regplug.tracking.location import resolve_location
 
     resolve_location(tracking_uri).require_there()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from regplug.runs.data_facts import DataFacts, overlap_ratio
 from regplug.tracking import RunInfo
@@ -26,17 +27,21 @@ class Group:
     runs: tuple[RunInfo, ...]
     loss: str = ""
 
-    @property
+    @cached_property
     def facts(self) -> list[tuple[RunInfo, DataFacts]]:
         """The runs that tell their data."""
         found = ((run, DataFacts.from_tags(run.tags)) for run in self.runs)
         return [(run, facts) for run, facts in found if facts is not None]
 
+    @cached_property
+    def rows(self) -> frozenset[str]:
+        """The digests of their rows."""
+        return frozenset(facts.rows_digest for _, facts in self.facts)
+
     def shares_rows(self, other: Group) -> bool:
         """Whether both are of one dataset, parted or measured in two ways."""
-        own, others = ({facts.rows_digest for _, facts in each.facts} for each in (self, other))
-        if own and others:
-            return bool(own & others)
+        if self.rows and other.rows:
+            return bool(self.rows & other.rows)
         return _dataset(self.runs[0], set()) == _dataset(other.runs[0], set())
 
 
@@ -59,7 +64,7 @@ def group_by_data(
     joined = _Joined()
     for run, nodes in zip(runs, _nodes(runs, free), strict=True):
         for node in nodes:
-            joined.join(run.run_id, node)
+            joined.join(node, run.run_id)
     groups: dict[Hashable, list[RunInfo]] = defaultdict(list)
     for run in runs:
         groups[joined.root(run.run_id)].append(run)
@@ -148,6 +153,8 @@ class _Joined:
 
     def root(self, node: Hashable) -> Hashable:
         while (parent := self._parent.setdefault(node, node)) != node:
+            # Halving the path keeps it short, however many runs there are.
+            self._parent[node] = self._parent[parent]
             node = parent
         return node
 

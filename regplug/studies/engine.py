@@ -114,7 +114,7 @@ class Study:
         keeper = Keeper(open_store(tracking_uri), self, self._registry)
         done = keeper.open()
         warnings: list[str] = []
-        keeper.on_trouble(lambda message: _warn(observers, warnings, message))
+        keeper.on_trouble(lambda message: _warn(observers, message, warnings))
         reached: list[StudyResult] = []
         try:
             with keeper, plugged:
@@ -155,7 +155,7 @@ class Study:
         self, keeper: Keeper, observers: Sequence[StudyObserver], tracking_uri: str | None, reached: list[StudyResult]
     ) -> None:
         _stage(observers, "training the best setting again")
-        winner = self._refit(reached[-1], tracking_uri)
+        winner = self._refit(reached[-1], observers, tracking_uri)
         if winner is not None:
             reached.append(replace(reached[-1], winner=winner))
             keeper.tracked.set_tags({WINNER_TAG: winner.run_id})
@@ -238,9 +238,8 @@ class Study:
             [count for count in counts if count[1]],
             [each.doubt for each in result.results if each.guess and each.doubt],
         )
-        for observer in observers:
-            if told:
-                observer.warned(told)
+        if told:
+            _warn(observers, told)
         return [told] if told else []
 
     def _require_exportable(self) -> None:
@@ -251,13 +250,19 @@ class Study:
         for runner in first.values():
             require_exportable(runner.check())
 
-    def _refit(self, result: StudyResult, tracking_uri: str | None) -> RunResult | None:
+    def _refit(
+        self, result: StudyResult, observers: Sequence[StudyObserver], tracking_uri: str | None
+    ) -> RunResult | None:
         point = result.best_point()
         if point is None:
             return None
         name = f"{result.started.name}: best, {point.setting.label}"
         config = replace(point.config, name=name, experiment=result.started.experiment)
-        return execute(config, registry=self._registry, tracking_uri=tracking_uri)
+        winner = execute(config, registry=self._registry, tracking_uri=tracking_uri)
+        for warning in winner.warnings:
+            if warning not in self.warnings:
+                _warn(observers, warning)
+        return winner
 
     def _overlap(self) -> float | None:
         """Rows judged on over rows trained on, where folds or data seeds part the same rows."""
@@ -281,8 +286,9 @@ def _stage(observers: Sequence[StudyObserver], name: str) -> None:
         observer.stage(name)
 
 
-def _warn(observers: Sequence[StudyObserver], warnings: list[str], message: str) -> None:
-    warnings.append(message)
+def _warn(observers: Sequence[StudyObserver], message: str, kept: list[str] | None = None) -> None:
+    if kept is not None:
+        kept.append(message)
     for observer in observers:
         observer.warned(message)
 
