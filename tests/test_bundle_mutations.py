@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from architectures import KINDS, normalization, raw_inputs, request, trained
 from made_bundles import both
 from made_stochastic import all_three
-from planted import MODULE_FAULTS, ONNX_FAULTS
+from planted import MODULE_FAULTS, ONNX_FAULTS, OnnxFault
 from random_networks import KINDS as RANDOM_KINDS
 from random_networks import random_request
 from rewriting import rewrite
@@ -67,10 +68,10 @@ def test_all_planted_faults_are_caught(sound: dict[str, Path], tmp_path: Path, t
 def planted(name: str, bundle: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     """A copy of a bundle for every fault that its network can have."""
     for number, (what, fault) in enumerate(ONNX_FAULTS.items()):
-        model = onnx.load(bundle / "model.onnx")
-        if fault(model, np.random.default_rng(number)):
+        faulty_model = with_fault(name, bundle / "model.onnx", fault, number)
+        if faulty_model is not None:
             faulty = shutil.copytree(bundle, folder / "faulty")
-            onnx.save(model, faulty / "model.onnx")
+            onnx.save(faulty_model, faulty / "model.onnx")
             yield f"{what} in ONNX", faulty
     for what, fault in MODULE_FAULTS.items():
         network = copy.deepcopy(trained(name))
@@ -83,6 +84,25 @@ def planted(name: str, bundle: Path, folder: Path) -> Iterator[tuple[str, Path]]
         faulty = shutil.copytree(bundle, folder / "faulty")
         rewrite(faulty, normalization(KINDS[name][1]), network, "model.onnx")
         yield "running statistics replaced in ONNX", faulty
+
+
+def with_fault(name: str, path: Path, fault: OnnxFault, number: int) -> Any:
+    """A model with a fault that changes an output; a weight before a ReLU that is always 0 would not."""
+    x = raw_inputs(KINDS[name][1], seed=99)
+    for attempt in range(5):
+        model = onnx.load(path)
+        if not fault(model, np.random.default_rng(number + 100 * attempt)):
+            return None
+        if not np.array_equal(answers(model, x), answers(onnx.load(path), x)):
+            return model
+    return None
+
+
+def answers(model: Any, x: np.ndarray) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"input": x})[0]
 
 
 def is_another(name: str, network: nn.Module) -> bool:
