@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from regplug.config import RunConfig
 from regplug.data import Prepared
 from regplug.errors import CompositionError
 from regplug.registry.components import Components
@@ -15,7 +14,6 @@ from regplug.sites import Augmented, SiteLayer
 
 
 def find_notices(
-    config: RunConfig,
     components: Components,
     data: Prepared,
     model: nn.Module,
@@ -24,8 +22,7 @@ def find_notices(
     """What components say of their company, none of which refuses it.
 
     Args:
-        config: What was asked for.
-        components: What it means.
+        components: What was asked for.
         data: What it is trained on.
         model: The restructured model.
         members: Regularizers by key.
@@ -42,7 +39,7 @@ def find_notices(
         company = Company(
             tags={other: tags for other, tags in words.items() if other != key},
             params={other.spec.key: other.params for other in components.regs if other.spec.key != key},
-            optimizer=config.optimizer,
+            optimizer=components.optimizer.registered.name,
             task=data.task,
             has_validation=data.valid is not None,
             has_batch_norm=bool(norms),

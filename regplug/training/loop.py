@@ -24,7 +24,7 @@ from regplug.sites import Place
 from regplug.training.evaluate import Evaluator, in_mode
 from regplug.training.feed import Feed
 from regplug.training.lift import Lift
-from regplug.training.optimizers import Rate, UpdateRule
+from regplug.training.optimizers import BoundRule, Rate, UpdateRule
 from regplug.training.program import Program
 from regplug.training.state import Pool, RunInputs, State, initial_state, setting_tensors
 from regplug.training.stepper import Stepper, keep_where, write_
@@ -118,12 +118,13 @@ class Trainer:
             batch_size=course.batch_size,
             shuffle=course.shuffle,
         )
-        self.state: State = initial_state(program, rule, runs, self._lift)
+        bound = BoundRule(rule, [run.optimizer for run in runs], self._lift.runs, pools.train.x.device)
+        self.state: State = initial_state(program, bound, runs, self._lift)
         self._settings = setting_tensors(runs, self._lift, pools.train)
         self._rates = [run.rate for run in runs]
         self._stepper = Stepper(
             program=program,
-            rule=rule,
+            rule=bound,
             state=self.state,
             settings=self._settings,
             lift=self._lift,

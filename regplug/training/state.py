@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regplug.regularizer import Tensors
 from regplug.training.lift import Lift
-from regplug.training.optimizers import OptimizerState, UpdateRule
+from regplug.training.optimizers import BoundRule, OptimizerState
 from regplug.training.program import Program, restore_tensors
 
 
@@ -25,6 +25,7 @@ class RunInputs:
         settings: Regularizer's key -> parameter -> number, or one number for each site.
         params: Initial parameters by name.
         buffers: Initial buffers by name.
+        optimizer: The optimizer's numbers that may differ between the runs of a stack.
         train_rows: Rows of the training pool that this run trains on, int64; `None` for all.
         valid_rows: The same of the validation pool.
         test_rows: The same of the test pool.
@@ -35,6 +36,7 @@ class RunInputs:
     settings: Mapping[str, Mapping[str, Any]]
     params: Tensors
     buffers: Tensors
+    optimizer: Mapping[str, float] = field(default_factory=dict)
     train_rows: Tensor | None = None
     valid_rows: Tensor | None = None
     test_rows: Tensor | None = None
@@ -106,7 +108,7 @@ def _copies(tensors: Tensors) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in tensors.items()}
 
 
-def initial_state(program: Program, rule: UpdateRule, runs: Sequence[RunInputs], lift: Lift) -> State:
+def initial_state(program: Program, rule: BoundRule, runs: Sequence[RunInputs], lift: Lift) -> State:
     """The state before the first step. One run's is made of the program's own tensors."""
     if lift.runs is None:
         restore_tensors(program.model, runs[0].params, runs[0].buffers)

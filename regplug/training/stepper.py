@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regplug.regularizer import Clock, Noise, Settings, Step, Tensors
 from regplug.training.lift import Lift
-from regplug.training.optimizers import Rate, UpdateRule, per_run
+from regplug.training.optimizers import BoundRule, Rate, per_run
 from regplug.training.program import Program
 from regplug.training.state import State
 
@@ -23,7 +23,7 @@ class Stepper:
 
     Args:
         program: What every run computes.
-        rule: The optimizer's update rule.
+        rule: The optimizer's update rule with the runs' settings.
         state: What moves; its tensors are changed in place.
         settings: Regularizer's key -> parameter -> tensor.
         lift: One run or a stack.
@@ -31,7 +31,7 @@ class Stepper:
     """
 
     def __init__(
-        self, *, program: Program, rule: UpdateRule, state: State, settings: Settings, lift: Lift, is_shared: bool
+        self, *, program: Program, rule: BoundRule, state: State, settings: Settings, lift: Lift, is_shared: bool
     ) -> None:
         self._program, self._rule, self._state, self._settings = program, rule, state, settings
         self._regularizer = program.regularizer
