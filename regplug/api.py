@@ -14,6 +14,8 @@ A target is called with the component's parameters and, by kind:
 | model | a function that returns a module | `target(params, context: ModelContext) -> nn.Module` |
 | dataset | a function that returns the data | `target(params, context: DataContext) -> regplug.data.RawData` |
 | loss | a `regplug.losses.LossFunction` class | `target(params)` |
+| optimizer | a `regplug.optimizers.UpdateRule` class | `target(params)` |
+| schedule | a function of one step, without torch | `target(params, step: ScheduleStep) -> float` |
 | probe | a `regplug.probes.Probe` class | `target(params)` |
 | format | a `regplug.bundles.formats.Format` class | `target(params)` |
 | command | a function whose arguments are the command's, or a `typer.Typer` | `target(**arguments)`, if called |
@@ -215,6 +217,26 @@ class Loss(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Optimizer(Component):
+    """An update rule: how parameters move, given their gradients and a rate.
+
+    Args:
+        stackable: Whether it may move many stacked runs at once, each at its own rate.
+    """
+
+    kind: ClassVar[str] = "optimizer"
+
+    stackable: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Component):
+    """A schedule of the learning rate: the factor on it at each step."""
+
+    kind: ClassVar[str] = "schedule"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Probe(Component):
     """A measurement of a model in training that never changes the trained weights."""
 
@@ -302,9 +324,43 @@ class DataContext:
     data_seed: int = 0
 
 
+@dataclass(slots=True)  # not frozen: one is made for each step, and that would take three times as long
+class ScheduleStep:
+    """What a schedule gets, to be read: one step of those that it rules, which a warm-up is not among.
+
+    Args:
+        index: Steps done before this one.
+        count: Steps in all, at least one.
+        steps_per_epoch: Steps of an epoch.
+    """
+
+    index: int
+    count: int
+    steps_per_epoch: int
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done before this step."""
+        return self.index // self.steps_per_epoch
+
+
 KINDS: Mapping[str, type[Component]] = {
     cls.kind: cls
-    for cls in (Regularizer, Activation, Initializer, Model, Dataset, Loss, Probe, Format, Study, Command, Observer)
+    for cls in (
+        Regularizer,
+        Activation,
+        Initializer,
+        Model,
+        Dataset,
+        Loss,
+        Optimizer,
+        Schedule,
+        Probe,
+        Format,
+        Study,
+        Command,
+        Observer,
+    )
 }
 """Descriptor class by kind."""
 
@@ -325,10 +381,13 @@ __all__ = [
     "Needed",
     "NoParams",
     "Observer",
+    "Optimizer",
     "Phase",
     "Probe",
     "Regularizer",
     "Schedulable",
+    "Schedule",
+    "ScheduleStep",
     "Search",
     "Stackable",
     "Study",

@@ -20,8 +20,10 @@ from regplug.api import (
     Loss,
     Model,
     Observer,
+    Optimizer,
     Probe,
     Regularizer,
+    Schedule,
     Study,
 )
 
@@ -59,6 +61,16 @@ def regplug_losses() -> Iterable[Loss]:  # type: ignore[empty-body]  # a specifi
 
 
 @hookspec
+def regplug_optimizers() -> Iterable[Optimizer]:  # type: ignore[empty-body]  # a specification has no body
+    """Optimizers that the plugin offers."""
+
+
+@hookspec
+def regplug_schedules() -> Iterable[Schedule]:  # type: ignore[empty-body]  # a specification has no body
+    """Schedules of the learning rate that the plugin offers."""
+
+
+@hookspec
 def regplug_probes() -> Iterable[Probe]:  # type: ignore[empty-body]  # a specification has no body
     """Probes that the plugin offers."""
 
@@ -90,6 +102,8 @@ HOOK_KINDS: Mapping[str, str] = {
     "regplug_models": "model",
     "regplug_datasets": "dataset",
     "regplug_losses": "loss",
+    "regplug_optimizers": "optimizer",
+    "regplug_schedules": "schedule",
     "regplug_probes": "probe",
     "regplug_formats": "format",
     "regplug_studies": "study",

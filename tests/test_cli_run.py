@@ -96,7 +96,8 @@ def test_flags_beat_the_file_and_the_file_beats_the_defaults(terminal, tmp_path)
     file.write_text('lr = 0.25\nepochs = 7\nreg = ["l2:strength=0.5"]\nexport = false\n')
     args = ("plan", "--config", file, "--epochs", "3", "--set", "momentum=0.5", "--json")
     config = terminal(*args).document["config"]
-    assert (config["lr"], config["epochs"], config["momentum"], config["export"]) == (0.25, 3, 0.5, False)
+    assert (config["lr"], config["epochs"], config["export"]) == (0.25, 3, False)
+    assert config["optimizer"] == "sgd:momentum=0.5,nesterov=false"
     assert config["reg"][0].startswith("l2:strength=0.5")
     assert terminal(*args, "--export", "--reg", "none").document["config"]["export"] is True
 

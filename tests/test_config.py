@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regplug.config import SCHEDULES, RunConfig, StepDown, load_config, parse_schedule
+from regplug.config import RunConfig, load_config
 from regplug.config.params import describe_params
 from regplug.errors import CompositionError, ParameterError, RegplugError, RequestError, UnknownComponentError
 from regplug.registry import default_registry
@@ -120,7 +120,7 @@ def test_an_override_of_a_parameter_adds_the_regularizer_where_it_is_absent():
 def test_overrides_are_read_as_their_field_wants_them(text, field, value):
     if value is None:
         config = load_config(None, ["schedule=step", text])
-        assert parse_schedule(config.schedule) == StepDown(every=5)
+        assert config.schedule == "step:every=5"
     else:
         assert getattr(load_config(None, [text]), field) == value
 
@@ -139,13 +139,10 @@ def test_overrides_are_read_as_their_field_wants_them(text, field, value):
         ("lr=-1", "lr=-1 is not allowed", "run --help"),
         ("momentum=1", "momentum=1 is not allowed: float, >= 0, < 1", "run --help"),
         ("batch_size=0", "batch_size=0 is not allowed", "run --help"),
-        ("optimizer=sdg", "one of sgd, adam, adamw", "run --help"),
         ("activation.slope=1", "no activation is chosen", "--activation NAME"),
         ("model.hidden=[3", "closing bracket", "name:param=value"),
         ("model=Net", "is no component", "./file.py:Name"),
         ("model=", "model is empty", "run --help"),
-        ("schedule=stp", "schedule=stp is unknown", "Did you mean step?"),
-        ("schedule=step:evry=3", "evry is unknown. Did you mean every?", "schedule"),
     ],
 )
 def test_what_is_wrong_is_refused_with_what_is_right(text, told, hint):
@@ -273,7 +270,3 @@ def test_the_complete_form_refuses_what_does_not_exist(bare, change, error):
         resolve_config(dataclasses.replace(bare, **change), default_registry())
     assert isinstance(caught.value, RegplugError)
     assert caught.value.hint
-
-
-def test_every_schedule_has_defaults():
-    assert [type(parse_schedule(name)) for name in SCHEDULES] == list(SCHEDULES.values())

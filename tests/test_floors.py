@@ -20,7 +20,7 @@ FLOORS = (
     {"config"},
     {"registry"},
     {"data", "losses", "noise", "regularization", "regularizer", "seeds", "sites"},
-    {"measuring", "probes", "statistics", "training"},
+    {"measuring", "optimizers", "probes", "statistics", "training"},
     {"bundles", "reports", "tracking"},
     {"exporting", "runs"},
     {"studies", "testing"},

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from regplug.config.params import check_fields, describe_params
-from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, RUN_HINT, RunConfig
+from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, RUN_HINT, SHORTHANDS, RunConfig
 from regplug.config.spec import ComponentSpec, read_value, write_value
 from regplug.errors import RequestError, did_you_mean
 
-_COMPONENT_FIELDS = (*KIND_BY_FIELD, "schedule")
 _SET_HINT = "Write --set lr=0.1, --set model.hidden=[64] or --set reg.l2.strength=0.1."
 
 
@@ -55,6 +54,7 @@ def config_from(
         flags: See `load_config`.
     """
     draft = _Draft()
+    _refuse_both(values, origin)
     for name, value in values.items():
         draft.put(name, value, origin=origin)
     dotted = []
@@ -65,6 +65,7 @@ def config_from(
         else:
             dotted.append((path, value, f"--set {text}"))
     given = {name: value for name, value in (flags or {}).items() if value is not None}
+    _refuse_both(given, "the flags")
     for name, value in given.items():
         draft.put(name, value, origin=f"--{name.replace('_', '-')}")
     for path, value, origin in dotted:
@@ -83,8 +84,8 @@ class _Draft:
         names = [field.name for field in dataclasses.fields(RunConfig)]
         if name not in names:
             raise RequestError(f"{origin}: {name} is unknown.", hint=did_you_mean(name, names))
-        if name not in _COMPONENT_FIELDS:
-            self._fields |= check_fields(RunConfig, {name: value}, subject=origin, hint=RUN_HINT)
+        if name not in KIND_BY_FIELD:
+            self._put_plain(name, value, origin)
             return
         with _told(f"{origin}: {name}"):
             if name in REPEATED_FIELDS:
@@ -93,14 +94,30 @@ class _Draft:
                 self._fields[name] = []
             else:
                 self._fields[name] = self._read_component(value, self._current(name))
+                self._forget_shorthands(name)
+
+    def _put_plain(self, name: str, value: object, origin: str) -> None:
+        checked = check_fields(RunConfig, {name: value}, subject=origin, hint=RUN_HINT)
+        owner = SHORTHANDS.get(name, "")
+        named = [spec for spec in self._current(owner) if name in spec.values] if owner else []
+        if named:
+            self._fields[owner] = [spec.with_values({**spec.values, **checked}) for spec in named]
+        else:
+            self._fields |= checked
+
+    def _forget_shorthands(self, owner: str) -> None:
+        """Drops what was given earlier and shorter for a parameter that a component now has of its own."""
+        for name, field in SHORTHANDS.items():
+            if field == owner and any(name in spec.values for spec in self._fields[owner]):
+                self._fields.pop(name, None)
 
     def refine(self, path: list[str], value: str, *, origin: str, fixed: bool) -> None:
         """Gives one parameter of a component, unless a flag has given it (`fixed`)."""
         name, *keys = path
         depth = 2 if name in REPEATED_FIELDS else 1
-        if name not in _COMPONENT_FIELDS or len(keys) != depth:
+        if name not in KIND_BY_FIELD or len(keys) != depth:
             known = describe_params(RunConfig)
-            hint = _SET_HINT if name in _COMPONENT_FIELDS else did_you_mean(name, [info.name for info in known])
+            hint = _SET_HINT if name in KIND_BY_FIELD else did_you_mean(name, [info.name for info in known])
             raise RequestError(f"{origin}: there is no {'.'.join(path)}.", hint=hint)
         with _told(origin):
             specs = self._current(name)
@@ -108,6 +125,8 @@ class _Draft:
             if not (fixed and keys[-1] in specs[index].values):
                 specs[index] = specs[index].with_values({**specs[index].values, keys[-1]: read_value(value)})
             self._fields[name] = specs
+            if name not in REPEATED_FIELDS:
+                self._forget_shorthands(name)
 
     @staticmethod
     def _index(specs: list[ComponentSpec], key: str | None, field: str) -> int:
@@ -157,11 +176,26 @@ class _Draft:
     def finish(self) -> RunConfig:
         """Returns the configuration."""
         fields = dict(self._fields)
-        for name in _COMPONENT_FIELDS:
+        for name in KIND_BY_FIELD:
             if name in fields:
                 texts = tuple(map(str, fields[name]))
                 fields[name] = texts if name in REPEATED_FIELDS else "".join(texts) or NO_COMPONENT.get(name, "")
         return RunConfig(**fields)
+
+
+def _refuse_both(values: Mapping[str, object], origin: str) -> None:
+    """Refuses a parameter that one place gives twice: as a shorthand and as a parameter of its component.
+
+    Raises:
+        RequestError: It does.
+    """
+    for name, owner in SHORTHANDS.items():
+        value = values.get(owner)
+        if name in values and value:
+            with _told(f"{origin}: {owner}"):
+                own = ComponentSpec.parse(value).values if isinstance(value, str) else value
+            if isinstance(own, Mapping) and name in own:
+                raise RequestError(f"{origin}: {name} is given twice, also by {owner}.", hint=f"Give {name} once.")
 
 
 @contextmanager

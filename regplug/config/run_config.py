@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, Lt
 
 from regplug.config.params import check_fields, describe_params, params_to_dict
-from regplug.config.schedules import parse_schedule
-from regplug.config.spec import ComponentSpec
+from regplug.config.spec import ComponentSpec, write_value
 from regplug.errors import CompositionError, RequestError
 
 RUN_HINT = "`regplug run --help` lists what there is, with defaults."
@@ -24,6 +23,8 @@ KIND_BY_FIELD: Mapping[str, str] = {
     "activation": "activation",
     "init": "initializer",
     "loss": "loss",
+    "optimizer": "optimizer",
+    "schedule": "schedule",
     "probe": "probe",
     "format": "format",
 }
@@ -34,6 +35,9 @@ REPEATED_FIELDS = ("reg", "probe", "format")
 
 NO_COMPONENT: Mapping[str, str] = {"activation": "", "loss": "auto"}
 """What stands in a field that names no component, so that what fits is taken."""
+
+SHORTHANDS: Mapping[str, str] = {"momentum": "optimizer", "nesterov": "optimizer"}
+"""Fields that stand for the parameter of their name of the component that another field names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +64,16 @@ class RunConfig:
     "Measurements beside the metrics."
     loss: str = "auto"
     "Data loss; auto is the default for the task."
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    "Update rule; adamw has no weight decay of its own."
+    optimizer: str = "sgd"
+    "Update rule; weight decay is a regularizer."
     lr: Annotated[float, Ge(0), Le(1e38)] = 0.2
     "Learning rate."
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
-    "Momentum of sgd."
+    "Short for the optimizer's momentum."
     nesterov: bool = False
-    "Whether that momentum looks ahead."
+    "Short for the optimizer's nesterov, a momentum that looks ahead."
     schedule: str = "constant"
-    "How the learning rate changes: constant, cosine, linear, step, exponential or one_cycle."
+    "How the learning rate changes."
     warmup: Annotated[int, Ge(0)] = 0
     "Epochs in which the learning rate rises from nothing."
     epochs: Annotated[int, Ge(0)] = 30
@@ -107,21 +111,30 @@ class RunConfig:
             given[name] = (given[name],) if isinstance(given[name], str) else given[name]
         for name, value in check_fields(RunConfig, given, subject="The run", hint=RUN_HINT).items():
             object.__setattr__(self, name, value)
-        parse_schedule(self.schedule)
         for name in KIND_BY_FIELD:
             self._check_keys(name, self.specs(name))
 
     def specs(self, field: str) -> tuple[ComponentSpec, ...]:
-        """Returns the components that a field names; none where it names none, such as `auto`.
+        """Returns the components that a field names, shorthands in; none where it names none, such as `auto`.
 
         Raises:
-            RequestError: A component cannot be read.
+            RequestError: A component cannot be read, or has another value than its shorthand.
         """
         value = getattr(self, field)
         if value in ("", NO_COMPONENT.get(field)):
             return ()
         texts = (value,) if isinstance(value, str) else value
-        return tuple(ComponentSpec.parse(text) for text in texts)
+        return tuple(self._with_shorthands(field, ComponentSpec.parse(text)) for text in texts)
+
+    def _with_shorthands(self, field: str, spec: ComponentSpec) -> ComponentSpec:
+        short = {name: getattr(self, name) for name, owner in SHORTHANDS.items() if owner == field}
+        given = {name: value for name, value in short.items() if value != RunConfig.__dataclass_fields__[name].default}
+        for name, value in given.items():
+            if spec.values.get(name, value) != value:
+                raise RequestError(
+                    f"{name}={write_value(value)} and {field}={spec} say different things.", hint=f"Give {name} once."
+                )
+        return spec.with_values({**spec.values, **given}) if given else spec
 
     def _check_keys(self, field: str, specs: tuple[ComponentSpec, ...]) -> None:
         keys = [spec.key for spec in specs]
@@ -134,12 +147,16 @@ class RunConfig:
             raise RequestError(f"{field} is empty.", hint=RUN_HINT)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all fields as JSON knows them."""
-        return params_to_dict(self)
+        """Returns all fields as JSON knows them; a shorthand only where it says something."""
+        return {name: value for name, value in params_to_dict(self).items() if self._says(name)}
+
+    def _says(self, name: str) -> bool:
+        """Whether a field is no shorthand, or is one that is given."""
+        return name not in SHORTHANDS or getattr(self, name) != RunConfig.__dataclass_fields__[name].default
 
     def to_toml(self) -> str:
-        """Returns the configuration as a TOML file with a line of explanation above each field."""
-        infos = describe_params(RunConfig)
+        """Returns `to_dict` as a TOML file with a line of explanation above each field."""
+        infos = [info for info in describe_params(RunConfig) if self._says(info.name)]
         return "\n".join(f"# {info.doc}\n{info.name} = {_toml(getattr(self, info.name))}" for info in infos) + "\n"
 
 

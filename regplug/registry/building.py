@@ -11,10 +11,15 @@ from regplug.config.params import make_params
 from regplug.errors import ParameterError, PluginError, RegplugError, did_you_mean
 from regplug.registry.faults import is_fault, remember, told
 from regplug.registry.records import Registered
-from regplug.registry.usercode import load_object
+from regplug.registry.usercode import is_torch_optimizer, load_object
 
 _KEYWORD_KINDS = ("model", "activation")
 """Kinds whose user code is called with keyword arguments instead of a parameters object."""
+
+_OF_THE_HOST: Mapping[str, Mapping[str, str]] = {
+    "optimizer": {"params": "The run gives it the model's.", "lr": "Give the learning rate as --lr."}
+}
+"""Keyword arguments that the host gives to user code of a kind, with what a user does instead."""
 
 
 def load_target(registered: Registered) -> Any:
@@ -62,8 +67,12 @@ def read_params(registered: Registered, values: Mapping[str, Any]) -> Any:
 
 
 def takes_keywords(registered: Registered) -> bool:
-    """Returns whether it is the user's own model or activation, called as `target(**values)`."""
-    return registered.is_user_code and registered.kind in _KEYWORD_KINDS
+    """Returns whether it is code that is called as `target(**values)`: a model, an activation or a torch optimizer."""
+    if not registered.is_user_code:
+        return False
+    if registered.kind == "optimizer":
+        return is_torch_optimizer(load_target(registered))
+    return registered.kind in _KEYWORD_KINDS
 
 
 def build(registered: Registered, values: Mapping[str, Any], *args: Any) -> Any:
@@ -106,10 +115,13 @@ def _read_keywords(registered: Registered, values: Mapping[str, Any]) -> dict[st
         parameters = inspect.signature(load_target(registered)).parameters
     except ValueError:
         return dict(values)  # written in C, without a signature: its own call will tell
-    names = [name for name, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    hosts = _OF_THE_HOST.get(registered.kind, {})
+    ours = [name for name, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    names = [name for name in ours if name not in hosts]
     takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-    problems = [f"{name} is unknown. {did_you_mean(name, names)}" for name in values if name not in names]
-    problems = [] if takes_any else problems
+    problems = [f"{name} cannot be given here. {hosts[name]}" for name in values if name in hosts]
+    unknown = [name for name in values if name not in names and name not in hosts and not takes_any]
+    problems += [f"{name} is unknown. {did_you_mean(name, names)}" for name in unknown]
     problems += [
         f"{name} must be given."
         for name in names

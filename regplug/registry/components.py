@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from regplug.api import Loss, Task, TaskKind
+from regplug.api import Loss, Optimizer, Regularizer, Task, TaskKind
 from regplug.config.params import params_to_dict
-from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, RunConfig
-from regplug.config.schedules import parse_schedule
+from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, SHORTHANDS, RunConfig
 from regplug.config.spec import ComponentSpec
 from regplug.errors import ParameterError, UnknownComponentError
-from regplug.registry import Registered, Registry, read_params
+from regplug.registry import Registered, Registry, read_params, takes_keywords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +29,18 @@ class Chosen:
     registered: Registered
     params: Any
 
+    def values(self) -> dict[str, Any]:
+        """Returns all its parameters, as JSON knows them."""
+        return dict(self.params) if isinstance(self.params, Mapping) else params_to_dict(self.params)
+
+    def changed(self) -> ComponentSpec:
+        """Returns it as it would be written with the parameters alone that are not at their defaults."""
+        values = self.values()
+        if not isinstance(self.params, Mapping):
+            defaults = params_to_dict(type(self.params)())
+            values = {name: value for name, value in values.items() if value != defaults[name]}
+        return self.spec.with_values(values)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
@@ -40,6 +51,8 @@ class Components:
         dataset: What it is trained on.
         init: How it starts.
         activation: The network's activation; `None` for its own default.
+        optimizer: How parameters move.
+        schedule: How the learning rate changes.
         loss: The data loss; `None` for the default of the task, which `for_task` finds.
         regs: Regularizers.
         probes: Measurements.
@@ -50,6 +63,8 @@ class Components:
     model: Chosen
     dataset: Chosen
     init: Chosen
+    optimizer: Chosen
+    schedule: Chosen
     activation: Chosen | None
     loss: Chosen | None
     regs: tuple[Chosen, ...]
@@ -74,10 +89,18 @@ class Components:
             )
         return dataclasses.replace(self, loss=loss)
 
+    def why_single(self) -> str:
+        """Returns why runs of these cannot be stacked; empty where they can."""
+        if takes_keywords(self.optimizer.registered):
+            return f"{self.optimizer.registered.full_name} is a class of torch.optim's kind, with one rate for all runs"
+        asked = (*self.regs, self.optimizer)
+        alone = [one.spec.key for one in asked if not cast(Regularizer | Optimizer, one.registered.component).stackable]
+        return f"{', '.join(alone)} declares that it cannot be stacked" if alone else ""
+
     def all(self) -> tuple[Chosen, ...]:
         """All of them, for provenance."""
-        alone = [one for one in (self.model, self.dataset, self.init, self.activation, self.loss) if one is not None]
-        return (*alone, *self.regs, *self.probes, *self.formats)
+        named = (self.model, self.dataset, self.init, self.activation, self.loss, self.optimizer, self.schedule)
+        return (*(one for one in named if one is not None), *self.regs, *self.probes, *self.formats)
 
 
 def find_components(config: RunConfig, registry: Registry) -> Components:
@@ -102,6 +125,8 @@ def find_components(config: RunConfig, registry: Registry) -> Components:
         model=chosen("model", "model")[0],
         dataset=chosen("dataset", "dataset")[0],
         init=chosen("init", "initializer")[0],
+        optimizer=chosen("optimizer", "optimizer")[0],
+        schedule=chosen("schedule", "schedule")[0],
         activation=at_most_one("activation"),
         loss=at_most_one("loss"),
         regs=chosen("reg", "regularizer"),
@@ -135,9 +160,7 @@ def resolve_config(config: RunConfig, registry: Registry) -> RunConfig:
         AmbiguousComponentError: Two third parties offer one.
         ParameterError: A parameter is unknown or not allowed.
     """
-    fields: dict[str, Any] = {
-        "schedule": _spelled(ComponentSpec.parse(config.schedule), parse_schedule(config.schedule))
-    }
+    fields: dict[str, Any] = {name: RunConfig.__dataclass_fields__[name].default for name in SHORTHANDS}
     for field, kind in KIND_BY_FIELD.items():
         texts = tuple(_resolve(spec, kind, registry) for spec in config.specs(field))
         fields[field] = texts if field in REPEATED_FIELDS else "".join(texts) or NO_COMPONENT[field]
@@ -151,9 +174,6 @@ def _resolve(spec: ComponentSpec, kind: str, registry: Registry) -> str:
     if (kind, spec.name) in registry.pins and registry.spelling(found) != spec.name:
         # A pin is no part of the run: elsewhere the short name would mean another component, or several.
         spec = dataclasses.replace(spec, distribution=found.distribution)
-    return _spelled(spec, read_params(found, spec.values))
-
-
-def _spelled(spec: ComponentSpec, params: Any) -> str:
-    values = {name: "none" if value is None else value for name, value in params_to_dict(params).items()}
+    params = params_to_dict(read_params(found, spec.values))
+    values = {name: "none" if value is None else value for name, value in params.items()}
     return str(spec.with_values(values))

@@ -194,7 +194,15 @@ def _declared(kind: str, name: str, target: Any) -> dict[str, Any]:
     if kind == "loss":
         tasks = getattr(target, "tasks", typing.get_args(TaskKind))
         return {"tasks": tasks, "soft_targets": getattr(target, "soft_targets", False)}
+    if kind == "optimizer":
+        return {"stackable": getattr(target, "stackable", not is_torch_optimizer(target))}
     return {"filename": name} if kind == "format" else {}
+
+
+def is_torch_optimizer(target: Any) -> bool:
+    """Returns whether it is a subclass of torch.optim.Optimizer; torch is not imported for it."""
+    bases = getattr(target, "__mro__", ())
+    return any(f"{base.__module__}.{base.__qualname__}" == "torch.optim.optimizer.Optimizer" for base in bases)
 
 
 def derive_phases(target: Any) -> tuple[Phase, ...]:
@@ -207,4 +215,4 @@ def derive_phases(target: Any) -> tuple[Phase, ...]:
     return tuple(dict.fromkeys(phase for name, phase in _PHASE_BY_FUNCTION.items() if name in names))
 
 
-__all__ = ["derive_phases", "describe_object", "import_path", "load_object", "require_code"]
+__all__ = ["derive_phases", "describe_object", "import_path", "is_torch_optimizer", "load_object", "require_code"]

@@ -25,8 +25,7 @@ def find_notices(
     """Warnings of the components about each other and the run.
 
     Args:
-        config: What was asked for.
-        components: What it means.
+        components: What was asked for.
         data: What it is trained on.
         model: The restructured model.
         members: Regularizers by key.
@@ -45,7 +44,7 @@ def find_notices(
             params={other.spec.key: other.params for other in components.regs if other.spec.key != key},
             model=components.model.registered.name,
             activation=components.activation.registered.name if components.activation else "",
-            optimizer=config.optimizer,
+            optimizer=components.optimizer.registered.name,
             batch_size=config.batch_size,
             train_rows=len(data.train),
             task=data.task,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from regplug.api import DataContext, Loss, ModelContext, Task
-from regplug.config import RunConfig, parse_schedule
+from regplug.config import RunConfig
 from regplug.config.params import stackable_fields
 from regplug.config.ramps import Ramp, first_value, last_value
 from regplug.data import Prepared, RawData, prepare
 from regplug.errors import CompositionError, DataError, ModelError, PluginError
 from regplug.losses import SETTINGS_KEY, LossFunction
-from regplug.registry import build
+from regplug.registry import build, load_target, takes_keywords
 from regplug.registry.components import Chosen, Components
 from regplug.registry.faults import is_fault, told
 from regplug.regularization.cancelled_biases import cancelled_biases
@@ -35,11 +36,12 @@ from regplug.runs.request import composition_entries
 from regplug.seeds import derive_seed
 from regplug.sites import Place, Sites
 from regplug.training.loop import Course
-from regplug.training.optimizers import UpdateRule, make_rule
+from regplug.training.optimizers import UpdateRule
 from regplug.training.program import Program, clock_at_start
-from regplug.training.schedules import rate_factors
+from regplug.training.schedules import Factors
 from regplug.training.state import Pool, RunInputs
 from regplug.training.tensors import split_tensors
+from regplug.training.torch_optimizers import TorchRule
 
 DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 
@@ -183,12 +185,12 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
         ModelError: The model does not fit data or task.
     """
     components = components.for_task(data.task)
-    rule = make_rule(config.optimizer, momentum=config.momentum, nesterov=config.nesterov)
     network = build_network(config, components, data)
     loss = build_loss(components, network.regularizer, data.task)
     program = Program(model=network.model, regularizer=network.regularizer, loss=loss, task=data.task)
     params, buffers = split_tensors(network.model)
     program.require_inverses(Step(_as_tensors(network.settings, data.train.x), {}, clock_at_start(program)))
+    rule = build_rule(components.optimizer, list(params.values()), config.lr)
     _check_last_batch(network.model, len(data.train), config.batch_size)
     return Assembly(
         config=config,
@@ -197,13 +199,14 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
         network=network,
         program=program,
         rule=rule,
-        course=make_course(config, len(data.train)),
+        course=make_course(config, components, len(data.train)),
         inputs=RunInputs(
             seed=config.seed,
             rate=config.lr,
             settings={**network.settings, **loss_settings(components)},
             params=params,
             buffers=buffers,
+            optimizer=stackable_numbers(components.optimizer),
         ),
     )
 
@@ -241,18 +244,60 @@ def build_loss(components: Components, regularizer: Composition, task: Task) -> 
 
 def loss_settings(components: Components) -> dict[str, dict[str, Any]]:
     """The loss's stackable numbers, under the key at which the loop looks for them."""
-    params = cast(Chosen, components.loss).params
-    numbers = numbers_of(params)
-    own = {name: numbers[name] for name in stackable_fields(type(params)) if name in numbers}
+    own = stackable_numbers(cast(Chosen, components.loss))
     return {SETTINGS_KEY: own} if own else {}
 
 
-def make_course(config: RunConfig, rows: int) -> Course:
-    """How long and how often a run of that many training rows trains and is evaluated."""
-    steps = -(-rows // config.batch_size)
-    factors = rate_factors(
-        parse_schedule(config.schedule), epochs=config.epochs, steps_per_epoch=steps, warmup=config.warmup
+def stackable_numbers(chosen: Chosen) -> dict[str, Any]:
+    """A component's numbers that may differ between the runs of a stack."""
+    if isinstance(chosen.params, Mapping):
+        return {}
+    numbers = numbers_of(chosen.params)
+    return {name: numbers[name] for name in stackable_fields(type(chosen.params)) if name in numbers}
+
+
+def build_rule(chosen: Chosen, params: Sequence[Tensor], rate: float) -> UpdateRule:
+    """Builds the optimizer's update rule; a class of torch.optim, named by its path, is adapted.
+
+    Args:
+        chosen: The optimizer.
+        params: What it will train.
+        rate: Learning rate.
+
+    Raises:
+        RequestError: A class of torch.optim cannot train these parameters.
+        PluginError: The optimizer's target makes something else.
+    """
+    registered = chosen.registered
+    if takes_keywords(registered):
+        adapted = TorchRule(load_target(registered), chosen.params, registered.full_name)
+        adapted.try_out(params, rate)
+        return adapted
+    rule = build(registered, chosen.spec.values)
+    if not isinstance(rule, UpdateRule):
+        raise PluginError(
+            f"The optimizer {registered.full_name} is a {type(rule).__name__}.",
+            hint="Its target must be a subclass of regplug.optimizers.UpdateRule.",
+        )
+    return rule
+
+
+def make_course(config: RunConfig, components: Components, rows: int) -> Course:
+    """How long and how often a run of that many training rows trains and is evaluated.
+
+    Raises:
+        PluginError: The schedule raised, or gave what is no factor.
+    """
+    schedule = components.schedule
+    factors = Factors(
+        functools.partial(load_target(schedule.registered), schedule.params),
+        name=schedule.registered.full_name,
+        epochs=config.epochs,
+        steps_per_epoch=-(-rows // config.batch_size),
+        warmup=config.warmup,
     )
+    # What is wrong at the start or at the end is told before anything is trained.
+    _ = factors[:1], factors[len(factors) - 1 :]
     return Course(
         epochs=config.epochs,
         batch_size=config.batch_size,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from regplug.config import RunConfig
-from regplug.config.params import describe_params, params_to_dict
+from regplug.config import SHORTHANDS, RunConfig
+from regplug.config.params import describe_params
 from regplug.config.ramps import Ramp
 from regplug.registry import default_registry
 from regplug.registry.components import Chosen, Components
@@ -19,7 +19,7 @@ from regplug.runs.data_facts import DataFacts
 from regplug.runs.doubts import WARNINGS_TAG
 from regplug.tracking.naming import note, provenance_tags, run_name, run_params, safe_key
 
-_NOT_PARAMETERS = ("reg", "probe", "format", "out", "name", "experiment", "export", "threads")
+_NOT_PARAMETERS = ("reg", "probe", "format", "out", "name", "experiment", "export", "threads", *SHORTHANDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +57,20 @@ def describe_run(
         fold: The fold in words, or empty.
     """
     model, dataset = parts.model.registered.name, parts.dataset.registered.name
-    regs = [(reg.spec.key, _values(reg) | _ends(reg)) for reg in parts.regs]
-    alone = {"init": parts.init, "activation": parts.activation, "loss": parts.loss}
+    regs = [(reg.spec.key, reg.values() | _ends(reg)) for reg in parts.regs]
+    alone = {
+        "init": parts.init,
+        "activation": parts.activation,
+        "loss": parts.loss,
+        "optimizer": parts.optimizer,
+        "schedule": parts.schedule,
+    }
     # A blank would be no value in MLflow's table.
-    others = {column: (one.registered.name, _values(one)) if one else ("default", {}) for column, one in alone.items()}
+    others = {column: (one.registered.name, one.values()) if one else ("default", {}) for column, one in alone.items()}
     fields = {name: value for name, value in config.to_dict().items() if name not in _NOT_PARAMETERS}
-    name = config.name or run_name(model, [(reg.spec.key, _changed(reg)) for reg in parts.regs], config.seed)
+    name = config.name or run_name(model, [(reg.spec.key, reg.changed().values) for reg in parts.regs], config.seed)
     name = f"{name} {fold}".strip()
-    training = f"{config.optimizer}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}"
+    training = f"{parts.optimizer.changed()}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}"
     provenance = [
         (c.registered.kind, c.registered.name, c.registered.distribution, c.registered.version) for c in parts.all()
     ]
@@ -89,8 +95,8 @@ def describe_run(
         params={
             **run_params(
                 fields,
-                model=(model, _values(parts.model)),
-                dataset=(dataset, _values(parts.dataset)),
+                model=(model, parts.model.values()),
+                dataset=(dataset, parts.dataset.values()),
                 regularizers=regs,
                 others=others,
             ),
@@ -110,7 +116,7 @@ def command_of(config: RunConfig) -> str:
         flag = f"--{field.name.replace('_', '-')}"
         if field.name == "export":
             words.append("--no-export")
-        elif field.name in ("shuffle", "nesterov"):
+        elif isinstance(value, bool):
             words += ["--set", f"{field.name}={str(value).lower()}"]
         else:
             for each in value if isinstance(value, tuple) else (value,):
@@ -118,26 +124,11 @@ def command_of(config: RunConfig) -> str:
     return shlex.join(words)
 
 
-def _values(chosen: Chosen) -> dict[str, object]:
-    if isinstance(chosen.params, Mapping):
-        return dict(chosen.params)
-    return params_to_dict(chosen.params)
-
-
 def _ends(chosen: Chosen) -> dict[str, object]:
     """First and last value of each number that changes over the run."""
     fields = {} if isinstance(chosen.params, Mapping) else vars(chosen.params)
     ramps = {name: value for name, value in fields.items() if isinstance(value, Ramp)}
     return {f"{name}.{end}": getattr(ramp, end) for name, ramp in ramps.items() for end in ("first", "last")}
-
-
-def _changed(chosen: Chosen) -> dict[str, object]:
-    """The parameters worth naming: those that are not at their defaults."""
-    values = _values(chosen)
-    if isinstance(chosen.params, Mapping):
-        return values
-    defaults = params_to_dict(type(chosen.params)())
-    return {name: value for name, value in values.items() if value != defaults.get(name)}
 
 
 def _absent(present: set[str]) -> dict[str, object]:

@@ -26,6 +26,8 @@ PHASES: tuple[Phase, ...] = (
     "finish",
 )
 
+_ALONE = "one run trains its own tensors in place"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanStep:
@@ -101,14 +103,15 @@ def make_plan(config: RunConfig, registry: Registry | None = None, *, is_exporte
     facts = (
         f"data: {data.raw.name}, {data.task.kind}, rows: {', '.join(rows)}",
         f"model: {components.model.registered.name}, {num_params:,} trained numbers",
-        f"training: {resolved.epochs} epochs of {steps_per_epoch} steps, {resolved.optimizer}, lr {resolved.lr:g}",
+        f"training: {resolved.epochs} epochs of {steps_per_epoch} steps, "
+        f"{components.optimizer.changed()}, lr {resolved.lr:g}",
     )
     return Plan(
         config=resolved,
         order=tuple(steps),
         warnings=tuple(f"{notice.message} {notice.hint}" for notice in made.network.notices),
         facts=facts,
-        stacked=({"runs": 1, "why": "one run trains its own tensors in place"},),
+        stacked=({"runs": 1, "why": "; ".join(filter(None, (_ALONE, components.why_single())))},),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
+from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, SHORTHANDS, RunConfig
 from regplug.config.params import describe_params
 from regplug.config.spec import ComponentSpec, read_value, write_value
 from regplug.errors import RequestError, did_you_mean
@@ -132,6 +132,11 @@ def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
         RequestError: The axis names nothing that can vary, or the value is not allowed there.
     """
     field, *keys = path.split(".")
+    if field in SHORTHANDS:
+        field, keys = SHORTHANDS[field], [field]
+    if keys and SHORTHANDS.get(keys[-1]) == field:
+        neutral: dict[str, Any] = {keys[-1]: RunConfig.__dataclass_fields__[keys[-1]].default}
+        config = dataclasses.replace(config, **neutral)
     if field == "reg" and not keys:
         added = () if value == "none" else tuple(part.strip() for part in value.split("+"))
         return dataclasses.replace(config, reg=(*config.reg, *added))

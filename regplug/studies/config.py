@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from regplug.config import RunConfig, config_from, read_file
+from regplug.config import SHORTHANDS, RunConfig, config_from, read_file
 from regplug.config.params import check_fields, describe_params
 from regplug.errors import ParameterError, RequestError, did_you_mean
 from regplug.registry import Registry
@@ -257,7 +257,7 @@ def _check_size(study: StudyConfig) -> None:
 
 def _with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     # A component is chosen before one of its parameters is, in whichever order the axes were given.
-    for path, value in sorted(values.items(), key=lambda item: "." in item[0]):
+    for path, value in sorted(values.items(), key=lambda item: "." in item[0] or item[0] in SHORTHANDS):
         config = with_value(config, path, value)
     return config
 

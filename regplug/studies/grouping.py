@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,11 @@ from regplug.registry import Registry
 from regplug.registry.components import Components, find_components
 from regplug.studies.config import Point
 
-_OF_THE_RUN = ("lr", "seed", "data_seed", "reg", "loss", "name", "experiment", "out", "export", "format", "probe")
+_STACKED = ("lr", "seed", "data_seed", "reg", "loss", "optimizer")
 """Fields in which runs of one stack may differ; of components only what is marked Stackable."""
+
+_NOT_TRAINED = ("name", "experiment", "out", "export", "format", "probe")
+"""Fields that change nothing of the training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +62,17 @@ def group_points(points: Sequence[Point], registry: Registry, data_of: DataOf) -
         groups.setdefault(key, []).append(point)
         first.setdefault(key, components)
     return [
-        Group(points=tuple(members), components=first[key], why_single=_why_single(first[key]))
+        Group(points=tuple(members), components=first[key], why_single=first[key].why_single())
         for key, members in groups.items()
     ]
 
 
 def _shared(point: Point, components: Components) -> tuple[Any, ...]:
     config = point.config
-    fields = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config) if f.name not in _OF_THE_RUN]
+    free = (*_STACKED, *_NOT_TRAINED)
+    fields = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config) if f.name not in free]
     regs = tuple(sorted((reg.spec.key, str(_fixed(reg))) for reg in components.regs))
-    return (*fields, regs, str(_fixed(components.loss)), point.fold is None)
+    return (*fields, regs, str(_fixed(components.loss)), str(_fixed(components.optimizer)), point.fold is None)
 
 
 def _sizes(data: Prepared) -> list[tuple[int, ...]]:
@@ -78,6 +82,8 @@ def _sizes(data: Prepared) -> list[tuple[int, ...]]:
 
 def _fixed(chosen: Any) -> dict[str, Any]:
     """What of a component must be equal; of a stackable number only its shape: one rate, or one for each site."""
+    if isinstance(chosen.params, Mapping):
+        return {"component": chosen.registered.full_name, **chosen.params}
     values = {f.name: getattr(chosen.params, f.name) for f in dataclasses.fields(chosen.params)}
     is_stackable = getattr(chosen.registered.component, "stackable", True)
     free = set(stackable_fields(type(chosen.params))) if is_stackable else set()
@@ -85,8 +91,3 @@ def _fixed(chosen: Any) -> dict[str, Any]:
         "component": chosen.registered.full_name,
         **{n: (len(v) if isinstance(v, tuple) else "number") if n in free else v for n, v in values.items()},
     }
-
-
-def _why_single(components: Components) -> str:
-    not_stackable = [reg.spec.key for reg in components.regs if not reg.registered.component.stackable]  # type: ignore[attr-defined] # a regularizer
-    return f"{', '.join(not_stackable)} declares that it cannot be stacked" if not_stackable else ""

@@ -17,7 +17,15 @@ from regplug.errors import DivergedError
 from regplug.registry import Registry, build
 from regplug.registry.components import find_components
 from regplug.registry.faults import is_fault, message_of
-from regplug.runs.assembly import Assembly, assemble, build_network, loss_settings, numbers_of, threads
+from regplug.runs.assembly import (
+    Assembly,
+    assemble,
+    build_network,
+    loss_settings,
+    numbers_of,
+    stackable_numbers,
+    threads,
+)
 from regplug.studies.config import Point
 from regplug.studies.grouping import DataOf, Group
 from regplug.studies.measuring import Log, PointResult, failed
@@ -177,6 +185,7 @@ class GroupRunner:
             settings={**regs, **loss_settings(components.for_task(data.task))},
             params=params,
             buffers=buffers,
+            optimizer=stackable_numbers(components.optimizer),
             **own,
         )
 

@@ -19,7 +19,7 @@ from regplug.tracking import RunInfo, Store
 
 COMPONENTS: Mapping[str, str] = {
     "reg": "regularizers",
-    **{field: field for field in ("model", "activation", "init", "loss")},
+    **{field: field for field in ("model", "activation", "init", "loss", "optimizer", "schedule")},
 }
 """Column that names the components, by the field they belong to; their parameters are `<field>.<...>`."""
 

@@ -53,6 +53,8 @@ _BY_KIND: Mapping[str, tuple[Check, ...]] = {
     "dataset": datasets.CHECKS,
     "initializer": small_kinds.INITIALIZER_CHECKS,
     "loss": (),
+    "optimizer": (),
+    "schedule": (),
     "probe": small_kinds.PROBE_CHECKS,
     "format": small_kinds.FORMAT_CHECKS,
     "study": (),

@@ -28,7 +28,7 @@ from regplug.training.evaluate import Evaluator
 from regplug.training.feed import FedBatch, Feed
 from regplug.training.lift import Lift
 from regplug.training.looking import PROBED_ROWS, RunLook
-from regplug.training.optimizers import Rate, UpdateRule
+from regplug.training.optimizers import BoundRule, Rate, UpdateRule
 from regplug.training.passes import RunPasses, in_mode
 from regplug.training.program import Program
 from regplug.training.settings import RunSettings
@@ -140,12 +140,13 @@ class Trainer:
             batch_size=course.batch_size,
             shuffle=course.shuffle,
         )
-        self.state: State = initial_state(program, rule, runs, self._lift, shapes[0])
+        bound = BoundRule(rule, [run.optimizer for run in runs], self._lift.runs, pools.train.x.device)
+        self.state: State = initial_state(program, bound, runs, self._lift, shapes[0])
         self._settings = RunSettings(runs, self._lift, pools.train, self._feed.steps * course.epochs)
         self._rates = [run.rate for run in runs]
         self._stepper = Stepper(
             program=program,
-            rule=rule,
+            rule=bound,
             state=self.state,
             settings=self._settings,
             lift=self._lift,

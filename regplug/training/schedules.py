@@ -1,55 +1,72 @@
-"""Learning-rate schedules by name: torch's own schedulers, read off once as factors on the rate."""
+"""The factors on the learning rate over a run: a warm-up, then a schedule."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
-import torch
-from torch.optim import lr_scheduler as torch_schedules
+from regplug.api import ScheduleStep
+from regplug.errors import PluginError
 
-from regplug.config.schedules import Constant, Cosine, Exponential, Linear, OneCycle, StepDown
+BLOCK = 1024
+"""Steps whose factors are computed at once: a run may have more steps than a list should."""
 
 
-def rate_factors(schedule: Any, *, epochs: int, steps_per_epoch: int, warmup: int = 0) -> list[float]:
-    """Returns the factor on the learning rate at each step.
+class Factors(Sequence[float]):
+    """The factor on the learning rate at each step of a run.
 
     Args:
-        schedule: One of the dataclasses of `SCHEDULES`.
+        factor: The schedule: its factor at a step.
+        name: What messages call it.
         epochs: Epochs of the run.
         steps_per_epoch: Steps in each.
         warmup: Epochs in which the rate first rises linearly from 0, exclusive; the schedule takes what is left.
-
-    Returns:
-        `epochs * steps_per_epoch` numbers.
     """
-    count, rising = epochs * steps_per_epoch, min(warmup, epochs) * steps_per_epoch
-    start = [(step + 1) / (rising + 1) for step in range(rising)]
-    return start + _factors(schedule, count - rising, steps_per_epoch)
 
+    def __init__(
+        self, factor: Callable[[ScheduleStep], Any], *, name: str, epochs: int, steps_per_epoch: int, warmup: int = 0
+    ) -> None:
+        self._factor, self._name, self._steps_per_epoch = factor, name, steps_per_epoch
+        self._count, self._rising = epochs * steps_per_epoch, min(warmup, epochs) * steps_per_epoch
+        self._number, self._block = -1, [0.0]
 
-def _factors(schedule: Any, count: int, steps_per_epoch: int) -> list[float]:
-    if isinstance(schedule, Constant) or count <= 0:
-        return [1.0] * max(0, count)
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    scheduler = _BUILDERS[type(schedule)](optimizer, schedule, count, steps_per_epoch)
-    factors = []
-    with warnings.catch_warnings():
-        # No parameter is trained here, so the order of the two steps is of no matter.
-        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        for _ in range(count):
-            factors.append(float(optimizer.param_groups[0]["lr"]))
-            scheduler.step()
-    return factors
+    def __len__(self) -> int:
+        return self._count
 
+    @overload
+    def __getitem__(self, index: int) -> float: ...
 
-_BUILDERS: Mapping[type, Callable[[torch.optim.Optimizer, Any, int, int], Any]] = {
-    Cosine: lambda o, s, count, _: torch_schedules.CosineAnnealingLR(o, T_max=count, eta_min=s.final),
-    Linear: lambda o, s, count, _: torch_schedules.LinearLR(o, 1.0, s.final, total_iters=count),
-    StepDown: lambda o, s, _, per_epoch: torch_schedules.StepLR(o, s.every * per_epoch, gamma=s.factor),
-    Exponential: lambda o, s, _, per_epoch: torch_schedules.StepLR(o, per_epoch, gamma=s.factor),
-    OneCycle: lambda o, s, count, _: torch_schedules.OneCycleLR(
-        o, max_lr=1.0, total_steps=count + 1, pct_start=s.up, cycle_momentum=False
-    ),
-}
+    @overload
+    def __getitem__(self, index: slice) -> list[float]: ...
+
+    def __getitem__(self, index: int | slice) -> float | list[float]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(self._count))]
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        if index // BLOCK != self._number:
+            start = index // BLOCK * BLOCK
+            self._block = self._computed(start, min(start + BLOCK, self._count))
+            self._number = index // BLOCK
+        return self._block[index % BLOCK]
+
+    def _computed(self, start: int, stop: int) -> list[float]:
+        rising, left = self._rising, self._count - self._rising
+        rise = [(step + 1) / (rising + 1) for step in range(start, min(stop, rising))]
+        first, found = max(0, start - rising), list[float]()
+        try:
+            for index in range(first, stop - rising):
+                found.append(self._factor(ScheduleStep(index, left, self._steps_per_epoch)))
+        except Exception as error:  # whatever a schedule of somebody else's raises
+            raise self._fault(f"raised {type(error).__name__}: {error}", first + len(found)) from error
+        for index, factor in enumerate(found):
+            if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
+                raise self._fault(f"gave {factor!r}", first + index)
+        return rise + found
+
+    def _fault(self, said: str, index: int) -> PluginError:
+        return PluginError(
+            f"The schedule {self._name} {said}, at step {index} of {self._count - self._rising}.",
+            hint="It must give a finite factor on the learning rate, 0 or more.",
+        )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regplug.regularizer import Member, Shapes, Tensors
 from regplug.training.lift import Lift
-from regplug.training.optimizers import OptimizerState, UpdateRule
+from regplug.training.optimizers import BoundRule, OptimizerState
 from regplug.training.program import Program
 from regplug.training.tensors import restore_tensors
 
@@ -26,6 +26,7 @@ class RunInputs:
         settings: Regularizer's key -> parameter -> number, one number for each place, or a `Ramp`.
         params: Initial parameters by name.
         buffers: Initial buffers by name.
+        optimizer: The optimizer's numbers that may differ between the runs of a stack.
         train_rows: Rows of the training pool that this run trains on, int64; `None` for all.
         valid_rows: The same of the validation pool.
         test_rows: The same of the test pool.
@@ -36,6 +37,7 @@ class RunInputs:
     settings: Mapping[str, Mapping[str, Any]]
     params: Tensors
     buffers: Tensors
+    optimizer: Mapping[str, float] = field(default_factory=dict)
     train_rows: Tensor | None = None
     valid_rows: Tensor | None = None
     test_rows: Tensor | None = None
@@ -115,7 +117,7 @@ def _copies(tensors: Tensors) -> dict[str, Tensor]:
 
 def initial_state(
     program: Program,
-    rule: UpdateRule,
+    rule: BoundRule,
     runs: Sequence[RunInputs],
     lift: Lift,
     shapes_of: Callable[[str], Shapes],

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regplug.regularizer import Batch, Clock, Noise, Outputs, Settings, Step, Tensors
 from regplug.training.lift import Lift
-from regplug.training.optimizers import Rate, UpdateRule, per_run
+from regplug.training.optimizers import BoundRule, Rate, per_run
 from regplug.training.passes import RunPasses
 from regplug.training.program import Program
 from regplug.training.settings import RunSettings
@@ -25,7 +25,7 @@ class Stepper:
 
     Args:
         program: What every run computes.
-        rule: The optimizer's update rule.
+        rule: The optimizer's update rule with the runs' settings.
         state: What moves; its tensors are changed in place.
         settings: The settings at each step.
         lift: One run or a stack.
@@ -33,7 +33,7 @@ class Stepper:
     """
 
     def __init__(
-        self, *, program: Program, rule: UpdateRule, state: State, settings: RunSettings, lift: Lift, is_shared: bool
+        self, *, program: Program, rule: BoundRule, state: State, settings: RunSettings, lift: Lift, is_shared: bool
     ) -> None:
         self._program, self._rule, self._state, self._settings_of = program, rule, state, settings
         self._regularizer = program.regularizer
