@@ -25,7 +25,8 @@ def find_notices(
     """Warnings of the components about each other and the run.
 
     Args:
-        components: What was asked for.
+        config: What was asked for.
+        components: What it means.
         data: What it is trained on.
         model: The restructured model.
         members: Regularizers by key.
