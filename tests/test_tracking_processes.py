@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tracking_stores import EIGHT_WRITERS, ONE_WRITER, copied_store, start, start_writers
+from tracking_stores import EIGHT_WRITERS, ONE_WRITER, copied_store, insert_before, start, start_writers
 
 from regplug.errors import RequestError
 from regplug.tracking import open_store
@@ -96,19 +96,9 @@ def test_eight_processes_that_log_the_same_data_for_the_first_time_all_finish(tm
 
 
 def test_a_dataset_that_another_process_inserts_in_the_same_moment_is_found(store, monkeypatch):
-    """The other process comes between MLflow's look and its insert."""
-    from sqlalchemy.orm import Session
-
-    add_all, data = Session.add_all, ("digits", "same digest", "regplug:digits")
     run, rival = start(store), start(store, name="rival")
-    late = [rival]
-
-    def after_the_rival(session, rows):
-        if late and any(type(row).__name__ == "SqlDataset" for row in rows):
-            late.pop().log_dataset(*data)
-        add_all(session, rows)
-
-    monkeypatch.setattr(Session, "add_all", after_the_rival)
+    data = ("digits", "same digest", "regplug:digits")
+    late = insert_before(monkeypatch, lambda: rival.log_dataset(*data))
     with rival, run:
         run.log_dataset(*data)
     assert not late
