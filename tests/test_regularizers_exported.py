@@ -35,6 +35,12 @@ def test_a_sample_of_pairs_trains_two_epochs_exports_and_verifies(place, pair):
     exported(place, pair)
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("pair", [pair for pair in ALL_PAIRS if pair not in PAIRS], ids="+".join)
+def test_every_other_pair_trains_two_epochs_exports_and_verifies(place, pair):
+    exported(place, pair)
+
+
 def test_the_sample_has_twenty_pairs_and_every_regularizer(tell):
     tell(f"exported and verified: {len(FIRST_PARTY)} regularizers alone and {len(set(PAIRS))} pairs")
     assert len(set(PAIRS)) == 20
