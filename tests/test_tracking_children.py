@@ -79,7 +79,7 @@ def test_the_tables_of_the_installed_mlflow_are_known():
     assert tables.are_known(), f"compare its tables with what tables.py writes, and enter {version('mlflow')} there"
 
 
-@pytest.mark.parametrize("installed", ["3.12.0", "3.18.0", "4.0.0rc1"])
+@pytest.mark.parametrize("installed", ["3.16.0", "3.18.0", "4.0.0rc1"])
 def test_of_another_mlflow_the_tables_are_not_known(monkeypatch, installed):
     monkeypatch.setattr(tables, "version", lambda _: installed)
     assert not tables.are_known()

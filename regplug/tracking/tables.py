@@ -18,7 +18,7 @@ from regplug.tracking import limits
 from regplug.tracking.children import ChildRun, Point
 from regplug.tracking.naming import safe_key
 
-KNOWN_VERSIONS = ("3.13", "3.14", "3.15", "3.16", "3.17")
+KNOWN_VERSIONS = ("3.17",)
 """Versions of MLflow of which the rows written here were compared with those that MLflow itself writes."""
 
 _POINTS_A_TRANSACTION = 50_000
