@@ -249,6 +249,13 @@ def test_inspect_says_what_cannot_be_read(bundle: Path) -> None:
         inspect_bundle(bundle)
 
 
+def test_inspect_takes_a_report_whose_accuracy_has_no_figure(bundle: Path) -> None:
+    report = json.loads((bundle / "verification.json").read_text())
+    report["checks"].append({"name": "onnx.test_accuracy", "passed": True, "figure": None, "limit": None, "detail": ""})
+    (bundle / "verification.json").write_text(json.dumps(report))
+    assert len(inspect_bundle(bundle)) == 10
+
+
 def test_verification_leaves_the_random_state_alone(bundle: Path) -> None:
     before = torch.get_rng_state()
     verify_bundle(bundle)

@@ -87,7 +87,9 @@ def _file(path: Path, name: str, facts: dict[str, Any]) -> str:
 
 
 def _measured(report: Report) -> str:
-    measured = [check for check in report.checks if check.name.rpartition(".")[2] in ("test_accuracy", "test_mse")]
+    names = ("test_accuracy", "test_mse")
+    told = [check for check in report.checks if check.figure is not None]
+    measured = [check for check in told if check.name.rpartition(".")[2] in names]
     if not measured:
         return ""
     name = measured[0].name.rpartition(".")[2].replace("_", " ")

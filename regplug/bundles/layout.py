@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -100,6 +101,8 @@ def require_bundle(folder: Path) -> None:
     if not folder.is_dir():
         hint = f"Name its folder: {folder.parent}" if is_bundle(folder.parent) else WHAT
         raise BundleError(f"{folder} is a file, not a bundle.", hint=hint)
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise BundleError(f"{folder} cannot be read.", hint="Ask its owner for the permission to read it.")
     if not (folder / CHECKSUMS).is_file() and not (folder / MANIFEST).is_file():
         raise BundleError(f"{folder} is no bundle: it has neither {MANIFEST} nor {CHECKSUMS}.", hint=WHAT)
 
@@ -141,7 +144,11 @@ def changed(folder: Path, name: str, sums: Mapping[str, str]) -> str:
     reason = why_not_plain(folder / name)
     if reason:
         return f"{name} {reason}."
-    if sha256_file(folder / name) != sums[name]:
+    try:
+        digest = sha256_file(folder / name)
+    except OSError as error:
+        return f"{name} cannot be read ({error})."
+    if digest != sums[name]:
         return f"{name} is not the file that was proven: its sha256 differs from {CHECKSUMS}."
     return ""
 

@@ -81,7 +81,8 @@ def _between(low: Array, high: Array, shares: Array, dtype: np.dtype[Any]) -> Ar
     wide_low, wide_high = np.asarray(low, np.float64), np.asarray(high, np.float64)
     if dtype.kind == "f":
         most = float(np.finfo(dtype).max)
-        rows: Array = np.clip(wide_low + shares * (wide_high - wide_low), -most, most).astype(dtype)
+        with np.errstate(over="ignore"):
+            rows: Array = np.clip(wide_low + shares * (wide_high - wide_low), -most, most).astype(dtype)
         return rows
     steps = np.floor(shares * (np.clip(wide_high - wide_low, 0, _WIDEST) + 1))
     if dtype.kind == "b":
