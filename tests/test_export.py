@@ -92,6 +92,21 @@ def test_export_from_the_command_line_registers_and_names_a_champion_only_when_a
         assert np.abs(answer - outputs["logits"]).max() <= outputs["tolerance"]
 
 
+def test_another_bundle_is_replaced_only_with_overwrite(run, terminal, tmp_path):
+    module = regplug.export(nn.Linear(4, 2), pictures()[:, 0, 0, :4].astype(np.float32), tmp_path / "b", formats=ONNX)
+    said = terminal("export", run.run_id, "--out", module.path, "--json")
+    assert said.code == 2
+    error = said.document["error"]
+    assert "holds a bundle of a module" in error["message"]
+    assert "--overwrite" in error["hint"]
+    assert read_manifest(module.path).get("run_id") is None
+    assert terminal("export", run.run_id, "--out", module.path, "--overwrite").code == 0
+    assert read_manifest(module.path)["run_id"] == run.run_id
+    assert terminal("export", run.run_id, "--out", module.path).code == 0
+    with pytest.raises(RequestError, match=f"bundle of run {run.run_id[:8]}; it is left"):
+        regplug.export(nn.Linear(4, 2), pictures()[:, 0, 0, :4].astype(np.float32), module.path, formats=ONNX)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -246,4 +246,6 @@ def _quiet() -> Iterator[None]:
         logger.level = level
 
 
-_BATCH_HINT = "Take the batch size from the input: x.flatten(1), x.view(x.shape[0], -1)."
+_BATCH_HINT = (
+    "Take the batch size from the input: x.flatten(1), x.view(x.shape[0], -1); len(x) and a loop over the rows fix it."
+)

@@ -33,7 +33,7 @@ def own_copy(module: nn.Module) -> nn.Module:
     """
     module = _unwrapped(module)
     try:
-        copied = copy.deepcopy(module, _without_history(module))
+        copied = copy.deepcopy(module, without_history(module))
     except Exception as error:
         raise ExportError(
             f"{type(module).__module__}.{type(module).__qualname__} cannot be copied{_culprit(module)}: {cause(error)}",
@@ -52,10 +52,11 @@ def _unwrapped(module: nn.Module) -> nn.Module:
     return module if inner is None else _unwrapped(inner)
 
 
-def _without_history(module: nn.Module) -> dict[int, Tensor]:
-    """Copies of the tensors that training computed and left on the module, which `deepcopy` refuses, by their id.
+def without_history(module: nn.Module) -> dict[int, Tensor]:
+    """Copies of the tensors that a forward pass computed and left on a module, by their id: a memo for `copy.deepcopy`.
 
-    Such are the weights of the old weight_norm and of pruning, and a loss or an attention map that is kept to be seen.
+    Without it they are refused. Such are the weights of the old weight_norm and of pruning, and a loss or an attention
+    map that is kept to be looked at.
     """
     kept = [value for _, value in values_in(module, Tensor) if value.grad_fn is not None]
     return {id(value): value.detach().clone() for value in kept}
@@ -91,9 +92,8 @@ def bake_weights(network: nn.Module) -> list[str]:
 
 def _bakers(part: nn.Module) -> Iterator[tuple[str, Callable[[], object]]]:
     """Names of a module's computed weights, with what makes each a plain parameter."""
-    for name in list(getattr(part, "parametrizations", ())):
-        if _is_settled(part, name):
-            yield name, partial(parametrize.remove_parametrizations, part, name, leave_parametrized=True)
+    if parametrize.is_parametrized(part) and not isinstance(part, nn.RNNBase) and _is_settled(part):
+        yield ", ".join(_parametrized(part)), partial(_bake_parametrized, part)
     # The last one first: what was put on later may act on what an earlier one made.
     for hook in reversed(list(part._forward_pre_hooks.values())):
         if isinstance(hook, WeightNorm):
@@ -104,9 +104,23 @@ def _bakers(part: nn.Module) -> Iterator[tuple[str, Callable[[], object]]]:
             yield hook._tensor_name, partial(prune.remove, part, hook._tensor_name)
 
 
-def _is_settled(part: nn.Module, name: str) -> bool:
-    """Whether a parametrized weight is the same each time; a random one is left as it is, for the checks to find."""
+def _parametrized(part: nn.Module) -> dict[str, nn.Module]:
     parametrizations: Any = part.parametrizations
-    if any(isinstance(module, LiveDropout) for module in parametrizations[name].modules()):
+    return dict(parametrizations.items())
+
+
+def _is_settled(part: nn.Module) -> bool:
+    """Whether parametrized weights are the same each time; random ones are left as they are, for the checks to find."""
+    lists = _parametrized(part)
+    if any(isinstance(module, LiveDropout) for each in lists.values() for module in each.modules()):
         return False
-    return torch.equal(getattr(part, name), getattr(part, name))
+    return all(torch.equal(getattr(part, name), getattr(part, name)) for name in lists)
+
+
+def _bake_parametrized(part: nn.Module) -> None:
+    # torch's remove_parametrizations would take the weight off the class, which the user's own module shares.
+    weights = {name: getattr(part, name).detach().clone() for name in _parametrized(part)}
+    part.__class__ = parametrize.type_before_parametrizations(part)
+    del part.parametrizations
+    for name, weight in weights.items():
+        setattr(part, name, nn.Parameter(weight, requires_grad=False))

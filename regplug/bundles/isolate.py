@@ -133,9 +133,15 @@ def remove_hooks(deployed: Deployed, raw: Tensor) -> Check:
         _clear_hooks(deployed)
         deployed.eval()
         error = largest_gap(before, _seeded_answer(deployed, raw))
+    if not error <= 0 and not left:
+        raise ExportError(
+            f"The model does not compute with the weights that are computed for it ({'; '.join(baked)}): with them its "
+            f"outputs differ by {error:.3g}.",
+            hint="Remove what computes them, keeping the weight: torch.nn.utils.parametrize.remove_parametrizations.",
+        )
     if not error <= 0:
         raise ExportError(
-            f"Hooks change what the model puts out, by {error:.3g}: {'; '.join([*left, *baked])}.",
+            f"Hooks change what the model puts out, by {error:.3g}: {'; '.join(left)}.",
             hint="No file can hold a hook. Remove it (`handle.remove()`), or write what it does as a module.",
         )
     return at_most("model.hooks", error, 0.0, f"{len(left)} hooks removed that changed nothing")

@@ -81,7 +81,9 @@ def _learns_into_state(deployed: Deployed, raw: Tensor) -> None:
         # What it needs in training, only the training can give.
         return
     trained.eval()
-    fresh.load_state_dict(trained.state_dict())
+    for learned, part in zip(trained.modules(), fresh.modules(), strict=True):
+        kept = {n: value for n, value in learned._buffers.items() if n not in learned._non_persistent_buffers_set}
+        part._buffers.update(copy.deepcopy(kept))
     with torch.no_grad():
         gap = largest_gap(trained(raw), fresh(raw))
     if gap > 0:

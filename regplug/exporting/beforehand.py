@@ -29,7 +29,7 @@ def require_exportable(made: Assembly) -> None:
         check_untrained(request_of_run(made.config, made.components, made.data, network, run_id=""))
     except ExportError as error:
         raise ModelError(
-            f"The model {made.components.model.registered.name} cannot be exported, so nothing was trained. "
+            f"The model {made.components.model.registered.name} cannot be exported, so nothing was trained: "
             f"{error.message}",
             hint=f"{error.hint} Or train it without a bundle: --no-export, from Python export=False.",
         ) from error

@@ -393,14 +393,15 @@ def build_model(config: RunConfig, components: Components, data: Prepared) -> nn
     context = ModelContext(
         input_shape=tuple(data.train.x.shape[1:]), task=data.task, activation=_activation_factory(components)
     )
+    name = chosen.registered.name
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "init"))
         built = build(chosen.registered, chosen.spec.values, context)
-    name = chosen.registered.name
-    if not isinstance(built, nn.Module):
-        raise ModelError(f"The model {name} is a {type(built).__name__}.", hint="A model is a torch.nn.Module.")
-    built.to(device=data.train.x.device, dtype=data.train.x.dtype)
-    _check_output(built, name, data)
+        if not isinstance(built, nn.Module):
+            raise ModelError(f"The model {name} is a {type(built).__name__}.", hint="A model is a torch.nn.Module.")
+        built.to(device=data.train.x.device, dtype=data.train.x.dtype)
+        # Lazy layers draw their weights when they see their first input, which is here.
+        _check_output(built, name, data)
     _initialize(built, components.init, config.seed)
     return built
 
@@ -444,6 +445,11 @@ def _check_output(model: nn.Module, name: str, data: Prepared) -> None:
         ) from error
     finally:
         model.train()
+    if isinstance(output, Tensor) and output.dtype in (torch.bfloat16, torch.float16):
+        raise ModelError(
+            f"The model {name} returns {output.dtype}, in which no loss is computed.",
+            hint="Let its forward end in .float(); torch.autocast leaves what it computed as it is.",
+        )
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if shape != want:
         what = "one logit for each class" if data.task.is_classification else "one column for each target"

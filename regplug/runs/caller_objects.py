@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from regplug.api import Component, DataContext, Dataset, Model, ModelContext, NoParams
+from regplug.bundles.copying import without_history
 from regplug.config import KIND_BY_FIELD
 from regplug.data import RawData, raw_from_arrays
 from regplug.errors import RequestError
@@ -72,7 +73,7 @@ def _model(value: Any) -> Registered:
 
     def build(params: NoParams, context: ModelContext) -> nn.Module:  # noqa: ARG001 - as every model is built
         # A module is trained as a copy: the caller's own stays as it was.
-        return copy.deepcopy(value) if isinstance(value, nn.Module) else value()
+        return copy.deepcopy(value, without_history(value)) if isinstance(value, nn.Module) else value()
 
     name = type(value).__name__ if isinstance(value, nn.Module) else getattr(value, "__name__", "module")
     return _registered(Model(name=_component_name(name), target="", summary="Handed over by the caller."), build)
