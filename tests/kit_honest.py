@@ -37,7 +37,12 @@ HONEST = []
 def right(kind, **fields):
     def put(target):
         name = "".join("_" + c.lower() if c.isupper() else c for c in target.__name__).strip("_")
-        options = {"name": name, "target": f"{__name__}:{target.__qualname__}", "summary": "As it should be.", **fields}
+        options = {
+            "name": name,
+            "target": f"{target.__module__}:{target.__qualname__}",
+            "summary": "As it should be.",
+            **fields,
+        }
         HONEST.append(kind(**options))
         return target
 

@@ -16,6 +16,7 @@ from kit_mutants import PLANTED
 from kit_mutants_objective import PenalisesBiases, StrengthAsANumber
 
 import regplug.testing
+from regplug.api import KINDS
 from regplug.errors import RequestError, UnknownComponentError
 from regplug.registry import default_registry
 from regplug.testing import (
@@ -155,7 +156,7 @@ def test_a_report_without_a_check_has_not_passed():
     assert not KitReport(subject="nothing", level=1, results=()).passed
 
 
-@pytest.mark.parametrize("kind", ["regularizer", "activation", "model", "dataset", "initializer", "probe", "format"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("study", "command", "observer")])
 def test_every_check_has_a_name_and_says_what_it_protects_against(kind):
     checks = list(checks_for(kind))
     names = [check.__name__ for check in checks]

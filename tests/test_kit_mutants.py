@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import kit_honest
+import kit_honest_schedules
+import kit_honest_training
 import kit_mutants_kinds
 import kit_mutants_layers
 import kit_mutants_models
 import kit_mutants_objective
 import kit_mutants_phases
 import kit_mutants_state
+import kit_mutants_training
 import pytest
 from kit_mutants import PLANTED
 
@@ -28,7 +31,9 @@ MODULES = (
     kit_mutants_phases,
     kit_mutants_models,
     kit_mutants_kinds,
+    kit_mutants_training,
     kit_honest,
+    kit_honest_training,
 )
 """Importing them plants the bugs."""
 
@@ -87,7 +92,7 @@ def groups():
     layers = [one for one in shipped if one.kind == "regularizer" and "structure" in derive_phases(load_target(one))]
     regularizers = [one for one in shipped if one.kind == "regularizer" and one not in layers]
     others = [one for one in shipped if one.kind != "regularizer"]
-    honest = list(kit_honest.HONEST)
+    honest = [*kit_honest.HONEST, *kit_honest_schedules.HONEST]
     return {
         "first-party layers": layers,
         "other first-party regularizers": regularizers,

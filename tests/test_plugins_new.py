@@ -28,10 +28,14 @@ def here(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
+def plural(kind):
+    return f"{kind}{'es' if kind.endswith('s') else 's'}"
+
+
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_a_package_of_every_kind_is_whole_and_its_component_is_found(here, terminal, kind):
-    document = terminal("plugins", "new", f"my-{kind}s", "--kind", kind, "--json").document
-    module, folder = f"my_{kind}s", here / f"my-{kind}s"
+    document = terminal("plugins", "new", f"my-{plural(kind)}", "--kind", kind, "--json").document
+    module, folder = f"my_{plural(kind)}", here / f"my-{plural(kind)}"
     assert {*document["files"]} == FILES | {f"src/{module}/__init__.py", f"src/{module}/impl.py"}
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {*document["files"]}
     assert not any("$" in path.read_text() for path in folder.rglob("*.py"))
@@ -45,10 +49,11 @@ def test_a_package_of_every_kind_is_whole_and_its_component_is_found(here, termi
 
 def test_components_of_all_templates_run_together(here, terminal):
     for kind in EXAMPLES:
-        terminal("plugins", "new", f"my-{kind}s", "--kind", kind)
-    named = [word for kind in EXAMPLES for word in ("--plugin", f"my-{kind}s/src/my_{kind}s")]
+        terminal("plugins", "new", f"my-{plural(kind)}", "--kind", kind)
+    named = [word for kind in EXAMPLES for word in ("--plugin", f"my-{plural(kind)}/src/my_{plural(kind)}")]
     flags = ["--reg", "my_regularizer", "--activation", "my_activation", "--init", "my_initializer"]
     flags += ["--model", "my_model", "--dataset", "my_dataset", "--probe", "my_probe"]
+    flags += ["--loss", "my_loss", "--optimizer", "my_optimizer", "--lr", "0.01", "--schedule", "my_schedule"]
     said = terminal("run", *named, *flags, "--epochs", "2", "--no-export", "--json")
     assert said.code == 0, said.err
     assert said.document["metrics"]["my_probe/share"] >= 0
@@ -62,7 +67,13 @@ def test_what_comes_next_is_told(here, terminal):
 
 @pytest.mark.parametrize(
     ("distribution", "name"),
-    [("my-regs", "my_reg"), ("regplug-dropblock", "dropblock"), ("loss", "loss"), ("regplug_s", "s")],
+    [
+        ("my-regs", "my_reg"),
+        ("regplug-dropblock", "dropblock"),
+        ("loss", "loss"),
+        ("my-losses", "my_loss"),
+        ("regplug_s", "s"),
+    ],
 )
 def test_a_component_is_named_after_its_distribution(distribution, name):
     assert component_name(distribution) == name

@@ -23,6 +23,9 @@ EXAMPLES: Mapping[str, str] = {
     "initializer": "regplug run --init {name} --epochs 1",
     "model": "regplug run --model {name} --epochs 1",
     "dataset": "regplug run --dataset {name} --epochs 1",
+    "loss": "regplug run --loss {name} --epochs 1",
+    "optimizer": "regplug run --optimizer {name} --lr 0.01 --epochs 1",
+    "schedule": "regplug run --schedule {name} --epochs 3",
     "probe": "regplug run --probe {name} --epochs 1",
 }
 """A command that uses a new component, by the kinds that there are templates for."""
@@ -113,10 +116,12 @@ def write_package(
 def component_name(distribution: str) -> str:
     """Returns what a distribution's one component is called: without `regplug-` in front and a plural's s behind.
 
-    >>> component_name("my-regs"), component_name("regplug-dropblock"), component_name("loss")
-    ('my_reg', 'dropblock', 'loss')
+    >>> component_name("my-regs"), component_name("regplug-dropblock"), component_name("loss"), component_name("losses")
+    ('my_reg', 'dropblock', 'loss', 'loss')
     """
     name = re.sub(r"[-_]+", "_", distribution).removeprefix("regplug_")
+    if name.endswith("sses"):
+        return name.removesuffix("es")
     return name if name.endswith("ss") else name.removesuffix("s") or name
 
 

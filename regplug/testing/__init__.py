@@ -45,6 +45,15 @@ check_dataset = partial(check_component, "dataset")
 check_initializer = partial(check_component, "initializer")
 """As `check_regularizer`, of an initializer."""
 
+check_loss = partial(check_component, "loss")
+"""As `check_regularizer`, of a loss."""
+
+check_optimizer = partial(check_component, "optimizer")
+"""As `check_regularizer`, of an optimizer."""
+
+check_schedule = partial(check_component, "schedule")
+"""As `check_regularizer`, of a schedule of the learning rate."""
+
 check_probe = partial(check_component, "probe")
 """As `check_regularizer`, of a probe."""
 
@@ -66,9 +75,12 @@ __all__ = [
     "check_distribution",
     "check_format",
     "check_initializer",
+    "check_loss",
     "check_model",
+    "check_optimizer",
     "check_probe",
     "check_regularizer",
+    "check_schedule",
     "check_subject",
     "checks_for",
     "conformance",

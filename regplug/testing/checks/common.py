@@ -38,12 +38,12 @@ def descriptor_imports_nothing_heavy(subject: Subject) -> None:
     module, location = subject.registered.origin.module.partition(":")[0], subject.registered.location
     if not module or subject.registered.is_user_code:
         raise NotApplicable(_NOT_FOUND)
-    heavy = _heavy_imports(module, (*sys.path, location))
+    heavy = heavy_imports(module, (*sys.path, location))
     expect(heavy == "[]", f"importing {module} alone pulls in {heavy}")
 
 
 @functools.cache
-def _heavy_imports(module: str, search_path: tuple[str, ...]) -> str:
+def heavy_imports(module: str, search_path: tuple[str, ...]) -> str:
     """The heavy libraries that a fresh process has after importing a module; one process serves all its components."""
     program = (
         f"import sys; sys.path[:] = {list(search_path)!r}; import importlib; importlib.import_module({module!r}); "
@@ -79,8 +79,8 @@ def defaults_build(subject: Subject) -> None:
 def _built(subject: Subject, **values: object) -> object:
     """Whatever the kind's target takes, it gets."""
     kind = subject.component.kind
-    if kind in ("initializer", "dataset", "study", "command"):
-        # An initializer fills and a dataset reads when it is called; their own checks do that.
+    if kind in ("initializer", "dataset", "schedule", "study", "command"):
+        # An initializer fills, a dataset reads, a schedule tells a factor when it is called; their own checks do that.
         return subject.target, subject.params(**values)
     if kind == "model":
         return first_network(subject, **values)
