@@ -10,10 +10,7 @@ import io
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, TextIO
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any, TextIO
 
 
 class Outlet(io.FileIO):
@@ -27,7 +24,7 @@ class Outlet(io.FileIO):
         super().__init__(descriptor, "w", closefd=False)
         self.trouble: OSError | None = None
 
-    def write(self, data: ReadableBuffer) -> int:
+    def write(self, data: Any) -> int:
         """Writes, or drops, and returns the number of bytes."""
         while self.trouble is None:
             try:

@@ -30,8 +30,8 @@ class HeavyBall(UpdateRule):
         self, params: Sequence[Tensor], grads: Sequence[Tensor], state: OptimizerState, step: UpdateStep
     ) -> None:
         """Moves all parameters."""
-        torch._foreach_mul_(state["velocity"], 0.9)
-        torch._foreach_add_(state["velocity"], list(grads))
+        for velocity, grad in zip(state["velocity"], grads, strict=True):
+            velocity.mul_(0.9).add_(grad)
         subtract_scaled_(params, state["velocity"], step.rate)
 
 

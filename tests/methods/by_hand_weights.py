@@ -113,6 +113,8 @@ class GradientNoise(Loop):
 
     def after_backward(self):
         for name, param in self.net.named_parameters():
+            if param.grad is None:
+                continue  # a bias that a batch norm cancels is not trained
             param.grad += math.sqrt(self.strength / (1 + self.index) ** 0.55) * self.noise[name]
 
 
