@@ -16,7 +16,6 @@ from regplug.errors import (
     CompositionError,
     DataError,
     DivergedError,
-    FailedError,
     ModelError,
     ParameterError,
     RequestError,
@@ -183,7 +182,7 @@ def test_an_interrupt_ends_the_run_as_killed_with_what_was_logged(place):
 
 
 def test_an_exception_ends_the_run_as_failed_with_what_was_logged(place):
-    with pytest.raises(FailedError, match=r"RuntimeError .*: mine"):
+    with pytest.raises(RuntimeError, match="mine"):
         place.run(epochs=5, observers=[Raises(RuntimeError("mine"))])
     run = place.only_run()
     assert run.status == "FAILED"
