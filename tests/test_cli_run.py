@@ -59,7 +59,8 @@ def bundle(tried):
 
 def test_a_run_ends_with_a_table_and_leaves_stderr_clean(tried, bundle):
     _, said = tried
-    assert said.stderr == ""
+    # A run that takes long on a busy machine writes a sign of life now and then.
+    assert [line for line in said.stderr.splitlines() if not line.startswith("epoch ")] == []
     rows = dict(re.findall(r"^(\w[\w ]*?)  +(.+)$", said.stdout, re.MULTILINE))
     assert rows["run"].startswith("mlp")
     assert re.fullmatch(r"0\.\d{4} \(95 % interval 0\.\d{4} to 0\.\d{4}\)", rows["test accuracy"])
@@ -277,6 +278,7 @@ def trained(runs):
     return [run["name"] for run in runs if run["metrics"]]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run_killed_with_exit_code_130(tried, terminal):
     command = (*REGPLUG, "run", "--epochs", "1000000", "--name", "endless", "--no-export")
     with subprocess.Popen(
@@ -324,6 +326,7 @@ def left_of_group(group):
     return [fields for fields in found if fields[2] == str(group) and fields[0] != "Z"]
 
 
+@pytest.mark.slow
 def test_a_long_run_writes_a_line_now_and_then_where_there_is_no_terminal(tmp_path):
     program = (
         "from regplug.cli import progress; from regplug.cli.app import invoke; progress.SIGN_EVERY_S = 0.0; "

@@ -131,6 +131,7 @@ def test_the_axes_of_studies_are_written_as_told():
     assert f"at most {MOST_RUNS:,} runs" in STUDIES
 
 
+@pytest.mark.slow
 def test_the_study_file_and_the_studies_from_python_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -68,6 +68,7 @@ def test_a_run_without_a_bundle_keeps_the_first_that_is_made_of_it(run, tmp_path
     assert store.find_run(run.run_id).status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_export_from_the_command_line_registers_and_names_a_champion_only_when_asked(
     run, terminal, tmp_path, monkeypatch
 ):

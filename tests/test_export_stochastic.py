@@ -59,6 +59,7 @@ def terminal(runs, capsys):
     return Terminal(capsys)
 
 
+@pytest.mark.slow
 def test_a_run_with_dropout_is_exported_stochastic_registered_and_served_with_other_answers_each_time(
     runs, terminal, monkeypatch
 ):
