@@ -160,17 +160,17 @@ from regplug.regularizer import EpochEnd, RegularizerFunctions
 
 
 class Chooser(RegularizerFunctions):
-    def after_epoch(self, step, metrics, params, buffers, state):
-        return EpochEnd(params, buffers, state, stop=metrics.get("valid/accuracy") > 0.99)
+    def after_epoch(self, step, metrics, params, buffers):
+        return EpochEnd(params, buffers, step.state, stop=metrics.get("valid/accuracy") > 0.99)
 
 
 class Looker(RegularizerFunctions):
-    def after_epoch(self, step, metrics, params, buffers, state):
-        return EpochEnd(params, buffers, state, rate_scale=1 / (1 + metrics["train/objective"]))
+    def after_epoch(self, step, metrics, params, buffers):
+        return EpochEnd(params, buffers, step.state, rate_scale=1 / (1 + metrics["train/objective"]))
 
 
 class Breaks(RegularizerFunctions):
-    def after_epoch(self, step, metrics, params, buffers, state):
+    def after_epoch(self, step, metrics, params, buffers):
         raise RuntimeError("not yet")
 """
 

@@ -56,7 +56,7 @@ def test_the_metrics_of_a_run_are_those_of_its_networks_together(kind):
         each.append(torch.func.functional_call(made._program.model.eval(), {**params, **buffers}, made._pools.test.x))
     wanted = combined([one.detach() for one in each], is_classification=kind == "classification")
     torch.testing.assert_close(made.outputs("test"), wanted)
-    loss = made._program.loss.mean(wanted, made._pools.test.y)
+    loss = made._program.loss.mean(wanted, made._pools.test.y, {})
     assert made.evaluate("test")["test/loss"][0] == pytest.approx(float(loss), rel=1e-5)
 
 

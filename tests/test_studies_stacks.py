@@ -175,14 +175,14 @@ class Moody(nn.Linear):
 def test_a_run_that_breaks_fails_and_the_study_goes_on(place):
     result = place.sweep(name="moody", model=Moody, grid=["batch_size=8,13,26"], epochs=1)
     (broken,) = result.failed
-    assert broken.error == "ArithmeticError: not today"
+    assert broken.error.startswith("Your own code raised ArithmeticError")
     assert broken.point.config.batch_size == 13
     assert [each.status for each in result.results] == ["FINISHED", "FAILED", "FINISHED"]
 
 
 def test_where_a_stack_breaks_its_runs_are_trained_one_by_one(place):
     result = place.sweep(name="moody seeds", model=Moody, batch_size=13, seeds=3, epochs=1)
-    assert [each.error for each in result.results] == ["ArithmeticError: not today"] * 3
+    assert ["raised ArithmeticError" in each.error for each in result.results] == [True] * 3
     assert result.best is None
     assert result.document()["summary"] == []
 

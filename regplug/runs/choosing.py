@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regplug.config.ramps import first_value
 from regplug.measuring.metrics import metric_names
 from regplug.regularizer import Clock, Step
 from regplug.runs.assembly import Assembly
+from regplug.training.shapes import shapes_for
 
 
 class _Watched(Mapping[str, Tensor]):
@@ -49,10 +51,21 @@ def _reads_valid(made: Assembly, member: Any) -> bool:
     like = made.data.train.x
     names = [f"{split}/{name}" for split in ("train", "valid", "test") for name in metric_names(task)[:2]]
     metrics = _Watched(["train/objective", "train/running_loss", "train/running_accuracy", *names], like)
-    settings = {name: torch.as_tensor(value) for name, value in made.network.settings.get(member.key, {}).items()}
+    numbers = made.network.settings.get(member.key, {})
+    settings = {name: torch.as_tensor(first_value(value)) for name, value in numbers.items()}
+    rows = len(made.data.train)
+    shapes = shapes_for(
+        program,
+        made.network.places,
+        made.network.settings,
+        x=like.shape,
+        y=made.data.train.y.shape,
+        batch=made.config.batch_size,
+        rows=rows,
+    )(member.key)
     clock = Clock(index=0, count=1, epoch=1, epochs=made.course.epochs, task=task, roles=program.roles)
     # What it raises on made-up numbers is its own business here; the trial of a stack tells what matters.
     with contextlib.suppress(Exception), torch.no_grad():
-        state = member.functions.init(params, buffers)
-        member.functions.after_epoch(Step(settings, {}, clock), metrics, params, buffers, state)
+        state = member.functions.init(shapes, params, buffers)
+        member.functions.after_epoch(Step(settings, {}, clock, state=state), metrics, params, buffers)
     return any(name.startswith("valid/") for name in metrics.read)
