@@ -177,6 +177,7 @@ def test_a_method_exports_and_verifies(name, place):
     result = place.run(
         reg=fields(name, 0, composed=True)["reg"],
         model=make(name, has_norm=True),
+        epochs=by_hand(name).epochs,
         export=True,
         format=FORMATS[number % len(FORMATS)],
         out="bundle",
