@@ -44,19 +44,33 @@ def settle(model: nn.Module, settings: Mapping[str, Mapping[str, Any]], instead:
 
 
 def _bake_weights(model: nn.Module, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Makes plain parameters of the weights of each module that has a layer on one of them.
+
+    By hand: `parametrize.remove_parametrizations` takes the property off the module's class, which copies share.
+    """
     parametrized = [
-        (module, name)
+        module
         for module in model.modules()
-        for name, layers in getattr(module, "parametrizations", {}).items()
-        if any(isinstance(layer, WeightLayer) for layer in layers)
+        if any(isinstance(layer, WeightLayer) for layers in _parametrizations(module).values() for layer in layers)
     ]
     if not parametrized:
         return
-    # Without a graph torch takes a weight of several originals for a buffer.
-    with evaluating(settings, model), torch.enable_grad():
-        for module, name in parametrized:
-            module.parametrizations[name].eval()  # type: ignore[index, union-attr] # a ModuleDict
-            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    with evaluating(settings, model):
+        for module in parametrized:
+            parametrizations = _parametrizations(module)
+            for layers in parametrizations.values():
+                layers.eval()
+            values = {name: getattr(module, name).detach().clone() for name in parametrizations}
+            module.__class__ = parametrize.type_before_parametrizations(module)
+            del module._modules["parametrizations"]
+            for name, value in values.items():
+                module.register_parameter(name, nn.Parameter(value))
+
+
+def _parametrizations(module: nn.Module) -> Mapping[str, Any]:
+    """Name of a weight -> its list of parametrizations."""
+    found: Mapping[str, Any] = module._modules.get("parametrizations") or {}  # type: ignore[assignment] # a ModuleDict
+    return found
 
 
 def _kept(side: Any, instead: Instead) -> nn.ModuleList:
