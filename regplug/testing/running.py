@@ -91,11 +91,15 @@ def checks_of(subject: Subject) -> list[Check]:
 
 
 def _phases_of(subject: Subject) -> tuple[str, ...] | None:
-    """The phases in which a regularizer acts; `None` where it cannot be built, which the checks then report."""
+    """The phases in which a regularizer's class acts; `None`, for all, where a function makes it.
+
+    It is not built for it: what building does is a check of its own.
+    """
     try:
-        return derive_phases(type(subject.make()))
-    except Exception:  # whatever a plugin's constructor raises
+        target = subject.target
+    except Exception:  # whatever a plugin's module raises; a check reports it
         return None
+    return derive_phases(target) if isinstance(target, type) else None
 
 
 @dataclass(frozen=True)
