@@ -32,6 +32,7 @@ from regplug.testing import (
     conformance,
 )
 from regplug.testing.checking import CouldNotRun
+from regplug.testing.checks import settings
 from regplug.testing.running import Bound, check_subject
 from regplug.testing.subject import find_subject
 
@@ -262,6 +263,13 @@ def test_the_kit_leaves_the_registry_and_the_generators_alone():
     check_subject(find_subject("regularizer", "input_noise", {}))
     assert state_of_generators() == before
     assert default_registry().components() == components
+
+
+def test_a_line_is_found_in_a_folder_that_is_called_like_the_host():
+    code = compile("raise ValueError", "/home/me/regplug/mine.py", "exec")
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # only its place matters
+        exec(code)  # noqa: S102  # our own
+    assert settings._where(caught.value) == " at mine.py:1"
 
 
 def test_a_setting_that_becomes_a_number_is_named_with_its_line():

@@ -156,6 +156,8 @@ def test_a_path_that_cannot_be_a_folder_is_told(tmp_path):
 READ_ONLY = """
 import os, sys
 from pathlib import Path
+# What is imported later may lie where only root may read.
+import filelock
 import mlflow.store.tracking.sqlalchemy_store
 from regplug.errors import TrackingError
 from regplug.tracking import open_store

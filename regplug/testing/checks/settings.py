@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+import regplug
 from regplug.api import Regularizer
 from regplug.config.params import ParameterInfo
 from regplug.testing.checking import CouldNotRun, NotApplicable, expect
@@ -81,11 +84,9 @@ def _where(error: BaseException) -> str:
     """The last line of the component's own code in a traceback."""
     import traceback  # only where something is wrong
 
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "/torch/" not in frame.filename and "/regplug/" not in frame.filename
-    ]
+    # By the packages themselves: a folder on the way to the author's own code may have the same name.
+    others = tuple(f"{Path(str(package.__file__)).parent}{os.sep}" for package in (torch, regplug))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(others)]
     return f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
 
 
