@@ -9,54 +9,14 @@ import torch
 from by_hand import train_by_hand
 from torch import nn
 from trainings import _trainer, assembled, assert_same_bits, greatest_difference, stack, trained, trainer, weights
-from written_here import Strength, by_path, here
+from written_here import FIELDS, Scales, by_path, here, network
 
 from regplug.config.ramps import Ramp
 from regplug.errors import PluginError
 from regplug.regularization.finding import find_roles
 from regplug.regularization.settling import settle
 from regplug.regularizer import RegularizerFunctions
-from regplug.sites import SiteLayer, Sites
-
-
-def network():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 3))
-
-
-FIELDS = {"dtype": "float64", "epochs": 2}
-
-
-class Scales(RegularizerFunctions):
-    """Multiplies each activation with strength, in training and in evaluation."""
-
-    Params = Strength
-
-    def restructure(self, model, sites):
-        for site in sites.chosen((), Sites.activations):
-            sites.after(site, ScaleLayer())
-
-
-class ScaleLayer(SiteLayer):
-    def act(self, step, noise, x):
-        return step.settings["strength"] * x
-
-    def evaluate(self, settings, x):
-        return settings["strength"] * x
-
-    def settled(self, settings):
-        return Scale(settings["strength"])
-
-
-class Scale(nn.Module):
-    def __init__(self, factor):
-        super().__init__()
-        assert isinstance(factor, float)
-        self.factor = factor
-
-    def forward(self, x):
-        return self.factor * x
-
+from regplug.sites import SiteLayer
 
 # Evaluation.
 
