@@ -191,11 +191,14 @@ class Dataset(Component):
 
     Args:
         task: What is learned from it; where it depends on the parameters, the one at the defaults.
+        reads: Patterns of the files and folders that `--dataset PATH` gives to its parameter marked `InputFile`:
+            `*.csv` is a file, `*/` any folder, `*/info.json` a folder that holds such a file. The longest counts.
     """
 
     kind: ClassVar[str] = "dataset"
 
     task: TaskKind
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,4 +127,5 @@ def regplug_datasets() -> Iterator[Dataset]:
         params=CSVParams,
         task="classification",
         summary="A file of your own: numeric columns and a target of classes or of numbers.",
+        reads=("*.csv",),
     )

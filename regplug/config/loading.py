@@ -93,7 +93,7 @@ class _Draft:
             elif name in NO_COMPONENT and value == NO_COMPONENT[name]:
                 self._fields[name] = []
             else:
-                self._fields[name] = self._read_component(value, self._current(name))
+                self._fields[name] = self._read_component(value, self._current(name), is_data=name == "dataset")
                 self._forget_shorthands(name)
 
     def _put_plain(self, name: str, value: object, origin: str) -> None:
@@ -145,7 +145,9 @@ class _Draft:
             return list(self._fields[name])
         default: Any = RunConfig.__dataclass_fields__[name].default
         texts = [default] if isinstance(default, str) else default
-        return [ComponentSpec.parse(text) for text in texts if text != NO_COMPONENT.get(name)]
+        return [
+            ComponentSpec.parse(text, is_data=name == "dataset") for text in texts if text != NO_COMPONENT.get(name)
+        ]
 
     def _read_components(self, value: object) -> list[ComponentSpec]:
         items = value if isinstance(value, list | tuple) else [value]
@@ -154,10 +156,10 @@ class _Draft:
         return [spec for item in items for spec in self._read_component(item, [])]
 
     @staticmethod
-    def _read_component(value: object, current: list[ComponentSpec]) -> list[ComponentSpec]:
+    def _read_component(value: object, current: list[ComponentSpec], *, is_data: bool = False) -> list[ComponentSpec]:
         """A component from a text or a table; a table without a name refines the current one."""
         if isinstance(value, str):
-            return [ComponentSpec.parse(value)] if value else []
+            return [ComponentSpec.parse(value, is_data=is_data)] if value else []
         if not isinstance(value, Mapping):
             raise RequestError(
                 f"{value!r} is no component.", hint="Write its name, or a table with name and parameters."
@@ -166,7 +168,7 @@ class _Draft:
         for item in values.values():
             write_value(item)
         if "name" in value:
-            spec = ComponentSpec.parse(str(value["name"]))
+            spec = ComponentSpec.parse(str(value["name"]), is_data=is_data)
         elif current:
             spec = current[0]
         else:
@@ -193,7 +195,7 @@ def _refuse_both(values: Mapping[str, object], origin: str) -> None:
         value = values.get(owner)
         if name in values and value:
             with _told(f"{origin}: {owner}"):
-                own = ComponentSpec.parse(value).values if isinstance(value, str) else value
+                own = ComponentSpec.parse(value, is_data=owner == "dataset").values if isinstance(value, str) else value
             if isinstance(own, Mapping) and name in own:
                 raise RequestError(f"{origin}: {name} is given twice, also by {owner}.", hint=f"Give {name} once.")
 

@@ -36,7 +36,7 @@ REPEATED_FIELDS = ("reg", "probe", "format")
 NO_COMPONENT: Mapping[str, str] = {"activation": "", "loss": "auto"}
 """What stands in a field that names no component, so that what fits is taken."""
 
-SHORTHANDS: Mapping[str, str] = {"momentum": "optimizer", "nesterov": "optimizer"}
+SHORTHANDS: Mapping[str, str] = {"momentum": "optimizer", "nesterov": "optimizer", "target": "dataset"}
 """Fields that stand for the parameter of their name of the component that another field names."""
 
 
@@ -53,7 +53,9 @@ class RunConfig:
     model: str = "mlp"
     "The network."
     dataset: str = "digits"
-    "What it is trained and tested on."
+    "What it is trained and tested on; or the path of a file or folder of data."
+    target: str = ""
+    "Short for the dataset's target: the column to predict."
     reg: tuple[str, ...] = ()
     "Regularizers; they compose."
     activation: str = ""
@@ -124,7 +126,8 @@ class RunConfig:
         if value in ("", NO_COMPONENT.get(field)):
             return ()
         texts = (value,) if isinstance(value, str) else value
-        return tuple(self._with_shorthands(field, ComponentSpec.parse(text)) for text in texts)
+        specs = (ComponentSpec.parse(text, is_data=field == "dataset") for text in texts)
+        return tuple(self._with_shorthands(field, spec) for spec in specs)
 
     def _with_shorthands(self, field: str, spec: ComponentSpec) -> ComponentSpec:
         short = {name: getattr(self, name) for name, owner in SHORTHANDS.items() if owner == field}

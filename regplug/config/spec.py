@@ -6,6 +6,8 @@ A comma inside brackets or quotes does not split.
     text   = head [":" values]
     head   = [dist "/"] name ["@" alias]  |  (module "." module | path ".py") ":" attribute ["@" alias]
     values = key "=" value {"," key "=" value}
+
+In the place of a dataset, the path of a file or folder of data is a head: `mine.csv`, `./images`.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class ComponentSpec:
         distribution: Distribution that must offer it, or `None` for whichever does.
         alias: Second name, for the same component twice.
         code: `"module:attribute"` or `"file.py:attribute"` of the user's own code, or `None`.
+        path: A file or folder of data, or `None`; `Registry.locate` finds the dataset that reads it.
         values: Parameters that were given, in the order given.
     """
 
@@ -51,6 +54,7 @@ class ComponentSpec:
     distribution: str | None = None
     alias: str | None = None
     code: str | None = None
+    path: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,8 +67,12 @@ class ComponentSpec:
 
     @classmethod
     @functools.lru_cache(maxsize=1024)  # each run of a study asks for the same few again and again
-    def parse(cls, text: str) -> ComponentSpec:
+    def parse(cls, text: str, *, is_data: bool = False) -> ComponentSpec:
         """Reads what a user wrote.
+
+        Args:
+            text: The component.
+            is_data: Whether the path of a file or folder may stand for the component that reads it.
 
         Raises:
             RequestError: The text does not follow the grammar.
@@ -74,6 +82,8 @@ class ComponentSpec:
         """
         text = text.strip()
         head, _, rest = text.partition(":")
+        if is_data and _is_path(head, rest):
+            return cls(name=head, path=head, values=_read_values(text, rest))
         if _is_code(head):
             return cls._parse_code(text, head, rest)
         match = _HEAD.fullmatch(head)
@@ -100,7 +110,7 @@ class ComponentSpec:
         return replace(self, values=values)
 
     def __str__(self) -> str:
-        head = self.code or (f"{self.distribution}/{self.name}" if self.distribution else self.name)
+        head = self.path or self.code or (f"{self.distribution}/{self.name}" if self.distribution else self.name)
         if self.alias:
             head += f"@{self.alias}"
         values = ",".join(f"{key}={write_value(value)}" for key, value in self.values.items())
@@ -112,6 +122,12 @@ def _is_code(head: str) -> bool:
     if head.endswith(".py") or head.startswith((".", "/", "~")):
         return True
     return "." in head and "/" not in head
+
+
+def _is_path(head: str, rest: str) -> bool:
+    """What has a dot or a slash and is followed by no attribute is a file or folder, unless it is `dist/name`."""
+    has_attribute = head.endswith(".py") or (rest and not re.match(rf"\s*{_KEY.pattern}\s*=", rest))
+    return not has_attribute and (_is_code(head) or "/" in head) and _HEAD.fullmatch(head) is None
 
 
 def _read_values(text: str, rest: str) -> dict[str, Any]:

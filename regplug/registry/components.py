@@ -113,7 +113,8 @@ def find_components(config: RunConfig, registry: Registry) -> Components:
 
     def chosen(field: str, kind: str) -> tuple[Chosen, ...]:
         found = []
-        for spec in config.specs(field):
+        for asked in config.specs(field):
+            spec = registry.locate(kind, asked)
             registered = registry.find(kind, spec)
             found.append(Chosen(spec=spec, registered=registered, params=read_params(registered, spec.values)))
         return tuple(found)
@@ -170,6 +171,7 @@ def resolve_config(config: RunConfig, registry: Registry) -> RunConfig:
 def _resolve(spec: ComponentSpec, kind: str, registry: Registry) -> str:
     if spec.code is not None:
         return str(spec)
+    spec = registry.locate(kind, spec)
     found = registry.find(kind, spec)
     if (kind, spec.name) in registry.pins and registry.spelling(found) != spec.name:
         # A pin is no part of the run: elsewhere the short name would mean another component, or several.

@@ -11,6 +11,7 @@ from pathlib import Path
 from regplug.api import KINDS
 from regplug.config.spec import ComponentSpec
 from regplug.errors import AmbiguousComponentError, RequestError, UnknownComponentError, did_you_mean
+from regplug.registry.data_paths import find_reader, is_folder
 from regplug.registry.records import Origin, PluginRecord, Problem, Registered, normalized
 from regplug.registry.switches import Pins
 from regplug.registry.usercode import describe_object, load_object
@@ -73,6 +74,23 @@ class Registry:
                 hint=f"Write {' or '.join(one.full_name for one in found)}, or pin one in regplug.toml.",
             )
         raise self._unknown(kind, spec)
+
+    def locate(self, kind: str, spec: ComponentSpec) -> ComponentSpec:
+        """Returns the component that reads a file or folder of data where its path was written, else `spec` itself.
+
+        A component's name counts before a folder's.
+
+        Raises:
+            DataError: There is no such file or folder, or no dataset reads it.
+        """
+        if kind != "dataset" or spec.code is not None:
+            return spec
+        wanted = spec.path or (f"{spec.distribution}/{spec.name}" if spec.distribution else spec.name)
+        if spec.path is None and (self._rivals(kind, spec) or not is_folder(wanted)):
+            return spec
+        reader, parameter = find_reader(wanted, self.components(kind))
+        name = ComponentSpec.parse(self.spelling(reader))
+        return name.with_values({parameter: wanted, **spec.values})
 
     def spelling(self, registered: Registered) -> str:
         """Returns the shortest text that finds a component, pinned or not; for the user's own code, the code."""

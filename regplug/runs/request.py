@@ -99,10 +99,11 @@ def check_component(kind: str, spec: ComponentSpec | str, registry: Registry) ->
     Raises:
         RequestError: Something is wrong.
     """
-    spec = ComponentSpec.parse(spec) if isinstance(spec, str) else spec
+    spec = ComponentSpec.parse(spec, is_data=kind == "dataset") if isinstance(spec, str) else spec
     if spec.code is not None:
         require_code(spec.code)
         return []
+    spec = registry.locate(kind, spec)
     registered = registry.find(kind, spec)
     params = read_params(registered, spec.values)
     for info in describe_params(registered.component.params):

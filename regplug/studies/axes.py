@@ -188,7 +188,8 @@ def _check_parameter(axis: Axis, axes: Sequence[Axis], config: RunConfig, regist
     field, *keys = axis.path.split(".")
     if not keys:
         return
-    found = [registry.find(KIND_BY_FIELD[field], spec) for spec in _refined(axis, axes, config)]
+    kind = KIND_BY_FIELD[field]
+    found = [registry.find(kind, registry.locate(kind, spec)) for spec in _refined(axis, axes, config)]
     if any(takes_keywords(one) for one in found):
         return
     known = list(dict.fromkeys(info.name for one in found for info in describe_params(one.component.params)))

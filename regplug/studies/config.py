@@ -285,7 +285,10 @@ def _problem(label: str, error: RequestError) -> str:
 def _with_group(study: StudyConfig, registry: Registry) -> RunConfig:
     """The base run; a dataset that takes a `group` is told which column it is."""
     (dataset,) = study.base.specs("dataset")
-    known = [info.name for info in describe_params(registry.find("dataset", dataset).component.params)]
+    known = [
+        info.name
+        for info in describe_params(registry.find("dataset", registry.locate("dataset", dataset)).component.params)
+    ]
     return with_value(study.base, "dataset.group", study.group) if study.group and "group" in known else study.base
 
 

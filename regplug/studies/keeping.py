@@ -56,7 +56,8 @@ class Keeper:
         self._content, self._metric = study.content, compared_metric(study.config, study.metric)
         self._fingerprint = study.config.fingerprint(*study.content.values())
         base = study.config.base
-        dataset, model = base.specs("dataset")[0].name, base.specs("model")[0].name
+        dataset = registry.locate("dataset", base.specs("dataset")[0]).name
+        model = base.specs("model")[0].name
         self.experiment = experiment_name(base.experiment or f"{dataset}/{model}")
         axes = ", ".join(axis.path for axis in (*study.config.crossed, *study.config.zipped)) or "seeds"
         self.name = base.name or f"{study.kind} of {axes}"
