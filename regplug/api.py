@@ -154,15 +154,18 @@ class Activation(Component):
 
     Args:
         derivative: `"package.module:attribute"` of a function `(params, x) -> dy/dx`, or empty.
-        range: Infimum and supremum of its values at the default parameters.
+        range: Infimum and supremum of its values at the default parameters; `None` where they are not declared.
         kinks: Where the derivative jumps, at the default parameters.
+        gain: `1 / sqrt(E f(z)^2)` for z ~ N(0, 1), at the default parameters: weights with standard deviation
+            `gain / sqrt(fan_in)` keep the mean square of what passes through. `None` where it is not declared.
     """
 
     kind: ClassVar[str] = "activation"
 
     derivative: str = ""
-    range: tuple[float, float] = (float("-inf"), float("inf"))
+    range: tuple[float, float] | None = None
     kinks: tuple[float, ...] = ()
+    gain: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

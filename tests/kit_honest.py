@@ -218,6 +218,11 @@ def hard_sigmoid(params):
     return nn.Hardsigmoid()
 
 
+@right(Activation, kinks=(0,), gain=math.sqrt(2 / 1.01))
+def trained_slope_without_a_declared_range(params):
+    return nn.PReLU(init=0.1)
+
+
 @right(Model)
 def with_normalization_and_dropout(params, context):
     return nn.Sequential(

@@ -52,6 +52,11 @@ def range_too_wide(params):
     return nn.Tanh()
 
 
+@bug("gain_is_true", kind="activation", range=(-1, 1), gain=1.0)
+def wrong_gain(params):
+    return nn.Tanh()
+
+
 @bug("keeps_dtype_and_input", **ACTIVATION)
 def in_place_activation(params):
     return nn.ReLU(inplace=True)

@@ -1,7 +1,8 @@
 """Rules that fill one parameter tensor in place.
 
-`role` says what the tensor is: `weight`, `bias` or `norm` (the scale or offset of a normalization layer). Every rule
-but `default` sets biases to zero; every rule leaves normalization parameters as torch starts them, scale 1, offset 0.
+`role` says what the tensor is: `weight`, `bias` or `norm` (a parameter of a normalization or an activation). Every rule
+but `default` sets biases to zero; every rule leaves the parameters of normalizations and activations as torch starts
+them.
 """
 
 from __future__ import annotations

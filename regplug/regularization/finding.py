@@ -81,22 +81,28 @@ def _watched(model: nn.Module, record: Callable[[str, int, nn.Module, Tensor, Te
             handle.remove()
 
 
+def _is_spared(module: nn.Module) -> bool:
+    """Whether a module's parameters scale what passes through: a normalization's, or an activation's own."""
+    is_marked = any(getattr(module, mark, False) is True for mark in ("is_normalization", "is_activation"))
+    return is_marked or isinstance(module, (*NORMALIZATIONS, nn.PReLU))
+
+
 def find_roles(model: nn.Module) -> dict[str, Role]:
     """Says what each parameter is for.
 
     Returns:
-        Name -> `norm` for parameters of normalization modules (torch's, or marked `is_normalization`), `auxiliary` for
-        those of layers that regularizers brought, `bias` for others named so or with fewer than two axes, else
-        `weight`. A parametrized weight stands under its own name.
+        Name -> `norm` for parameters of normalization modules (torch's, or marked `is_normalization`) and of
+        activations such as PReLU, `auxiliary` for those of layers that regularizers brought, `bias` for others named so
+        or with fewer than two axes, else `weight`. A parametrized weight stands under its own name.
     """
     roles: dict[str, Role] = {}
     brought = [name for name, module in model.named_modules() if isinstance(module, ActingLayer)]
     for prefix, module in model.named_modules():
-        is_norm = isinstance(module, NORMALIZATIONS) or getattr(module, "is_normalization", False) is True
+        is_spared = _is_spared(module)
         is_brought = any(f"{prefix}.".startswith(f"{name}.") for name in brought)
         for name, tensor in module.named_parameters(prefix, recurse=False):
             is_bias = name.rpartition(".")[2].startswith("bias") or tensor.ndim < 2
-            roles[name] = "norm" if is_norm else "auxiliary" if is_brought else "bias" if is_bias else "weight"
+            roles[name] = "norm" if is_spared else "auxiliary" if is_brought else "bias" if is_bias else "weight"
     for prefix, module in model.named_modules():
         for name in getattr(module, "parametrizations", {}):
             path = f"{prefix}.{name}" if prefix else name

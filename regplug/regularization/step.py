@@ -15,7 +15,7 @@ from regplug.errors import PluginError
 
 Tensors = Mapping[str, Tensor]
 Role = Literal["weight", "bias", "norm", "auxiliary"]
-"""What a parameter is for: a weight, a bias, a parameter of a normalization, or one that a regularizer brought."""
+"""What a parameter is for: weight, bias, of a normalization or an activation, or brought by a regularizer."""
 Settings = Mapping[str, Any]
 Noise = Mapping[str, Any]
 _EMPTY: Mapping[str, Any] = {}

@@ -32,6 +32,7 @@ def _module(subject: Subject) -> nn.Module:
 def _values(module: nn.Module, points: Tensor) -> tuple[Tensor, Tensor]:
     """Values and, by autograd, derivatives at these points."""
     x = points.clone().requires_grad_()
+    module = module.to(points.dtype)
     with attempting("the activation"):
         y = module(x)
         (slope,) = torch.autograd.grad(y.sum(), x)
@@ -43,9 +44,13 @@ def _grid(low: float = -8.0, high: float = 8.0, number: int = 16001) -> Tensor:
     return torch.linspace(low, high, number, dtype=torch.float64) + 1e-5 * math.pi
 
 
+def _seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
 def acts_on_each_entry_alone(subject: Subject) -> None:
     """A function that looks at its neighbours, as softmax does: it is no activation, and sites would mislead."""
-    module, x = _module(subject), torch.randn(5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    module, x = _module(subject).double(), torch.randn(5, 7, dtype=torch.float64, generator=_seeded())
     with attempting("the activation"), torch.no_grad():
         whole = module(x)
         expect(whole.shape == x.shape, f"the shape {tuple(x.shape)} becomes {tuple(whole.shape)}")
@@ -58,7 +63,7 @@ def acts_on_each_entry_alone(subject: Subject) -> None:
 def keeps_dtype_and_input(subject: Subject) -> None:
     """A change of number format, or an activation in place that overwrites what the layer before it still needs."""
     for dtype in (torch.float32, torch.float64):
-        module, x = _module(subject), torch.linspace(-2, 2, 9, dtype=dtype)
+        module, x = _module(subject).to(dtype), torch.linspace(-2, 2, 9, dtype=dtype)
         before = x.clone()
         with attempting("the activation"), torch.no_grad(), generators_untouched("the activation"):
             output = module(x)
@@ -120,7 +125,10 @@ def _derivative(subject: Subject, target: str) -> Any:
 
 def range_is_true(subject: Subject) -> None:
     """A range that values leave, or that they never come near."""
-    low, high = subject.descriptor(Activation).range
+    declared = subject.descriptor(Activation).range
+    if declared is None:
+        raise NotApplicable("it declares no range")
+    low, high = declared
     far = torch.tensor([*EXTREMES, 20.0, 40.0], dtype=torch.float64)
     y, _ = _values(_module(subject), torch.cat([_grid(), far, -far]))
     least, greatest = float(y.min()), float(y.max())
@@ -157,6 +165,19 @@ def _jump(module: nn.Module, left: float, right: float) -> float | None:
     return (left + right) / 2 if abs(float(c - a)) > _LEAST_JUMP / 2 else None
 
 
+def gain_is_true(subject: Subject) -> None:
+    """A gain that does not keep the mean square of standard normal numbers."""
+    declared = subject.descriptor(Activation).gain
+    if declared is None:
+        raise NotApplicable("it declares no gain")
+    points = torch.linspace(-12, 12, 240001, dtype=torch.float64)
+    with attempting("the activation"), torch.no_grad():
+        squares = _module(subject).double()(points).square()
+    density = torch.exp(-points.square() / 2) / math.sqrt(2 * math.pi)
+    gain = float((squares * density).sum() * (points[1] - points[0])) ** -0.5
+    expect(abs(declared - gain) < 1e-4 * gain, f"the gain is {declared:g}, and 1 / sqrt(E f(z)^2) is {gain:.6f}")
+
+
 def each_call_makes_a_module(subject: Subject) -> None:
     """One module for all layers: sites and hooks could not tell its calls apart, and its parameters would be shared."""
     one, two = _module(subject), _module(subject)
@@ -173,5 +194,6 @@ CHECKS = (
     declared_derivative_is_true,
     range_is_true,
     kinks_are_true,
+    gain_is_true,
     each_call_makes_a_module,
 )
