@@ -187,7 +187,8 @@ def _faults(item: object, kind: str, hook_name: str) -> Iterator[tuple[str, str]
 def _field_faults(item: Component, where: str) -> Iterator[tuple[str, str]]:
     for entry in dataclasses.fields(item):
         value = getattr(item, entry.name)
-        if str(entry.type).startswith("tuple") and not isinstance(value, tuple):
+        is_left_out = value is None and entry.default is None
+        if str(entry.type).startswith("tuple") and not (isinstance(value, tuple) or is_left_out):
             yield f"{where} has {entry.name}={value!r}.", f"Write a tuple: {entry.name}=({value!r},)."
 
 
