@@ -41,6 +41,8 @@ Phase = Literal[
 """Where in a run a regularizer acts, in the order in which a run meets them."""
 
 TaskKind = Literal["classification", "regression"]
+Layout = Literal["image", "row"]
+"""What one input is: `(channels, height, width)` or `(features,)`."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ class Regularizer(Component):
         conflicts: Names or tags of regularizers that it refuses to be composed with.
         requires: Names or tags of which one must be composed with it.
         tasks: The tasks that it understands.
+        inputs: The layouts of inputs that it understands.
+        one_of: Word of a group. Of the members of a group in one run, one acts on each batch, drawn anew each step.
         stackable: Whether the host may lift its functions over many runs (`torch.func.vmap`).
     """
 
@@ -145,6 +149,8 @@ class Regularizer(Component):
     conflicts: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     tasks: tuple[TaskKind, ...] = ("classification", "regression")
+    inputs: tuple[Layout, ...] = ("image", "row")
+    one_of: str = ""
     stackable: bool = True
 
 
@@ -381,6 +387,7 @@ __all__ = [
     "Format",
     "Initializer",
     "InputFile",
+    "Layout",
     "Loss",
     "Model",
     "ModelContext",

@@ -46,6 +46,9 @@ class Shapes:
         params: Name -> shape of each trained parameter, those that other regularizers brought included.
         weights: Name -> shape of each effective weight, under the names that `penalty`, `decay` and `project` get.
         rows: Rows of the training split.
+        low: Least value of a normalised input that the dataset declares, of a shape that goes with one input: in
+            `init` alone, and `None` where it declares none.
+        high: Greatest value, likewise.
     """
 
     x: tuple[int, ...]
@@ -55,6 +58,8 @@ class Shapes:
     params: Mapping[str, tuple[int, ...]]
     weights: Mapping[str, tuple[int, ...]]
     rows: int
+    low: Tensor | None = None
+    high: Tensor | None = None
 
 
 class EpochEnd(NamedTuple):
@@ -99,10 +104,12 @@ class RunContext:
         model: Name of the model.
         activation: Name of the chosen activation; empty where the model takes its own.
         optimizer: Name of the optimizer.
+        loss: Name of the data loss.
         batch_size: Rows in a batch.
         train_rows: Rows of the training split.
         task: What is learned.
         has_validation: Whether there is a validation split.
+        has_range: Whether the dataset declares the least and the greatest value of its inputs.
         has_batch_norm: Whether the model, as restructured, keeps running statistics.
         batch_norm_after: Whether one of this component's own places lies before a batch normalization.
     """
@@ -118,6 +125,8 @@ class RunContext:
     has_validation: bool
     has_batch_norm: bool
     batch_norm_after: bool = False
+    has_range: bool = False
+    loss: str = ""
 
     def others(self, tag: str) -> list[str]:
         """Keys of the other regularizers that bear this name or tag."""

@@ -248,3 +248,9 @@ def test_seeds_of_two_purposes_differ_and_stay_the_same_for_ever():
         == 5
     )
     assert all(0 <= derive_seed(seed) < 2**63 for seed in range(100))
+
+
+def test_the_declared_range_is_normalised_as_the_inputs_are():
+    limits = prepare(rows([[0, 1], [4, 3]], low=0.0, high=4.0)).limits
+    assert {name: value.tolist() for name, value in limits.items()} == {"low": [-1.0, -2.0], "high": [1.0, 2.0]}
+    assert set(prepare(rows([[0, 1], [4, 3]], low=0.0)).limits) == {"low"}

@@ -80,6 +80,14 @@ class Prepared:
         return self.raw.task
 
     @property
+    def limits(self) -> dict[str, Tensor]:
+        """`low` and `high`: least and greatest normalised input, each where the dataset declares one."""
+        shift = self.preprocess.shift
+        ends = {"low": self.inputs.low, "high": self.inputs.high}
+        raw = {name: torch.full_like(shift, end) for name, end in ends.items() if end is not None}
+        return {name: self.preprocess(end).to(self.train.x.device) for name, end in raw.items()}
+
+    @property
     def inputs(self) -> InputSpec:
         """What one raw input looks like."""
         return self.raw.inputs

@@ -51,6 +51,8 @@ def find_notices(
             task=data.task,
             has_validation=data.valid is not None,
             has_batch_norm=bool(norms),
+            has_range=len(data.limits) == 2,
+            loss=components.loss.registered.name if components.loss else "",
             batch_norm_after=key in followed,
         )
         notices += list(members[key].check(context))

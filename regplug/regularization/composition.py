@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regplug.noise import Draw, Key, pass_key
+from regplug.noise import Draw, Key, pass_key, uniform
 from regplug.regularizer import (
     EpochEnd,
     Identity,
@@ -44,6 +44,10 @@ FUNCTIONS = (
 """The functions that the loop calls; the others are called once, before it."""
 
 
+_TURNS = "/turns"
+"""Where the noise stands that decides whose turn it is; no key of a member begins with a slash."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One regularizer of a composition, under the key that its settings, noise and state bear."""
@@ -59,7 +63,10 @@ def overrides(regularizer: RegularizerFunctions, function: str) -> bool:
     return getattr(type(regularizer), function) is not getattr(RegularizerFunctions, function)
 
 
-def compose(members: Mapping[str, RegularizerFunctions] | Sequence[tuple[str, RegularizerFunctions]]) -> Composition:
+def compose(
+    members: Mapping[str, RegularizerFunctions] | Sequence[tuple[str, RegularizerFunctions]],
+    turns: Mapping[str, Sequence[str]] | None = None,
+) -> Composition:
     """Returns one regularizer that applies the members in order.
 
     Settings, noise and state of the composition are those of the members under their keys; state is flat, with keys
@@ -67,15 +74,16 @@ def compose(members: Mapping[str, RegularizerFunctions] | Sequence[tuple[str, Re
 
     Args:
         members: Key -> regularizer, in the order in which each function applies them.
+        turns: Key of a member that takes turns in the data phase -> the keys of those with which it does.
     """
     pairs = members.items() if isinstance(members, Mapping) else members
-    return Composition([Part(key, functions) for key, functions in pairs])
+    return Composition([Part(key, functions) for key, functions in pairs], turns)
 
 
 class Composition(RegularizerFunctions):
     """Regularizers in a resolved order. Made by `compose`."""
 
-    def __init__(self, members: Sequence[Part]) -> None:
+    def __init__(self, members: Sequence[Part], turns: Mapping[str, Sequence[str]] | None = None) -> None:
         super().__init__()
         self.members = tuple(members)
         self.passes = max((m.functions.passes for m in members), default=1)  # type: ignore[misc] # of this instance
@@ -83,6 +91,7 @@ class Composition(RegularizerFunctions):
         self._acting = {f: tuple(m for m in members if overrides(m.functions, f)) for f in FUNCTIONS}
         soft = [i for i, m in enumerate(self._acting["batch"]) if m.functions.needs_soft_targets]
         self._soften_at = soft[0] if soft else None
+        self._turns = {key: sorted((key, *others)) for key, others in (turns or {}).items()}
 
     def acting(self, function: str) -> tuple[Part, ...]:
         """The members that act in a function."""
@@ -105,6 +114,8 @@ class Composition(RegularizerFunctions):
             for key, draw in member.functions.noise(shapes, settings.get(member.key, {})).items():
                 for number in range(self.passes if key in at_places else 1):
                     found[member.key, pass_key(key, number)] = draw
+        for group in self._turns.values():
+            found[_TURNS, "+".join(group)] = uniform((), per_sample=False)
         return found
 
     def init(self, shapes: Shapes, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
@@ -126,8 +137,19 @@ class Composition(RegularizerFunctions):
                 y = F.one_hot(y, step.clock.task.num_outputs).to(_floating(x))
             if step.batch is not None:
                 step.batch = step.batch._replace(x=x, y=y)
-            x, y = member.functions.batch(step.child(member.key), x, y)
+            made = member.functions.batch(step.child(member.key), x, y)
+            x, y = self._if_its_turn(member.key, step, made, (x, y))
         return x, y
+
+    def _if_its_turn(
+        self, key: str, step: Step, made: tuple[Tensor, Tensor], had: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """What a member made of the batch; the batch as it was where another one of its group acts in this step."""
+        group = self._turns.get(key)
+        if group is None:
+            return made
+        chosen = (step.noise[_TURNS]["+".join(group)] * len(group)).floor() == group.index(key)
+        return torch.where(chosen, made[0], had[0]), torch.where(chosen, made[1], had[1])
 
     def sample_losses(self, step: Step, losses: Tensor, outputs: Outputs) -> Tensor:
         """Members in order."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from regplug.api import Regularizer, Task
+from regplug.api import Layout, Regularizer, Task
 from regplug.errors import CompositionError
 
 
@@ -57,6 +57,8 @@ def resolve_order(entries: Sequence[Entry]) -> list[Placed]:
     for first, second, reason in _declared(entries):
         graph[second].add(first)
         reasons[second].append(reason)
+    for key, partners in taking_turns(entries).items():
+        reasons[key].append(f"takes turns with {' and '.join(partners)}: one of them acts on each batch")
     sorter = TopologicalSorter(graph)
     try:
         sorter.prepare()
@@ -74,6 +76,15 @@ def resolve_order(entries: Sequence[Entry]) -> list[Placed]:
     return [Placed(key=key, why="; ".join(reasons[key]) or "no order declared: by name") for key in order]
 
 
+def taking_turns(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """Key of each regularizer that shares its `one_of` with others -> the keys of those, sorted."""
+    groups: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.descriptor.one_of:
+            groups.setdefault(entry.descriptor.one_of, []).append(entry.key)
+    return {key: sorted(set(keys) - {key}) for keys in groups.values() for key in keys if len(keys) > 1}
+
+
 def _waiting(graph: dict[str, set[str]], done: Sequence[str]) -> set[str]:
     return {key for key, before in graph.items() if key not in done and before <= set(done)}
 
@@ -89,17 +100,19 @@ def _declared(entries: Sequence[Entry]) -> Iterator[tuple[str, str, str]]:
                 yield entry.key, other.key, f"{entry.key} declares to come before {word}"
 
 
-def check_composition(entries: Sequence[Entry], task: Task | None = None) -> None:
+def check_composition(entries: Sequence[Entry], task: Task | None = None, layout: Layout | None = None) -> None:
     """Refuses what descriptors declare as contradictory; all reasons at once.
 
     Args:
         entries: The regularizers.
         task: What is learned; `None` while the data are not read yet.
+        layout: What one input is; `None` likewise.
 
     Raises:
-        CompositionError: One key twice, a conflict, a requirement not met, or a task not understood.
+        CompositionError: One key twice, a conflict, a requirement not met, or a task or inputs not understood.
     """
     problems = [*_twice(entries), *_conflicts(entries), *_unmet(entries), *(_wrong_task(entries, task) if task else ())]
+    problems += _wrong_inputs(entries, layout) if layout else ()
     if problems:
         raise CompositionError("\n  ".join(problems), hint="Leave one out, or give the second an alias: name@alias:...")
 
@@ -123,6 +136,12 @@ def _unmet(entries: Sequence[Entry]) -> Iterator[str]:
         for word in entry.descriptor.requires:
             if not any(word in other.words for other in entries if other is not entry):
                 yield f"{entry.key} requires {word}, and no regularizer here is one."
+
+
+def _wrong_inputs(entries: Sequence[Entry], layout: Layout) -> Iterator[str]:
+    for entry in entries:
+        if layout not in entry.descriptor.inputs:
+            yield f"{entry.key} is for {' and '.join(entry.descriptor.inputs)} inputs, and the dataset has {layout}s."
 
 
 def _wrong_task(entries: Sequence[Entry], task: Task) -> Iterator[str]:

@@ -26,7 +26,7 @@ from regplug.regularization.cancelled_biases import cancelled_biases
 from regplug.regularization.compatibility import find_notices
 from regplug.regularization.composition import Composition, compose
 from regplug.regularization.finding import find_roles, find_sites
-from regplug.regularization.ordering import Placed, check_composition, resolve_order
+from regplug.regularization.ordering import Entry, Placed, check_composition, resolve_order, taking_turns
 from regplug.regularization.own_dropout import KEY as OWN_DROPOUT
 from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
 from regplug.regularization.signatures import require_signatures
@@ -207,6 +207,7 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
             params=params,
             buffers=buffers,
             optimizer=stackable_numbers(components.optimizer),
+            limits=data.limits,
         ),
     )
 
@@ -310,7 +311,7 @@ def make_course(config: RunConfig, components: Components, rows: int) -> Course:
 def build_network(config: RunConfig, components: Components, data: Prepared) -> Network:
     """Builds and initialises the model, then lets the regularizers restructure it in their order."""
     model = build_model(config, components, data)
-    members, order = _members(components, data.task)
+    members, order, entries = _members(components, data)
     places: dict[str, Sequence[Place]] = {}
     example = data.train.x[:2]
     settings = {chosen.spec.key: numbers_of(chosen.params) for chosen in components.regs}
@@ -332,7 +333,7 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
         model.get_parameter(name).requires_grad_(False)
     return Network(
         model=model,
-        regularizer=compose(members),
+        regularizer=compose(members, taking_turns(entries)),
         places=places,
         order=tuple(order),
         notices=tuple(notices),
@@ -350,9 +351,11 @@ def _restructured(
         return restructure(functions, sites, settings)
 
 
-def _members(components: Components, task: Task) -> tuple[dict[str, RegularizerFunctions], list[Placed]]:
+def _members(
+    components: Components, data: Prepared
+) -> tuple[dict[str, RegularizerFunctions], list[Placed], list[Entry]]:
     entries = composition_entries(components.regs)
-    check_composition(entries, task)
+    check_composition(entries, data.task, data.inputs.layout)
     order = resolve_order(entries)
     regs = {reg.spec.key: reg for reg in components.regs}
     members = {}
@@ -366,7 +369,7 @@ def _members(components: Components, task: Task) -> tuple[dict[str, RegularizerF
             )
         require_signatures(functions, reg.registered.full_name)
         members[placed.key] = functions
-    return members, order
+    return members, order, entries
 
 
 def numbers_of(params: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -186,6 +187,7 @@ class GroupRunner:
             params=params,
             buffers=buffers,
             optimizer=stackable_numbers(components.optimizer),
+            limits=data.limits,
             **own,
         )
 
@@ -268,7 +270,7 @@ def _pools(datas: Sequence[Prepared]) -> Pools:
     return Pools(train=pool("train"), valid=pool("valid") if has_valid else None, test=pool("test"))
 
 
-def _rows(datas: Sequence[Prepared], at: int, limit: int | None) -> dict[str, Tensor]:
+def _rows(datas: Sequence[Prepared], at: int, limit: int | None) -> dict[str, Any]:
     """The rows of one of the data in the pools of all."""
     rows = {}
     for split in ("train", "valid", "test"):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from regplug.api import Task, TaskKind
+from regplug.api import Layout, Task, TaskKind
 from regplug.training.loop import Pools
 from regplug.training.state import Pool
 
@@ -71,9 +71,14 @@ def network(name: str, dtype: torch.dtype, seed: int = 0) -> nn.Module:
         return NETWORKS[name]().to(dtype).train()
 
 
+def layout(name: str) -> Layout:
+    """What one input of a network is."""
+    return "image" if name == "cnn" else "row"
+
+
 def inputs(name: str, rows: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
     """Inputs for a network: standard normal."""
-    shape = (1, SIDE, SIDE) if name == "cnn" else (FEATURES,)
+    shape = (1, SIDE, SIDE) if layout(name) == "image" else (FEATURES,)
     return torch.randn((rows, *shape), dtype=dtype, generator=_generator(seed))
 
 

@@ -246,6 +246,8 @@ def networks_of(subject: Subject) -> list[str]:
     if "networks" not in subject.cache:
         taken = []
         for name in bench.NETWORKS:
+            if bench.layout(name) not in subject.descriptor(Regularizer).inputs:
+                continue
             functions, model = subject.build(), bench.network(name, torch.float64)
             try:
                 _restructured(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ class RunInputs:
         train_rows: Rows of the training pool that this run trains on, int64; `None` for all.
         valid_rows: The same of the validation pool.
         test_rows: The same of the test pool.
+        limits: `low` and `high`, of a normalised input, each where the dataset declares one.
     """
 
     seed: int
@@ -41,6 +42,7 @@ class RunInputs:
     train_rows: Tensor | None = None
     valid_rows: Tensor | None = None
     test_rows: Tensor | None = None
+    limits: Tensors = field(default_factory=dict)
 
     def count_rows(self, pool: Pool) -> int:
         """Rows of this run's training split."""
@@ -130,8 +132,9 @@ def initial_state(
         params = {name: t.requires_grad_() for name, t in _stacked([run.params for run in runs]).items()}
         buffers = _stacked([run.buffers for run in runs])
     with torch.no_grad():
-        init = lift(lambda params, buffers: program.regularizer.initial(shapes_of, params, buffers))
-        regularizer = init(params, buffers) if program.regularizer.acting("init") else {}
+        limits = dict(runs[0].limits) if lift.runs is None else _stacked([run.limits for run in runs])
+        init = lift(lambda *own: _initial(program, shapes_of, *own))
+        regularizer = init(params, buffers, limits) if program.regularizer.acting("init") else {}
     return State(
         params=params,
         buffers=buffers,
@@ -140,6 +143,17 @@ def initial_state(
         stopped=[None] * len(runs),
         diverged=[""] * len(runs),
     )
+
+
+def _initial(
+    program: Program, shapes_of: Callable[[str], Shapes], params: Tensors, buffers: Tensors, limits: Tensors
+) -> dict[str, Tensor]:
+    """The regularizers' state of one run, whose inputs have these limits."""
+
+    def within(key: str) -> Shapes:
+        return replace(shapes_of(key), low=limits.get("low"), high=limits.get("high"))
+
+    return program.regularizer.initial(within, params, buffers)
 
 
 def _stacked(each: Sequence[Tensors]) -> dict[str, Tensor]:

@@ -11,6 +11,24 @@ from regplug.api import Regularizer, Search, Stackable
 
 
 @dataclass(frozen=True, kw_only=True)
+class CutMixParams:
+    """Parameters of `cutmix`."""
+
+    alpha: Annotated[float, Ge(0), Stackable(off=0), Search(low=0.1, high=2.0, log=True)] = 1.0
+    "Both parameters of the beta distribution of the share that the box leaves; 0 cuts nothing."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifoldMixupParams:
+    """Parameters of `manifold_mixup`."""
+
+    alpha: Annotated[float, Ge(0), Stackable(off=0), Search(low=0.05, high=4.0, log=True)] = 2.0
+    "Both parameters of the beta distribution of the share; 0 mixes nothing."
+    at: str | tuple[str, ...] = ()
+    "Globs of module names to mix behind, besides the input; without it behind each activation."
+
+
+@dataclass(frozen=True, kw_only=True)
 class MixupParams:
     """Parameters of `mixup`."""
 
@@ -20,11 +38,31 @@ class MixupParams:
 
 REGULARIZERS = (
     Regularizer(
+        name="cutmix",
+        target="regplug_regularizers.mixing.cutmix:CutMix",
+        params=CutMixParams,
+        summary="Pastes a random box of another image and mixes the targets by its area.",
+        tags=("stochastic", "mixing"),
+        inputs=("image",),
+        one_of="mixing",
+        source="Yun et al. 2019, CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features",
+    ),
+    Regularizer(
+        name="manifold_mixup",
+        target="regplug_regularizers.mixing.manifold_mixup:ManifoldMixup",
+        params=ManifoldMixupParams,
+        summary="Blends two samples at a random layer of the network, and their targets.",
+        conflicts=("mixing",),
+        tags=("stochastic", "mixing"),
+        source="Verma et al. 2019, Manifold Mixup: Better Representations by Interpolating Hidden States",
+    ),
+    Regularizer(
         name="mixup",
         target="regplug_regularizers.mixing.mixup:Mixup",
         params=MixupParams,
         summary="Trains on random blends of two samples and of their targets.",
         tags=("stochastic", "mixing"),
+        one_of="mixing",
         source="Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization",
     ),
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, final
 
 from torch import Tensor
 
 from regplug.noise import Draw, beta, permutation
-from regplug.regularizer import Notice, RegularizerFunctions, RunContext, Shapes, Step
+from regplug.regularizer import RegularizerFunctions, Shapes, Step
 
 
 @final
@@ -19,11 +19,6 @@ class Mixup(RegularizerFunctions):
     """
 
     needs_soft_targets = True
-
-    def check(self, context: RunContext) -> Iterator[Notice]:
-        """Doubts two mixtures of one batch."""
-        if context.others("mixing"):
-            yield Notice("warn", "mixup and another mixture act on the same batch.", "Keep one of the two.")
 
     def noise(self, shapes: Shapes, settings: Mapping[str, Any]) -> Mapping[str, Draw]:
         """The share and the partners of a step."""
