@@ -141,3 +141,29 @@ def test_each_call_makes_a_module_of_its_own(name):
 def test_parameters_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         LeakyReLUParams().negative_slope = 1
+
+
+@pytest.mark.slow
+def test_a_network_of_all_activations_is_trained_exported_and_proven(place):
+    def network():
+        parts = [(torch.nn.Linear(4, 4), made(name).float()) for name in DESCRIPTORS]
+        return torch.nn.Sequential(*(part for pair in parts for part in pair), torch.nn.Linear(4, 2))
+
+    result = place.run(dataset=(torch.randn(60, 4), torch.arange(60) % 2), model=network, epochs=1, export=True)
+    assert result.verification.passed
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_a_stack_of_runs_gets_what_each_run_gets_alone(name):
+    module, x = made(name), torch.randn(3, 5, dtype=DOUBLE)
+    params = {key: torch.stack([value, 2 * value, -value]) for key, value in module.named_parameters()}
+
+    def slopes(own, rows):
+        return torch.func.grad(lambda *given: torch.func.functional_call(module, *given).sum(), argnums=(0, 1))(
+            own, rows
+        )
+
+    stacked = torch.func.vmap(slopes)(params, x)
+    for run in range(3):
+        alone = slopes({key: value[run] for key, value in params.items()}, x[run])
+        torch.testing.assert_close(alone, (({key: value[run] for key, value in stacked[0].items()}), stacked[1][run]))

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "compare": ("regplug.cli.compare", "Rank what is tracked, with intervals and paired tests; write a report."),
     "plugins": ("regplug.cli.plugins", "What is installed: list, show NAME, doctor; new, check."),
     "runs": ("regplug.cli.runs", "What is tracked: list, show RUN."),
+    "plot": ("regplug.cli.plot", "Draw components: activations and their derivatives."),
     "ui": ("regplug.cli.ui", "Start the MLflow UI on the tracking store."),
     "export": ("regplug.cli.exporting", "Make a proven bundle of a tracked run again."),
     "verify": ("regplug.cli.verify", "Prove a bundle again, from its files alone."),

@@ -32,6 +32,9 @@ _COLORS = {"train": "#0072b2", "valid": "#d55e00", "test": "#009e73"}
 """From Okabe and Ito 2008: told apart with any colour vision."""
 
 _CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_DASHES = ("-", "--", ":", "-.")
+"""More lines than colours are told apart by these."""
+
 _INK = "#2f3437"
 """Of text and axes; in an SVG it becomes the colour of the page's text."""
 
@@ -112,6 +115,23 @@ def rows_figure(x_name: str, labels: Sequence[str], rows: Band, *, zero: str = "
     _dress(axes, x_name, "")
     axes.set_yticks(at, [_shorten(label, MOST_ROW_LETTERS) for label in labels], parse_math=False)
     axes.set_ylim(len(labels) - 0.4, -0.6)
+    return figure
+
+
+def lines_figure(panels: Mapping[str, Mapping[str, Sequence[float]]], xs: Sequence[float]) -> Figure:
+    """Returns a figure with a panel for each quantity and a line for each name, such as functions and derivatives.
+
+    Args:
+        panels: Name of the quantity -> name of the line -> its values at `xs`; NaN leaves a gap.
+        xs: Where, ascending.
+    """
+    figure, all_axes = _figure(len(panels), 5.2, 3.8)
+    for axes, (quantity, lines) in zip(all_axes, panels.items(), strict=True):
+        for at, (name, values) in enumerate(lines.items()):
+            dashes = _DASHES[at // len(_CYCLE) % len(_DASHES)]
+            axes.plot(xs, values, color=_CYCLE[at % len(_CYCLE)], linestyle=dashes, linewidth=1.8, label=name)
+        _dress(axes, "x", quantity)
+        _legend(axes)
     return figure
 
 
