@@ -133,12 +133,13 @@ class Sites:
         """The sites of modules that declare to be the branch of a residual connection."""
         return [site for site in self.all if site.is_branch]
 
-    def matching(self, globs: Sequence[str]) -> list[Site]:
+    def matching(self, globs: str | Sequence[str]) -> list[Site]:
         """The sites whose module name matches one of the globs.
 
         Raises:
             CompositionError: If a glob matches no module.
         """
+        globs = (globs,) if isinstance(globs, str) else globs
         names = [site.name for site in self.all]
         for glob in globs:
             if not any(fnmatchcase(name, glob) for name in names):
@@ -148,7 +149,7 @@ class Sites:
                 )
         return [site for site in self.all if any(fnmatchcase(site.name, glob) for glob in globs)]
 
-    def chosen(self, globs: Sequence[str], default: Callable[[Sites], list[Site]]) -> list[Site]:
+    def chosen(self, globs: str | Sequence[str], default: Callable[[Sites], list[Site]]) -> list[Site]:
         """The sites that `at=` names, or the default ones.
 
         Raises:

@@ -6,8 +6,9 @@ from torch import nn
 
 from regplug.api import ModelContext, NoParams, Task
 from regplug.errors import ModelError
-from regplug_models import LinearParams, MLPParams
+from regplug_models import LinearParams, MLPParams, ResidualMLPParams
 from regplug_models.networks import cnn, linear, mlp
+from regplug_models.residual import residual_mlp
 
 TEN = Task(kind="classification", num_outputs=10)
 ONE = Task(kind="regression", num_outputs=1)
@@ -100,3 +101,17 @@ def test_models_regularize_nothing_and_give_one_row_of_outputs_for_each_input(ma
     x = torch.randn(4, 1, 28, 28)
     assert torch.equal(model.train()(x), model.eval()(x))
     assert model(x).shape == (4, 1)
+
+
+def test_a_residual_mlp_adds_each_branch_and_declares_it():
+    model = residual_mlp(ResidualMLPParams(width=4, blocks=3), context(2, 3))
+    assert [n for n, _ in model.named_children()] == [
+        "flatten", "stem", "block1", "block2", "block3", "activation", "output",
+    ]  # fmt: skip
+    assert [name for name, module in model.named_modules() if getattr(module, "is_branch", False)] == [
+        f"block{number}.branch" for number in (1, 2, 3)
+    ]
+    x = torch.randn(5, 4)
+    b = model.block2.branch
+    expected = x + b.linear2(torch.relu(b.linear1(torch.relu(x))))
+    torch.testing.assert_close(model.block2(x), expected)

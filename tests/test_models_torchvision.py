@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision import models
+from trainings import assembled
 
 import regplug
 from regplug.api import ModelContext, Task
 from regplug.bundles.layout import read_manifest
 from regplug.errors import ModelError, ParameterError, RegplugError
 from regplug_models import TorchvisionParams
+from regplug_models.torchvision_branches import mark_branches
 from regplug_models.torchvision_models import classifiers, torchvision_classifier
 
 FIVE = Task(kind="classification", num_outputs=5)
@@ -97,3 +100,47 @@ def test_a_torchvision_model_is_trained_exported_and_proven(name, place, tell):
     tell(
         f"torchvision's {name}: {len(result.verification.checks)} checks, {size:.1f} MiB, exported in {export_s:.1f} s"
     )
+
+
+def blocks():
+    norm, relu, side = nn.BatchNorm2d, nn.ReLU, 6
+    x = torch.randn(2, 4, side, side)
+    last = x.permute(0, 2, 3, 1)
+    return {
+        "resnet18": (models.resnet.BasicBlock(4, 4), x.relu()),
+        "resnet50": (models.resnet.Bottleneck(4, 1), x.relu()),
+        "regnet": (models.regnet.ResBottleneckBlock(4, 4, 1, norm, relu, 2), x.relu()),
+        "convnext": (models.convnext.CNBlock(4, 1.0, 0.0), x),
+        "swin": (models.swin_transformer.SwinTransformerBlock(4, 2, [3, 3], [0, 0]), last),
+        "vit": (models.vision_transformer.EncoderBlock(2, 4, 8, 0.0, 0.0), x.flatten(2).transpose(1, 2)),
+        "mobilenet_v2": (models.mobilenetv2.InvertedResidual(4, 4, 1, 2), x),
+        "mnasnet": (models.mnasnet._InvertedResidual(4, 4, 3, 1, 2), x),
+    }
+
+
+@pytest.mark.parametrize("name", blocks())
+def test_a_block_of_torchvision_whose_branches_give_zero_is_its_shortcut(name):
+    block, x = blocks()[name]
+    mark_branches(block)
+    found = [module for module in block.modules() if getattr(module, "is_branch", False)]
+    assert found
+    for module in found:
+        module.register_forward_hook(lambda module, args, output: torch.zeros_like(output))
+    block.eval()
+    torch.testing.assert_close(block(x), x)
+
+
+def test_blocks_without_a_shortcut_declare_no_branch():
+    block = models.mobilenetv2.InvertedResidual(4, 6, 1, 2)
+    mark_branches(block)
+    assert not any(getattr(module, "is_branch", False) for module in block.modules())
+
+
+def test_stochastic_depth_finds_the_eight_branches_of_a_resnet18():
+    images = torch.randn(24, 1, 16, 16), torch.arange(24) % 3
+    made = assembled(
+        model="torchvision:name=resnet18", dataset=images, reg=["stochastic_depth"], batch_size=12, epochs=1
+    )
+    keys = [place.key for place in made.network.places["stochastic_depth"]]
+    assert len(keys) == 8
+    assert keys[0] == "layer1.0.bn2#0"

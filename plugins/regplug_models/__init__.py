@@ -30,6 +30,16 @@ class MLPParams:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResidualMLPParams:
+    """Parameters of `residual_mlp`."""
+
+    width: Width = 128
+    "Units of each layer."
+    blocks: Annotated[int, Ge(1)] = 2
+    "How many residual blocks of two layers each."
+
+
+@dataclass(frozen=True, kw_only=True)
 class TorchvisionParams:
     """Parameters of `torchvision`."""
 
@@ -53,6 +63,13 @@ def regplug_models() -> Iterator[Model]:
         target="regplug_models.networks:mlp",
         params=MLPParams,
         summary="Multilayer perceptron: hidden layers with an activation each, then the output.",
+    )
+    yield Model(
+        name="residual_mlp",
+        target="regplug_models.residual:residual_mlp",
+        params=ResidualMLPParams,
+        summary="Fully connected layers in residual blocks, whose branches regularizers can drop or shake.",
+        source="He et al. 2016, Identity Mappings in Deep Residual Networks",
     )
     yield Model(
         name="cnn",

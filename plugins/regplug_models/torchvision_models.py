@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from regplug.api import ModelContext
 from regplug.errors import ModelError, ParameterError, did_you_mean
 from regplug_models import TorchvisionParams
+from regplug_models.torchvision_branches import mark_branches
 
 COLOURS = 3
 SIDES = (16, 28, 32, 48, 56, 64, 96, 112, 128, 160, 224, 256, 299)
@@ -85,6 +86,7 @@ def _build(name: str, shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         name, weights=None, num_classes=num_outputs, **settings, **_size_setting(name, shape)
     )
     _adapt_stem(network, shape[0])
+    mark_branches(network)
     made: nn.Module = network
     return made
 

@@ -61,14 +61,39 @@ def cnn() -> nn.Module:
     )
 
 
+class Branch(nn.Sequential):
+    """What a residual connection adds."""
+
+    is_branch = True
+
+
+class Residual(nn.Module):
+    """6-8-3 on rows, with two residual connections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.output = nn.Linear(FEATURES, HIDDEN), nn.Linear(HIDDEN, OUTPUTS)
+        self.branch1, self.branch2 = (Branch(nn.Tanh(), nn.Linear(HIDDEN, HIDDEN)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Adds each branch to what it gets."""
+        x = self.stem(x)
+        x = x + self.branch1(x)
+        logits: Tensor = self.output(x + self.branch2(x))
+        return logits
+
+
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {"mlp": mlp, "cnn": cnn, "normed": normed}
+
+SPECIAL_NETWORKS: Mapping[str, Callable[[], nn.Module]] = {"residual": Residual}
+"""For components that refuse all of the others."""
 
 
 def network(name: str, dtype: torch.dtype, seed: int = 0) -> nn.Module:
     """One of the networks, with weights from a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NETWORKS[name]().to(dtype).train()
+        return {**NETWORKS, **SPECIAL_NETWORKS}[name]().to(dtype).train()
 
 
 def layout(name: str) -> Layout:

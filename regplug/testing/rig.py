@@ -19,7 +19,7 @@ from regplug.regularization.composition import compose
 from regplug.regularization.finding import find_sites
 from regplug.regularization.layers import Augmented
 from regplug.regularization.ordering import Entry, resolve_order
-from regplug.regularization.structure import restructure
+from regplug.regularization.structure import evaluating, restructure
 from regplug.regularizer import Batch, Clock, Noise, Outputs, RegularizerFunctions, Shapes, Step, Tensors
 from regplug.runs.assembly import numbers_of
 from regplug.sites import Place, Sites
@@ -172,9 +172,14 @@ class Rig:
     def eval_logits(self, x: Tensor) -> Tensor:
         """The network's output in evaluation, without a graph."""
         self.model.eval()
-        with torch.no_grad():
-            output: Tensor = self.model(x)
+        output = self.evaluated(self.model, x)
         self.model.train()
+        return output
+
+    def evaluated(self, model: nn.Module, x: Tensor) -> Tensor:
+        """The output of the network, or of a copy of it, with the settings that its layers may read in evaluation."""
+        with torch.no_grad(), evaluating(self.settings, model):
+            output: Tensor = model(x)
         return output
 
 
@@ -244,8 +249,10 @@ def networks_of(subject: Subject) -> list[str]:
         CheckFailed: It takes none.
     """
     if "networks" not in subject.cache:
-        taken = []
-        for name in bench.NETWORKS:
+        taken: list[str] = []
+        for name in (*bench.NETWORKS, *bench.SPECIAL_NETWORKS):
+            if taken and name in bench.SPECIAL_NETWORKS:
+                break
             if bench.layout(name) not in subject.descriptor(Regularizer).inputs:
                 continue
             functions, model = subject.build(), bench.network(name, torch.float64)

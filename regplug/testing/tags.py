@@ -10,6 +10,7 @@ KEEPS_MEAN = "keeps-mean"
 BATCH_STATISTICS = "batch-statistics"
 PENALISES_BIASES = "penalises-biases"
 DETERMINISTIC = "deterministic"
+OTHER_GRADIENT = "other-gradient"
 
 TAGS: Mapping[str, str] = {
     STOCHASTIC: "It draws noise: another seed must give another mask or batch, and each pass of a step has its own. A "
@@ -17,6 +18,8 @@ TAGS: Mapping[str, str] = {
     KEEPS_MEAN: "The mean over its noise is what it was given, within five standard errors.",
     BATCH_STATISTICS: "A step in training must move a buffer.",
     PENALISES_BIASES: "It may penalise or decay biases and normalization parameters, which is else a failure.",
+    OTHER_GRADIENT: "Its backward pass may be another one than the derivative of its forward pass, which is else a "
+    "failure.",
     DETERMINISTIC: "Of an initializer: two generators may give the same weights, which is else a failure.",
 }
 """What the kit does for a component that has the tag."""

@@ -58,7 +58,7 @@ class NoisyLinear(nn.Module):
 
 
 class DropConnect(Loop):
-    name = "DropConnect"
+    name = "dropconnect"
 
     def start(self):
         self.shapes = {}
@@ -170,7 +170,7 @@ class Shaken(torch.autograd.Function):
 
 
 class ShakeDrop(Loop):
-    name = "ShakeDrop"
+    name = "shake_drop"
 
     def start(self):
         for number, branch in enumerate((self.net.branch1, self.net.branch2), start=1):

@@ -7,10 +7,10 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from regplug.errors import CompositionError
 from regplug.noise import Draw, bits, keep_mask
 from regplug.regularizer import Notice, RegularizerFunctions, RunContext, Shapes, Step
 from regplug.sites import SiteLayer, Sites
+from regplug_regularizers.noise.places import at_place, doubt_before_batch_norm, require_one_each
 
 
 def dropout(x: Tensor, random_bits: Tensor, drop_probability: Tensor) -> Tensor:
@@ -36,8 +36,7 @@ class DropoutLayer(SiteLayer):
 
     def act(self, step: Step, noise: Any, x: Tensor) -> Tensor:
         """See `dropout`; takes this place's entry where there is one rate for each."""
-        rate = step.settings["drop_probability"]
-        return dropout(x, noise, rate[self.index] if rate.ndim else rate)
+        return dropout(x, noise, at_place(step.settings["drop_probability"], self.index))
 
     def in_inference(self, params: Any) -> nn.Module:
         """The same dropout as torch has it."""
@@ -51,24 +50,12 @@ class Dropout(RegularizerFunctions):
 
     def check(self, context: RunContext) -> Iterator[Notice]:
         """Doubts a dropout before a batch normalization."""
-        if context.batch_norm_after:
-            yield Notice(
-                "warn",
-                "dropout stands before a batch normalization, whose running variance then is that of the scaled-up "
-                "activations in training and not that of evaluation (Li et al. 2019).",
-                "Put it behind the last normalization with at=.",
-            )
+        yield from doubt_before_batch_norm(context, "dropout")
 
     def restructure(self, model: nn.Module, sites: Sites) -> None:
         """Puts the layers in."""
-        at, rates = self.params.at, self.params.drop_probability
-        chosen = sites.chosen((at,) if isinstance(at, str) else at, Sites.activations)
-        if isinstance(rates, tuple) and len(rates) != len(chosen):
-            places = ", ".join(site.key for site in chosen)
-            raise CompositionError(
-                f"dropout: drop_probability has {len(rates)} numbers for {len(chosen)} places ({places}).",
-                hint="Give one number for all places, or one for each.",
-            )
+        chosen = sites.chosen(self.params.at, Sites.activations)
+        require_one_each(sites, "drop_probability", self.params.drop_probability, chosen)
         for site in chosen:
             sites.after(site, DropoutLayer())
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.exports import prove_export
@@ -92,9 +93,13 @@ def copies_are_equal(subject: Subject) -> None:
     for name in networks_of(subject):
         rig = _stepped(subject, name)
         expected = rig.eval_logits(rig.x())
+        # torch refuses to pickle parametrized modules; a trained model holds none.
+        is_parametrized = any(parametrize.is_parametrized(module) for module in rig.model.modules())
         for way, copied in ways.items():
-            with attempting(f"{way} of {name}"), torch.no_grad():
-                again = copied(rig.model).eval()(rig.x())
+            if is_parametrized and way == "pickle":
+                continue
+            with attempting(f"{way} of {name}"):
+                again = rig.evaluated(copied(rig.model).eval(), rig.x())
             expect(torch.equal(again, expected), f"{name}: after {way} it computes something else")
 
 
@@ -141,8 +146,8 @@ def works_without_memory(subject: Subject) -> None:
     """A tensor made on a device of the layer's own choice: on a GPU, and on the meta device, it fails."""
     for rig in _rigs(subject):
         model = copy.deepcopy(rig.model).to("meta").eval()
-        with attempting(f"{rig.name} on the meta device"), torch.no_grad():
-            output = model(rig.x().to("meta"))
+        with attempting(f"{rig.name} on the meta device"):
+            output = rig.evaluated(model, rig.x().to("meta"))
         expect(output.device.type == "meta", f"{rig.name}: the output lies on {output.device}")
 
 

@@ -13,7 +13,7 @@ from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched, seeded_globally
 from regplug.testing.rig import Rig, make_rig, networks_of
 from regplug.testing.subject import Subject
-from regplug.testing.tags import KEEPS_MEAN, STOCHASTIC
+from regplug.testing.tags import KEEPS_MEAN, OTHER_GRADIENT, STOCHASTIC
 from regplug.testing.trainings import same_bits
 
 MEAN_DRAWS, PROJECTIONS, STANDARD_ERRORS = 400, 8, 5.0
@@ -121,6 +121,8 @@ def gradient_flows(subject: Subject) -> None:
 
 def gradient_is_true(subject: Subject) -> None:
     """A backward pass that is not the derivative of the forward pass (`torch.autograd.gradcheck`, float64)."""
+    if OTHER_GRADIENT in subject.component.tags:
+        raise NotApplicable(f"it has the tag {OTHER_GRADIENT}")
     for rig in _rigs(subject):
         noise = rig.noise(rows=4)[0]
         buffers = rig.buffers

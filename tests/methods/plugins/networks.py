@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Le, Lt
-from torch import nn
+from annotated_types import Ge, Le
 
 from regplug.api import Stackable
 from regplug.noise import beta, permutation, uniform
@@ -18,12 +17,6 @@ from regplug.sites import SiteLayer, Sites
 class Alpha:
     alpha: Annotated[float, Ge(0), Stackable(off=0)] = 1.0
     "Both parameters of the beta distribution of the share."
-
-
-@dataclass(frozen=True)
-class DropProbability:
-    drop_probability: Annotated[float, Ge(0), Lt(1), Stackable(off=0)] = 0.5
-    "Chance that the last branch is shaken; the others come nearer to 0 the earlier they are."
 
 
 @dataclass(frozen=True)
@@ -74,51 +67,6 @@ class Choice:
 def blended(step, values):
     share = step.noise["share"]
     return share * values + (1 - share) * values[step.noise["partner"]]
-
-
-class ShakeDrop(RegularizerFunctions):
-    """Where a row's coin says so, multiplies a branch with one random number forward and another one backward
-    (Yamada et al. 2018)."""
-
-    Params = DropProbability
-
-    def restructure(self, model, sites):
-        branches = sites.chosen((), Sites.branches)
-        for number, site in enumerate(branches, start=1):
-            sites.after(site, ShakeDropLayer(number / len(branches)))
-
-    def noise(self, shapes, settings):
-        return {place.key: uniform((place.shape[0], 3)) for place in shapes.places}
-
-
-class ShakeDropLayer(SiteLayer):
-    def __init__(self, depth):
-        super().__init__()
-        self.depth = depth
-
-    def kept(self, settings):
-        return 1 - self.depth * settings["drop_probability"]
-
-    def act(self, step, noise, x):
-        coin, forward, backward = noise.view(-1, 3, *[1] * (x.ndim - 1)).unbind(1)
-        is_kept = coin < self.kept(step.settings)
-        forward, backward = torch.where(is_kept, 1, 2 * forward - 1), torch.where(is_kept, 1, backward)
-        return backward * x + ((forward - backward) * x).detach()
-
-    def evaluate(self, settings, x):
-        return self.kept(settings) * x
-
-    def settled(self, settings):
-        return Scaled(self.kept(settings))
-
-
-class Scaled(nn.Module):
-    def __init__(self, factor):
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, x):
-        return self.factor * x
 
 
 class SnapshotEnsemble(RegularizerFunctions):

@@ -9,7 +9,7 @@ from annotated_types import Ge, Lt
 from torch import nn
 
 from regplug.api import Stackable
-from regplug.noise import bits, keep_mask, normal
+from regplug.noise import normal
 from regplug.regularizer import RegularizerFunctions
 from regplug.sites import WeightLayer
 
@@ -50,25 +50,6 @@ class SpectralNormLayer(WeightLayer):
 
     def evaluate(self, settings, weight):
         return settings["strength"] * weight / (self.u @ weight @ self.v)
-
-
-class DropConnect(RegularizerFunctions):
-    """Drops each weight with chance share, anew at each step, and scales up what is kept (Wan et al. 2013)."""
-
-    Params = Share
-
-    def restructure(self, model, sites):
-        for site in sites.weighted():
-            sites.on_weight(site, DropConnectLayer())
-
-    def noise(self, shapes, settings):
-        return {place.key: bits(place.shape, per_sample=False) for place in shapes.places}
-
-
-class DropConnectLayer(WeightLayer):
-    def act(self, step, noise, weight):
-        mask, scale = keep_mask(noise, step.settings["share"])
-        return weight * (mask * scale)
 
 
 class VariationalDropout(RegularizerFunctions):
