@@ -102,10 +102,10 @@ def _first_noise(**fields):
 
 
 def test_spatial_dropout_of_rows_is_refused_with_what_to_do():
-    with pytest.raises(CompositionError, match="spatial_dropout found no place"):
+    with pytest.raises(CompositionError, match="spatial_dropout is for image inputs"):
         assembled(reg=["spatial_dropout"])
     with pytest.raises(CompositionError, match="no feature maps to drop") as caught:
-        assembled(reg=["spatial_dropout:at=activation1"])
+        assembled(**IMAGES, reg=["spatial_dropout:at=activation3"])
     assert "dropout" in caught.value.hint
 
 
