@@ -176,7 +176,11 @@ class Activation(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Initializer(Component):
-    """A rule that fills a parameter tensor at the start of a run."""
+    """A rule that fills a parameter tensor at the start of a run.
+
+    Where its parameters have a field `at`, one glob of module names or a tuple of them, it fills those modules alone:
+    `--init kaiming_normal --init normal:std=0.01,at=output`.
+    """
 
     kind: ClassVar[str] = "initializer"
 

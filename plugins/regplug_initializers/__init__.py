@@ -4,64 +4,134 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
 from regplug.api import Initializer, hookimpl
 
+OwnBias = float | Literal["default"]
+DrawnBias = float | Literal["default", "same"]
+
 
 @dataclass(frozen=True, kw_only=True)
-class NormalParams:
+class LayerParams:
+    """What every initializer can be told."""
+
+    at: str | tuple[str, ...] = ()
+    "Layers that it fills, as globs of module names such as hidden*; by default all that no other --init names."
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalParams(LayerParams):
     """Parameters of `normal`."""
 
     mean: float = 0.0
     "Mean of the weights."
     std: Annotated[float, Ge(0)] = 0.01
     "Standard deviation of the weights."
+    bias: DrawnBias = 0.0
+    "Value of the biases; default: as torch starts them; same: drawn as the weights are."
 
 
 @dataclass(frozen=True, kw_only=True)
-class XavierUniformParams:
-    """Parameters of `xavier_uniform`."""
+class UniformParams(LayerParams):
+    """Parameters of `uniform`."""
+
+    low: float = -0.05
+    "Least weight."
+    high: float = 0.05
+    "Greatest weight."
+    bias: DrawnBias = 0.0
+    "Value of the biases; default: as torch starts them; same: drawn as the weights are."
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"low={self.low} is above high={self.high}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstantParams(LayerParams):
+    """Parameters of `constant`."""
+
+    value: float = 0.0
+    "Of every weight. Units of one layer then stay equal to each other, unless something random acts on them."
+    bias: DrawnBias = 0.0
+    "Value of the biases; default: as torch starts them; same: the value of the weights."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZerosParams(LayerParams):
+    """Parameters of `zeros`."""
+
+    bias: OwnBias = 0.0
+    "Value of the biases; default: as torch starts them."
+
+
+@dataclass(frozen=True, kw_only=True)
+class GainParams(LayerParams):
+    """Parameters of `xavier_uniform`, `xavier_normal` and `orthogonal`."""
 
     gain: Annotated[float, Gt(0)] = 1.0
-    "Factor on the bound; 5/3 is usual for tanh."
+    "Factor on the weights; 5/3 is usual for tanh. `regplug plugins show` tells an activation's gain."
+    bias: OwnBias = 0.0
+    "Value of the biases; default: as torch starts them."
 
 
 @dataclass(frozen=True, kw_only=True)
-class KaimingUniformParams:
-    """Parameters of `kaiming_uniform`."""
+class KaimingParams(LayerParams):
+    """Parameters of `kaiming_uniform` and `kaiming_normal`."""
 
     nonlinearity: Literal["relu", "leaky_relu", "tanh", "sigmoid", "linear"] = "relu"
     "The activation that follows; it decides the gain."
+    bias: OwnBias = 0.0
+    "Value of the biases; default: as torch starts them."
+
+
+def _rule(name: str, summary: str, params: type, **declared: Any) -> Initializer:
+    target = f"regplug_initializers.rules:{name}"
+    return Initializer(name=name, target=target, params=params, summary=summary, **declared)
 
 
 @hookimpl
 def regplug_initializers() -> Iterator[Initializer]:
     """Yields the first-party initializers."""
-    yield Initializer(
-        name="default",
-        target="regplug_initializers.rules:default",
-        summary="As torch starts each layer; linear: weights and biases uniform within 1/sqrt(fan_in).",
+    yield _rule(
+        "default",
+        "As torch starts each layer; linear: weights and biases uniform within 1/sqrt(fan_in).",
+        LayerParams,
     )
-    yield Initializer(
-        name="normal",
-        target="regplug_initializers.rules:normal",
-        params=NormalParams,
-        summary="Weights N(mean, std^2), biases 0.",
-    )
-    yield Initializer(
-        name="xavier_uniform",
-        target="regplug_initializers.rules:xavier_uniform",
-        params=XavierUniformParams,
-        summary="Weights uniform within gain * sqrt(6 / (fan_in + fan_out)), biases 0.",
+    yield _rule("normal", "Weights N(mean, std^2).", NormalParams)
+    yield _rule("uniform", "Weights uniform between low and high.", UniformParams)
+    yield _rule("constant", "Every weight the same value.", ConstantParams, tags=("deterministic",))
+    yield _rule("zeros", "Every weight zero.", ZerosParams, tags=("deterministic",))
+    yield _rule(
+        "xavier_uniform",
+        "Weights uniform within gain * sqrt(6 / (fan_in + fan_out)).",
+        GainParams,
         source="Glorot and Bengio 2010",
     )
-    yield Initializer(
-        name="kaiming_uniform",
-        target="regplug_initializers.rules:kaiming_uniform",
-        params=KaimingUniformParams,
-        summary="Weights uniform within gain * sqrt(3 / fan_in), biases 0.",
+    yield _rule(
+        "xavier_normal",
+        "Weights normal with standard deviation gain * sqrt(2 / (fan_in + fan_out)).",
+        GainParams,
+        source="Glorot and Bengio 2010",
+    )
+    yield _rule(
+        "kaiming_uniform",
+        "Weights uniform within gain * sqrt(3 / fan_in).",
+        KaimingParams,
         source="He, Zhang, Ren and Sun 2015, arXiv:1502.01852",
+    )
+    yield _rule(
+        "kaiming_normal",
+        "Weights normal with standard deviation gain / sqrt(fan_in).",
+        KaimingParams,
+        source="He, Zhang, Ren and Sun 2015, arXiv:1502.01852",
+    )
+    yield _rule(
+        "orthogonal",
+        "Weights with orthonormal rows or columns, times gain; a kernel counts as a matrix with a row for each filter.",
+        GainParams,
+        source="Saxe, McClelland and Ganguli 2013, arXiv:1312.6120",
     )

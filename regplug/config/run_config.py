@@ -30,7 +30,7 @@ KIND_BY_FIELD: Mapping[str, str] = {
 }
 """Kind of component by the field that names it."""
 
-REPEATED_FIELDS = ("reg", "probe", "format")
+REPEATED_FIELDS = ("reg", "init", "probe", "format")
 """Fields that name any number of components."""
 
 NO_COMPONENT: Mapping[str, str] = {"activation": "", "loss": "auto"}
@@ -60,8 +60,8 @@ class RunConfig:
     "Regularizers; they compose."
     activation: str = ""
     "The network's activation; empty for its own default."
-    init: str = "default"
-    "How parameters are filled at the start."
+    init: tuple[str, ...] = ()
+    "How parameters are filled at the start; none: as torch starts each layer. at=GLOB fills some layers alone."
     probe: tuple[str, ...] = ("weight_norm",)
     "Measurements beside the metrics."
     loss: str = "auto"

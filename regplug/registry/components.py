@@ -49,7 +49,7 @@ class Components:
     Args:
         model: The network.
         dataset: What it is trained on.
-        init: How it starts.
+        inits: How it starts: at most one rule for all layers, and rules for some.
         activation: The network's activation; `None` for its own default.
         optimizer: How parameters move.
         schedule: How the learning rate changes.
@@ -62,7 +62,7 @@ class Components:
 
     model: Chosen
     dataset: Chosen
-    init: Chosen
+    inits: tuple[Chosen, ...]
     optimizer: Chosen
     schedule: Chosen
     activation: Chosen | None
@@ -99,8 +99,8 @@ class Components:
 
     def all(self) -> tuple[Chosen, ...]:
         """All of them, for provenance."""
-        named = (self.model, self.dataset, self.init, self.activation, self.loss, self.optimizer, self.schedule)
-        return (*(one for one in named if one is not None), *self.regs, *self.probes, *self.formats)
+        named = (self.model, self.dataset, self.activation, self.loss, self.optimizer, self.schedule)
+        return (*(one for one in named if one is not None), *self.inits, *self.regs, *self.probes, *self.formats)
 
 
 def find_components(config: RunConfig, registry: Registry) -> Components:
@@ -125,7 +125,7 @@ def find_components(config: RunConfig, registry: Registry) -> Components:
     return Components(
         model=chosen("model", "model")[0],
         dataset=chosen("dataset", "dataset")[0],
-        init=chosen("init", "initializer")[0],
+        inits=chosen("init", "initializer"),
         optimizer=chosen("optimizer", "optimizer")[0],
         schedule=chosen("schedule", "schedule")[0],
         activation=at_most_one("activation"),

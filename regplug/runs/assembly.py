@@ -25,13 +25,14 @@ from regplug.registry.faults import is_fault, told
 from regplug.regularization.cancelled_biases import cancelled_biases
 from regplug.regularization.compatibility import find_notices
 from regplug.regularization.composition import Composition, compose
-from regplug.regularization.finding import find_roles, find_sites
+from regplug.regularization.finding import find_sites
 from regplug.regularization.ordering import Entry, Placed, check_composition, resolve_order, taking_turns
 from regplug.regularization.own_dropout import KEY as OWN_DROPOUT
 from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
 from regplug.regularization.signatures import require_signatures
 from regplug.regularization.structure import evaluating, restructure
 from regplug.regularizer import Notice, RegularizerFunctions, Step
+from regplug.runs.initializing import initialize
 from regplug.runs.request import composition_entries
 from regplug.seeds import derive_seed
 from regplug.sites import Place, Sites
@@ -405,7 +406,7 @@ def build_model(config: RunConfig, components: Components, data: Prepared) -> nn
         built.to(device=data.train.x.device, dtype=data.train.x.dtype)
         # Lazy layers draw their weights when they see their first input, which is here.
         _check_output(built, name, data)
-    _initialize(built, components.init, config.seed)
+    initialize(built, components.inits, config.seed)
     return built
 
 
@@ -421,16 +422,6 @@ def _activation_factory(components: Components) -> Callable[[], nn.Module] | Non
         return module
 
     return make
-
-
-@torch.no_grad()
-def _initialize(model: nn.Module, chosen: Chosen, seed: int) -> None:
-    generator = torch.Generator().manual_seed(derive_seed(seed, "init", "rule"))
-    roles = find_roles(model)
-    for name, param in model.named_parameters():
-        filled = param.detach().to("cpu")
-        build(chosen.registered, chosen.spec.values, roles[name], filled, generator)
-        param.copy_(filled)
 
 
 @torch.no_grad()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -59,7 +60,6 @@ def describe_run(
     model, dataset = parts.model.registered.name, parts.dataset.registered.name
     regs = [(reg.spec.key, reg.values() | _ends(reg)) for reg in parts.regs]
     alone = {
-        "init": parts.init,
         "activation": parts.activation,
         "loss": parts.loss,
         "optimizer": parts.optimizer,
@@ -67,6 +67,7 @@ def describe_run(
     }
     # A blank would be no value in MLflow's table.
     others = {column: (one.registered.name, one.values()) if one else ("default", {}) for column, one in alone.items()}
+    others["init"] = _initializers(parts.inits)
     fields = {name: value for name, value in config.to_dict().items() if name not in _NOT_PARAMETERS}
     name = config.name or run_name(model, [(reg.spec.key, reg.changed().values) for reg in parts.regs], config.seed)
     name = f"{name} {fold}".strip()
@@ -122,6 +123,14 @@ def command_of(config: RunConfig) -> str:
             for each in value if isinstance(value, tuple) else (value,):
                 words += [flag, str(each)]
     return shlex.join(words)
+
+
+def _initializers(inits: Sequence[Chosen]) -> tuple[str, dict[str, Any]]:
+    """Names joined by +, and parameters: of several initializers under the name of each."""
+    names = "+".join(one.spec.key for one in inits) or "default"
+    if len(inits) == 1:
+        return names, inits[0].values()
+    return names, {one.spec.key: one.values() for one in inits}
 
 
 def _ends(chosen: Chosen) -> dict[str, object]:

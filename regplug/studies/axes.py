@@ -138,8 +138,10 @@ def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
         neutral: dict[str, Any] = {keys[-1]: RunConfig.__dataclass_fields__[keys[-1]].default}
         config = dataclasses.replace(config, **neutral)
     if field == "reg" and not keys:
-        added = () if value == "none" else tuple(part.strip() for part in value.split("+"))
+        added = () if value == "none" else _parts(value)
         return dataclasses.replace(config, reg=(*config.reg, *added))
+    if field == "init" and not keys:
+        return dataclasses.replace(config, init=() if value == "none" else _parts(value))
     if not keys:
         return dataclasses.replace(config, **{field: value})
     specs = list(config.specs(field))
@@ -151,6 +153,11 @@ def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
     texts = tuple(map(str, specs))
     changed: dict[str, Any] = {field: texts if field in REPEATED_FIELDS else texts[0]}
     return dataclasses.replace(config, **changed)
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    """The components of one value of an axis, joined by `+`."""
+    return tuple(part.strip() for part in value.split("+"))
 
 
 def check_axes(axes: Sequence[Axis], config: RunConfig, registry: Registry) -> None:

@@ -1,0 +1,76 @@
+"""How a model's parameters are filled at the start: a rule for all layers, and rules for some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from torch import nn
+
+from regplug.errors import CompositionError, some_of
+from regplug.registry import build
+from regplug.registry.components import Chosen
+from regplug.regularization.finding import find_roles
+from regplug.seeds import derive_seed
+
+
+@torch.no_grad()
+def initialize(model: nn.Module, inits: Sequence[Chosen], seed: int) -> None:
+    """Fills the parameters of a model in place, each by one rule.
+
+    A rule whose parameter `at` holds globs fills the layers that they name, the last such rule wins; the rule without
+    `at` fills all others. What no rule fills stays as torch started it.
+
+    Args:
+        model: The model; normalizations and activations are given to the rules too, with the role `norm`.
+        inits: The rules.
+        seed: The run's.
+
+    Raises:
+        CompositionError: Two rules are for all layers, a glob names no layer, or a rule fills nothing.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, "init", "rule"))
+    roles, rules = find_roles(model), rules_by_parameter(model, inits)
+    for name, param in model.named_parameters():
+        if name in rules:
+            rule, filled = rules[name], param.detach().to("cpu")
+            build(rule.registered, rule.spec.values, roles[name], filled, generator)
+            param.copy_(filled)
+
+
+def rules_by_parameter(model: nn.Module, inits: Sequence[Chosen]) -> Mapping[str, Chosen]:
+    """The rule of each parameter that has one, by the parameter's name.
+
+    Raises:
+        CompositionError: Two rules are for all layers, a glob names no layer, or a rule fills nothing.
+    """
+    general = [one for one in inits if not _globs(one)]
+    if len(general) > 1:
+        names = " and ".join(one.spec.key for one in general)
+        raise CompositionError(
+            f"init: {names} are both for all layers.",
+            hint=f"Say which layers one of them fills: --init {general[1].spec.key}:at=LAYER.",
+        )
+    layers = {name: name.rpartition(".")[0] for name, _ in model.named_parameters()}
+    rules = dict.fromkeys(layers, general[0]) if general else {}
+    for one in inits:
+        for glob in _globs(one):
+            named = [name for name, layer in layers.items() if fnmatchcase(layer, glob)]
+            if not named:
+                known = some_of(dict.fromkeys(layer for layer in layers.values() if layer))
+                raise CompositionError(
+                    f"init {one.spec.key}: at={glob} names no layer with parameters.", hint=f"Such layers: {known}."
+                )
+            rules |= dict.fromkeys(named, one)
+    idle = next((one for one in inits if layers and not any(one is rule for rule in rules.values())), None)
+    if idle is not None:
+        raise CompositionError(
+            f"init {idle.spec.key} fills nothing: other rules fill every layer that it is for.", hint="Leave it out."
+        )
+    return rules
+
+
+def _globs(chosen: Chosen) -> tuple[str, ...]:
+    own = () if isinstance(chosen.params, Mapping) else getattr(chosen.params, "at", ())
+    return (own,) if isinstance(own, str) else tuple(own)
