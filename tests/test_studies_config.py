@@ -52,6 +52,12 @@ def test_a_strength_implies_its_regularizer_and_a_plus_composes():
     assert heads == [(), ("dropout",), ("l2", "dropout")]
 
 
+def test_initializers_are_alternatives_of_an_axis_and_one_has_axes_of_its_own():
+    heads = [p.config.init for p in points(grid=("init=none,zeros+constant:at=output",))]
+    assert [[text.partition(":")[0] for text in each] for each in heads] == [[], ["zeros", "constant"]]
+    assert points(grid=("init.normal.std=0.5",))[0].config.init == ("normal:at=[],mean=0.0,std=0.5,bias=0.0",)
+
+
 def test_values_that_six_digits_do_not_tell_apart_keep_different_labels():
     labels = [s.label for s in settings_of(study(grid=("lr=0.10000001,0.10000002",)))]
     assert labels == ["lr=0.10000001", "lr=0.10000002"]
