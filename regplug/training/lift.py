@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 _CALLS = ("_vmap_increment_nesting", "_vmap_decrement_nesting", "_add_batch_dim", "_remove_batch_dim")
+_HAS_CALLS = all(hasattr(functorch, name) for name in _CALLS)
+"""Whether torch has the calls that `torch.func.vmap` makes: they are not public, and a later torch may differ."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,15 @@ class _Lifted:
     """
 
     def __init__(self, function: Callable[..., Any], in_dims: tuple[int | None, ...] | int) -> None:
-        self._function, self._in_dims = function, in_dims
+        self._function = function
+        self._shared = None if isinstance(in_dims, int) else tuple(axis is None for axis in in_dims)
         self._args: tuple[Any, ...] = ()
         self._result: Any = None
-        self._has_shared = not isinstance(in_dims, int) and None in in_dims
-        # At its first call vmap loads rules for compositions; without them a loss of classes goes run by run, warning.
-        torch.func.vmap(torch.neg)(torch.zeros(1))
+        self._has_shared = self._shared is not None and any(self._shared)
 
     def __call__(self, *args: Any) -> Any:
         row: list[Tensor] = []
-        for arg, is_shared in zip(args, self._shared(args), strict=True):
+        for arg, is_shared in zip(args, self._shared or repeat(False), strict=self._shared is not None):
             if not is_shared:
                 _collect(arg, row)
         self._args = args
@@ -81,17 +83,13 @@ class _Lifted:
             self._args, self._result = (), None
 
     def _of_row(self, *row: Tensor) -> list[Tensor]:
-        given, shared = iter(row), self._shared(self._args)
-        own = [arg if one else _rebuilt(arg, given) for arg, one in zip(self._args, shared, strict=True)]
+        given, shared = iter(row), self._shared or repeat(False)
+        own = [arg if one else _rebuilt(arg, given) for arg, one in zip(self._args, shared, strict=False)]
         with _Kernels(shared_rows=self._has_shared):
             self._result = self._function(*own)
         results: list[Tensor] = []
         _collect(self._result, results)
         return results
-
-    def _shared(self, args: tuple[Any, ...]) -> tuple[bool, ...]:
-        dims = self._in_dims
-        return (False,) * len(args) if isinstance(dims, int) else tuple(axis is None for axis in dims)
 
 
 class _Kernels(TorchFunctionMode):
@@ -161,7 +159,7 @@ def over_runs(function: Callable[..., Sequence[Tensor]], row: Sequence[Tensor]) 
 
     Noise comes in as an argument; a function that draws its own must fail rather than share it.
     """
-    if not all(hasattr(functorch, name) for name in _CALLS):  # they are not public: a later torch may differ
+    if not _HAS_CALLS:
         return torch.func.vmap(lambda *own: tuple(function(*own)), randomness="error")(*row)
     _load_rules()
     runs = len(row[0])
@@ -183,8 +181,11 @@ def _collect(nested: Any, row: list[Tensor]) -> None:
     """Appends the tensors of a nested value, in its order."""
     if isinstance(nested, Tensor):
         row.append(nested)
-    else:
-        for value in nested.values() if isinstance(nested, Mapping) else nested:
+        return
+    for value in nested.values() if _is_mapping(nested) else nested:
+        if isinstance(value, Tensor):
+            row.append(value)
+        else:
             _collect(value, row)
 
 
@@ -192,6 +193,13 @@ def _rebuilt(nested: Any, row: Iterator[Tensor]) -> Any:
     """The same nesting with the next tensors of the row in the places of its own."""
     if isinstance(nested, Tensor):
         return next(row)
-    if isinstance(nested, Mapping):
-        return {name: _rebuilt(value, row) for name, value in nested.items()}
+    if _is_mapping(nested):
+        return {
+            name: next(row) if isinstance(value, Tensor) else _rebuilt(value, row) for name, value in nested.items()
+        }
     return tuple(_rebuilt(value, row) for value in nested)
+
+
+def _is_mapping(nested: Any) -> bool:
+    # A dict is told by its type: to ask the abstract class costs more than all else here.
+    return type(nested) is dict or isinstance(nested, Mapping)

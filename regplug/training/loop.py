@@ -21,7 +21,7 @@ from regplug.api import TaskKind
 from regplug.config.ramps import first_value
 from regplug.errors import DivergedError
 from regplug.probes import ProbeView
-from regplug.regularizer import Batch, Clock, Member, Step, Tensors
+from regplug.regularizer import Clock, Member, Step, Tensors
 from regplug.seeds import derive_seed
 from regplug.sites import Place
 from regplug.training.evaluate import Evaluator
@@ -295,11 +295,13 @@ class Trainer:
     def _end_epoch(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         measured: dict[str, Tensor] = {}
         acts = bool(self._program.regularizer.acting("after_epoch"))
-        for split in ("valid", "test", "train"):
-            pool = getattr(self._pools, split)
-            if pool is not None and (self._is_due(split) or (acts and split == "valid")):
-                values = self._evaluator.measure(self.state, pool, split)
-                measured |= {f"{split}/{name}": value for name, value in values.items()}
+        # The mode is changed once for all splits: to walk over the modules costs as much as a small evaluation.
+        with in_mode(self._program.model, training=False):
+            for split in ("valid", "test", "train"):
+                pool = getattr(self._pools, split)
+                if pool is not None and (self._is_due(split) or (acts and split == "valid")):
+                    values = self._evaluator.measure(self.state, pool, split)
+                    measured |= {f"{split}/{name}": value for name, value in values.items()}
         if acts:
             self._apply_after_epoch(self._metrics(sums) | measured)
         return measured
@@ -448,8 +450,8 @@ class _SeededGlobally:
         torch.set_rng_state(self._saved)
 
 
-def _rows(batch: FedBatch) -> Batch:
-    return Batch(batch.x, batch.y, batch.y, batch.rows)
+def _rows(batch: FedBatch) -> Tensors:
+    return {"x": batch.x, "y": batch.y, "rows": batch.rows}
 
 
 def _first_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -54,12 +54,12 @@ class Stepper:
         self._is_bare = not any((self._perturb, self._gradients, self._decay, self._after))
 
     def step(
-        self, batch: Batch, noise: Noise, rate: Rate, active: Tensor | None, watch: Watch | None = None
+        self, given: Tensors, noise: Noise, rate: Rate, active: Tensor | None, watch: Watch | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step.
 
         Args:
-            batch: The rows, of each run or shared.
+            given: The batch, of each run or shared: `x`, `y`, and `rows`, the rows' numbers.
             noise: Component -> key -> tensor.
             rate: Learning rate at this step.
             active: Which runs of a stack still train; `None` for all.
@@ -70,7 +70,6 @@ class Stepper:
         """
         saved = None if active is None else self._state.to_dict()
         state, settings = self._state, self._settings_of.at(self.clock.index)
-        given = {"x": batch.x, "y": batch.y, "rows": batch.rows}
         made = self._objective(state.params, state.buffers, settings, noise, state.regularizer, given)
         if watch:
             watch("the data loss", made["loss"])
@@ -78,12 +77,15 @@ class Stepper:
         grads = _gradients_of(made["total"], self._params)
         if watch:
             watch("the gradient", grads)
-        with torch.no_grad():
-            told = _Told(settings, noise, made, given)
-        if self._perturb is not None:
+        told = None if self._is_bare else _Told(settings, noise, made, given)
+        if told is not None and self._perturb is not None:
             grads = self._second(self._point(told, grads), told, given)
         with torch.no_grad():
-            self._move(told, grads, rate, watch)
+            if told is None:
+                self._rule.update_(self._params, grads, state.optimizer, rate, self.clock.index)
+                self._watch_update(watch)
+            else:
+                self._move(told, grads, rate, watch)
             if saved is not None and active is not None:
                 self._freeze(saved, active)
         return made["total"].detach(), made["loss"].detach(), made["logits"].detach()
@@ -119,13 +121,16 @@ class Stepper:
         if self._decay is not None:
             self._apply_decay(self._later(self._decay, told, state.params, None), told.settings, rate)
         self._rule.update_(self._params, grads, state.optimizer, rate, self.clock.index)
-        if watch:
-            watch("the optimizer's update", self._params)
+        self._watch_update(watch)
         if self._after is not None:
             params, state.regularizer = self._later(self._after, told, state.params, None)
             write_(state.params, params)
             if watch:
                 watch(self._named("the weights phase", "after_step", "project"), self._params)
+
+    def _watch_update(self, watch: Watch | None) -> None:
+        if watch:
+            watch("the optimizer's update", self._params)
 
     def _apply_decay(self, strengths: Tensors, settings: Settings, rate: Rate) -> None:
         state = self._state
