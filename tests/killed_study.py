@@ -56,8 +56,8 @@ def study(folder, out):
     """Runs the study and writes its table; in a process of its own."""
     os.chdir(folder)
     # Small stacks of a known size: an attempt that is killed has finished some of them.
-    running.GroupRunner._candidates = lambda self, most: [min(STACK, most)]
-    running.GroupRunner._trial = lambda self, size: 1.0
+    running.candidate_sizes = lambda most: [min(STACK, most)]
+    running.GroupRunner._measure = lambda self, sizes: {size: 1.0 / size for size in sizes}
     result = regplug.sweep(
         name="killed",
         dataset=toy(),

@@ -150,7 +150,8 @@ class Step:
 
     def child(self, name: str) -> Step:
         """The step as the component of that name sees it."""
-        own = Step(self.settings.get(name, _EMPTY), self.noise and (self.noise.get(name) or self._nested(name)), self.clock)
+        noise = self.noise and (self.noise.get(name) or self._nested(name))
+        own = Step(self.settings.get(name, _EMPTY), noise, self.clock)
         own.batch, own.outputs, own._state = self.batch, self.outputs, self._state
         own._passes, own._root, own._prefix = self._passes, self._root, f"{self._prefix}{name}/"
         return own

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import time
@@ -30,7 +29,17 @@ from regplug.runs.assembly import (
 from regplug.studies.config import Point
 from regplug.studies.grouping import DataOf, Group
 from regplug.studies.measuring import Log, PointResult, failed
-from regplug.training.loop import Course, EpochRecord, Pools, Trainer
+from regplug.studies.stack_size import (
+    TRIAL_STEPS,
+    best_size,
+    candidate_sizes,
+    clock_for,
+    described,
+    even_stacks,
+    least_times,
+)
+from regplug.studies.trial import CannotLiftError, Trial, lifting, short_course
+from regplug.training.loop import EpochRecord, Pools, Trainer
 from regplug.training.state import Pool, RunInputs
 from regplug.training.tensors import split_tensors
 
@@ -40,8 +49,6 @@ OnEpoch = Callable[[EpochRecord, Sequence[Point]], None]
 MEMORY_SHARE = 0.25
 """Share of the free memory that one stack may take."""
 
-_TRIAL_STEPS = 3
-_NEARLY = 1.15
 _COPIES = 6
 """Parameters, gradients, two optimizer slots and two temporaries."""
 
@@ -89,18 +96,13 @@ class GroupRunner:
             why = self._group.why_single or "it is the only run of its kind"
             return Chunks(sizes=(1,) * len(points), why=why)
         try:
-            most, bound = self._fitting(), ""
+            most = self._fitting()
             with torch.random.fork_rng(devices=[]):
-                seconds = {size: self._trial(size) / size for size in self._candidates(most)}
-        except _CannotLiftError as error:
+                seconds = self._measure(candidate_sizes(most))
+        except CannotLiftError as error:
             return Chunks(sizes=(1,) * len(points), why=f"cannot be stacked: {error}")
-        best = _best_size(seconds)
-        if most < len(points):
-            bound = f", at most {most} fit into memory"
-        told = ", ".join(f"{size}: {value * 1e6:.0f}" for size, value in seconds.items())
-        count = math.ceil(len(points) / best)
-        sizes = tuple(len(points) // count + (i < len(points) % count) for i in range(count))
-        return Chunks(sizes=sizes, why=f"microseconds a step and run, by stack size: {told}{bound}")
+        sizes = even_stacks(len(points), best_size(seconds))
+        return Chunks(sizes=sizes, why=described(seconds, [most] if most < len(points) else []))
 
     def run(
         self, chunks: Chunks, done: Collection[str] = (), on_epoch: OnEpoch | None = None
@@ -158,7 +160,7 @@ class GroupRunner:
         datas = list({id(data): data for data in map(self._data_of, points)}.values())
         components = find_components(points[0].config, self._registry)
         made = assemble(points[0].config, components, datas[0])
-        course = made.course if rows is None else _short(made.course)
+        course = made.course if rows is None else short_course(made.course)
         trainer = Trainer(
             program=made.program,
             rule=made.rule,
@@ -201,28 +203,22 @@ class GroupRunner:
 
     # How many at once.
 
-    def _candidates(self, most: int) -> list[int]:
-        sizes = {min(size, most) for size in (1, 8, 32, 128, most)}
-        return sorted(sizes)
+    def _measure(self, sizes: Sequence[int]) -> dict[int, float]:
+        """Stack size -> seconds that a step takes for each run."""
+        trials = {size: self._trial(size) for size in sizes}
+        threads_used = max(trial.threads for trial in trials.values())
+        clock = clock_for(threads_used, self._data_of(self._group.points[0]).train.x.device)
+        return {size: least / TRIAL_STEPS / size for size, least in least_times(trials, clock).items()}
 
-    def _trial(self, size: int) -> float:
-        """Seconds a step takes for that many runs, the best of a few after a warm-up."""
+    def _trial(self, size: int) -> Trial:
         points = self._group.points[:size]
-        rows = min(points[0].config.batch_size * _TRIAL_STEPS, len(self._data_of(points[0]).train))
-        try:
+        rows = min(points[0].config.batch_size * TRIAL_STEPS, len(self._data_of(points[0]).train))
+        with lifting(size):
             trainer, made = self._trainer(points, stacked=size > 1, rows=rows)
-            with threads(made.num_threads(size)):
-                trainer.evaluate("test")
-                records = trainer.train()
-                next(records)  # the first epoch warms up
-                return min(record.seconds for record in records) / _TRIAL_STEPS
-        except DivergedError:
-            return math.inf
-        except BaseException as error:  # whatever a model or regularizer of somebody's own raises
-            if not is_fault(error):
-                raise
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise _CannotLiftError(f"the trial of {size} run{'s' * (size > 1)} failed: {said}") from error
+            trial = Trial(trainer, made.num_threads(size), size)
+            trainer.evaluate("test")
+        trial()  # what is set up at the first step is not timed
+        return trial
 
     def _fitting(self) -> int:
         """How many runs fit into the memory that a stack may take."""
@@ -235,22 +231,6 @@ class GroupRunner:
         each = numbers * size + (8 << 20) * bool(made.network.regularizer.acting("noise"))
         free = free_memory_bytes(data.train.x.device)
         return max(1, min(len(self._group.points), int(MEMORY_SHARE * free / each)))
-
-
-def _best_size(seconds: dict[int, float]) -> int:
-    """The fastest size, since a trial on a busy machine is noisy only roughly.
-
-    A stack must be clearly faster than one run by itself, which needs no memory for others; of stacks that are nearly
-    as fast the largest is taken.
-    """
-    best = min(seconds, key=lambda size: seconds[size])
-    if best == 1 or _NEARLY * seconds[best] > seconds.get(1, float("inf")):
-        return 1
-    return max(size for size, value in seconds.items() if size > 1 and value <= _NEARLY * seconds[best])
-
-
-class _CannotLiftError(Exception):
-    """A model or regularizer fails under vmap; never leaves this module."""
 
 
 def _diverged(where: str) -> str:
@@ -280,14 +260,6 @@ def _rows(datas: Sequence[Prepared], at: int, limit: int | None) -> dict[str, An
             start = sum(sizes[:at])
             rows[f"{split}_rows"] = torch.arange(start, start + count, device=datas[at].train.x.device)
     return rows
-
-
-def _short(course: Course) -> Course:
-    """Three epochs of a few steps without evaluation, for a trial."""
-    never = 1 << 30
-    return dataclasses.replace(
-        course, epochs=3, factors=[1.0] * 3 * _TRIAL_STEPS, evaluate_every=never, evaluate_train_every=never
-    )
 
 
 def _activations(made: Assembly, example: Tensor) -> int:
