@@ -115,6 +115,9 @@ class Component:
             text below each field.
         tags: Words that others refer to in `before`, `after`, `conflicts` and `requires`.
         source: Paper with year, or textbook section.
+        family: Word that groups it with others of its kind in lists; empty for none.
+        formula: What it computes, in one line of plain text, such as `loss + strength * sum |w|`.
+        example: Arguments of `regplug run` to copy, where its name and defaults alone would not do.
     """
 
     kind: ClassVar[str] = ""
@@ -125,6 +128,25 @@ class Component:
     params: type = NoParams
     tags: tuple[str, ...] = ()
     source: str = ""
+    family: str = ""
+    formula: str = ""
+    example: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Felt:
+    """How a short training of a small network feels a regularizer: the kit and generated tests train it this way.
+
+    Args:
+        values: Parameters at which its effect is strong within a few steps, as a user types them:
+            `strength=0.1,everything=true`. The others keep their defaults.
+        branches: Whether it needs a network with residual connections.
+        activation: Name of the activation that the network must have; empty for any.
+    """
+
+    values: str = ""
+    branches: bool = False
+    activation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +162,7 @@ class Regularizer(Component):
         inputs: The layouts of inputs that it understands.
         one_of: Word of a group. Of the members of a group in one run, one acts on each batch, drawn anew each step.
         stackable: Whether the host may lift its functions over many runs (`torch.func.vmap`).
+        felt: How a short training feels it, for tests. A value at which it changes nothing is `Stackable(off=...)`.
     """
 
     kind: ClassVar[str] = "regularizer"
@@ -152,6 +175,7 @@ class Regularizer(Component):
     inputs: tuple[Layout, ...] = ("image", "row")
     one_of: str = ""
     stackable: bool = True
+    felt: Felt = Felt()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -388,6 +412,7 @@ __all__ = [
     "Component",
     "DataContext",
     "Dataset",
+    "Felt",
     "Format",
     "Initializer",
     "InputFile",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -17,6 +18,8 @@ from regplug.cli.output import emit, table_lines
 from regplug.cli.progress import Progress, describe_metrics
 from regplug.config import RunConfig
 from regplug.config.params import describe_params
+from regplug.config.spec import ComponentSpec
+from regplug.registry import default_registry
 
 HEAVY = ("torch", "mlflow", "onnxruntime", "numpy", "onnx", "sklearn", "rich", "pydantic")
 
@@ -166,7 +169,7 @@ def test_list_tells_components_with_provenance(terminal):
     assert set(document) == {"components", "problems"}
     dropout = next(one for one in document["components"] if (one["kind"], one["name"]) == ("regularizer", "dropout"))
     assert set(dropout) == {
-        "kind", "name", "summary", "source", "distribution", "version", "location", "editable", "tags",
+        "kind", "name", "summary", "source", "distribution", "version", "location", "editable", "tags", "family",
     }  # fmt: skip
     assert dropout["distribution"] == "regplug"
     assert dropout["source"].startswith("Srivastava")
@@ -200,14 +203,36 @@ def test_show_tells_parameters_with_bounds_defaults_and_doc(terminal):
 
 
 def test_show_writes_what_can_be_typed(terminal):
-    from regplug.config.spec import ComponentSpec
-
     for one in terminal("plugins", "list", "--json").document["components"]:
         said = terminal("plugins", "show", one["name"], "--kind", one["kind"])
         assert said.code == 0
-        written = [line.split(maxsplit=1)[1] for line in said.out.splitlines() if line.startswith("write ")]
+        written = [line.split(maxsplit=1)[1] for line in said.out.splitlines() if line.startswith("example ")]
         for text in written:
-            assert ComponentSpec.parse(text).name == one["name"]
+            words = shlex.split(text)
+            assert words[:2] == ["regplug", "run"]
+            assert one["name"] in {ComponentSpec.parse(word).name for word in words[3::2]}
+
+
+REGULARIZERS = [one.name for one in default_registry().components("regularizer")]
+
+
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_the_example_of_a_regularizer_can_be_planned(terminal, name):
+    shown = terminal("plugins", "show", name, "--kind", "regularizer", "--json").document["components"][0]
+    said = terminal("plan", *shlex.split(shown["example"])[2:])
+    assert said.code == 0, said.err
+
+
+def test_the_list_is_narrowed_by_a_word(terminal):
+    listed = terminal("plugins", "list", "NORM", "--kind", "regularizer", "--json").document["components"]
+    assert {"batchnorm", "max_norm", "clip_norm"} <= {one["name"] for one in listed}
+    assert not {"l1", "dropout"} & {one["name"] for one in listed}
+    said = terminal("plugins", "list", "penalties")
+    assert "regularizer: penalties" in said.out
+    assert "Tibshirani 1996 " in said.out
+    refused = terminal("plugins", "list", "penalies")
+    assert refused.code == 2
+    assert "penalies" in refused.err
 
 
 def test_a_name_of_several_kinds_shows_them_all(terminal, tmp_path):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from catalogue import REGULARIZERS, fields, of
 from cli_calls import Terminal
 from torch import Tensor, nn
-from trainings import FIRST_PARTY, toy
+from trainings import toy
 
 import regplug
 from regplug.config import load_config
 from regplug.errors import ModelError, RequestError
-from regplug.registry import default_registry
+from regplug.registry import default_registry, load_target
+from regplug.registry.usercode import derive_phases
 from regplug.runs import runner
 from regplug.runs.caller_objects import take_over
 from regplug.runs.planning import make_plan
@@ -206,9 +208,12 @@ def test_the_numbers_of_an_untrained_network_are_not_judged(make):
     assert planned(make).config.export
 
 
-@pytest.mark.parametrize("reg", FIRST_PARTY)
-def test_what_regularizers_put_in_for_training_is_no_reason_to_refuse(reg):
-    assert planned(Net, reg=[reg]).config.reg
+RESTRUCTURING = [name for name in REGULARIZERS if "structure" in derive_phases(load_target(of(name)))]
+
+
+@pytest.mark.parametrize("name", RESTRUCTURING)
+def test_what_regularizers_put_in_for_training_is_no_reason_to_refuse(name):
+    assert planned(**fields(name)).config.reg
 
 
 def test_a_plan_refuses_what_a_run_would(place):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli_calls import Terminal
 from fake_plugins import Site
-from made_docs import COMPONENTS, DOCS, README, ROOT, blocks, components_page, defaults_table, put
+from made_docs import DOCS, PAGES, README, ROOT, blocks, components_page, defaults_table, put
 
 import regplug
 from regplug.registry import default_registry, load_registry
@@ -77,10 +77,9 @@ def test_the_table_of_defaults_is_the_code_s(page):
     assert text == put(text, "defaults", defaults_table()), AGAIN
 
 
-def test_the_reference_of_components_is_the_registry_s():
-    assert COMPONENTS.read_text(encoding="utf-8") == components_page(default_registry()), (
-        "run `python tests/made_docs.py`"
-    )
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_reference_of_components_is_the_registry_s(page):
+    assert page.read_text(encoding="utf-8") == components_page(default_registry(), PAGES[page]), AGAIN
 
 
 @pytest.mark.parametrize("page", [README, *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)

@@ -1,53 +1,51 @@
-"""What holds for every first-party regularizer: off is off, on is felt, together they are a loop by hand."""
+"""What holds for every installed regularizer: off is off, on is felt; and together they are a loop by hand."""
 
 from __future__ import annotations
+
+import functools
 
 import pytest
 import torch
 import torch.nn.functional as F
+from alike import assert_alike, is_changed, learned
 from by_hand import groups, reference_mlp
+from catalogue import REGULARIZERS, fields, of, off
 from torch import nn
-from trainings import FIRST_PARTY, assembled, assert_same_bits, trained, trainer, weights
+from trainings import assembled, trained, trainer
 
-from regplug.config.params import describe_params
 from regplug.noise import bits, keep_mask
-from regplug.registry import default_registry
+from regplug.registry import load_target
+from regplug.registry.usercode import derive_phases
+from regplug.testing import check_regularizer
 
 
-def parameters():
-    generator = torch.Generator().manual_seed(0)
-    shapes = {"fc.weight": (4, 3), "fc.bias": (4,), "norm.weight": (4,)}
-    return {name: torch.randn(s, generator=generator, dtype=torch.float64) for name, s in shapes.items()}
+@functools.cache
+def without(name):
+    """What the same run learns without a regularizer, and with those that it requires."""
+    run = fields(name)
+    return learned(**{**run, "reg": run["reg"][1:]})
 
 
-OFF = ("dropout:drop_probability=0", "l1:strength=0", "l2:strength=0", "input_noise:std=0", "mixup:alpha=0",
-       "label_smoothing:strength=0", "sam:rho=0", "weight_decay:strength=0", "none")  # fmt: skip
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_a_regularizer_is_felt_and_trains_the_same_alone_stacked_and_stopped(name):
+    felt = assert_alike(name)
+    is_neutral = not derive_phases(load_target(of(name)))
+    assert is_changed(without(name), felt) is not is_neutral
 
 
-@pytest.mark.parametrize("off", OFF)
-def test_a_strength_of_zero_changes_no_bit_of_the_weights(off):
-    for fields in ({}, {"reg": ["batchnorm"]}):
-        plain = weights(trained(trainer(**fields))[0])
-        without = weights(trained(trainer(reg=[*fields.get("reg", []), off]))[0])
-        assert_same_bits(plain, without)
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name in REGULARIZERS for text in off(name)])
+def test_a_strength_that_is_off_changes_no_bit_of_the_weights(name, text):
+    run = fields(name)
+    assert not is_changed(without(name), learned(**{**run, "reg": [text, *run["reg"][1:]]}))
 
 
-def test_every_strength_that_declares_an_off_value_is_tested_to_be_off_there():
-    declared = {
-        one.name
-        for one in default_registry().components("regularizer")
-        if one.name in FIRST_PARTY and any(info.off is not None for info in describe_params(one.component.params))
-    }
-    assert declared == {text.partition(":")[0] for text in OFF} - {"none"}
-
-
-@pytest.mark.parametrize("name", sorted(set(FIRST_PARTY) - {"none"}))
-def test_a_regularizer_at_a_strength_that_is_felt_changes_the_weights(name):
-    strong = {"l1": "strength=0.1", "l2": "strength=0.1", "clip_norm": "max_norm=0.01", "max_norm": "max_norm=0.1"}
-    strong |= {"swa": "start=0.1", "early_stopping": "min_delta=1e9,patience=1"}
-    reg = f"{name}:{strong[name]}" if name in strong else name
-    plain, felt = weights(trained(trainer())[0]), weights(trained(trainer(reg=[reg]))[0])
-    assert not all(torch.equal(value, felt[key]) for key, value in plain.items() if key in felt)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_a_regularizer_passes_the_conformance_kit(name, tell):
+    report = check_regularizer(name)
+    seconds = sum(result.seconds for result in report.results)
+    tell(f"kit: {name}, {len(report.results)} checks in {seconds:.1f} s")
+    report.raise_if_failed()
 
 
 @pytest.mark.parametrize("regs", [["dropout:drop_probability=[0.2,0.5]", "l2:strength=0.01", "label_smoothing"]])

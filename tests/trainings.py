@@ -17,9 +17,6 @@ from regplug.runs.assembly import assemble, load_data, pools_of
 from regplug.runs.caller_objects import take_over
 from regplug.training.loop import Pools, Trainer
 
-FIRST_PARTY = tuple(one.name for one in default_registry().components("regularizer") if one.origin.is_first_party)
-"""Names of the regularizers that ship, sorted."""
-
 
 @functools.cache
 def toy(kind="classification", train_rows=104, features=8, seed=0):
@@ -56,12 +53,22 @@ def assembled(**fields):
 
 def trainer(**fields):
     """One run's trainer."""
-    return _trainer([assembled(**fields)], stacked=False)
+    return trainer_of(assembled(**fields))
+
+
+def trainer_of(made):
+    """The trainer of one run that is assembled."""
+    return _trainer([made], stacked=False)
 
 
 def stack(*runs, **common):
     """One trainer of many runs, each of the common fields and its own."""
-    return _trainer([assembled(**{**common, **own}) for own in runs], stacked=True)
+    return stack_of(*(assembled(**{**common, **own}) for own in runs))
+
+
+def stack_of(*made):
+    """One trainer of many runs that are assembled."""
+    return _trainer(made, stacked=True)
 
 
 def _trainer(made, *, stacked):

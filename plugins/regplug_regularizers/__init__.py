@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from regplug.api import Regularizer, hookimpl
 from regplug_regularizers import gradients, mixing, noise, normalization, penalties, stopping, targets, weights
@@ -17,6 +18,8 @@ def regplug_regularizers() -> Iterator[Regularizer]:
         name="none",
         target="regplug_regularizers.none:NoRegularizer",
         summary="No regularization: the neutral element, for comparisons.",
+        formula="loss",
     )
     for family in FAMILIES:
-        yield from family.REGULARIZERS
+        name = family.__name__.rpartition(".")[2]
+        yield from (replace(one, family=name) for one in family.REGULARIZERS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from regplug.api import Component, Regularizer
+from regplug.config import KIND_BY_FIELD
 from regplug.config.params import ParameterInfo, describe_params, params_to_dict
 from regplug.config.spec import write_value
 from regplug.registry import load_target, takes_keywords
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from regplug.registry import Registered
 
 _COMMON = {field.name for field in dataclasses.fields(Component)}
+_FOR_TESTS = {"felt"}
+_FLAGS = {kind: f"--{field}" for field, kind in KIND_BY_FIELD.items()}
 
 
 def component_document(one: Registered) -> dict[str, Any]:
@@ -30,6 +34,7 @@ def component_document(one: Registered) -> dict[str, Any]:
         "location": one.location,
         "editable": one.editable,
         "tags": list(one.component.tags),
+        "family": one.component.family,
     }
 
 
@@ -38,6 +43,8 @@ def full_document(one: Registered) -> dict[str, Any]:
     return {
         **component_document(one),
         "target": one.component.target,
+        "formula": one.component.formula,
+        "example": example_of(one.component, one.name),
         "provenance": one.provenance,
         **{name: _listed(value) for name, value in (_phases(one) | declarations(one.component)).items()},
         "parameters": [_parameter_document(info) for info in describe_params(one.component.params)],
@@ -46,7 +53,7 @@ def full_document(one: Registered) -> dict[str, Any]:
 
 def declarations(component: Component) -> dict[str, Any]:
     """Returns what a component of its kind declares besides: order, tasks, ..."""
-    own = (field.name for field in dataclasses.fields(component) if field.name not in _COMMON)
+    own = (field.name for field in dataclasses.fields(component) if field.name not in _COMMON | _FOR_TESTS)
     return {name: getattr(component, name) for name in own}
 
 
@@ -58,11 +65,36 @@ def _phases(one: Registered) -> dict[str, Any]:
 def component_lines(one: Registered, spelling: str) -> list[str]:
     """Returns a component in lines, the parameters last."""
     component = one.component
-    facts = [("source", component.source), ("tags", ", ".join(component.tags))]
+    facts = [("formula", component.formula), ("source", component.source), ("family", component.family)]
+    facts += [("tags", ", ".join(component.tags))]
     facts += [(name, _words(value)) for name, value in (_phases(one) | declarations(component)).items()]
     facts += [("from", _origin(one)), ("code", component.target)]
-    told = [f"{name:<11}{text}" for name, text in facts if text]
+    told = [f"{name:<10} {text}" for name, text in facts if text]
     return [f"{one.kind} {spelling}: {component.summary}", *told, *_parameter_lines(one, spelling)]
+
+
+def example_of(component: Component, spelling: str) -> str:
+    """Returns a command to copy, or nothing for a kind that no flag of `run` names.
+
+    Unless the descriptor has an example, it names the component with the parameters that must be given or else with its
+    first one, and the activation that it needs.
+    """
+    if component.kind not in _FLAGS:
+        return ""
+    if component.example:
+        return f"regplug run {component.example}"
+    words = [f"{_FLAGS[component.kind]} {_typed(component, spelling)}"]
+    if isinstance(component, Regularizer):
+        words += [f"--activation {component.felt.activation}"] if component.felt.activation else []
+    return " ".join(("regplug run", *words))
+
+
+def _typed(component: Component, spelling: str) -> str:
+    infos = describe_params(component.params)
+    shown = [info for info in infos if info.needed] or infos[:1]
+    values = (f"{info.name}={info.needed.example if info.needed else _value(info.default)}" for info in shown)
+    text = f"{spelling}:{','.join(values)}" if shown else spelling
+    return text if not set(text) & set("[]*\"' ") else shlex.quote(text)
 
 
 def _origin(one: Registered) -> str:
@@ -76,16 +108,16 @@ def _parameter_lines(one: Registered, spelling: str) -> list[str]:
     if takes_keywords(one):
         return [f"parameters keyword arguments of {spelling}{signature_of(one)}"]
     infos = describe_params(one.component.params)
+    example = example_of(one.component, spelling)
+    written = [f"example    {example}"] if example else []
     if not infos:
-        return ["parameters none"]
+        return ["parameters none", *written]
     lines = ["parameters"]
     for info in infos:
         value = "?" if info.needed else _value(info.default)
         lines.append(f"  {info.name} = {value}   ({info.allowed}{', must be given' if info.needed else ''})")
         lines += [f"      {text}" for text in (info.doc, _stacks(info), _changes(info), _search(info)) if text]
-    shown = [info for info in infos if info.needed] or infos[:1]
-    values = (f"{info.name}={info.needed.example if info.needed else _value(info.default)}" for info in shown)
-    return [*lines, f"write      {spelling}:{','.join(values)}"]
+    return [*lines, *written]
 
 
 def signature_of(one: Registered) -> str:

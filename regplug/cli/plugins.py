@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from regplug.registry import Problem, Registered, Registry
 
 app = new_app()
+_LONGEST_SOURCE = 40
 
 
 @app.callback()
@@ -28,21 +30,29 @@ def plugins() -> None:
 
 @app.command("list", cls=Command)
 def list_components(
+    word: Annotated[
+        str | None,
+        typer.Argument(help="Only components with this word in name, family, tags or summary.", show_default=False),
+    ] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="Only components of this kind.")] = None,
     disable: Disable = None,
     plugin: Plugin = None,
     json: Json = False,
 ) -> None:
-    """List the components that plugins offer, by kind."""
+    """List the components that plugins offer, by kind and family."""
     registry = _registry(disable, plugin)
-    components = registry.components(_known_kind(kind))
+    components = _with_word(registry.components(_known_kind(kind)), word)
     if json:
         documents = [component_document(one) for one in components]
         emit({"components": documents, "problems": [problem_document(one) for one in problems_of(registry)]})
         return
-    for kind_name, group in groupby(components, key=lambda one: one.kind):
-        rows = [(registry.spelling(one), one.component.summary, _whence(one)) for one in group]
-        say_table((kind_name, "summary", "from"), rows, folds="summary")
+    for (kind_name, family), group in groupby(_by_family(components), key=lambda one: (one.kind, one.component.family)):
+        rows = [
+            (registry.spelling(one), one.component.summary, short_source(one.component.source), _whence(one))
+            for one in group
+        ]
+        title = f"{kind_name}: {family}" if family else kind_name
+        say_table((title, "summary", "source", "from"), rows, folds="summary")
         say("")
     say("regplug plugins show NAME tells a component's parameters.")
     if problems := problems_of(registry):
@@ -213,6 +223,42 @@ def _known_kind(kind: str | None) -> str | None:
     if kind is not None and kind not in KINDS:
         raise RequestError(f"There are no components of kind {kind!r}.", hint=did_you_mean(kind, KINDS))
     return kind
+
+
+def _with_word(components: Sequence[Registered], word: str | None) -> Sequence[Registered]:
+    """The components in whose name, family, tags or summary the word stands.
+
+    Raises:
+        RequestError: There is none.
+    """
+    if word is None:
+        return components
+    found = [one for one in components if word.lower() in _searched(one)]
+    if not found:
+        hint = did_you_mean(word, sorted({name for one in components for name in (one.name, *one.component.tags)}))
+        raise RequestError(f"No component has {word!r} in its name, family, tags or summary.", hint=hint)
+    return found
+
+
+def _searched(one: Registered) -> str:
+    component = one.component
+    return " ".join((one.name, component.family, *component.tags, component.summary)).lower()
+
+
+def _by_family(components: Sequence[Registered]) -> list[Registered]:
+    """By kind, and within a kind by family; the rest of the order stays."""
+    kinds = list(dict.fromkeys(one.kind for one in components))
+    return sorted(components, key=lambda one: (kinds.index(one.kind), one.component.family))
+
+
+def short_source(source: str) -> str:
+    """Returns authors and year of a source for a table.
+
+    >>> short_source("Foret et al. 2021, Sharpness-Aware Minimization")
+    'Foret et al. 2021'
+    """
+    dated = re.match(r".{1,60}?\b(19|20)\d\d\b", source)
+    return dated[0] if dated else source.partition(";")[0][:_LONGEST_SOURCE]
 
 
 def _whence(one: Registered) -> str:

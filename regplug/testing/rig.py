@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -220,7 +220,7 @@ def make_rig(
         numbers[KEY] = numbers_of(subject.params(**(values or {})))
         if left_out:
             del members[KEY], numbers[KEY]
-    model = bench.network(name, dtype, seed)
+    model = bench.network(name, dtype, seed, activation_of(subject))
     places = _restructured(model, members, bench.inputs(name, EXAMPLE_ROWS, dtype), numbers)
     model.to(dtype).train()
     program = Program(model=model, regularizer=compose(members), loss=task_loss(task), task=task)
@@ -250,12 +250,10 @@ def networks_of(subject: Subject) -> list[str]:
     """
     if "networks" not in subject.cache:
         taken: list[str] = []
-        for name in (*bench.NETWORKS, *bench.SPECIAL_NETWORKS):
-            if taken and name in bench.SPECIAL_NETWORKS:
+        for name in _candidates(subject):
+            if taken and name in bench.RESIDUAL_NETWORKS and not subject.descriptor(Regularizer).felt.branches:
                 break
-            if bench.layout(name) not in subject.descriptor(Regularizer).inputs:
-                continue
-            functions, model = subject.build(), bench.network(name, torch.float64)
+            functions, model = subject.build(), bench.network(name, torch.float64, activate=activation_of(subject))
             try:
                 _restructured(
                     model, {KEY: functions}, bench.inputs(name, EXAMPLE_ROWS), {KEY: numbers_of(subject.params())}
@@ -267,6 +265,21 @@ def networks_of(subject: Subject) -> list[str]:
     found: list[str] = subject.cache["networks"]
     expect(found, f"it refuses every network of the kit, at last: {subject.cache.get('refusal')}")
     return found
+
+
+def _candidates(subject: Subject) -> list[str]:
+    """The networks that have what the descriptor asks for, the residual ones last."""
+    descriptor = subject.descriptor(Regularizer)
+    names = (*(() if descriptor.felt.branches else bench.NETWORKS), *bench.RESIDUAL_NETWORKS)
+    return [name for name in names if bench.layout(name) in descriptor.inputs]
+
+
+def activation_of(subject: Subject | None) -> Callable[[], nn.Module]:
+    """Makes the activation that a regularizer needs, by default tanh."""
+    component = subject.component if subject else None
+    if subject is None or not isinstance(component, Regularizer) or not component.felt.activation:
+        return nn.Tanh
+    return find_subject("activation", component.felt.activation, {}, subject.registry).build
 
 
 def _restructured(

@@ -273,7 +273,7 @@ def _subjects(distribution: str, values: Mapping[str, Mapping[str, Any]], regist
     subjects = [find_subject(one.kind, one, values.get(one.name, {}), registry) for one in found]
     for subject in subjects:
         if subject.values:
-            subject.params()
+            subject.at_defaults.params()
     return subjects
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
-from regplug.api import Component
+from regplug.api import Component, Regularizer
 from regplug.config.params import ParameterInfo, describe_params
+from regplug.config.spec import ComponentSpec
 from regplug.registry import Origin, Registered, Registry, build, default_registry, load_target, read_params
 from regplug.testing.checking import CouldNotRun, attempting
 
@@ -23,12 +24,14 @@ class Subject:
     Args:
         registered: The component.
         values: Parameters that differ from the defaults.
+        felt: Those of its descriptor's `felt.values`; `values` come before them.
         registry: Where companions, such as what it requires, and export formats are found.
         cache: What one check has made and another can use.
     """
 
     registered: Registered
     values: Mapping[str, Any] = field(default_factory=dict)
+    felt: Mapping[str, Any] = field(default_factory=dict)
     registry: Registry = field(default_factory=default_registry)
     cache: dict[str, Any] = field(default_factory=dict)
 
@@ -57,13 +60,18 @@ class Subject:
         return tuple(info for info in self.fields if info.stackable)
 
     @property
+    def at_defaults(self) -> Subject:
+        """The same component without its felt values."""
+        return replace(self, felt={}, cache={})
+
+    @property
     def target(self) -> Any:
         """What it is built from."""
         return load_target(self.registered)
 
     def params(self, **values: Any) -> Any:
         """Its parameters, with these values for some."""
-        return read_params(self.registered, {**self.values, **values})
+        return read_params(self.registered, {**self.felt, **self.values, **values})
 
     def build(self, *args: Any, **values: Any) -> Any:
         """A new one, with these values for some parameters.
@@ -80,7 +88,7 @@ class Subject:
         Raises:
             CouldNotRun: It needs parameters that were not given.
         """
-        given = {**self.values, **values}
+        given = {**self.felt, **self.values, **values}
         if missing := [info for info in self.fields if info.needed and info.name not in given]:
             names = " and ".join(info.name for info in missing)
             raise CouldNotRun(f"{names} must be given", hint=self.how_to_give(missing))
@@ -107,4 +115,10 @@ def find_subject(
         component = registry.find(kind, component)
     elif isinstance(component, Component):
         component = Registered(component=component, origin=HANDED_OVER)
-    return Subject(registered=component, values=dict(values), registry=registry)
+    return Subject(registered=component, values=dict(values), felt=felt_values(component.component), registry=registry)
+
+
+def felt_values(component: Component) -> Mapping[str, Any]:
+    """The parameters at which a short training feels a regularizer; see `regplug.api.Felt`."""
+    text = component.felt.values if isinstance(component, Regularizer) else ""
+    return ComponentSpec.parse(f"{component.name}:{text}").values if text else {}

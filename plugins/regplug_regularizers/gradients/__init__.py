@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt
 
-from regplug.api import Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ REGULARIZERS = (
         target="regplug_regularizers.gradients.clip_norm:ClipNorm",
         params=ClipNormParams,
         summary="Scales the gradients down where their common norm is too great.",
+        formula="gradients * min(1, max_norm / |gradients|)",
+        felt=Felt(values="max_norm=0.01"),
         tags=("clipping",),
         source="Pascanu et al. 2013, On the difficulty of training recurrent neural networks",
     ),
@@ -50,6 +52,7 @@ REGULARIZERS = (
         target="regplug_regularizers.gradients.sam:Sam",
         params=SamParams,
         summary="Takes the gradient where the loss is worst nearby, for flat minima; twice the cost.",
+        formula="gradient at w + rho * g / |g|, g the gradient at w",
         tags=("second-gradient",),
         source="Foret et al. 2021, Sharpness-Aware Minimization",
     ),
@@ -58,6 +61,7 @@ REGULARIZERS = (
         target="regplug_regularizers.gradients.weight_decay:WeightDecay",
         params=WeightDecayParams,
         summary="Shrinks weights at each step apart from the gradient: AdamW's decay, for every optimizer.",
+        formula="w <- w * (1 - rate * strength) - update",
         tags=("decoupled-decay",),
         source="Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization",
     ),

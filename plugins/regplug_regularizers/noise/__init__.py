@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Lt
 
-from regplug.api import Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
 
 Probability = Annotated[float, Ge(0), Lt(1)]
 Deviation = Annotated[float, Ge(0)]
@@ -131,6 +131,8 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.alpha_dropout:AlphaDropout",
         params=AlphaDropoutParams,
         summary="Dropout for networks of SELU: keeps mean 0 and variance 1 of the activations.",
+        formula="a * (x * m + alpha' * (1 - m)) + b, m ~ Bernoulli(1 - p)",
+        felt=Felt(activation="selu"),
         conflicts=("normalization",),
         tags=("stochastic",),
         source="Klambauer et al. 2017, Self-Normalizing Neural Networks",
@@ -140,6 +142,8 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.dropblock:DropBlock",
         params=DropBlockParams,
         summary="Sets squares of feature maps to zero at random.",
+        formula="x * m / mean(m), m 0 in blocks of block_size",
+        example="--reg dropblock --model cnn",
         inputs=("image",),
         after=("normalization",),
         tags=("stochastic",),
@@ -150,6 +154,7 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.dropconnect:DropConnect",
         params=DropConnectParams,
         summary="Sets entries of weights to zero at random and scales the others up.",
+        formula="W * m / (1 - p), m ~ Bernoulli(1 - p)",
         after=("reparametrization",),
         tags=("stochastic", "keeps-mean"),
         source="Wan et al. 2013, Regularization of Neural Networks using DropConnect",
@@ -159,6 +164,7 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.dropout:Dropout",
         params=DropoutParams,
         summary="Sets entries of activations to zero at random and scales the others up.",
+        formula="x * m / (1 - p), m ~ Bernoulli(1 - p)",
         after=("normalization",),
         tags=("stochastic", "keeps-mean"),
         source="Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
@@ -168,6 +174,7 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.dropout_scratch:DropoutScratch",
         params=DropoutParams,
         summary="Dropout as a textbook writes it, for study: a mask of uniform numbers.",
+        formula="x * m / (1 - p), m = u >= p, u uniform",
         after=("normalization",),
         tags=("stochastic", "keeps-mean"),
         source="Zhang et al. 2023, Dive into Deep Learning, section 5.6",
@@ -177,6 +184,7 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.gaussian_dropout:GaussianDropout",
         params=GaussianDropoutParams,
         summary="Multiplies activations with Gaussian noise of mean 1 and the variance of dropout.",
+        formula="x * (1 + sqrt(p / (1 - p)) * N(0, 1))",
         after=("normalization",),
         tags=("stochastic", "keeps-mean"),
         source="Srivastava et al. 2014, Dropout, section 10",
@@ -186,6 +194,7 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.input_noise:InputNoise",
         params=InputNoiseParams,
         summary="Adds Gaussian noise to the normalised inputs.",
+        formula="x + std * N(0, 1)",
         tags=("stochastic", "keeps-mean"),
         source="Bishop 1995, Training with Noise is Equivalent to Tikhonov Regularization",
     ),
@@ -194,6 +203,9 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.shake_drop:ShakeDrop",
         params=ShakeDropParams,
         summary="Multiplies residual branches with random numbers, others forward than backward.",
+        formula="x + (b + a - b * a) * f(x), b ~ Bernoulli, a uniform on [-1, 1]",
+        felt=Felt(branches=True),
+        example="--reg shake_drop --model residual_mlp",
         conflicts=("stochastic_depth",),
         tags=("branch", "other-gradient"),
         source="Yamada et al. 2018, ShakeDrop Regularization for Deep Residual Learning",
@@ -203,6 +215,8 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.spatial_dropout:SpatialDropout",
         params=SpatialDropoutParams,
         summary="Sets whole feature maps to zero at random and scales the others up.",
+        formula="x * m / (1 - p), one m for each feature map",
+        example="--reg spatial_dropout --model cnn",
         inputs=("image",),
         after=("normalization",),
         tags=("stochastic", "keeps-mean"),
@@ -213,6 +227,9 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.stochastic_depth:StochasticDepth",
         params=StochasticDepthParams,
         summary="Drops residual branches at random, the later ones more often.",
+        formula="x + m * f(x) / (1 - p_l), m ~ Bernoulli(1 - p_l)",
+        felt=Felt(branches=True),
+        example="--reg stochastic_depth --model residual_mlp",
         tags=("stochastic", "keeps-mean", "branch"),
         source="Huang et al. 2016, Deep Networks with Stochastic Depth",
     ),
@@ -221,6 +238,7 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.weight_noise:WeightNoise",
         params=WeightNoiseParams,
         summary="Adds Gaussian noise to the weights at each step.",
+        formula="W + std * N(0, 1)",
         after=("reparametrization",),
         tags=("stochastic", "keeps-mean"),
         source="Graves 2011, Practical Variational Inference for Neural Networks",

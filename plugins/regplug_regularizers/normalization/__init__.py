@@ -28,6 +28,7 @@ REGULARIZERS = (
         target="regplug_regularizers.normalization.batchnorm:BatchNorm",
         params=BatchNormParams,
         summary="Normalises each channel by the batch's mean and variance, before the activation.",
+        formula="(x - mean) / sqrt(var + eps) * weight + bias, over the batch",
         tags=("normalization", "batch-statistics"),
         source="Ioffe and Szegedy 2015, Batch Normalization",
     ),

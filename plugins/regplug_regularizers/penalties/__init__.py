@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from regplug.api import Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,8 @@ REGULARIZERS = (
         target="regplug_regularizers.penalties.norms:L1",
         params=PenaltyParams,
         summary="Adds strength * sum |w| to the loss; drives weights towards zero.",
+        formula="loss + strength * sum |w|",
+        felt=Felt(values="strength=0.1"),
         tags=("penalty",),
         source="Tibshirani 1996, Regression Shrinkage and Selection via the Lasso",
     ),
@@ -34,6 +36,8 @@ REGULARIZERS = (
         target="regplug_regularizers.penalties.norms:L2",
         params=PenaltyParams,
         summary="Adds strength/2 * sum w^2 to the loss: what torch's SGD calls weight_decay.",
+        formula="loss + strength / 2 * sum w^2",
+        felt=Felt(values="strength=0.1"),
         tags=("penalty", "coupled-decay"),
         source="Hoerl and Kennard 1970, Ridge Regression; Krogh and Hertz 1991",
     ),

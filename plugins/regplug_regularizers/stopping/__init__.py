@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from regplug.api import Regularizer, Search, Stackable
+from regplug.api import Felt, Regularizer, Search, Stackable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,8 @@ REGULARIZERS = (
         target="regplug_regularizers.stopping.early_stopping:EarlyStopping",
         params=EarlyStoppingParams,
         summary="Stops when the validation loss no longer falls, and goes back to the best epoch.",
+        formula="stop after patience epochs without validation loss < best - min_delta",
+        felt=Felt(values="patience=1,min_delta=1e9"),
         after=("averaging",),
         tags=("stopping",),
         source="Prechelt 1998, Early Stopping - But When?",

@@ -24,6 +24,7 @@ REGULARIZERS = (
         target="regplug_regularizers.targets.label_smoothing:LabelSmoothing",
         params=LabelSmoothingParams,
         summary="Spreads a share of the target's probability over all classes.",
+        formula="(1 - strength) * y + strength / classes",
         # The other order moves targets: a smoothed pair is not a pair smoothed.
         after=("mixing",),
         tasks=("classification",),

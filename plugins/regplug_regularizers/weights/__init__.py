@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
 
-from regplug.api import Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,8 @@ REGULARIZERS = (
         target="regplug_regularizers.weights.max_norm:MaxNorm",
         params=MaxNormParams,
         summary="Keeps the norm of the weights into each unit below a bound.",
+        formula="w_i * min(1, max_norm / |w_i|)",
+        felt=Felt(values="max_norm=0.1"),
         tags=("projection",),
         source="Srebro and Shraibman 2005; Srivastava et al. 2014, section 5.1",
     ),
@@ -40,6 +42,8 @@ REGULARIZERS = (
         target="regplug_regularizers.weights.swa:Swa",
         params=SwaParams,
         summary="Ends with the average of the weights over the last epochs.",
+        formula="mean of w over the epochs after start",
+        felt=Felt(values="start=0.1"),
         tags=("averaging",),
         source="Izmailov et al. 2018, Averaging Weights Leads to Wider Optima and Better Generalization",
     ),

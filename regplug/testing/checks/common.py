@@ -65,15 +65,16 @@ def target_resolves(subject: Subject) -> None:
 
 def defaults_are_allowed(subject: Subject) -> None:
     """A default outside its own bounds is refused as soon as a user repeats it, or a run's file is read again."""
+    plain = subject.at_defaults
     for info in subject.fields:
         with attempting(f"giving {info.name} its own default {info.default!r}"):
-            subject.params(**{info.name: params_to_dict(subject.params())[info.name]})
+            plain.params(**{info.name: params_to_dict(plain.params())[info.name]})
 
 
 def defaults_build(subject: Subject) -> None:
     """A component that cannot be built as it comes."""
     with seeded_globally(0):
-        _built(subject)
+        _built(subject.at_defaults)
 
 
 def _built(subject: Subject, **values: object) -> object:

@@ -11,7 +11,7 @@ from regplug.api import Regularizer
 from regplug.testing import bench
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched, seeded_globally
-from regplug.testing.rig import Rig, make_rig, networks_of
+from regplug.testing.rig import Rig, activation_of, make_rig, networks_of
 from regplug.testing.subject import Subject
 from regplug.testing.tags import KEEPS_MEAN, OTHER_GRADIENT, STOCHASTIC
 from regplug.testing.trainings import same_bits
@@ -38,7 +38,8 @@ def require_stochastic(subject: Subject) -> None:
 def network_is_changed(subject: Subject) -> None:
     """A structural regularizer that finds no place and acts nowhere, in silence."""
     for rig in _rigs(subject):
-        bare = {name: type(module) for name, module in bench.network(rig.name, rig.dtype).named_modules()}
+        network = bench.network(rig.name, rig.dtype, activate=activation_of(subject))
+        bare = {name: type(module) for name, module in network.named_modules()}
         now = {name: type(module) for name, module in rig.model.named_modules()}
         expect(bare != now, f"the network {rig.name} is as it was before restructure")
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from regplug.api import Regularizer
+from regplug.registry.usercode import derive_phases
 from regplug.regularizer import Notice, RegularizerFunctions, RunContext
 from regplug.sites import current_pass
 from regplug.testing import bench
@@ -101,6 +102,26 @@ def _learned_by_name(trainer: Trainer) -> tuple[dict[str, torch.Tensor], dict[st
     return trainer.weights_of(0), trainer.tensors_of(0)[1]
 
 
+def effect_is_felt(subject: Subject) -> None:
+    """A regularizer that changes nothing, or `felt.values` at which it does not: such training proves nothing."""
+    if not derive_phases(type(subject.build())):
+        raise NotApplicable("it overrides no function and is neutral")
+    changed = [name for name in networks_of(subject) if not _is_neutral(subject, name)]
+    expect(
+        changed,
+        "at its felt values a short run ends with the same weights as without it; declare felt=Felt(values=...)",
+    )
+
+
+def _is_neutral(subject: Subject, name: str) -> bool:
+    trainers = [train(make_trainer(subject, [Run(left_out=is_out)], name=name)) for is_out in (False, True)]
+    with_it, without = ({**params, **buffers} for params, buffers in (one.tensors_of(0) for one in trainers))
+    members = [one.state.ensembles for one in trainers]
+    return bool(members[0]) == bool(members[1]) and all(
+        torch.equal(value, with_it[key]) for key, value in without.items() if key in with_it
+    )
+
+
 def goes_on_after_any_epoch(subject: Subject) -> None:
     """State kept in the object instead of in `state`: a run that was stopped would go on as another one."""
     for name in networks_of(subject):
@@ -183,6 +204,7 @@ CHECKS = (
     composition_is_judged,
     trains_and_repeats,
     off_changes_no_bit,
+    effect_is_felt,
     goes_on_after_any_epoch,
     breaking_off_leaves_no_trace,
     stacked_is_alone,

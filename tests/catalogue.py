@@ -1,0 +1,111 @@
+"""The installed regularizers as generated tests train them: by their descriptors, on the smallest networks and data."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+
+from regplug.api import Model, Regularizer, Task
+from regplug.config.params import describe_params
+from regplug.data import InputSpec, RawData, Split
+from regplug.registry import Registered, default_registry
+from regplug.testing import bench
+
+REGISTRY = default_registry()
+REGULARIZERS = {REGISTRY.spelling(one): one.component for one in REGISTRY.components("regularizer")}
+"""Name as it is typed -> descriptor, of every regularizer that is installed."""
+
+COMMON = {"dtype": "float64", "epochs": 2, "batch_size": 8, "lr": 0.1, "momentum": 0.9, "probe": ()}
+"""Two epochs of five steps; the last batch has four rows."""
+
+TRAIN_ROWS = 36
+
+
+def of(name: str) -> Registered:
+    """The regularizer of a name."""
+    return REGISTRY.find("regularizer", name)
+
+
+def felt(name: str) -> str:
+    """A regularizer as it is typed, at its felt values."""
+    values = REGULARIZERS[name].felt.values
+    return f"{name}:{values}" if values else name
+
+
+def off(name: str) -> list[str]:
+    """A regularizer as it is typed, switched off by each number that can do so."""
+    infos = describe_params(REGULARIZERS[name].params)
+    return [f"{name}:{info.name}={info.off:g}" for info in infos if info.off is not None]
+
+
+def fields(*names: str) -> dict[str, object]:
+    """A run of these regularizers, and of those that they require, with the network and the data that they need."""
+    ones = [REGULARIZERS[name] for name in names]
+    companions = [word for one in ones for word in one.requires if not any(word in _words(other) for other in ones)]
+    return {**COMMON, **setting(ones), "reg": [*map(felt, names), *map(_first_of, dict.fromkeys(companions))]}
+
+
+def setting(ones: Sequence[Regularizer]) -> dict[str, object]:
+    """The network, the activation and the data that regularizers need together."""
+    has_images = any("row" not in one.inputs for one in ones)
+    network = f"{'residual_' if any(one.felt.branches for one in ones) else ''}{'cnn' if has_images else 'mlp'}"
+    kinds = [kind for kind in ("classification", "regression") if all(kind in one.tasks for one in ones)]
+    activations = {one.felt.activation for one in ones} - {""}
+    chosen = {"activation": activations.pop()} if activations else {}
+    return {"model": MODELS[network], "dataset": data(kinds[0] if kinds else "classification", has_images), **chosen}
+
+
+def contradiction(*names: str) -> str:
+    """Why no network and no data suit these together; empty where some do."""
+    ones = [REGULARIZERS[name] for name in names]
+    if not set.intersection(*(set(one.inputs) for one in ones)):
+        return "no input suits them together"
+    activations = sorted({one.felt.activation for one in ones} - {""})
+    return f"they need {' and '.join(activations)}" if len(activations) > 1 else ""
+
+
+def _words(one: Regularizer) -> tuple[str, ...]:
+    return (one.name, *one.tags)
+
+
+def _first_of(word: str) -> str:
+    """The first regularizer that is called so or has the tag."""
+    return next(felt(name) for name, one in REGULARIZERS.items() if word in _words(one))
+
+
+def _network(name, params, context):
+    return {**bench.NETWORKS, **bench.RESIDUAL_NETWORKS}[name](context.activation or nn.Tanh)
+
+
+mlp, cnn, residual_mlp, residual_cnn = (
+    functools.partial(_network, name) for name in ("mlp", "cnn", "residual", "residual_cnn")
+)
+MODELS = {
+    name: Model(name=name, target=f"{__name__}:{name}", summary="A network of the conformance kit.")
+    for name in ("mlp", "cnn", "residual_mlp", "residual_cnn")
+}
+
+
+@functools.cache
+def data(kind: str, has_images: bool) -> RawData:
+    """Rows of six features, or 6x6 images, with three classes or values that depend on them."""
+    generator = np.random.default_rng(0)
+    shape = (1, bench.SIDE, bench.SIDE) if has_images else (bench.FEATURES,)
+    truth_FK = generator.standard_normal((int(np.prod(shape)), bench.OUTPUTS))
+
+    def split(rows: int) -> Split:
+        x = generator.standard_normal((rows, *shape)).astype(np.float32)
+        values = (x.reshape(rows, -1) @ truth_FK + 0.5 * generator.standard_normal((rows, bench.OUTPUTS))).astype("f")
+        return Split(x=x, y=values.argmax(1) if kind == "classification" else values)
+
+    return RawData(
+        name=f"tiny_{kind}",
+        train=split(TRAIN_ROWS),
+        valid=split(12),
+        test=split(12),
+        task=Task(kind=kind, num_outputs=bench.OUTPUTS, class_names=("a", "b", "c") if "cl" in kind else ()),
+        inputs=InputSpec(layout="image" if has_images else "row", shape=shape, dtype="float32"),
+    )
