@@ -43,7 +43,6 @@ REGULARIZERS = (
         params=CutMixParams,
         summary="Pastes a random box of another image and mixes the targets by its area.",
         formula="box of x_j pasted into x_i, y by its area",
-        example="--reg cutmix --model cnn",
         tags=("stochastic", "mixing"),
         inputs=("image",),
         one_of="mixing",
