@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from regplug.errors import RequestError
-from regplug.tracking import compare_url, naming, resolve_location, ui_command
+from regplug.tracking import compare_url, naming, resolve_location, ui_command, ui_environment
 from regplug.tracking.limits import MAX_KEY_LENGTH
 from regplug.tracking.system import source_tags, system_tags
 
@@ -115,10 +115,22 @@ def test_without_git_or_repository_the_commit_is_absent(tmp_path, monkeypatch):
 
 def test_the_ui_command_shows_the_default_store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    command = ui_command(resolve_location(folder=tmp_path), port=5001)
+    location = resolve_location(folder=tmp_path)
+    command = ui_command(location, port=5001)
     assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
-    assert command[command.index("--backend-store-uri") + 1] == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
     assert command[command.index("--port") + 1] == "5001"
+    environment = ui_environment(
+        location, {"MLFLOW_BACKEND_STORE_URI": "sqlite:///other.db", "UVICORN_LOG_LEVEL": "info"}
+    )
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert environment["UVICORN_LOG_LEVEL"] == "info"
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_the_password_of_a_database_stands_in_no_command_line_of_the_ui():
+    location = resolve_location("postgresql://me:s3cr3t@host/runs")
+    assert not any("s3cr3t" in part for part in ui_command(location))
+    assert "s3cr3t" in ui_environment(location)["MLFLOW_BACKEND_STORE_URI"]
 
 
 def test_the_ui_of_a_server_is_the_server():

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
     from regplug.tracking.location import Location
 
 app = new_app()
-
-_ENVIRONMENT = {
-    "MLFLOW_LOGGING_LEVEL": "WARNING",  # a line for each request would bury the address
-    "UVICORN_LOG_LEVEL": "warning",
-    "PYTHONWARNINGS": "ignore",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes for jobs that nobody gives it here
-}
-"""What MLflow's server is told, where the user tells nothing else."""
 
 _START_TIMEOUT_S = 180.0  # 54 s were seen on two busy cores
 _STOP_TIMEOUT_S = 10.0
@@ -80,11 +73,14 @@ def _require_free(host: str, port: int) -> None:
 @contextlib.contextmanager
 def _child(command: list[str], location: Location) -> Iterator[subprocess.Popen[bytes]]:
     """A process with its own group, ended with all that it started when the block is left, also by SIGTERM."""
-    environment, folder = {**_ENVIRONMENT, **os.environ}, None
+    from regplug.tracking.ui import ui_environment
+
+    folder = None
     if location.database is not None and "%" in location.uri:
         # MLflow would make a folder of the quoted name; from where the file lies its address needs no quotes.
-        folder, near = location.database.parent, f"sqlite:///{location.database.name}"
-        command = [near if part == location.uri else part for part in command]
+        folder = location.database.parent
+        location = replace(location, uri=f"sqlite:///{location.database.name}")
+    environment = ui_environment(location)
     process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, stdout=2)  # noqa: S603  # ours
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:

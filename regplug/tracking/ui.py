@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 # Shows the pages of trained models around it; the UI's own default is those of chats.
 _TRAINING = "workflowType=machine_learning"
 
+_QUIET = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # a line for each request would bury the address
+    "UVICORN_LOG_LEVEL": "warning",
+    "PYTHONWARNINGS": "ignore",
+}
+"""Settings of MLflow's server, where the user has none."""
+
 
 def ui_command(store: Store | Location, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
-    """Returns the command line which starts MLflow's UI on a store.
+    """Returns the command line that starts MLflow's UI; run it with `ui_environment(store)`.
 
     Args:
         store: The store, or where it is: `resolve_location()` imports no mlflow.
@@ -30,29 +39,32 @@ def ui_command(store: Store | Location, host: str = "127.0.0.1", port: int = 500
     Raises:
         RequestError: The store is a server, which has its UI already.
     """
-    location = store if isinstance(store, Location) else store.location
+    location = _location(store)
     if location.kind == "server":
         raise RequestError(f"{location.shown} is an MLflow server.", hint="Open that address: its UI is already there.")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", location.uri]
-    if location.artifacts:
-        command += ["--default-artifact-root", location.artifacts]
-    return [*command, "--host", host, "--port", str(port), "--workers", "1"]
+    return [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1"]
 
 
-def ui_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Returns the environment in which to run `ui_command`.
+def ui_environment(store: Store | Location, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Returns the environment for `ui_command`, with the address of the store.
 
+    The address stands here because it may hold a password, and every user of the machine can read a command line.
     The server's job runner is off unless it was asked for: it serves chats only, and doubles the time until the UI
     answers (24 s against 12 s on two busy cores). So is telemetry.
 
     Args:
-        environment: What is set already; it wins.
-
-    >>> ui_environment({"MLFLOW_DISABLE_TELEMETRY": "false"})["MLFLOW_DISABLE_TELEMETRY"]
-    'false'
+        store: The store, or where it is.
+        environment: What is set already; it wins, except for the address of the store.
     """
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return {**quiet, **environment}
+    location = _location(store)
+    place = {"MLFLOW_BACKEND_STORE_URI": location.uri}
+    if location.artifacts:
+        place["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = location.artifacts
+    return {**_QUIET, **environment, **place}
+
+
+def _location(store: Store | Location) -> Location:
+    return store if isinstance(store, Location) else store.location
 
 
 def compare_url(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
