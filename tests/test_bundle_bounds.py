@@ -39,6 +39,7 @@ def ill_conditioned() -> nn.Module:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", all_three(), ids=lambda form: form[0])
 def test_a_large_tolerance_is_let_through_where_the_file_itself_rounds_as_much(form: Any, tmp_path: Path) -> None:
     request = image_request(ill_conditioned(), preprocess=Raw(), formats=[form])
@@ -50,12 +51,14 @@ def test_a_large_tolerance_is_let_through_where_the_file_itself_rounds_as_much(f
     assert {check.name for check in verify_bundle(bundle).failures} == {"samples.tolerances"}
 
 
+@pytest.mark.slow
 def test_rounding_that_only_another_runtime_has_raises_no_false_alarm(tmp_path: Path) -> None:
     """Of a bright image torch is exact here by luck, in 32 as in 64 bits and with other weights; onnxruntime is not."""
     bundle = write_bundle(random_request(45, onnx_only()), tmp_path / "bundle").path
     assert verify_bundle(bundle).passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", all_three(), ids=lambda form: form[0])
 def test_a_perturbed_file_answers_otherwise_by_its_last_bits(form: Any, tmp_path: Path) -> None:
     bundle = write_bundle(row_request(formats=[form]), tmp_path / "bundle").path
@@ -99,6 +102,7 @@ def _twice(layers: list[Any]) -> None:
     layers.append(layers[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIVE)
 def test_a_stochastic_bundle_that_contradicts_itself_is_refused(name: str, live_copy: Path) -> None:
     plant, check = LIVE[name]

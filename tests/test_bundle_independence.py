@@ -27,7 +27,7 @@ NAMED_FIRST = (
     "subtracts the mean",
     "turned round",
 )
-QUICK = (*NAMED_FIRST[:3], "zeros from row 64 on")
+QUICK = (NAMED_FIRST[0], "zeros from row 64 on")
 FORMATS = ("onnx", "torchscript", "pt2")
 
 
@@ -92,6 +92,7 @@ class SoundUntilRow(nn.Module):
         return self.network(x) * (torch.arange(x.shape[0])[:, None] < self.row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [64, 90, 500])
 def test_verify_finds_a_file_that_is_right_on_small_batches(row: int, of_one_row: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)

@@ -19,6 +19,8 @@ from regplug.bundles.layout import write_checksums
 from regplug.bundles.verifying import verify_bundle
 from regplug.bundles.writing import write_bundle
 
+pytestmark = pytest.mark.slow  # each test exports, or starts processes
+
 
 def failed(bundle: Path) -> set[str]:
     return {check.name for check in verify_bundle(bundle).failures}

@@ -150,6 +150,7 @@ def test_a_regression_gives_values_and_its_error_is_measured(tmp_path: Path) -> 
     assert [value.name for value in onnx.load(bundle.path / "model.onnx").graph.output] == ["values"]
 
 
+@pytest.mark.slow
 def test_opset_18_and_torch_exports_own_format_are_proven_alike(tmp_path: Path) -> None:
     formats = [("onnx", "model.onnx", Onnx(OnnxParams(opset=18))), ("pt2", "model.pt2", Pt2(NoParams()))]
     bundle = write_bundle(row_request(formats=formats), tmp_path / "bundle")
@@ -157,11 +158,13 @@ def test_opset_18_and_torch_exports_own_format_are_proven_alike(tmp_path: Path) 
     assert verify_bundle(bundle.path).passed
 
 
+@pytest.mark.slow
 def test_parametrized_weights_and_float64_are_exported_as_they_act(tmp_path: Path) -> None:
     network = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 8)), nn.ReLU(), nn.Linear(8, 3))
     assert write_bundle(row_request(network.double()), tmp_path / "bundle").verification.passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 186])
 def test_what_torchs_own_layers_make_the_tracer_warn_of_is_judged_by_numbers(tmp_path: Path, seed: int) -> None:
     # With seed 186 the spread of a group is almost 0 on an empty image, so that a last bit of it is seen in the answer.
@@ -171,6 +174,7 @@ def test_what_torchs_own_layers_make_the_tracer_warn_of_is_judged_by_numbers(tmp
     assert write_bundle(image_request(network), tmp_path / "bundle").verification.passed
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_run_in_float64_still_has_a_tolerance(tmp_path: Path) -> None:
     class Float32(nn.Module):
         def __init__(self) -> None:
@@ -186,6 +190,7 @@ def test_a_model_that_cannot_run_in_float64_still_has_a_tolerance(tmp_path: Path
     assert 0 < limit < 1e-4
 
 
+@pytest.mark.slow
 def test_a_few_samples_in_float64_that_may_not_be_written_are_enough(tmp_path: Path) -> None:
     samples = rows(3).astype(np.float64)[::-1]
     samples.flags.writeable = False
@@ -193,6 +198,7 @@ def test_a_few_samples_in_float64_that_may_not_be_written_are_enough(tmp_path: P
     assert write_bundle(request, tmp_path / "bundle").verification.passed
 
 
+@pytest.mark.slow
 def test_a_bundle_is_replaced_and_nothing_else_is(tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     first = write_bundle(row_request(formats=onnx_only()), out)

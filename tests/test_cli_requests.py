@@ -182,6 +182,7 @@ def test_a_folder_or_store_that_is_not_utf8_is_refused(tmp_path):
         resolve_location(f"sqlite:///{odd}/x.db")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["runs", "show"], ["verify"], ["export", "x", "--out"]])
 def test_other_arguments_that_are_not_utf8_are_no_fault_of_ours(place, command):
     args = [os.fsencode(sys.executable), b"-m", b"regplug", *map(os.fsencode, command), b"a\xff"]

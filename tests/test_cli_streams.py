@@ -12,6 +12,8 @@ import pytest
 from broken_streams import FAULTS
 from cli_calls import Terminal
 
+pytestmark = pytest.mark.slow  # each test exports, or starts processes
+
 WARNS = ["--reg", "dropout", "--reg", "batchnorm"]
 """A composition of which a warning goes to stderr."""
 

@@ -65,6 +65,7 @@ def test_a_place_that_is_taken_is_refused_before_a_cross_validation_begins(place
 # A disk that is full.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [260, 340])
 def test_a_sweep_on_a_full_disk_tells_how_many_runs_are_kept(small_disk, capsys, room):
     disk, terminal = small_disk(room), Terminal(capsys)
@@ -88,6 +89,7 @@ def test_a_disk_that_is_full_already_is_told_before_anything_begins(small_disk, 
     assert statuses(disk / "mlruns" / "mlflow.db") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [340, 620])
 def test_a_run_on_a_full_disk_ends_failed_everywhere_and_leaves_no_half(small_disk, capsys, room, tell):
     disk, terminal = small_disk(room), Terminal(capsys)
@@ -144,6 +146,7 @@ def test_a_run_killed_while_it_exports_has_its_final_metrics_and_the_next_comman
 # An export of a tracked run.
 
 
+@pytest.mark.slow
 def test_an_export_that_the_store_does_not_keep_fails_and_names_the_bundle_that_is_there(place, monkeypatch):
     run = place.run(model="linear", epochs=1)
 

@@ -61,6 +61,7 @@ def test_a_tracked_run_is_exported_again_from_its_configuration_and_state(run, t
     assert regplug.verify(exported.path).passed
 
 
+@pytest.mark.slow
 def test_a_run_without_a_bundle_keeps_the_first_that_is_made_of_it(run, tmp_path):
     regplug.export(run.run_id, out=tmp_path / "bundle")
     store = open_store()
@@ -93,6 +94,7 @@ def test_export_from_the_command_line_registers_and_names_a_champion_only_when_a
         assert np.abs(answer - outputs["logits"]).max() <= outputs["tolerance"]
 
 
+@pytest.mark.slow
 def test_another_bundle_is_replaced_only_with_overwrite(run, terminal, tmp_path):
     module = regplug.export(nn.Linear(4, 2), pictures()[:, 0, 0, :4].astype(np.float32), tmp_path / "b", formats=ONNX)
     said = terminal("export", run.run_id, "--out", module.path, "--json")

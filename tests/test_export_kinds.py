@@ -16,6 +16,7 @@ from regplug.bundles.isolate import isolate, remove_hooks
 from regplug.errors import ExportError, RegplugError, RequestError
 
 TORCHSCRIPT = ["torchscript"]
+QUICK = ("plain", "batch norm", "literal", "attention on three axes", "fft")
 
 
 def answers(network, rows):
@@ -30,7 +31,9 @@ def answers(network, rows):
     return output.float().numpy()
 
 
-@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SOUND]
+)
 def test_a_sound_module_is_exported_as_it_answers(name, tmp_path, capfd):
     make, rows = SOUND[name]
     network = make()

@@ -16,6 +16,8 @@ from regplug.cli.exporting import spelled
 from regplug.errors import ExportError, VerificationError
 from regplug_formats.onnx_small import OnnxInt8
 
+pytestmark = pytest.mark.slow  # each test exports, or starts processes
+
 SMALL = {"onnx_fp16": "model.fp16.onnx", "onnx_int8": "model.int8.onnx"}
 
 

@@ -18,6 +18,8 @@ import regplug
 from regplug.bundles.layout import read_manifest, write_checksums
 from regplug.tracking import open_store
 
+pytestmark = pytest.mark.slow  # each test exports, or starts processes
+
 DIGITS = {"dataset": "digits", "epochs": 1, "export": False}
 
 

@@ -130,6 +130,7 @@ def test_an_observer_that_raises_is_reported_once_and_loses_no_run(installed, pl
     assert told.finished == [result]
 
 
+@pytest.mark.slow
 def test_an_observer_that_raised_hears_no_more_of_the_run(installed, place):
     offer(installed, "fake-epoch", RAISES.format(init="pass", started="pass", epoch="raise OSError", finished="pass"))
     place.run(epochs=3)
@@ -145,6 +146,7 @@ def test_one_that_raises_silences_no_other(installed, place):
     assert [news[0] for news in listener("fake_hears").heard] == ["started", "epoch", "finished"]
 
 
+@pytest.mark.slow
 def test_two_of_one_name_both_listen_and_are_no_problem(installed, place, terminal):
     offer(installed, "fake-a", HEARD)
     offer(installed, "fake-b", HEARD)
@@ -262,6 +264,7 @@ def sweep(**fields):
     return regplug.sweep(**{"dataset": toy(), **STUDY, **fields})
 
 
+@pytest.mark.slow
 def test_every_run_of_a_study_is_told_with_its_epochs_and_its_end(installed, place, by_twos):
     offer(installed, "fake-keeps", KEEPS)
     result = sweep()
@@ -299,6 +302,7 @@ def test_runs_start_with_their_stack_and_before_its_first_epoch(installed, place
     assert words == 3 * (2 * ["started"] + 4 * ["epoch"] + 2 * ["finished"])
 
 
+@pytest.mark.slow
 def test_a_failed_run_of_a_study_is_told_with_its_error(installed, place, by_twos):
     offer(installed, "fake-keeps", KEEPS)
     result = sweep(dataset="digits", grid=["lr=0.1,1e6,0.2"], epochs=10, reg=["l2:strength=1"])
@@ -323,6 +327,7 @@ def test_an_observer_that_raises_is_reported_once_in_a_study_and_loses_no_run(in
     assert len(listener("fake_keeps").finished) == 6
 
 
+@pytest.mark.slow
 def test_the_command_line_tells_a_studys_warning_once(installed, place, terminal):
     offer(
         installed, "fake-epoch", RAISES.format(init="pass", started="pass", epoch="raise OSError(1)", finished="pass")
@@ -346,6 +351,7 @@ def test_runs_that_an_interrupt_cuts_off_end_as_killed(installed, place, by_twos
     assert [each.run_name for each in heard.finished] == [info.name for info in heard.started]
 
 
+@pytest.mark.slow
 def test_what_an_earlier_attempt_has_finished_is_not_told_again(installed, place, by_twos):
     class Stops(StudyObserver):
         def runs_finished(self, results):
@@ -361,6 +367,7 @@ def test_what_an_earlier_attempt_has_finished_is_not_told_again(installed, place
     assert len({each.run_name for each in heard if each.status == "FINISHED"}) == 6
 
 
+@pytest.mark.slow
 def test_the_refit_of_a_cross_validation_is_a_run_by_itself(installed, place):
     offer(installed, "fake-keeps", KEEPS)
     result = regplug.cross_validate(**{"dataset": toy(), **STUDY, "seeds": 1, "folds": 2})

@@ -141,6 +141,7 @@ def test_an_image_is_read_with_pillow(image_bundle: Path, tmp_path: Path) -> Non
     assert answer.notes == ()
 
 
+@pytest.mark.slow
 def test_pixels_are_brought_to_the_models_range_and_that_is_said(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     digits = np.random.default_rng(0).integers(0, 17, (64, 1, 8, 8)).astype(np.float32)
@@ -277,6 +278,7 @@ def test_softmax_does_not_overflow() -> None:
     np.testing.assert_allclose(softmax(np.array([[1e4, 1e4, -1e4]])), [[0.5, 0.5, 0.0]])
 
 
+@pytest.mark.slow
 def test_classes_without_names_are_numbered(tmp_path: Path) -> None:
     task = Task(kind="classification", num_outputs=THREE.num_outputs)
     bundle = write_bundle(row_request(nn.Linear(4, 3), task=task, formats=onnx_only()), tmp_path / "bundle").path

@@ -17,6 +17,8 @@ from regplug.errors import RequestError
 from regplug.runs.data_facts import SIZES_TAG
 from regplug.tracking import ChildRun
 
+pytestmark = pytest.mark.slow  # each test trains studies of its own
+
 FAST = {"model": "linear", "epochs": 2, "lr": 0.05}
 
 

@@ -113,6 +113,7 @@ def test_going_on_with_another_configuration_is_refused_and_the_difference_shown
     assert place.sweep(**fields).failed == ()
 
 
+@pytest.mark.slow
 def test_a_refit_that_was_interrupted_is_all_that_is_done_again(place, by_twos, monkeypatch):
     from regplug.studies import engine
 

@@ -78,6 +78,7 @@ def test_each_run_of_a_stack_ends_with_the_metrics_of_the_run_alone(place, stack
     tell(f"{name}: {len(result.results)} runs stacked, metrics within 1e-9 of single runs in float64")
 
 
+@pytest.mark.slow
 def test_in_float32_the_metrics_are_those_of_the_run_alone_within_1e_5(place, stacked):
     fields = {"reg": ("input_noise", "l2:strength=0.01"), "model": "linear"}
     result = place.sweep(name="float32", seeds=4, **fields)
