@@ -30,7 +30,7 @@ METHODS = {
     "TemporalEnsembling": ("learning", "strength", (1.0, 5.0, 0.3)),
     "Focal": ("learning", "strength", (2.0, 0.5, 4.0)),
     "SelfPaced": ("learning", "strength", (1.0, 0.8, 2.0)),
-    "SpectralNorm": ("weights", "strength", (1.0, 2.0, 0.5)),
+    "SpectralNorm": ("spectral_norm", "norm", (1.0, 2.0, 0.5)),
     "DropConnect": ("dropconnect", "drop_probability", (0.25, 0.5, 0.125)),
     "VariationalDropout": ("weights", "strength", (0.01, 0.1, 0.001)),
     "GradientNoise": ("weights", "strength", (0.01, 0.1, 0.001)),

@@ -1,4 +1,4 @@
-"""Biases that a batch normalization takes away again.
+"""Biases that a batch or instance normalization takes away again.
 
 The normalization subtracts the batch's mean, so a bias directly before it has no effect and no gradient but rounding
 noise. SGD leaves it where it is; Adam divides by the gradient's size and walks it about, differently alone and in a
@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from regplug.regularization.layers import ActingLayer
 
-_BatchNorm = nn.modules.batchnorm._BatchNorm
-
 
 def cancelled_biases(model: nn.Module, example: Tensor) -> list[str]:
     """Returns the names of the biases whose module's output goes into a batch normalization and nowhere else.
@@ -27,7 +25,7 @@ def cancelled_biases(model: nn.Module, example: Tensor) -> list[str]:
         model: In training mode; runs once in evaluation mode, within a pass where its layers need one.
         example: Inputs `(B, ...)`.
     """
-    normalizing = {module for module in model.modules() if isinstance(module, _BatchNorm) and module.training}
+    normalizing = {module for module in model.modules() if module.training and _cancels(module)}
     if not normalizing:
         return []
     names = {module: name for name, module in model.named_modules()}
@@ -55,6 +53,13 @@ def cancelled_biases(model: nn.Module, example: Tensor) -> list[str]:
         for module in set(into_norm) - spoiled
         if into_norm.count(module) == 1 and uses[outputs[module].grad_fn] == 1
     )
+
+
+def _cancels(module: nn.Module) -> bool:
+    """Whether it subtracts from each channel a mean of that channel alone."""
+    if isinstance(module, nn.GroupNorm):
+        return module.num_groups == module.num_channels
+    return isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.instancenorm._InstanceNorm)
 
 
 def _has_plain_bias(module: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from regplug.noise import beta, bits, normal, permutation, uniform
 class SpectralNorm(Loop):
     """With torch's own spectral_norm, and a factor behind it."""
 
-    name = "SpectralNorm"
+    name = "spectral_norm"
 
     def start(self):
         for module in self.linears().values():
@@ -25,6 +25,7 @@ class SpectralNorm(Loop):
             norm = module.parametrizations.weight[0]
             norm._u.copy_(F.normalize(torch.ones_like(norm._u), dim=0))
             norm._v.copy_(F.normalize(weight.T @ norm._u, dim=0))
+            norm._power_method(weight, 15)
 
     def weights(self):
         self.net.eval()

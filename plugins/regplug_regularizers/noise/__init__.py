@@ -156,7 +156,7 @@ REGULARIZERS = (
         summary="Sets entries of weights to zero at random and scales the others up.",
         formula="W * m / (1 - p), m ~ Bernoulli(1 - p)",
         after=("reparametrization",),
-        tags=("stochastic", "keeps-mean"),
+        tags=("stochastic", "keeps-mean", "weight-noise"),
         source="Wan et al. 2013, Regularization of Neural Networks using DropConnect",
     ),
     Regularizer(
@@ -240,7 +240,7 @@ REGULARIZERS = (
         summary="Adds Gaussian noise to the weights at each step.",
         formula="W + std * N(0, 1)",
         after=("reparametrization",),
-        tags=("stochastic", "keeps-mean"),
+        tags=("stochastic", "keeps-mean", "weight-noise"),
         source="Graves 2011, Practical Variational Inference for Neural Networks",
     ),
 )

@@ -4,18 +4,53 @@ from __future__ import annotations
 
 from typing import final
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from regplug.errors import CompositionError
 from regplug.regularizer import RegularizerFunctions
-from regplug.sites import Site, Sites
+from regplug.sites import Sites
+from regplug_regularizers.normalization.places import Shape, put_normalizations
 
-_LAYERS: dict[int, type[nn.modules.batchnorm._BatchNorm]] = {
+LAYERS: dict[int, type[nn.modules.batchnorm._BatchNorm]] = {
     2: nn.BatchNorm1d,
     3: nn.BatchNorm1d,
     4: nn.BatchNorm2d,
     5: nn.BatchNorm3d,
 }
+"""torch's layer by the number of axes that pass."""
+
+
+@final
+class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Normalises each part of `rows` rows by statistics of its own; the running ones take the parts one by one.
+
+    The rows that are left over go with the last part. Evaluation is that of a batch normalization.
+
+    Args:
+        channels: Length of the second axis.
+        rows: Rows of a part.
+        eps: Added to the variance.
+        momentum: Weight of the newest part in the running statistics.
+
+    Source: Hoffer et al. 2017, Train longer, generalize better, algorithm 1.
+    """
+
+    def __init__(self, channels: int, *, rows: int, eps: float, momentum: float) -> None:
+        super().__init__(channels, eps=eps, momentum=momentum)
+        self.rows = rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises part by part in training."""
+        count = max(1, x.shape[0] // self.rows)
+        if not self.training or count == 1:
+            normalised: Tensor = super().forward(x)
+            return normalised
+        sizes = [self.rows] * (count - 1) + [x.shape[0] - self.rows * (count - 1)]
+        return torch.cat([super(GhostBatchNorm, self).forward(part) for part in torch.split(x, sizes)])
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - torch's name for it
+        """Takes any number of axes."""
 
 
 @final
@@ -29,18 +64,20 @@ class BatchNorm(RegularizerFunctions):
 
     def restructure(self, model: nn.Module, sites: Sites) -> None:
         """Puts the layers in."""
-        at = self.params.at
-        if at:
-            for site in sites.matching((at,) if isinstance(at, str) else at):
-                sites.after(site, self._layer(site, site.output_shape))
-        else:
-            for site in sites.chosen((), Sites.activations):
-                sites.before(site, self._layer(site, site.input_shape))
+        put_normalizations(sites, self.params.at, self._layer)
 
-    def _layer(self, site: Site, shape: tuple[int, ...]) -> nn.Module:
-        if len(shape) not in _LAYERS:
+    def _layer(self, name: str, shape: Shape) -> nn.Module:
+        if len(shape) not in LAYERS:
             raise CompositionError(
-                f"batchnorm: what passes {site.name} has shape {shape} and no channel axis.",
+                f"batchnorm: what passes {name} has shape {shape} and no channel axis.",
                 hint="Name modules with at= whose output is (batch, channels, ...).",
             )
-        return _LAYERS[len(shape)](shape[1], eps=self.params.eps, momentum=self.params.momentum)
+        eps, momentum, ghost = self.params.eps, self.params.momentum, self.params.ghost
+        if ghost == 1:
+            raise CompositionError(
+                "batchnorm: a ghost batch of one row has no variance.",
+                hint="Choose batchnorm:ghost=2 or more, or ghost=0 for the whole batch.",
+            )
+        if ghost:
+            return GhostBatchNorm(shape[1], rows=ghost, eps=eps, momentum=momentum)
+        return LAYERS[len(shape)](shape[1], eps=eps, momentum=momentum)

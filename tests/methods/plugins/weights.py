@@ -26,32 +26,6 @@ class Share:
     "Share of the weights that are dropped or pruned."
 
 
-class SpectralNorm(RegularizerFunctions):
-    """Gives each weight the largest singular value strength, followed by power iteration (Miyato et al. 2018)."""
-
-    Params = Strength
-
-    def restructure(self, model, sites):
-        for site in sites.weighted():
-            sites.on_weight(site, SpectralNormLayer(site.module.weight.detach()))
-
-
-class SpectralNormLayer(WeightLayer):
-    def __init__(self, weight):
-        super().__init__()
-        self.register_buffer("u", F.normalize(torch.ones_like(weight[:, 0]), dim=0))
-        self.register_buffer("v", F.normalize(weight.T @ self.u, dim=0))
-
-    def act(self, step, noise, weight):
-        with torch.no_grad():
-            u = F.normalize(weight @ self.v, dim=0)
-            v = F.normalize(weight.T @ u, dim=0)
-        return step.settings["strength"] * weight / (u @ weight @ v), {"u": u, "v": v}
-
-    def evaluate(self, settings, weight):
-        return settings["strength"] * weight / (self.u @ weight @ self.v)
-
-
 class VariationalDropout(RegularizerFunctions):
     """Multiplies each weight with 1 + sqrt(alpha) * N(0, 1), learns its alpha and adds strength times the divergence
     from the log-uniform prior (Kingma et al. 2015; approximated as in Molchanov et al. 2017)."""
