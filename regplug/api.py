@@ -142,11 +142,13 @@ class Felt:
             `strength=0.1,everything=true`. The others keep their defaults.
         branches: Whether it needs a network with residual connections.
         activation: Name of the activation that the network must have; empty for any.
+        companions: Names of regularizers without which it does nothing, though it may be composed without them.
     """
 
     values: str = ""
     branches: bool = False
     activation: str = ""
+    companions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

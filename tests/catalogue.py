@@ -44,7 +44,8 @@ def off(name: str) -> list[str]:
 def fields(*names: str) -> dict[str, object]:
     """A run of these regularizers, and of those that they require, with the network and the data that they need."""
     ones = [REGULARIZERS[name] for name in names]
-    companions = [word for one in ones for word in one.requires if not any(word in _words(other) for other in ones)]
+    needed = [word for one in ones for word in (*one.requires, *one.felt.companions)]
+    companions = [word for word in needed if not any(word in _words(other) for other in ones)]
     return {**COMMON, **setting(ones), "reg": [*map(felt, names), *map(_first_of, dict.fromkeys(companions))]}
 
 

@@ -310,7 +310,7 @@ def _with_required(
     entries = [Entry(key=KEY, descriptor=descriptor)]
     members: dict[str, RegularizerFunctions] = {KEY: functions}
     numbers: dict[str, Mapping[str, Any]] = {}
-    for word in descriptor.requires:
+    for word in (*descriptor.requires, *descriptor.felt.companions):
         registered = _found_by(subject, word)
         companion = find_subject("regularizer", registered, {}, subject.registry)
         entries.append(Entry(key=registered.name, descriptor=companion.descriptor(Regularizer)))
