@@ -6,9 +6,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from regplug.api import Regularizer, hookimpl
-from regplug_regularizers import gradients, mixing, noise, normalization, penalties, stopping, targets, weights
+from regplug_regularizers import (
+    adversarial,
+    gradients,
+    mixing,
+    noise,
+    normalization,
+    penalties,
+    stopping,
+    targets,
+    weights,
+)
 
-FAMILIES = (gradients, mixing, noise, normalization, penalties, stopping, targets, weights)
+FAMILIES = (adversarial, gradients, mixing, noise, normalization, penalties, stopping, targets, weights)
 
 
 @hookimpl
