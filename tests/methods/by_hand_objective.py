@@ -23,7 +23,7 @@ class FGSM(Loop):
 
 
 class PGD(Loop):
-    name = "PGD"
+    name = "pgd"
 
     def draws(self):
         return {"start": uniform((BATCH, 8))}
@@ -38,7 +38,7 @@ class PGD(Loop):
 
 
 class VAT(Loop):
-    name = "VAT"
+    name = "vat"
 
     def draws(self):
         return {"direction": normal((BATCH, 8))}

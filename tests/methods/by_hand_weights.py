@@ -107,7 +107,7 @@ class VariationalDropout(Loop):
 
 
 class GradientNoise(Loop):
-    name = "GradientNoise"
+    name = "gradient_noise"
 
     def draws(self):
         return {name: normal(value.shape, per_sample=False) for name, value in self.net.named_parameters()}
@@ -137,11 +137,11 @@ class Pruning(Loop):
 
 
 class ManifoldMixup(Loop):
-    name = "ManifoldMixup"
+    name = "manifold_mixup"
 
     def start(self):
-        for number, act in enumerate((self.net.act1, self.net.act2), start=1):
-            act.register_forward_hook(lambda module, inputs, output, number=number: self.mixed(output, number))
+        for number, drop in enumerate((self.net.drop1, self.net.drop2), start=1):
+            drop.register_forward_hook(lambda module, inputs, output, number=number: self.mixed(output, number))
 
     def draws(self):
         return {"share": beta(self.strength), "partner": permutation(BATCH), "place": uniform((), per_sample=False)}

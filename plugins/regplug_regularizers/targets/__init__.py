@@ -1,13 +1,51 @@
-"""Targets: what the network is asked to say."""
+"""Targets and losses: what the network is asked to say, and what a wrong answer costs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
-from regplug.api import Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
+
+Share = Annotated[float, Gt(0), Le(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurriculumParams:
+    """Parameters of `curriculum`."""
+
+    threshold: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
+    "Loss below which a row counts in the first epoch."
+    growth: Annotated[float, Ge(1), Stackable(), Search(low=1.0, high=2.0)] = 1.2
+    "What the threshold is multiplied with after each epoch."
+
+
+@dataclass(frozen=True, kw_only=True)
+class FocalParams:
+    """Parameters of `focal`."""
+
+    gamma: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.0, high=5.0)] = 2.0
+    "How strongly rows are weighed down whose class is found already; 0 is cross entropy."
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneralizedCrossEntropyParams:
+    """Parameters of `generalized_cross_entropy`."""
+
+    q: Annotated[float, Ge(0), Le(1), Schedulable(), Stackable(off=0), Search(low=0.0, high=1.0)] = 0.7
+    "From 0, cross entropy, to 1, one minus the probability of the class, which bears wrong labels best."
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelNoiseCorrectionParams:
+    """Parameters of `label_noise_correction`."""
+
+    flip_probability: Annotated[float, Ge(0), Lt(1), Stackable(off=0), Search(low=0.0, high=0.4)] = 0.2
+    "Chance that a label is wrong, each wrong class alike; a matrix takes its place."
+    matrix: tuple[Annotated[float, Ge(0), Le(1)], ...] = ()
+    "How often each class is given as label: for the first true class, then for the second, and so on."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +56,90 @@ class LabelSmoothingParams:
     "Share of the probability that is spread over all classes."
 
 
+@dataclass(frozen=True, kw_only=True)
+class MeanTeacherParams:
+    """Parameters of `mean_teacher`."""
+
+    strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=0.1, high=100.0, log=True)] = 1.0
+    "What the distance to the teacher is multiplied with at last."
+    decay: Annotated[float, Ge(0), Lt(1), Schedulable(), Stackable(), Search(low=0.9, high=0.999)] = 0.99
+    "Share of the teacher that stays at each step."
+    ramp: Share = 0.25
+    "Share of the run over which the strength rises."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolyParams:
+    """Parameters of `poly`."""
+
+    epsilon: Annotated[float, Ge(-1), Schedulable(), Stackable(off=0), Search(low=-1.0, high=6.0)] = 2.0
+    "What is added to the factor 1 of the first term; below 0 it counts less."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RDropParams:
+    """Parameters of `r_drop`."""
+
+    strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
+    "What the divergence is multiplied with: alpha in the paper."
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemporalEnsemblingParams:
+    """Parameters of `temporal_ensembling`."""
+
+    strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.1, high=100.0, log=True)] = 1.0
+    "What the distance to the average is multiplied with at last."
+    momentum: Annotated[float, Ge(0), Lt(1), Stackable(), Search(low=0.1, high=0.9)] = 0.6
+    "Share of a row's average that stays in each epoch."
+    ramp: Share = 0.25
+    "Share of the run over which the strength rises."
+
+
 REGULARIZERS = (
+    Regularizer(
+        name="curriculum",
+        target="regplug_regularizers.targets.curriculum:Curriculum",
+        params=CurriculumParams,
+        summary="Trains on easy rows first: those with a loss below a threshold that grows.",
+        formula="mean of loss_i * [loss_i < threshold * growth^epoch]",
+        after=("loss-form",),
+        felt=Felt(values="threshold=0.8"),
+        source="Kumar et al. 2010, Self-Paced Learning for Latent Variable Models",
+    ),
+    Regularizer(
+        name="focal",
+        target="regplug_regularizers.targets.focal:Focal",
+        params=FocalParams,
+        summary="Weighs rows down whose class is found already, so that hard ones count.",
+        formula="-(1 - p)^gamma * log(p), p the probability of the class",
+        conflicts=("loss-form",),
+        tasks=("classification",),
+        tags=("loss-form",),
+        source="Lin et al. 2017, Focal Loss for Dense Object Detection",
+    ),
+    Regularizer(
+        name="generalized_cross_entropy",
+        target="regplug_regularizers.targets.generalized_cross_entropy:GeneralizedCrossEntropy",
+        params=GeneralizedCrossEntropyParams,
+        summary="A loss between cross entropy and mean absolute error, for labels of which some are wrong.",
+        formula="(1 - p^q) / q, p the probability of the class",
+        conflicts=("loss-form",),
+        tasks=("classification",),
+        tags=("loss-form",),
+        source="Zhang and Sabuncu 2018, Generalized Cross Entropy Loss for Training Deep Networks with Noisy Labels",
+    ),
+    Regularizer(
+        name="label_noise_correction",
+        target="regplug_regularizers.targets.label_noise_correction:LabelNoiseCorrection",
+        params=LabelNoiseCorrectionParams,
+        summary="Sends the outputs through the noise of the labels before they are compared with them.",
+        formula="-log(sum_i p_i * T_iy), T_ij = P(label j | class i)",
+        conflicts=("loss-form",),
+        tasks=("classification",),
+        tags=("loss-form",),
+        source="Patrini et al. 2017, Making Deep Neural Networks Robust to Label Noise: A Loss Correction Approach",
+    ),
     Regularizer(
         name="label_smoothing",
         target="regplug_regularizers.targets.label_smoothing:LabelSmoothing",
@@ -30,5 +151,49 @@ REGULARIZERS = (
         tasks=("classification",),
         tags=("soft-targets",),
         source="Szegedy et al. 2016, Rethinking the Inception Architecture",
+    ),
+    Regularizer(
+        name="mean_teacher",
+        target="regplug_regularizers.targets.mean_teacher:MeanTeacher",
+        params=MeanTeacherParams,
+        summary="Holds the outputs to those of an average of the weights, which the run ends with.",
+        formula="loss + strength * ramp * |f(x; w) - f(x; teacher)|^2, teacher <- decay * teacher + (1 - decay) * w",
+        conflicts=("averaging",),
+        tags=("averaging",),
+        felt=Felt(values="strength=5"),
+        source="Tarvainen and Valpola 2017, Mean teachers are better role models",
+    ),
+    Regularizer(
+        name="poly",
+        target="regplug_regularizers.targets.poly:Poly",
+        params=PolyParams,
+        summary="Changes the first term of the cross entropy's expansion in the probability of a wrong answer.",
+        formula="-log(p) + epsilon * (1 - p), p the probability of the class",
+        conflicts=("loss-form",),
+        tasks=("classification",),
+        tags=("loss-form",),
+        source="Leng et al. 2022, PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions",
+    ),
+    Regularizer(
+        name="r_drop",
+        target="regplug_regularizers.targets.r_drop:RDrop",
+        params=RDropParams,
+        summary="Holds the outputs of two passes with different dropout masks to each other; twice the cost.",
+        formula="(J_1 + J_2) / 2 + strength * (KL(p_1 || p_2) + KL(p_2 || p_1)) / 2",
+        tasks=("classification",),
+        example="--reg r_drop --reg dropout",
+        felt=Felt(companions=("dropout",)),
+        source="Wu et al. 2021, R-Drop: Regularized Dropout for Neural Networks",
+    ),
+    Regularizer(
+        name="temporal_ensembling",
+        target="regplug_regularizers.targets.temporal_ensembling:TemporalEnsembling",
+        params=TemporalEnsemblingParams,
+        summary="Holds each row's outputs to an average of its outputs in the epochs before.",
+        formula="loss + strength * ramp * |z_i - Z_i|^2, Z_i the row's average over the epochs before",
+        # A blend of rows has no past of its own.
+        conflicts=("mixing",),
+        felt=Felt(values="strength=5"),
+        source="Laine and Aila 2017, Temporal Ensembling for Semi-Supervised Learning",
     ),
 )

@@ -57,19 +57,6 @@ class VariationalLayer(WeightLayer):
         return weight * (1 + (self.log_alpha / 2).exp() * noise)
 
 
-class GradientNoise(RegularizerFunctions):
-    """Adds N(0, strength / (1 + t)^0.55) to each gradient at step t (Neelakantan et al. 2015)."""
-
-    Params = Strength
-
-    def noise(self, shapes, settings):
-        return {name: normal(shape, per_sample=False) for name, shape in shapes.params.items()}
-
-    def gradients(self, step, params, grads):
-        std = (step.settings["strength"] / (1 + step.clock.index) ** 0.55).sqrt()
-        return {name: grad + std * step.noise[name] for name, grad in grads.items()}, step.state
-
-
 class Pruning(RegularizerFunctions):
     """Sets the smallest weights to zero, every fourth step more of them, up to share (Zhu and Gupta 2017)."""
 
