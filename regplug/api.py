@@ -41,8 +41,8 @@ Phase = Literal[
 """Where in a run a regularizer acts, in the order in which a run meets them."""
 
 TaskKind = Literal["classification", "regression"]
-Layout = Literal["image", "row"]
-"""What one input is: `(channels, height, width)` or `(features,)`."""
+Layout = Literal["image", "row", "array"]
+"""What one input is: `(channels, height, width)`, `(features,)`, or any other shape, such as `(time, features)`."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Regularizer(Component):
     conflicts: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     tasks: tuple[TaskKind, ...] = ("classification", "regression")
-    inputs: tuple[Layout, ...] = ("image", "row")
+    inputs: tuple[Layout, ...] = ("image", "row", "array")
     one_of: str = ""
     stackable: bool = True
     felt: Felt = Felt()
@@ -217,11 +217,13 @@ class Model(Component):
 
     Args:
         tasks: The tasks that it is for.
+        stackable: Whether many runs of it may train as one stack (`torch.func.vmap`).
     """
 
     kind: ClassVar[str] = "model"
 
     tasks: tuple[TaskKind, ...] = ("classification", "regression")
+    stackable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,7 +346,8 @@ class ModelContext:
     """What a model is built for.
 
     Args:
-        input_shape: Shape of one normalised input without the batch axis: `(features,)` or `(channels, height, width)`.
+        input_shape: Shape of one normalised input without the batch axis: `(features,)`, `(channels, height, width)` or
+            `(time, features)`.
         task: What is learned; the model returns `(batch, task.num_outputs)` logits or values.
         activation: Makes a new module of the chosen activation at each call; `None` where the user chose none and the
             model takes its own default.

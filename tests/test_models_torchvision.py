@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torchvision import models
 from trainings import assembled
@@ -144,3 +145,82 @@ def test_stochastic_depth_finds_the_eight_branches_of_a_resnet18():
     keys = [place.key for place in made.network.places["stochastic_depth"]]
     assert len(keys) == 8
     assert keys[0] == "layer1.0.bn2#0"
+
+
+NAME = "squeezenet1_1"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A file of weights for a thousand classes of colour images."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = torchvision.models.get_model(NAME, weights=None)
+    path = tmp_path_factory.mktemp("weights") / "squeezenet.pth"
+    torch.save(network.state_dict(), path)
+    return network, path
+
+
+def fine_tuned(path, channels=3, **params):
+    given = TorchvisionParams(name=NAME, weights=str(path), **params)
+    return torchvision_classifier(given, context(channels, 32, 32))
+
+
+def test_given_weights_are_taken_but_for_the_classes(trained):
+    network, path = trained
+    ours, theirs = fine_tuned(path).state_dict(), network.state_dict()
+    assert {name for name in ours if not torch.equal(ours[name], theirs[name])} == {
+        "classifier.1.weight",
+        "classifier.1.bias",
+    }
+
+
+def test_a_grey_image_gives_what_it_gives_as_three_equal_channels(trained):
+    network, path = trained
+    x = torch.randn(2, 1, 32, 32)
+    assert torch.allclose(fine_tuned(path, 1).features(x), network.features(x.expand(-1, 3, -1, -1)), atol=1e-5)
+
+
+def test_frozen_parameters_are_named_by_globs(trained):
+    network = fine_tuned(trained[1], freeze="features*")
+    assert {name for name, one in network.named_parameters() if one.requires_grad} == {
+        "classifier.1.weight",
+        "classifier.1.bias",
+    }
+
+
+def test_what_is_wrong_with_weights_and_freeze_is_told(trained, tmp_path):
+    (tmp_path / "text.pth").write_text("no weights")
+    torch.save([1], tmp_path / "list.pth")
+    with pytest.raises(ParameterError, match="no such file") as caught:
+        fine_tuned("IMAGENET1K_V")
+    assert "IMAGENET1K_V1" in caught.value.hint
+    with pytest.raises(ModelError, match="cannot be read as weights"):
+        fine_tuned(tmp_path / "text.pth")
+    with pytest.raises(ModelError, match="holds no state_dict"):
+        fine_tuned(tmp_path / "list.pth")
+    with pytest.raises(ModelError, match="freeze=layer1 names no parameter") as caught:
+        fine_tuned(trained[1], freeze="layer1")
+    assert "features, classifier" in caught.value.hint
+    with pytest.raises(ModelError, match="leaves nothing to train"):
+        fine_tuned(trained[1], freeze="*")
+    with pytest.raises(ModelError, match="are not those of torchvision's resnet18"):
+        torchvision_classifier(TorchvisionParams(weights=str(trained[1])), context(3, 32, 32))
+
+
+def test_a_download_that_fails_names_the_file_to_get(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    with pytest.raises(ModelError, match="could not be downloaded: no route to host") as caught:
+        fine_tuned("default")
+    assert "https://download.pytorch.org/models/squeezenet1_1" in caught.value.hint
+
+
+def test_frozen_parameters_stay_as_they_are_while_the_others_train(trained, place):
+    model = f"torchvision:name={NAME},weights={trained[1]},freeze=features*"
+    result = place.run(dataset=pictures(32), model=model, epochs=1, batch_size=18, lr=0.01)
+    ours, theirs = result.model.state_dict(), trained[0].state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items() if name.startswith("features"))

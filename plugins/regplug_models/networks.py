@@ -11,11 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from math import prod
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from regplug.api import ModelContext, NoParams
 from regplug.errors import ModelError
-from regplug_models import LinearParams, MLPParams
+from regplug_models import DeepMLPParams, LinearParams, MLPParams, PolynomialParams
 
 KERNEL_SIZE = 3
 POOL_SIZE = 2
@@ -49,6 +50,46 @@ def mlp(params: MLPParams, context: ModelContext) -> nn.Module:
         layers[f"activation{number}"] = activation()
         width = units
     layers["output"] = nn.Linear(width, context.task.num_outputs)
+    return nn.Sequential(layers)
+
+
+def deep_mlp(params: DeepMLPParams, context: ModelContext) -> nn.Module:
+    """Returns a multilayer perceptron of `depth` hidden layers of one width; its layers are named as those of `mlp`."""
+    return mlp(MLPParams(hidden=(params.width,) * params.depth), context)
+
+
+class Powers(nn.Module):
+    """Powers of each input, `x^i / i!` for i = 1, ..., count - 1, behind one constant 1.
+
+    Args:
+        count: Basis functions of one input, the constant among them.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        """Returns `(B, 1 + F (count - 1))`: the constant, then the powers of degree 1, of degree 2 and so on."""
+        terms, power = [torch.ones_like(x_BF[:, :1])], torch.ones_like(x_BF)
+        for degree in range(1, self.count):
+            power = power * x_BF / degree
+            terms.append(power)
+        return torch.cat(terms, dim=1)
+
+
+def polynomial(params: PolynomialParams, context: ModelContext) -> nn.Module:
+    """Returns a polynomial without mixed terms: `y = w_0 + sum_i w_i x^i / i!`, by input.
+
+    Layers: `flatten`, `basis`, `output`. The constant is one of the features, so `output` has no bias.
+
+    Source: Zhang et al., Dive into Deep Learning, section 3.6.
+    """
+    layers = OrderedDict[str, nn.Module]()
+    layers["flatten"] = nn.Flatten()
+    layers["basis"] = Powers(params.features)
+    width = 1 + prod(context.input_shape) * (params.features - 1)
+    layers["output"] = nn.Linear(width, context.task.num_outputs, bias=False)
     return nn.Sequential(layers)
 
 

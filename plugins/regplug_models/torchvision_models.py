@@ -1,7 +1,7 @@
-"""Any classifier of torchvision with random weights, its input channels, its classes and its image size adapted.
+"""Any classifier of torchvision, its input channels, its classes and its image size adapted.
 
-Nothing is downloaded. The stem - the first convolution of three channels - is replaced by one for the dataset's; it
-starts as torch starts a convolution, all else as torchvision starts it.
+Nothing is downloaded unless `weights` asks for it. The stem - the first convolution of three channels - is replaced by
+one for the dataset's channels; it starts as torch starts a convolution, all else as torchvision starts it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from regplug.api import ModelContext
 from regplug.errors import ModelError, ParameterError, did_you_mean
 from regplug_models import TorchvisionParams
 from regplug_models.torchvision_branches import mark_branches
+from regplug_models.torchvision_weights import freeze, load_weights
 
 COLOURS = 3
 SIDES = (16, 28, 32, 48, 56, 64, 96, 112, 128, 160, 224, 256, 299)
@@ -54,7 +55,8 @@ def torchvision_classifier(params: TorchvisionParams, context: ModelContext) -> 
 
     Raises:
         ParameterError: torchvision has no classifier of that name; near names are told.
-        ModelError: The input is no image, or too small for the architecture; a side that it takes is told.
+        ModelError: The input is no image, or too small for the architecture; a side that it takes is told. Or the
+            trained weights could not be had, or `freeze` names nothing.
     """
     known = classifiers()
     if params.name not in known:
@@ -72,6 +74,9 @@ def torchvision_classifier(params: TorchvisionParams, context: ModelContext) -> 
         _try(network, shape)
     except Exception as error:
         raise _refused(params.name, shape, context, error) from error
+    if params.weights:
+        load_weights(network, params.name, params.weights)
+    freeze(network, (params.freeze,) if isinstance(params.freeze, str) else params.freeze)
     return Enlarged(params.side, network) if params.side else network
 
 

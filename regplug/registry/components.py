@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from regplug.api import Loss, Optimizer, Regularizer, Task, TaskKind
+from regplug.api import Loss, Model, Optimizer, Regularizer, Task, TaskKind
 from regplug.config.params import params_to_dict
 from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, SHORTHANDS, RunConfig
 from regplug.config.spec import ComponentSpec
 from regplug.errors import ParameterError, UnknownComponentError
 from regplug.registry import Registered, Registry, read_params, takes_keywords
+
+_MayStack = Model | Regularizer | Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +95,8 @@ class Components:
         """Returns why runs of these cannot be stacked; empty where they can."""
         if takes_keywords(self.optimizer.registered):
             return f"{self.optimizer.registered.full_name} is a class of torch.optim's kind, with one rate for all runs"
-        asked = (*self.regs, self.optimizer)
-        alone = [one.spec.key for one in asked if not cast(Regularizer | Optimizer, one.registered.component).stackable]
+        asked = (self.model, *self.regs, self.optimizer)
+        alone = [one.spec.key for one in asked if not cast(_MayStack, one.registered.component).stackable]
         return f"{', '.join(alone)} declares that it cannot be stacked" if alone else ""
 
     def all(self) -> tuple[Chosen, ...]:

@@ -103,8 +103,8 @@ def first_network(subject: Subject, **values: object) -> object:
     raise CouldNotRun(f"it takes none of the input shapes {MODEL_SHAPES}: {refusal}")
 
 
-MODEL_SHAPES = ((bench.FEATURES,), (1, 12, 12), (3, 32, 32), (3, 64, 64), (3, 224, 224))
-"""Input shapes on which a model is tried, rows first."""
+MODEL_SHAPES = ((bench.FEATURES,), (6, 4), (1, 12, 12), (3, 32, 32), (3, 64, 64), (3, 224, 224))
+"""Input shapes on which a model is tried: rows, sequences, images."""
 
 
 def bounds_hold(subject: Subject) -> None:
