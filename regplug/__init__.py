@@ -1,4 +1,4 @@
-"""regplug: which regularization makes a model generalise best, how sure is that, and the winner as a proven file.
+"""regplug: compares regularization methods, tracks and analyses the runs, and exports verified models.
 
 >>> import regplug
 >>> result = regplug.run(model="mlp", reg=["dropout:drop_probability=0.2"], epochs=5)  # doctest: +SKIP
@@ -18,9 +18,9 @@ __all__ = ["compare", "cross_validate", "export", "predict", "run", "sweep", "ve
 
 
 def __getattr__(name: str) -> Any:
-    # torch and mlflow cost seconds, which `import regplug` and the command line's --help do not pay.
+    # Importing torch and mlflow takes seconds; `import regplug` and --help must not wait for them.
     if name in __all__:
-        from regplug import functions as face
+        from regplug import functions
 
-        return getattr(face, name)
+        return getattr(functions, name)
     raise AttributeError(f"module 'regplug' has no attribute {name!r}")

@@ -1,8 +1,8 @@
-"""What a plugin author imports: descriptors, markers and `hookimpl`.
+"""The names that plugin authors import: descriptors, markers and `hookimpl`.
 
-A descriptor says what a component is without importing what it is made of: `target` is a string,
-`"package.module:attribute"`, imported when the component is built and never before. So this module needs the standard
-library and pluggy, and a plugin's entry-point module should need no more.
+A descriptor describes a component without importing its implementation: `target` is a string,
+`"package.module:attribute"`, which is imported only when the component is built. So this module imports only the
+standard library and pluggy, and a plugin's entry-point module should import no more.
 
 A target is called with the component's parameters and, by kind:
 
@@ -38,11 +38,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 Phase = Literal[
     "structure", "noise", "state", "data", "objective", "gradient", "optimizer", "weights", "epoch", "finish"
 ]
-"""Where in a run a regularizer acts, in the order in which a run meets them."""
+"""The phases of a run in which a regularizer can act, in order."""
 
 TaskKind = Literal["classification", "regression"]
 Layout = Literal["image", "row", "array"]
-"""What one input is: `(channels, height, width)`, `(features,)`, or any other shape, such as `(time, features)`."""
+"""Layout of one input: `(channels, height, width)`, `(features,)`, or any other shape, such as `(time, features)`."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Stackable:
     The component must then read it from `step.settings`, never from its parameters.
 
     Args:
-        off: The value at which the component changes nothing, where there is one: what a run without the component is
-            listed with, so that the columns of a comparison line up.
+        off: The value at which the component has no effect, or `None`. Runs without the component are listed with this
+            value, so that the columns of a comparison line up.
     """
 
     off: float | None = None
@@ -69,12 +69,12 @@ class Schedulable:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Marks the range in which a search looks for a number.
+    """Marks the range in which a search varies a number.
 
     Args:
-        low: Least value, included.
-        high: Greatest value, included.
-        log: Whether to look on a logarithmic scale; `low` must then be positive.
+        low: Smallest value, included.
+        high: Largest value, included.
+        log: Whether to search on a logarithmic scale; `low` must then be positive.
     """
 
     low: float
@@ -84,7 +84,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Needed:
-    """Marks a parameter that a user must give: its default only stands for "not given".
+    """Marks a required parameter, whose default only means "not given".
 
     Args:
         example: A value as it is typed, for messages.
@@ -95,7 +95,7 @@ class Needed:
 
 @dataclass(frozen=True)
 class InputFile:
-    """Marks a path of a file or folder that must be there before the run starts."""
+    """Marks the path of a file or folder that must exist before the run starts."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,15 @@ class NoParams:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """What every component says of itself.
+    """The fields that all descriptors share.
 
     Args:
-        name: What a user types: lower case letters, digits and underscores, a letter first.
+        name: The name that users type: lower case letters, digits and underscores, starting with a letter.
         target: `"package.module:attribute"`, imported when the component is built.
-        summary: One line for lists.
-        params: A frozen dataclass with a default for each field, bounds as `annotated_types` metadata and a line of
-            text below each field.
-        tags: Words that others refer to in `before`, `after`, `conflicts` and `requires`.
+        summary: One sentence for lists.
+        params: A frozen dataclass with a default for each field, bounds as `annotated_types` metadata and a help string
+            below each field.
+        tags: Words that other components can name in `before`, `after`, `conflicts` and `requires`.
         source: Paper with year, or textbook section.
         family: Word that groups it with others of its kind in lists; empty for none.
         formula: What it computes, in one line of plain text, such as `loss + strength * sum |w|`.
@@ -135,14 +135,14 @@ class Component:
 
 @dataclass(frozen=True, kw_only=True)
 class Felt:
-    """How a short training of a small network feels a regularizer: the kit and generated tests train it this way.
+    """How to see the effect of a regularizer in a short training of a small network, for the kit and generated tests.
 
     Args:
-        values: Parameters at which its effect is strong within a few steps, as a user types them:
+        values: Parameters with a strong effect within a few steps, as a user types them:
             `strength=0.1,everything=true`. The others keep their defaults.
         branches: Whether it needs a network with residual connections.
         activation: Name of the activation that the network must have; empty for any.
-        companions: Names of regularizers without which it does nothing, though it may be composed without them.
+        companions: Names of regularizers without which it has no effect, although it works without them.
     """
 
     values: str = ""
@@ -158,13 +158,13 @@ class Regularizer(Component):
     Args:
         before: Names or tags of regularizers that must come after this one, within each phase.
         after: Names or tags of regularizers that must come before this one, within each phase.
-        conflicts: Names or tags of regularizers that it refuses to be composed with.
-        requires: Names or tags of which one must be composed with it.
-        tasks: The tasks that it understands.
-        inputs: The layouts of inputs that it understands.
-        one_of: Word of a group. Of the members of a group in one run, one acts on each batch, drawn anew each step.
+        conflicts: Names or tags of regularizers that it cannot be combined with.
+        requires: Names or tags, at least one of which must be combined with it.
+        tasks: The tasks that it supports.
+        inputs: The layouts of inputs that it supports.
+        one_of: Word of a group. For each batch, one member of the group, drawn at random, acts.
         stackable: Whether the host may lift its functions over many runs (`torch.func.vmap`).
-        felt: How a short training feels it, for tests. A value at which it changes nothing is `Stackable(off=...)`.
+        felt: How to see its effect in a short training, for tests. A value without effect is `Stackable(off=...)`.
     """
 
     kind: ClassVar[str] = "regularizer"
@@ -186,10 +186,10 @@ class Activation(Component):
 
     Args:
         derivative: `"package.module:attribute"` of a function `(params, x) -> dy/dx`, or empty.
-        range: Infimum and supremum of its values at the default parameters; `None` where they are not declared.
-        kinks: Where the derivative jumps, at the default parameters.
+        range: Infimum and supremum of its values, at the default parameters; `None` if not declared.
+        kinks: Points where the derivative jumps, at the default parameters.
         gain: `1 / sqrt(E f(z)^2)` for z ~ N(0, 1), at the default parameters: weights with standard deviation
-            `gain / sqrt(fan_in)` keep the mean square of what passes through. `None` where it is not declared.
+            `gain / sqrt(fan_in)` preserve the mean square of activations. `None` if not declared.
     """
 
     kind: ClassVar[str] = "activation"
@@ -216,7 +216,7 @@ class Model(Component):
     """A network built for an input shape and a number of outputs.
 
     Args:
-        tasks: The tasks that it is for.
+        tasks: The tasks that it supports.
         stackable: Whether many runs of it may train as one stack (`torch.func.vmap`).
     """
 
@@ -231,9 +231,10 @@ class Dataset(Component):
     """Data with a declared task and declared splits.
 
     Args:
-        task: What is learned from it; where it depends on the parameters, the one at the defaults.
-        reads: Patterns of the files and folders that `--dataset PATH` gives to its parameter marked `InputFile`:
-            `*.csv` is a file, `*/` any folder, `*/info.json` a folder that holds such a file. The longest counts.
+        task: Its task; if that depends on the parameters, the task at the default parameters.
+        reads: Patterns of the files and folders that `--dataset PATH` passes to its parameter marked `InputFile`:
+            `*.csv` is a file, `*/` any folder, `*/info.json` a folder that contains such a file. The longest match
+            wins.
     """
 
     kind: ClassVar[str] = "dataset"
@@ -244,13 +245,13 @@ class Dataset(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Component):
-    """A data loss: what each row costs, given the model's outputs and the targets.
+    """A data loss: one number per row, from the model's outputs and the targets.
 
     Args:
-        tasks: The tasks that it is for.
-        soft_targets: Whether a classification may give it class probabilities `(batch, classes)` as targets, as
-            regularizers make them that mix or smooth targets.
-        default_for: The tasks whose `--loss auto` it is. Where regplug has a default of its own, that one is used.
+        tasks: The tasks that it supports.
+        soft_targets: Whether, for a classification, it accepts class probabilities `(batch, classes)` as targets.
+            Regularizers that mix or smooth targets need this.
+        default_for: The tasks for which `--loss auto` selects it, unless regplug has its own default.
     """
 
     kind: ClassVar[str] = "loss"
@@ -262,10 +263,10 @@ class Loss(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(Component):
-    """An update rule: how parameters move, given their gradients and a rate.
+    """An update rule, which computes new parameters from their gradients and a learning rate.
 
     Args:
-        stackable: Whether it may move many stacked runs at once, each at its own rate.
+        stackable: Whether it can update many stacked runs at once, each with its own learning rate.
     """
 
     kind: ClassVar[str] = "optimizer"
@@ -275,14 +276,14 @@ class Optimizer(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(Component):
-    """A schedule of the learning rate: the factor on it at each step."""
+    """A schedule: the factor on the learning rate at each step."""
 
     kind: ClassVar[str] = "schedule"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe(Component):
-    """A measurement of a model in training that never changes the trained weights."""
+    """A measurement of a model during training that never changes the trained weights."""
 
     kind: ClassVar[str] = "probe"
 
@@ -302,7 +303,7 @@ class Format(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Component):
-    """A study with a question, settings, seeds and a verdict."""
+    """A predefined study: a question with settings, seeds and a conclusion."""
 
     kind: ClassVar[str] = "study"
 
@@ -316,14 +317,14 @@ class Command(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Observer(Component):
-    """Somebody who is told of every run: `run_started`, `epoch_ended`, `run_finished`."""
+    """A receiver of the events of every run: `run_started`, `epoch_ended`, `run_finished`."""
 
     kind: ClassVar[str] = "observer"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is learned.
+    """The task of a dataset.
 
     Args:
         kind: `classification` or `regression`.
@@ -343,14 +344,14 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelContext:
-    """What a model is built for.
+    """The context in which a model is built.
 
     Args:
         input_shape: Shape of one normalised input without the batch axis: `(features,)`, `(channels, height, width)` or
             `(time, features)`.
-        task: What is learned; the model returns `(batch, task.num_outputs)` logits or values.
-        activation: Makes a new module of the chosen activation at each call; `None` where the user chose none and the
-            model takes its own default.
+        task: The task; the model returns `(batch, task.num_outputs)` logits or values.
+        activation: Returns a new module of the chosen activation at each call; `None` if the user chose none, so that
+            the model uses its own default.
     """
 
     input_shape: tuple[int, ...]
@@ -360,23 +361,23 @@ class ModelContext:
 
 @dataclass(frozen=True, kw_only=True)
 class DataContext:
-    """What a dataset is read or generated for.
+    """The context in which a dataset is read or generated.
 
     Args:
-        data_seed: Decides the split, and the data where they are generated.
+        data_seed: Seed of the split, and of generated data.
     """
 
     data_seed: int = 0
 
 
-@dataclass(slots=True)  # not frozen: one is made for each step, and that would take three times as long
+@dataclass(slots=True)  # not frozen: one is created for each step, and a frozen one takes three times as long
 class ScheduleStep:
-    """What a schedule gets, to be read: one step of those that it rules, which a warm-up is not among.
+    """The read-only argument of a schedule: one step. Warm-up steps do not count.
 
     Args:
         index: Steps done before this one.
-        count: Steps in all, at least one.
-        steps_per_epoch: Steps of an epoch.
+        count: Total number of steps, at least one.
+        steps_per_epoch: Steps per epoch.
     """
 
     index: int

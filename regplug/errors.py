@@ -1,22 +1,22 @@
-"""Every error that regplug raises on purpose.
+"""All errors that regplug raises intentionally.
 
 RegplugError
 ├── RequestError            the request was wrong                     exit code 2
-│   ├── UnknownComponentError   no component of that name
-│   ├── AmbiguousComponentError two third parties offer that name
-│   ├── ParameterError          unknown, out of bounds, wrong type
-│   ├── CompositionError        components that contradict each other
-│   ├── DataError               a dataset that cannot be read or does not fit
-│   ├── ModelError              a model that does not fit data or task
-│   ├── TrackingError           a store that cannot be reached or written
-│   └── BundleError             a file that is no bundle, or an input that does not fit it
-├── PluginError             a plugin broke; names plugin and distribution   exit code 2
-└── FailedError             the request was right, the work failed     exit code 1
+│   ├── UnknownComponentError   no component has that name
+│   ├── AmbiguousComponentError several third parties offer that name
+│   ├── ParameterError          unknown, out of bounds or of the wrong type
+│   ├── CompositionError        the components contradict each other
+│   ├── DataError               the dataset cannot be read or does not fit
+│   ├── ModelError              the model does not fit the data or the task
+│   ├── TrackingError           the store cannot be reached or written
+│   └── BundleError             the path is not a bundle, or an input does not fit it
+├── PluginError             a plugin failed; names plugin and distribution  exit code 2
+└── FailedError             the request was right, but the work failed  exit code 1
     ├── DivergedError           a loss or weight became NaN or infinite
-    ├── ComponentError          somebody's component broke in the middle; names it, file and line
-    ├── ExportError             a model that cannot be exported as asked
-    ├── TrackingLostError       a store that did not take all that was logged
-    └── VerificationError       a bundle that is not what it says
+    ├── ComponentError          a component failed during a run; names it, file and line
+    ├── ExportError             the model cannot be exported as requested
+    ├── TrackingLostError       the store is missing a part of what was logged
+    └── VerificationError       a check of the bundle failed
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 MOST_NAMES = 12
-"""Names that a hint lists; more hide the sentence before them."""
+"""The most names that a hint lists; more would hide the sentence before them."""
 
 
 class RegplugError(Exception):
-    """The root: a message for a person, and a hint of what to do next.
+    """The base class: a message for the user, and a hint on what to do next.
 
     Args:
-        message: What was asked, what was got, and whose part it was.
+        message: What was requested, what went wrong, and in which component.
         hint: What is allowed, or the next step. May be empty.
 
-    Its `result` is what was reached all the same, such as a `RunResult` that could not be tracked; `None` for nothing.
+    The attribute `result` holds any result that exists despite the error, such as a `RunResult` that could not be
+    tracked, or `None`.
     """
 
     exit_code = 1
@@ -62,7 +63,7 @@ class UnknownComponentError(RequestError):
 
 
 class AmbiguousComponentError(RequestError):
-    """Two distributions offer that name and nothing says which is meant."""
+    """Several distributions offer that name, and no pin chooses one."""
 
 
 class ParameterError(RequestError):
@@ -74,7 +75,7 @@ class CompositionError(RequestError):
 
 
 class DataError(RequestError):
-    """A dataset cannot be read, or does not fit what is asked of it."""
+    """A dataset cannot be read, or does not fit the request."""
 
 
 class ModelError(RequestError):
@@ -86,17 +87,17 @@ class TrackingError(RequestError):
 
 
 class BundleError(RequestError):
-    """A path is no bundle, or an input does not fit the bundle."""
+    """A path is not a bundle, or an input does not fit the bundle."""
 
 
 class PluginError(RegplugError):
-    """A plugin broke while it was imported, asked or built."""
+    """A plugin failed while it was imported, its hooks were called or a component was built."""
 
     exit_code = 2
 
 
 class FailedError(RegplugError):
-    """The request was right and the work failed."""
+    """The request was right, but the work failed."""
 
 
 class DivergedError(FailedError):
@@ -104,27 +105,27 @@ class DivergedError(FailedError):
 
 
 class ComponentError(FailedError):
-    """The code of a component raised after the work had begun; before that it is a `PluginError`."""
+    """A component's code raised an exception after the work had started; before that it is a `PluginError`."""
 
 
 class ExportError(FailedError):
-    """A model cannot be exported in the way that was asked for."""
+    """A model cannot be exported as requested."""
 
 
 class VerificationError(FailedError):
-    """A bundle is not what it says it is."""
+    """A check of a bundle failed."""
 
 
 class TrackingLostError(FailedError):
-    """The tracking store took the beginning of a run and not all of the rest."""
+    """The tracking store has the start of a run but not everything that was logged later."""
 
 
 def raise_after_start(error: RegplugError, result: Any = None) -> NoReturn:
-    """Raises an error that broke off what had begun: as one of the work, not of the request.
+    """Raises an error that occurred after the work had started, as a `FailedError`.
 
     Args:
-        error: What was raised.
-        result: What was reached all the same, or `None`.
+        error: The original error.
+        result: The result that exists despite the error, or `None`.
 
     >>> raise_after_start(ModelError("It does not fit any more."))
     Traceback (most recent call last):
@@ -146,14 +147,14 @@ def _late_kind(error: RegplugError) -> type[FailedError]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Returns a sentence with the names nearest to `word`, or with all of them.
+    """Returns a sentence with the names most similar to `word`, or with all of them.
 
     Args:
-        word: What was typed.
-        known: What would have been understood.
+        word: The unknown name.
+        known: The known names.
 
     Returns:
-        "Did you mean dropout?" where something is near, else "Known: a, b, c."
+        "Did you mean dropout?" if a name is similar, else "Known: a, b, c."
 
     >>> did_you_mean("dropuot", ["dropout", "l2"])
     'Did you mean dropout?'
@@ -168,7 +169,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def some_of(names: Iterable[str]) -> str:
-    """Returns names with commas, and only the number of those that are too many to read.
+    """Joins names with commas; of a long list, shows the first ones and the number of the others.
 
     >>> some_of(["dropout", "l2"])
     'dropout, l2'

@@ -1,4 +1,4 @@
-"""The command line's words from Python."""
+"""The commands as Python functions."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def run(
 
     Args:
         config: A TOML or YAML file.
-        overrides: What `--set` takes, such as `"model.hidden=[64]"`.
-        observers: Who is told how it goes.
-        tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
-        registry: What is installed; by default all of it.
-        fields: Fields of `regplug.config.RunConfig`, as the flags: `model`, `reg`, `epochs` and so on. `model` may be a
-            `torch.nn.Module` (trained as a copy) or a function that makes one; `dataset` may be `(x, y)` arrays or a
-            `regplug.data.RawData`; and a component may be a descriptor of `regplug.api`.
+        overrides: Values as for `--set`, such as `"model.hidden=[64]"`.
+        observers: Receive the events of the run.
+        tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in the current folder.
+        registry: The available components; by default all that are installed.
+        fields: Fields of `regplug.config.RunConfig`, like the flags: `model`, `reg`, `epochs` and so on. `model` may be
+            a `torch.nn.Module` (a copy is trained) or a function that returns one; `dataset` may be `(x, y)` arrays or
+            a `regplug.data.RawData`; and a component may be a descriptor of `regplug.api`.
 
     Returns:
         The result: the trained model in evaluation mode, metrics, run id and bundle.
@@ -73,21 +73,21 @@ def sweep(
     registry: Registry | None = None,
     **fields: Any,
 ) -> StudyResult:
-    """Runs a grid of settings with several seeds, stacked where it can be: `regplug sweep` from Python.
+    """Runs a grid of settings with several seeds, in stacks where possible: `regplug sweep` from Python.
 
-    The same call continues a study that was killed, and never repeats its finished runs.
+    The same call continues a killed study and does not repeat its finished runs.
 
     Args:
         config: A TOML or YAML study file.
-        overrides: What `--set` takes, for every run.
-        observers: Who is told how it goes.
+        overrides: Values as for `--set`, for every run.
+        observers: Receive the events of the study.
         tracking_uri: As for `run`.
         registry: As for `run`.
         fields: Fields of the study (`grid`, `zip`, `seeds`, `data_seeds`, `pair_seeds`, `metric`) and, as for `run`, of
             its runs.
 
     Returns:
-        The result: runs, analysis, best setting. A run that failed is in `failed`, and stops nothing.
+        The result: runs, analysis, best setting. Failed runs are in `failed` and do not stop the study.
 
     Raises:
         RequestError: The request was wrong; nothing was started.
@@ -108,7 +108,7 @@ def cross_validate(
     refit: bool = True,
     **fields: Any,
 ) -> StudyResult:
-    """Cross-validates settings on the same folds, then trains and exports the best: `regplug cv` from Python.
+    """Cross-validates settings on the same folds, then trains and exports the best one: `regplug cv` from Python.
 
     Args:
         config: As for `sweep`.
@@ -116,12 +116,12 @@ def cross_validate(
         observers: As for `sweep`.
         tracking_uri: As for `run`.
         registry: As for `run`.
-        refit: Whether the best is trained again on the run's own splits; `winner` of the result.
-        fields: As for `sweep`, and `folds` (5 unless told otherwise), `repeats`, `group`.
+        refit: Whether the best setting is trained again on the dataset's own splits; `winner` of the result.
+        fields: As for `sweep`, and `folds` (default 5), `repeats`, `group`.
 
     Raises:
         RequestError: The request was wrong; nothing was started.
-        FailedError: The best could not be trained again or exported; the study's runs are kept.
+        FailedError: The best setting could not be trained again or exported; the study's runs are kept.
 
     >>> result = cross_validate(grid=["reg=none,dropout,l2"], folds=5, epochs=5)  # doctest: +SKIP
     """
@@ -141,14 +141,14 @@ def compare(
 
     Args:
         names: Experiments by name; studies by id or name.
-        by: Parameters that make the settings: `reg`, `lr`, `model.hidden`; by default everything that differs.
-        metric: What to compare; by default what a study compared, else test accuracy or loss.
-        baseline: The setting that the others are compared with.
+        by: Parameters that define the settings: `reg`, `lr`, `model.hidden`; by default all that differ.
+        metric: The metric to compare; by default the metric of the study, else test accuracy or loss.
+        baseline: The setting with which the others are compared.
         tracking_uri: As for `run`.
-        out: Where the HTML report is written; nowhere by default.
+        out: File for the HTML report; by default none is written.
 
     Raises:
-        RequestError: Nothing of these names is tracked, or the runs cannot be compared.
+        RequestError: Nothing with these names is tracked, or the runs cannot be compared.
     """
     from regplug.studies.comparing import compare_tracked
 
@@ -183,28 +183,28 @@ def export(
     registry: Registry | None = None,
     **more: Any,
 ) -> Exported:
-    """Makes a proven bundle of a tracked run's model, `regplug export`, or of a trained module of your own.
+    """Writes a verified bundle of a tracked run's model (`regplug export`) or of your own trained module.
 
     Args:
-        module: A trained module; or a run: its id, the beginning of it, or its name.
-        example: For a module: a few real inputs `(N, ...)`, in the type in which a deployer has them.
-        out: The folder that appears; needed for a module.
+        module: A trained module; or a run: its id, the beginning of its id, or its name.
+        example: For a module: a few real inputs `(N, ...)`, with the dtype that they have in deployment.
+        out: The bundle's folder; required for a module.
         formats: Formats as components; by default those of the run, or ONNX and TorchScript.
         probabilities: Whether the graph ends in a softmax.
-        stochastic: Whether the dropout stays live in inference, so that repeated answers differ (MC dropout).
-        overwrite: Whether the bundle of another run or module that lies at `out` is replaced.
-        registry: What is installed; by default all of it.
-        more: For a run: `register`, `alias` and `tracking_uri`, and `model` or `dataset` where the run was made with
-            objects. For a module: `class_names`, `preprocess`, `task`, `test`, `value_range`, `column_names` and
+        stochastic: Whether dropout stays live in inference, so that repeated outputs differ (MC dropout).
+        overwrite: Whether to replace an existing bundle of another run or module at `out`.
+        registry: The available components; by default all that are installed.
+        more: For a run: `register`, `alias` and `tracking_uri`, and `model` or `dataset` if the run was trained with
+            Python objects. For a module: `class_names`, `preprocess`, `task`, `test`, `value_range`, `column_names` and
             `manifest`; see `regplug.exporting.export_module`.
 
     Returns:
-        The bundle with its verification report, in which every check has passed.
+        The bundle with its verification report. Every check has passed.
 
     Raises:
         RequestError: The request was wrong; nothing was started.
-        ExportError: The model cannot be exported; names module and fix.
-        VerificationError: A file does not do what the model does; nothing appears.
+        ExportError: The model cannot be exported; the message names the module and a fix.
+        VerificationError: A file differs from the model; no bundle is written.
 
     >>> bundle = regplug.export(net, images, "bundles/net", class_names=["cat", "dog"])  # doctest: +SKIP
     >>> bundle = regplug.export("3f2a", formats=["onnx"], out="bundles/mine")  # doctest: +SKIP
@@ -214,7 +214,9 @@ def export(
 
     if isinstance(module, str):
         if example is not None:
-            raise RequestError("A run was named and an example given.", hint="A run has its own data: leave it out.")
+            raise RequestError(
+                "A run was named and an example given.", hint="Leave out the example: a run has its own data."
+            )
         objects: dict[str, Any] = {name: more.pop(name) for name in ("model", "dataset") if name in more}
         _, known = take_over(objects, registry or default_registry())
         place = None if out is None else Path(out)
@@ -237,10 +239,10 @@ def export(
 
 
 def verify(bundle: PathLike) -> Report:
-    """Proves a bundle again from its files alone: `regplug verify`.
+    """Verifies a bundle from its files alone: `regplug verify`.
 
     Raises:
-        BundleError: The path is no bundle.
+        BundleError: The path is not a bundle.
     """
     from regplug.bundles.verifying import verify_bundle
 
@@ -250,16 +252,16 @@ def verify(bundle: PathLike) -> Report:
 def predict(
     bundle: PathLike, inputs: PathLike | Sequence[PathLike], *, top: int = 3, passes: int | None = None
 ) -> Predictions:
-    """Infers with onnxruntime and numpy alone: `regplug predict`. torch is not imported.
+    """Predicts with onnxruntime and numpy: `regplug predict`. Does not import torch.
 
     Args:
         bundle: The bundle's folder.
         inputs: Files with raw inputs: .npy, .npz, .csv or images.
-        top: How many classes to tell for each row.
-        passes: How many random passes a stochastic bundle's answer is the mean of; 20 by default.
+        top: Number of most probable classes to return for each row.
+        passes: Number of random passes over which a stochastic bundle averages; 20 by default.
 
     Raises:
-        BundleError: The path is no bundle, or an input does not fit it.
+        BundleError: The path is not a bundle, or an input does not fit it.
         VerificationError: The model file was changed.
     """
     from regplug.bundles.predict import predict as predict_files

@@ -1,7 +1,7 @@
-"""What the host asks of a plugin: one hook for each kind of component.
+"""The hooks that a plugin can implement: one for each kind of component.
 
-A hook takes nothing and returns, or yields, descriptors of its kind. Each implementation is called alone, and what one
-raises stops no other.
+A hook takes no arguments and returns, or yields, descriptors of its kind. Each implementation is called separately, and
+an exception in one does not affect the others.
 """
 
 from __future__ import annotations
@@ -87,12 +87,12 @@ def regplug_studies() -> Iterable[Study]:  # type: ignore[empty-body]  # a speci
 
 @hookspec
 def regplug_commands() -> Iterable[Command]:  # type: ignore[empty-body]  # a specification has no body
-    """Commands of `regplug` that the plugin offers; a name that regplug has itself is a problem."""
+    """Commands of `regplug` that the plugin offers; a name that regplug itself uses is reported as a problem."""
 
 
 @hookspec
 def regplug_observers() -> Iterable[Observer]:  # type: ignore[empty-body]  # a specification has no body
-    """Observers that are told of every run: of `regplug run`, and each one of `regplug sweep` and `regplug cv`."""
+    """Observers that receive the events of every run, including each run of `regplug sweep` and `regplug cv`."""
 
 
 HOOK_KINDS: Mapping[str, str] = {
@@ -110,4 +110,4 @@ HOOK_KINDS: Mapping[str, str] = {
     "regplug_commands": "command",
     "regplug_observers": "observer",
 }
-"""Kind of component by the hook that yields it."""
+"""Hook -> kind of component that it yields."""

@@ -1,4 +1,4 @@
-"""What the author of a loss derives from."""
+"""The base class of losses."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from torch import Tensor
 
 SETTINGS_KEY = "/loss"
-"""Where the loss's settings stand among those of the regularizers; no key of theirs has a slash."""
+"""Key of the loss's settings among those of the regularizers, whose keys have no slash."""
 
 
 class LossFunction:
-    """A data loss of one run: pure functions, which the host lifts over the runs of a stack.
+    """A data loss of one run: pure functions that the host lifts over the runs of a stack.
 
     >>> class Squared(LossFunction):
     ...     def per_sample(self, outputs, targets, settings):
     ...         return (outputs - targets).square().mean(dim=1)
 
     Args:
-        params: An instance of the descriptor's parameter dataclass. Numbers marked `Stackable` are read from `settings`
+        params: An instance of the descriptor's parameter dataclass. Read numbers marked `Stackable` from `settings`
             instead.
     """
 
@@ -27,12 +27,12 @@ class LossFunction:
         self.params = params
 
     def per_sample(self, outputs: Tensor, targets: Tensor, settings: Mapping[str, Tensor]) -> Tensor:
-        """Returns the loss of each row, `(batch,)`. A row's loss depends on that row alone.
+        """Returns the loss of each row, `(batch,)`. A row's loss depends only on that row.
 
         Args:
             outputs: Logits or values `(batch, K)`.
-            targets: Classes `(batch,)` int64, class probabilities `(batch, K)` where the descriptor says
-                `soft_targets=True`, or a regression's values `(batch, K)`.
+            targets: Classes `(batch,)` int64; class probabilities `(batch, K)` if the descriptor has
+                `soft_targets=True`; or a regression's values `(batch, K)`.
             settings: The numbers marked `Stackable`, as scalar tensors.
         """
         raise NotImplementedError

@@ -1,8 +1,8 @@
-"""Each run's own random numbers: drawn by the block, keyed by what they are for.
+"""Random numbers of a run: drawn in blocks and seeded by their purpose.
 
-A generator is seeded from (seed, component, key, pass, epoch) and belongs to the run, not to the loop. So a run draws
-the same numbers alone or in a stack, a run that stops after an epoch goes on without saved generator states, and one
-more regularizer never changes the numbers of another.
+Each generator is seeded from (seed, component, key, pass, epoch) and belongs to one run, not to the training loop. So a
+run draws the same numbers alone or in a stack, a run can be resumed after an epoch without saved generator states, and
+adding a regularizer never changes the numbers of another.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from regplug.seeds import derive_seed
 Distribution = Literal["bits", "uniform", "normal", "permutation", "beta"]
 
 BLOCK_NUMBERS = 1 << 21
-"""Numbers that one run draws in one block, about; fixed, because `randn(1000)` is not two `randn(500)`."""
+"""Approximate number of values per run and block; fixed, because `randn(1000)` is not two `randn(500)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """What a component needs of one distribution at each step.
+    """The random numbers of one distribution that a component needs at each step.
 
     Args:
-        distribution: Which numbers.
-        shape: Shape at one step of one run.
-        per_sample: Whether the first axis is the batch, which a last, smaller batch cuts.
+        distribution: The distribution.
+        shape: Shape for one step of one run.
+        per_sample: Whether the first axis is the batch axis, which is cut for a smaller last batch.
         concentration: Both parameters of a beta distribution.
     """
 
@@ -42,7 +42,7 @@ class Draw:
 
 
 def bits(shape: Sequence[int], *, per_sample: bool = True) -> Draw:
-    """Sixteen random bits an entry: int16, uniform on [-32768, 32767]. The cheapest mask is one comparison away."""
+    """Sixteen random bits per entry: int16, uniform on [-32768, 32767]. The cheapest source of masks (`keep_mask`)."""
     return Draw(distribution="bits", shape=tuple(shape), per_sample=per_sample)
 
 
@@ -62,14 +62,15 @@ def permutation(length: int) -> Draw:
 
 
 def beta(concentration: float) -> Draw:
-    """One number a step from Beta(concentration, concentration); 0 gives 1, the limit that mixes nothing."""
+    """One number per step from Beta(concentration, concentration); 0 gives 1, the limit without mixing."""
     return Draw(distribution="beta", shape=(), per_sample=False, concentration=concentration)
 
 
 def keep_mask(bits: Tensor, drop_probability: Tensor) -> tuple[Tensor, Tensor]:
     """Turns random bits into a Bernoulli mask.
 
-    The probability is rounded to a multiple of 2^-16, and the scale belongs to the rounded one, so the mean is exact.
+    The probability is rounded to a multiple of 2^-16, and the scale is computed from the rounded one, so the mean is
+    exact.
 
     Args:
         bits: int16, any shape.
@@ -101,7 +102,7 @@ def _draw_normal(shape: tuple[int, ...], generator: torch.Generator, _: Draw) ->
 def _draw_beta(shape: tuple[int, ...], generator: torch.Generator, draw: Draw) -> Tensor:
     if draw.concentration == 0:
         return torch.ones(shape, device=generator.device)
-    # torch draws no beta from a generator; NumPy takes the same seed.
+    # torch cannot draw a beta distribution from a generator, so NumPy does, with the same seed.
     values = np.random.default_rng(generator.initial_seed()).beta(draw.concentration, draw.concentration, size=shape)
     return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(generator.device)
 
@@ -115,21 +116,21 @@ _SAMPLERS: Mapping[Distribution, Callable[[tuple[int, ...], torch.Generator, Dra
 }
 
 Key = tuple[str, str]
-"""Component and what it calls the draw; a further pass has its number behind the name (`pass_key`)."""
+"""Component and the name of its draw; for a pass after the first, its number is appended to the name (`pass_key`)."""
 
 
 def pass_key(key: str, number: int) -> str:
-    """The name of a draw in the forward pass of that number: the first pass needs no mark."""
+    """Returns the name of a draw in the forward pass of that number; the first pass has no suffix."""
     return key if number == 0 else f"{key}@{number}"
 
 
 def block_length(draws: Sequence[Mapping[Key, Draw]], steps_per_epoch: int, step_numbers: int = 0) -> int:
-    """How many steps one block serves: set by the configuration of one run, the same for one and for many.
+    """Returns the number of steps in a block, which depends on one run's configuration and not on the stack size.
 
     Args:
-        draws: What each run needs a step; runs of a stack need the same shapes.
-        steps_per_epoch: No block crosses the end of an epoch.
-        step_numbers: Further numbers a step, such as the entries of a batch.
+        draws: The draws of each run per step; the runs of a stack have the same shapes.
+        steps_per_epoch: Steps per epoch; no block crosses the end of an epoch.
+        step_numbers: Additional numbers per step, such as the entries of a batch.
     """
     numbers = step_numbers + max((sum(math.prod(draw.shape) for draw in one.values()) for one in draws), default=0)
     return max(1, min(steps_per_epoch, BLOCK_NUMBERS // max(1, numbers)))
@@ -140,10 +141,10 @@ class NoiseStream:
 
     Args:
         seed: The run's seed.
-        draws: What is needed at each step.
-        length: Steps in a block.
-        dtype: Floating type of the numbers that are floating.
-        device: Where they are drawn.
+        draws: The draws of each step.
+        length: Steps per block.
+        dtype: Type of floating-point numbers.
+        device: Device that draws the numbers.
     """
 
     def __init__(
@@ -153,10 +154,10 @@ class NoiseStream:
         self._dtype, self._device = dtype, device
 
     def block(self, epoch: int | str, number: int) -> dict[Key, Tensor]:
-        """Draws the block of that number in that epoch.
+        """Draws one block of one epoch.
 
         Returns:
-            For each key a tensor of shape `(length, *draw.shape)`.
+            Key -> tensor of shape `(length, *draw.shape)`.
         """
         return {key: self._draw(key, draw, epoch, number) for key, draw in self._draws.items()}
 
@@ -170,13 +171,13 @@ class NoiseStream:
 def at_step(
     block: Mapping[Key, Tensor], draws: Mapping[Key, Draw], step: int, batch_size: int, lead: int
 ) -> dict[str, dict[str, Tensor]]:
-    """Takes one step's numbers out of a block.
+    """Returns one step's numbers from a block.
 
     Args:
         block: Tensors of shape `(length, *lead, *draw.shape)`.
-        draws: The same keys.
-        step: Which step of the block.
-        batch_size: Rows in this step's batch; per-sample draws are cut to it.
+        draws: The draws by the same keys.
+        step: Index of the step in the block.
+        batch_size: Rows in this step's batch; per-sample draws are cut to this number.
         lead: Number of leading run axes: 0 for one run, 1 for a stack.
 
     Returns:

@@ -1,7 +1,7 @@
-"""What the author of an optimizer derives from, and arithmetic with one number for all runs or one for each.
+"""The base class of optimizers, and arithmetic with one number for all runs or one for each run.
 
-torch.optim knows one rate for all tensors of a group, so a stack of runs needs rules of its own. In a stack the runs
-are the leading axis of every tensor, and a number that differs between them is a tensor `(runs,)`.
+torch.optim has one learning rate for all tensors of a group, so a stack of runs needs its own update rules. In a stack
+the runs are the leading axis of every tensor, and a number that differs between runs is a tensor `(runs,)`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OptimizerState = dict[str, list[Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class UpdateStep:
-    """What an update rule gets beside tensors.
+    """The arguments of an update rule besides its tensors.
 
     Args:
         rate: Learning rate at this step, >= 0.
@@ -40,27 +40,28 @@ class UpdateStep:
 
 
 class UpdateRule:
-    """One optimizer. Override `update`, or `update_` where lists of tensors are faster.
+    """One optimizer. Override `update`, or `update_` for faster updates of lists of tensors.
 
-    A rule keeps nothing in the object: what lasts from step to step is in the state, which the host saves and restores.
+    A rule keeps nothing in the object: everything that lasts from step to step is in the state, which the host saves
+    and restores.
 
     >>> class SignDescent(UpdateRule):
     ...     def update(self, step, param, grad, state):
     ...         return param - step.rate * grad.sign(), state
 
     Args:
-        params: An instance of the descriptor's parameter dataclass. Numbers marked `Stackable` are read from
+        params: An instance of the descriptor's parameter dataclass. Read numbers marked `Stackable` from
             `step.settings` instead.
     """
 
     slots: tuple[str, ...] = ()
-    """Names of the state tensors, each shaped like its parameter and zero at the start."""
+    """Names of the state tensors, each with the shape of its parameter and initially zero."""
 
     def __init__(self, params: Any = None) -> None:
         self.params = params
 
     def init(self, params: Sequence[Tensor], settings: Mapping[str, Number]) -> OptimizerState:
-        """Returns the state to start with.
+        """Returns the initial state.
 
         Args:
             params: The parameters.
@@ -71,12 +72,12 @@ class UpdateRule:
     def update(
         self, step: UpdateStep, param: Tensor, grad: Tensor, state: Mapping[str, Tensor]
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Returns the new value of one parameter of one run, and its new state; writes to no tensor that it was given.
+        """Returns the new value of one parameter of one run, and its new state, without writing to its arguments.
 
-        The host lifts it over the runs of a stack, so rate and settings are numbers or scalar tensors.
+        The host lifts it over the runs of a stack, so learning rate and settings are numbers or scalar tensors.
 
         Args:
-            step: Rate, index and settings.
+            step: Learning rate, index and settings.
             param: The parameter.
             grad: Its gradient.
             state: Its tensor in each slot.
@@ -86,15 +87,16 @@ class UpdateRule:
     def update_(
         self, params: Sequence[Tensor], grads: Sequence[Tensor], state: OptimizerState, step: UpdateStep
     ) -> None:
-        """Moves all parameters in place; by default each by `update`.
+        """Updates all parameters in place; by default, calls `update` for each.
 
-        A rule that overrides it gets tensors with the runs in front, and numbers that may be tensors `(runs,)`.
+        In a stack, an override receives tensors whose first axis is the runs, and numbers that may be tensors
+        `(runs,)`.
 
         Args:
             params: The parameters.
-            grads: Their gradients, which stay as they are.
-            state: What `init` returned; changed in place.
-            step: Rate, index and settings.
+            grads: Their gradients; not changed.
+            state: The result of `init`; changed in place.
+            step: Learning rate, index and settings.
         """
         own = [{slot: tensors[i] for slot, tensors in state.items()} for i in range(len(params))]
         given = {"/rate": step.rate, **step.settings}
@@ -168,12 +170,12 @@ def blend_(tensors: Sequence[Tensor], others: Sequence[Tensor], share: Number) -
 
 
 def per_run(values: Tensor, like: Tensor) -> Tensor:
-    """Shapes `(runs,)` values so that they multiply a `(runs, ...)` tensor; leaves a scalar as it is."""
+    """Reshapes `(runs,)` values so that they broadcast over a `(runs, ...)` tensor; leaves a scalar unchanged."""
     return values.view(-1, *[1] * (like.ndim - 1)) if values.ndim else values
 
 
 def _factor(values: Tensor, like: Tensor) -> Tensor:
-    """Values for each run in the number format of what they multiply."""
+    """Returns one value per run, in the dtype of the tensor that they multiply."""
     return per_run(values, like).to(like.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Probes: measurements of a model in training that never change the trained weights.
+"""Probes: measurements of a model during training that never change the trained weights.
 
 Shape letters: S rows of the sample, K outputs.
 """
@@ -44,10 +44,10 @@ class Gradients(NamedTuple):
 
 
 class Look(Protocol):
-    """What computes the parts of a view that cost a pass. The host provides it."""
+    """Computes the parts of a view that need a forward pass. The host provides it."""
 
     def sample(self) -> Batch:
-        """The rows that are looked at."""
+        """The sample of rows."""
 
     def evaluated(self) -> Evaluated:
         """One pass in evaluation mode over the sample."""
@@ -56,18 +56,18 @@ class Look(Protocol):
         """Gradients over the sample."""
 
     def last_update(self) -> Named:
-        """What the last step changed."""
+        """The change of each trained parameter in the last step."""
 
 
 class ProbeView:
-    """What a probe sees of one run. Read only: a probe must not write into the tensors.
+    """A probe's read-only view of one run: a probe must not write into the tensors.
 
-    What costs a pass is computed when it is first asked for, on a fixed sample of training rows, and shared by the
-    probes of a run. It touches nothing of the run: neither weights nor running statistics nor random numbers.
+    Results that need a forward pass are computed on first use, on a fixed sample of training rows, and shared by the
+    probes of a run. Computing them changes neither weights nor running statistics nor random numbers of the run.
 
     Args:
-        params: Effective weights by name as in evaluation, detached from the graph.
-        roles: What each of them is, by the same names.
+        params: Effective weights by name, as in evaluation, detached from the graph.
+        roles: Role of each weight, by the same names.
         epoch: Epochs done.
         look: Computes the rest.
     """
@@ -77,7 +77,7 @@ class ProbeView:
 
     @cached_property
     def sample(self) -> Batch:
-        """The rows that are looked at: the same at each measurement, 256 or as many as there are."""
+        """The sample: the same training rows at each measurement, 256 or as many as there are."""
         return self._computed().sample()
 
     @property
@@ -120,7 +120,7 @@ class ProbeView:
 
     def _computed(self) -> Look:
         if self._look is None:
-            raise RuntimeError("This view holds weights only: there is no model to run.")
+            raise RuntimeError("This view has weights only: there is no model to run.")
         return self._look
 
 
@@ -129,7 +129,7 @@ class Probe(ABC):
 
     @abstractmethod
     def measure(self, view: ProbeView) -> dict[str, float]:
-        """Returns the measured numbers by metric name: a prefix of its own, a slash, the quantity."""
+        """Returns metric name -> number. A name is a prefix of the probe's own, a slash and the quantity."""
 
 
 __all__ = ["Evaluated", "Gradients", "Look", "Probe", "ProbeView"]

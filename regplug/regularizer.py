@@ -1,10 +1,10 @@
 """The runtime contract of a regularizer: a handful of pure functions of one run.
 
-Each function takes one run's tensors and returns new ones. The host calls it as it is for one run and through
+Each function takes one run's tensors and returns new ones. The host calls it directly for one run, and through
 `torch.func.vmap` for a stack of many. So a function reads every number that may differ between runs from
-`step.settings`, draws no random numbers of its own, writes to no tensor that it was given, and branches on no tensor's
-value. Every function has a neutral default; `regplug.regularization.composition.compose` returns a regularizer, and
-`identity` changes nothing.
+`step.settings`, draws no random numbers itself, never writes to its arguments, and never branches on a tensor's value.
+Every function has a neutral default; `regplug.regularization.composition.compose` returns a regularizer, and `identity`
+has no effect.
 
 Shape letters: B rows of the batch, K outputs.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Loss = Callable[..., tuple[Tensor, Outputs]]
 """`loss(params, number=0, x=..., y=..., buffers=...) -> (scalar, outputs)`: the data loss at these parameters in the
-forward pass of that number, which has noise of its own. What is left out is the run's own."""
+forward pass of that number, which has its own noise. Omitted arguments default to the run's own."""
 
 Member = tuple[Tensors, Tensors]
 """Parameters and buffers of one network."""
@@ -36,19 +36,19 @@ Member = tuple[Tensors, Tensors]
 
 @dataclass(frozen=True, kw_only=True)
 class Shapes:
-    """What a regularizer may know when it says which noise it needs and with which state it starts.
+    """The shapes that a regularizer knows when it requests noise and creates its state.
 
     Args:
-        x: Shape of a batch of inputs, the batch first.
-        y: Shape of a batch of targets as they come.
+        x: Shape of a batch of inputs, the batch axis first.
+        y: Shape of a batch of targets from the dataset.
         outputs: Shape of a batch of logits or values, `(B, K)`.
-        places: Where its own layers are, in the order in which it put them, with shapes.
-        params: Name -> shape of each trained parameter, those that other regularizers brought included.
-        weights: Name -> shape of each effective weight, under the names that `penalty`, `decay` and `project` get.
+        places: The places of its own layers with their shapes, in the order in which it put them.
+        params: Name -> shape of each trained parameter, including those that other regularizers added.
+        weights: Name -> shape of each effective weight, under the names that `penalty`, `decay` and `project` receive.
         rows: Rows of the training split.
-        low: Least value of a normalised input that the dataset declares, of a shape that goes with one input: in
-            `init` alone, and `None` where it declares none.
-        high: Greatest value, likewise.
+        low: Smallest value of a normalised input that the dataset declares, in a shape that broadcasts over one input.
+            Only in `init`; `None` if the dataset declares none.
+        high: Largest value, likewise.
     """
 
     x: tuple[int, ...]
@@ -63,14 +63,14 @@ class Shapes:
 
 
 class EpochEnd(NamedTuple):
-    """What `after_epoch` returns.
+    """The result of `after_epoch`.
 
     Args:
-        params: The parameters to go on with.
-        buffers: The buffers to go on with.
+        params: The parameters to continue with.
+        buffers: The buffers to continue with.
         state: The component's state.
-        stop: Boolean scalar: whether the run ends here; `None` means no.
-        rate_scale: Factor on the learning rate from here on; `None` means 1.
+        stop: Boolean scalar: whether the run ends now; `None` means no.
+        rate_scale: Factor on the learning rate of all following steps; `None` means 1.
     """
 
     params: Tensors
@@ -81,10 +81,10 @@ class EpochEnd(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What a component has to say about a composition before anything runs.
+    """An error or a warning about a combination of components, before anything runs.
 
     Args:
-        kind: `refuse` stops the run; `warn` is shown and logged.
+        kind: `refuse` ends with an error; `warn` shows and logs a warning.
         message: What is doubtful or contradictory, and why.
         hint: What to do instead.
     """
@@ -96,22 +96,22 @@ class Notice(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """What the run consists of, for `RegularizerFunctions.check`.
+    """The parts of a run, for `RegularizerFunctions.check`.
 
     Args:
         tags: Key of each *other* regularizer -> its name and tags.
         params: Key of each other regularizer -> its parameters.
         model: Name of the model.
-        activation: Name of the chosen activation; empty where the model takes its own.
+        activation: Name of the chosen activation; empty if the model uses its own default.
         optimizer: Name of the optimizer.
         loss: Name of the data loss.
-        batch_size: Rows in a batch.
+        batch_size: Rows per batch.
         train_rows: Rows of the training split.
-        task: What is learned.
+        task: The task of the run.
         has_validation: Whether there is a validation split.
-        has_range: Whether the dataset declares the least and the greatest value of its inputs.
+        has_range: Whether the dataset declares the smallest and largest value of its inputs.
         has_batch_norm: Whether the model, as restructured, keeps running statistics.
-        batch_norm_after: Whether one of this component's own places lies before a batch normalization.
+        batch_norm_after: Whether one of this component's own places is before a batch normalization.
     """
 
     tags: Mapping[str, frozenset[str]]
@@ -129,39 +129,39 @@ class RunContext:
     loss: str = ""
 
     def others(self, tag: str) -> list[str]:
-        """Keys of the other regularizers that bear this name or tag."""
+        """Keys of the other regularizers that have this name or tag."""
         return [key for key, tags in self.tags.items() if tag in tags]
 
 
 class RegularizerFunctions:
-    """One regularizer. Override what it needs; everything else is neutral.
+    """One regularizer. Override the functions it needs; all others have no effect.
 
     Args:
-        params: An instance of the descriptor's parameter dataclass. Numbers marked `Stackable` are read from
+        params: An instance of the descriptor's parameter dataclass. Read numbers marked `Stackable` from
             `step.settings` instead.
     """
 
     needs_soft_targets: ClassVar[bool] = False
-    """Whether `batch` wants class probabilities `(B, K)` instead of class indices `(B,)`."""
+    """Whether `batch` needs class probabilities `(B, K)` instead of class indices `(B,)`."""
 
     passes: ClassVar[int] = 1
-    """How many forward passes with noise of their own one step makes."""
+    """Number of forward passes in one step that have their own noise."""
 
     def __init__(self, params: Any = None) -> None:
         self.params: Any = NoParams() if params is None else params
 
     def check(self, context: RunContext) -> Iterator[Notice]:
-        """Refuses or doubts a composition that its descriptor cannot describe."""
+        """Yields errors and warnings about combinations, beyond what the descriptor can express."""
         yield from ()
 
     def restructure(self, model: nn.Module, sites: Sites) -> None:
         """Puts layers, parametrizations or modules into the model, once, through `sites`."""
 
     def noise(self, shapes: Shapes, settings: Mapping[str, Any]) -> Mapping[str, Draw]:
-        """Says which random numbers it needs at each step.
+        """Requests the random numbers of each step.
 
         Args:
-            shapes: Shapes of a full batch, of its places and of the parameters.
+            shapes: Shapes of a full batch, of this regularizer's places and of the parameters.
             settings: This run's parameters as Python numbers.
 
         Returns:
@@ -170,7 +170,7 @@ class RegularizerFunctions:
         return {}
 
     def init(self, shapes: Shapes, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
-        """Returns the state to start with: tensors, which the host saves and restores."""
+        """Returns the initial state: tensors, which the host saves and restores."""
         return {}
 
     def batch(self, step: Step, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,7 +178,7 @@ class RegularizerFunctions:
         return x, y
 
     def sample_losses(self, step: Step, losses: Tensor, outputs: Outputs) -> Tensor:
-        """Changes or weights the loss of each row, `(B,)`; the data loss is the mean of what it returns."""
+        """Changes or weights the loss of each row, `(B,)`; the data loss is the mean of the result."""
         return losses
 
     def penalty(self, step: Step, weights: Tensors, outputs: Outputs) -> Tensor | None:
@@ -186,35 +186,35 @@ class RegularizerFunctions:
         return None
 
     def wrap_loss(self, step: Step, loss: Loss) -> Loss:
-        """Returns a loss around `loss`, for more passes or another point."""
+        """Returns a new loss function that calls `loss`, for several passes or another point."""
         return loss
 
     def perturb(self, step: Step, params: Tensors, grads: Tensors) -> Tensors | None:
-        """Returns the point at which to take the gradient instead; `None` keeps the one there is."""
+        """Returns the parameters at which to evaluate the gradient instead, or `None` to keep `params`."""
         return None
 
     def gradients(self, step: Step, params: Tensors, grads: Tensors) -> tuple[Tensors, Tensors]:
-        """Changes the gradients before the optimizer sees them; returns them and the state."""
+        """Returns the gradients that the optimizer receives, and the state."""
         return grads, step.state
 
     def decay(self, step: Step, name: str, weight: Tensor) -> Tensor | None:
-        """Returns the decoupled decay of one effective weight: `weight * (1 - rate * strength)`; `None` is none."""
+        """Returns the strength of one effective weight's decoupled decay, `w * (1 - rate * strength)`, or `None`."""
         return None
 
     def after_step(self, step: Step, params: Tensors) -> tuple[Tensors, Tensors]:
-        """Changes the parameters after the optimizer's update; returns them and the state."""
+        """Returns new parameters after the optimizer's update, and the state."""
         return params, step.state
 
     def project(self, step: Step, name: str, weight: Tensor) -> Tensor:
-        """Returns the nearest allowed value of one effective weight, or `weight` itself where any is allowed."""
+        """Returns the nearest allowed value of one effective weight, or `weight` itself if any value is allowed."""
         return weight
 
     def after_epoch(self, step: Step, metrics: Tensors, params: Tensors, buffers: Tensors) -> EpochEnd:
-        """Acts at the end of an epoch, which `step.clock.epoch` counts; `metrics` are scalars such as `valid/loss`."""
+        """Acts at the end of an epoch; `step.clock.epoch` includes it. `metrics` are scalars such as `valid/loss`."""
         return EpochEnd(params, buffers, step.state)
 
     def evaluated(self, step: Step, params: Tensors, buffers: Tensors) -> Member:
-        """Returns the parameters and buffers to evaluate in the middle of training."""
+        """Returns the parameters and buffers to evaluate during training."""
         return params, buffers
 
     def finalize(
@@ -222,19 +222,19 @@ class RegularizerFunctions:
     ) -> Member | Sequence[Member]:
         """Returns the parameters and buffers that the run ends with, or those of each member of an ensemble.
 
-        Called for each run alone, and idempotent.
+        Called separately for each run. Must be idempotent.
 
         Args:
             step: The step after the last one, without a batch.
             params: Name -> parameter.
             buffers: Name -> buffer.
-            batches: The training batches once more, each as a step with noise of its own; can be iterated again.
+            batches: The training batches, each as a step with its own noise; can be iterated several times.
         """
         return params, buffers
 
 
 class Identity(RegularizerFunctions):
-    """Changes nothing: the neutral element of `compose`."""
+    """Has no effect: the neutral element of `compose`."""
 
 
 identity = Identity()

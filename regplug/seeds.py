@@ -1,4 +1,4 @@
-"""One seed, split by purpose: what one part draws never moves what another draws."""
+"""One seed, split by purpose, so that the draws of one part never change those of another."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """Returns the seed of one purpose: the first 63 bits of BLAKE2b over the words.
+    """Returns the seed for one purpose: the first 63 bits of BLAKE2b over seed and purpose.
 
     Args:
-        seed: The run's seed, or the data's.
-        purpose: What it is for, from the general to the particular: `"order", 3`.
+        seed: The run's seed, or the data seed.
+        purpose: Words that identify the purpose, from general to specific: `"order", 3`.
 
     Returns:
         A number in [0, 2**63), the same on every machine and in every process.
@@ -20,6 +20,6 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
     >>> derive_seed(0, "order", 3) == derive_seed(0, "order", 4)
     False
     """
-    # repr keeps 1 and "1" apart, and no word can run into the next.
+    # repr distinguishes 1 from "1" and separates the words.
     words = repr((seed, *purpose)).encode()
     return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "big") >> 1

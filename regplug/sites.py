@@ -1,7 +1,7 @@
-"""Where a structural regularizer can act, and its hand in the model.
+"""The sites at which a structural regularizer can act, and the functions that change the model there.
 
 A site is a module of the model and which call of it in one forward pass. Sites are found by running the model once on
-an example with hooks, so they serve any model: regplug's, torchvision's, the user's own.
+an example with hooks, so they work for any model: regplug's, torchvision's or the user's own.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Site:
 
     Args:
         name: The module's name in the model.
-        call: How many calls of it came before, in one forward pass.
+        call: Number of earlier calls of the module in one forward pass.
         module: The module.
-        input_shape: Shape of its first input, the batch first.
-        output_shape: Shape of its output, the batch first.
+        input_shape: Shape of its first input, the batch axis first.
+        output_shape: Shape of its output, the batch axis first.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Site:
 
     @property
     def key(self) -> str:
-        """Name and call, the key of what is drawn for it."""
+        """Name and call: the key of the noise drawn for it."""
         return f"{self.name}#{self.call}"
 
     @property
@@ -69,25 +69,25 @@ class Site:
 
     @property
     def is_branch(self) -> bool:
-        """Whether the module says that it is the branch of a residual connection: its attribute `is_branch`."""
+        """Whether the module declares, by its attribute `is_branch`, that it is the branch of a residual connection."""
         return getattr(self.module, "is_branch", False) is True
 
     @property
     def has_weight(self) -> bool:
-        """Whether the module has a weight of two axes or more of its own and is no normalization."""
+        """Whether the module itself has a weight with at least two axes and is not a normalization."""
         weight = getattr(self.module, "weight", None)
         return isinstance(weight, Tensor) and weight.ndim > 1 and not isinstance(self.module, NORMALIZATIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a regularizer put a layer.
+    """The place where a regularizer put a layer.
 
     Args:
-        key: The key of its draws.
-        index: Which of this regularizer's places it is, counted from 0 in the order in which they were made.
-        shape: Shape of what reaches it: of an activation, the batch first, or of a weight.
-        is_weight: Whether it is on a weight.
+        key: The key of its noise.
+        index: Index of the place among this regularizer's places, from 0, in the order of their creation.
+        shape: Shape of the layer's input: of an activation, the batch axis first, or of a weight.
+        is_weight: Whether the layer is on a weight.
     """
 
     key: str
@@ -97,13 +97,13 @@ class Place:
 
 
 class Sites:
-    """The sites of a model, and one regularizer's hand in them.
+    """The sites of a model, through which one regularizer changes it.
 
     Args:
-        model: The model; layers are put into it.
+        model: The model; layers are inserted into it.
         found: All sites in the order of the forward pass (`find_sites`).
         owner: The regularizer's key.
-        replaced: Module -> the one in its place, shared by the regularizers of a run.
+        replaced: Module -> its replacement, shared by the regularizers of a run.
     """
 
     def __init__(
@@ -126,25 +126,25 @@ class Sites:
         return [site for site in self.all if site.is_activation]
 
     def weighted(self) -> list[Site]:
-        """The first site of each module that has a weight of two axes or more and is no normalization."""
+        """The first site of each module that has a weight with at least two axes and is not a normalization."""
         return [site for site in self.all if site.has_weight and site.call == 0]
 
     def branches(self) -> list[Site]:
-        """The sites of modules that declare to be the branch of a residual connection."""
+        """The sites of modules that declare that they are the branch of a residual connection."""
         return [site for site in self.all if site.is_branch]
 
     def matching(self, globs: str | Sequence[str]) -> list[Site]:
         """The sites whose module name matches one of the globs.
 
         Raises:
-            CompositionError: If a glob matches no module.
+            CompositionError: A glob matches no module.
         """
         globs = (globs,) if isinstance(globs, str) else globs
         names = [site.name for site in self.all]
         for glob in globs:
             if not any(fnmatchcase(name, glob) for name in names):
                 raise CompositionError(
-                    f"{self.owner}: at={glob} names no module of the model.",
+                    f"{self.owner}: at={glob} matches no module of the model.",
                     hint=f"Its modules, in the order of the forward pass: {some_of(dict.fromkeys(names))}.",
                 )
         return [site for site in self.all if any(fnmatchcase(site.name, glob) for glob in globs)]
@@ -153,14 +153,14 @@ class Sites:
         """The sites that `at=` names, or the default ones.
 
         Raises:
-            CompositionError: If there is none: a regularizer that acts nowhere is an error, not silence.
+            CompositionError: There is none. A regularizer that acts nowhere is an error.
         """
         chosen = self.matching(globs) if globs else default(self)
         if not chosen:
             names = ", ".join(dict.fromkeys(site.name for site in self.all)) or "none"
             reason, remedy = _NOTHING.get(getattr(default, "__name__", ""), ("", ""))
             raise CompositionError(
-                f"{self.owner} found no place in the model{reason}.",
+                f"{self.owner} found no site in the model{reason}.",
                 hint=f"Name modules with at=, for example {self.owner}:at=NAME. Modules: {names}.{remedy}",
             )
         return chosen
@@ -174,7 +174,7 @@ class Sites:
         return self._put(site, layer, "before", site.input_shape)
 
     def on_weight(self, site: Site, layer: WeightLayer, name: str = "weight") -> Place:
-        """Puts a parametrization on a weight of a module: the module computes with what the layer makes of it.
+        """Puts a parametrization on a weight of a module: the module computes with what the layer returns.
 
         Args:
             site: A call of the module; all its calls share the weight.
@@ -199,7 +199,7 @@ class Sites:
         return place
 
     def replace(self, site: Site, module: nn.Module) -> Place:
-        """Puts another module in the place of a site's module, wherever the model refers to it, for all its calls."""
+        """Replaces a site's module wherever the model refers to it, for all its calls."""
         old = self.module_of(site)
         place = Place(key=site.key, index=len(self.places), shape=site.input_shape)
         self._settle_in(module, place, training=old.training)
@@ -209,16 +209,16 @@ class Sites:
         return place
 
     def module_of(self, site: Site) -> nn.Module:
-        """The module that now stands where the site was found.
+        """The module that is now at the site.
 
         Raises:
-            CompositionError: It went with the module around it, which another regularizer replaced.
+            CompositionError: Another regularizer replaced the module around it.
         """
         module = self._replaced.get(site.module, site.module)
         if not any(each is module for each in self.model.modules()):
             raise CompositionError(
-                f"{self.owner}: {site.name} is no longer in the model: the module around it was replaced.",
-                hint="Name other modules with at=, or leave out the regularizer that replaces it.",
+                f"{self.owner}: {site.name} is no longer in the model, because the module around it was replaced.",
+                hint="Name other modules with at=, or remove the regularizer that replaces it.",
             )
         return module
 
@@ -239,8 +239,8 @@ class Sites:
         settles = not isinstance(layer, SiteLayer) or type(layer).settled is not SiteLayer.settled
         if layer.acts_in_evaluation and not settles:
             raise PluginError(
-                f"{self.owner}: {type(layer).__name__} acts in evaluation and does not say what it settles into.",
-                hint="Override settled(settings) to return the ordinary module that does the same.",
+                f"{self.owner}: {type(layer).__name__} acts in evaluation but does not define settled.",
+                hint="Override settled(settings) to return an ordinary module that does the same.",
             )
 
     def _augmented(self, site: Site) -> Augmented:
@@ -256,16 +256,15 @@ class Sites:
 _NOTHING = {
     "activations": (
         ": it has no activation module",
-        " A functional activation, such as torch.relu in forward, is no module: use nn.ReLU.",
+        " A functional activation, such as torch.relu in forward, is not a module: use nn.ReLU.",
     ),
-    "weighted": (": no module has a weight of two axes or more", ""),
+    "weighted": (": no module has a weight with at least two axes", ""),
     "branches": (
-        ": no module declares to be the branch of a residual connection",
-        " A `+` inside forward has no site: put the branch into a module of its own with the attribute "
-        "is_branch = True.",
+        ": no module declares that it is the branch of a residual connection",
+        " A `+` inside forward has no site: put the branch into a separate module with the attribute is_branch = True.",
     ),
 }
-"""By what a regularizer looks for: why there may be none, and what to do."""
+"""Kind of site -> why a model may have none, and what to do."""
 
 __all__ = [
     "ACTIVATIONS",

@@ -23,7 +23,7 @@ def reference() -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield "A hook takes nothing and returns, or yields, descriptors of its kind. Every descriptor has:"
+    yield "A hook takes no arguments and returns, or yields, descriptors of its kind. Every descriptor has:"
     yield ""
     yield from _fields(Component)
     targets = _targets()
@@ -36,7 +36,7 @@ def _lines() -> Iterator[str]:
             yield from ("", f"Target: {targets[kind]}")
         own = list(_fields(cls, besides=Component))
         if own:
-            yield from ("", f"`{cls.__name__}` has besides:", "", *own)
+            yield from ("", f"`{cls.__name__}` also has:", "", *own)
 
 
 def signature(function: Callable[..., object]) -> str:

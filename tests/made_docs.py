@@ -1,4 +1,4 @@
-"""What the documents take from the code. `python tests/made_docs.py` writes it; tests check that it is current."""
+"""Generates the parts of the documents that come from the code. Tests check that they are current."""
 
 from __future__ import annotations
 

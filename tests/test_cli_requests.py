@@ -52,7 +52,7 @@ WRONG = {
     "a place that is taken": (["run", "--out", "bad.toml"], "exists and is no bundle"),
     "a place with a name that is too long": (["run", "--out", LONG], "is too long"),
     "a place in a folder that is too long": (["run", "--out", f"x/{LONG}abcdef/y"], "is too long"),
-    "a store of plain files": (["run", "--tracking-uri", "file:///x"], "store of plain files"),
+    "a store of plain files": (["run", "--tracking-uri", "file:///x"], "file store"),
     "the same in a plan": (["plan", "--reg", "dropuot"], "Did you mean dropout?"),
     "a grid in a plan": (["plan", "--grid", "reg=dropuot"], "Did you mean dropout?"),
     "an unknown regularizer of a grid": (["sweep", "--grid", "reg=none,dropuot"], "Did you mean dropout?"),
@@ -118,7 +118,7 @@ def test_a_wrong_request_is_answered_in_words_before_anything_heavy_is_imported(
     assert code == 2, err
     assert WRONG[what][1] in err
     assert "Traceback" not in err
-    assert "fault of regplug" not in err
+    assert "bug in regplug" not in err
     assert imported == []
 
 
@@ -189,7 +189,7 @@ def test_other_arguments_that_are_not_utf8_are_no_fault_of_ours(place, command):
     done = subprocess.run(args, capture_output=True, cwd=place.folder, check=False)
     assert done.returncode == 2
     assert b"a\\udcff" in done.stderr or command[0] == "export"
-    assert b"fault of regplug" not in done.stderr
+    assert b"bug in regplug" not in done.stderr
 
 
 def test_a_deleted_folder_is_told_as_such_and_help_still_works(tmp_path):
@@ -201,8 +201,8 @@ def test_a_deleted_folder_is_told_as_such_and_help_still_works(tmp_path):
     )
     folder.mkdir()
     done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True)
-    assert done.stderr.count("The folder in which you stand was deleted.") == 3
-    assert done.stdout.count("The folder in which you stand was deleted.") == 1
+    assert done.stderr.count("The current folder was deleted.") == 3
+    assert done.stdout.count("The current folder was deleted.") == 1
     assert json.loads(done.stderr.splitlines()[-1]) == [2, 2, 2, 2, 0]
 
 
@@ -214,7 +214,7 @@ def test_a_folder_that_is_deleted_in_the_middle_is_told_as_such(tmp_path, monkey
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     gone = Failure.of(OSError("disk I/O error"))
-    assert (gone.message, gone.exit_code) == ("The folder in which you stand was deleted.", 1)
+    assert (gone.message, gone.exit_code) == ("The current folder was deleted.", 1)
     assert Failure.of(TrackingLostError("Metrics could not be logged.")).message == gone.message
     assert Failure.of(KeyboardInterrupt()).message == "Interrupted."
 

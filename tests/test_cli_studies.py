@@ -95,10 +95,10 @@ def test_one_run_that_fails_is_told_and_ends_with_one(terminal):
         (("sweep", "--seeds", "0"), ("seeds",)),
         (("sweep", "no.toml"), ("no.toml cannot be read",)),
         (("sweep", "a.toml", "--config", "b.toml"), ("Two files",)),
-        (("cv", "--folds", "5000"), ("5000 folds were asked for",)),
+        (("cv", "--folds", "5000"), ("5000 folds were requested",)),
         (("cv", "--group", "patient"), ("has no groups",)),
         (("cv", "--repeats", "0"), ("repeats",)),
-        (("compare", "nothing/here"), ("no experiment and no study nothing/here",)),
+        (("compare", "nothing/here"), ("no experiment or study nothing/here",)),
     ],
 )
 def test_a_wrong_request_is_one_message_and_exit_code_two(terminal, args, words):

@@ -138,7 +138,7 @@ def test_a_study_that_goes_on_knows_which_of_its_runs_were_guessing(place):
 
 def test_early_stopping_in_a_cross_validation_is_doubted_in_plan_stderr_report_document_and_compare(terminal, place):
     args = ("--model", "linear", "--epochs", "2", "--grid", "reg=none,early_stopping", "--folds", "3")
-    words = "early_stopping chooses by the validation rows"
+    words = "early_stopping makes choices with the validation rows"
     assert words in terminal("plan", *args).err
     said = terminal("cv", *args, "--name", "stopping", "--no-export")
     assert f"warning: {words}" in said.err
@@ -152,7 +152,7 @@ def test_early_stopping_in_a_cross_validation_is_doubted_in_plan_stderr_report_d
 
 def test_a_sweep_that_is_scored_on_test_rows_is_not_doubted(place):
     result = place.sweep(grid=["reg=none,early_stopping"])
-    assert not any("chooses by" in warning for warning in result.started.warnings)
+    assert not any("makes choices with" in warning for warning in result.started.warnings)
 
 
 OWN = """

@@ -70,7 +70,7 @@ def test_a_class_without_a_row_leaves_auroc_out_with_the_reason(predictions):
     targets = np.where(targets == 2, 0, targets)
     found = evaluate_predictions(logits, targets, FOUR)
     assert "auroc" not in found
-    assert left_out_metrics(targets, FOUR) == {"auroc": "it needs a row of each class, and there is none of c"}
+    assert left_out_metrics(targets, FOUR) == {"auroc": "it needs a row of each class, but there is none of c"}
     recalls = [(logits.argmax(axis=1) == targets)[targets == label].mean() for label in (0, 1, 3)]
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
 

@@ -115,7 +115,7 @@ def test_another_bundle_is_replaced_only_with_overwrite(run, terminal, tmp_path)
     [
         (["--alias", "champion"], "--register NAME"),
         (["--register", "a/b"], "no name of a registered model"),
-        (["--register", "net", "--alias", "v1"], "'v1' is no alias"),
+        (["--register", "net", "--alias", "v1"], "'v1' is not a valid alias"),
         (["--register", "net", "--format", "torchscript"], "model.onnx is registered"),
         (["--format", "onyx"], "Did you mean onnx?"),
         (["--format", "onnx:opset=7"], "opset"),

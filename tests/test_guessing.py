@@ -78,7 +78,7 @@ def test_few_rows_that_cannot_tell_are_said_to_be_few():
     answers = np.where(np.arange(20) % 10 < 6, y, 1 - y)
     guess = found(np.eye(2)[answers], y, np.array([0, 0, 1]))
     assert (guess.value, guess.fixed) == (0.6, 0.5)
-    assert "on 20 rows chance alone goes so far" in guess.sentence
+    assert "on 20 rows, chance alone can explain the difference" in guess.sentence
 
 
 def test_rows_of_one_class_can_tell_nothing():

@@ -89,7 +89,7 @@ def test_commands_are_listed_with_the_components(installed, terminal):
 
 def test_a_name_of_the_host_stays_the_hosts_and_is_a_problem(installed, terminal):
     offer(installed, "fake-taker", "inspect=fake_greeting:greet", modules={"fake_greeting": GREET})
-    assert "Tell what a bundle is" in terminal("inspect", "--help").out
+    assert "Print a bundle's task" in terminal("inspect", "--help").out
     assert terminal("fake-taker/inspect", "you").out == "Hello you.\n"
     assert "fake-taker/inspect" in terminal("--help").out
     (problem,) = terminal("plugins", "doctor", "--json").document["problems"]

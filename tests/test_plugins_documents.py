@@ -42,9 +42,7 @@ def rows_below(heading):
 
 
 def test_the_tags_that_the_kit_reads_are_listed_with_what_it_does():
-    assert list(rows_below("| tag | what the kit then does |").values()) == [
-        f"| `{t}` | {x} |" for t, x in TAGS.items()
-    ]
+    assert list(rows_below("| tag | the kit's check |").values()) == [f"| `{t}` | {x} |" for t, x in TAGS.items()]
 
 
 def test_the_kit_reads_no_tag_beside_those_listed():
@@ -61,7 +59,7 @@ def test_the_tags_that_regplugs_own_components_look_for_are_listed():
     words = {word for one in own for word in (*one.before, *one.after, *one.conflicts, *one.requires)}
     for file in (Path(__file__).parent.parent / "plugins").rglob("*.py"):
         words |= set(re.findall(r'context\.others\("([\w-]+)"\)', file.read_text()))
-    assert set(rows_below("| tag | who looks for it |")) == words - {one.name for one in own}
+    assert set(rows_below("| tag | used by |")) == words - {one.name for one in own}
     assert words <= {tag for one in own for tag in one.tags}
 
 

@@ -85,7 +85,7 @@ def test_failed_runs_are_counted_apart_and_in_no_mean():
     analysis = analyse(Study(name="s", settings=study.settings, runs=(*study.runs, failed)), ACCURACY)
     assert (analysis.summaries[0].failed, analysis.summaries[0].runs) == (2, 2)
     assert analysis.summaries[0].mean == pytest.approx(0.6)
-    assert "2 runs failed and are in no mean." in analysis.notes
+    assert "2 runs failed and are not in the means." in analysis.notes
 
 
 def test_a_failed_run_that_was_repeated_counts_as_run():
@@ -289,7 +289,7 @@ def test_more_is_better_of_shares_that_are_right(metric):
 
 @pytest.mark.parametrize("metric", ["norm/weight", "gap/loss", "gap/accuracy", "loss/weight", "flossing"])
 def test_a_metric_whose_name_does_not_tell_is_asked_about(metric):
-    with pytest.raises(RequestError, match="cannot be told from its name"):
+    with pytest.raises(RequestError, match="is better is unknown"):
         is_lower_better(metric)
 
 

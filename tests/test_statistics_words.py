@@ -30,27 +30,27 @@ def test_of_a_loss_the_lower_one_is_called_better_by_a_positive_amount():
 def test_no_difference_is_called_no_detectable_difference_with_the_interval_of_what_is_possible():
     sentence = comparison_sentence(compared([0.90, 0.93, 0.91, 0.95], [0.91, 0.91, 0.92, 0.93]))
     assert sentence.startswith("No detectable difference between a and b (0.005 [-0.0226, 0.0326], p = 0.6, 4 seeds).")
-    assert "Wilcoxon's signed-rank test cannot reach 0.05 on so few pairs (its least p is 0.125)." in sentence
+    assert "Wilcoxon's signed-rank test cannot reach 0.05 with so few pairs (its smallest p is 0.125)." in sentence
 
 
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
         (None, "Four times as many seeds would halve it."),
-        (folds(4), "More folds of the same rows narrow it little; more rows do."),
+        (folds(4), "More folds of the same rows narrow it only slightly; more rows narrow it."),
     ],
     ids=["seeds", "folds"],
 )
 def test_an_open_question_says_what_would_narrow_its_interval_and_no_number_of_seeds(keys, words):
     study = study_of({"a": [0.90, 0.93, 0.91, 0.95], "b": [0.91, 0.91, 0.92, 0.93]}, keys=keys)
     analysis = analyse(study, ACCURACY)
-    (note,) = [note for note in analysis.notes if "no proof of equality" in note]
+    (note,) = [note for note in analysis.notes if "not prove equality" in note]
     assert words in note
     assert "more seeds" not in analysis.verdict
 
 
 def test_a_question_that_is_settled_says_nothing_of_more_seeds():
-    assert not any("proof of equality" in note for note in analyse(study_of({"a": FIRST, "b": SECOND}), ACCURACY).notes)
+    assert not any("prove equality" in note for note in analyse(study_of({"a": FIRST, "b": SECOND}), ACCURACY).notes)
 
 
 @pytest.mark.parametrize(("count", "is_given"), [(9, False), (10, True)])

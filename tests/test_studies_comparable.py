@@ -119,7 +119,7 @@ def test_losses_stand_apart_and_the_reason_names_a_metric_that_they_share():
     apart = group_by_loss(group)
     assert [(each.name, len(each.runs)) for each in apart] == [("csv, loss mse", 2), ("csv, loss huber", 1)]
     (why,) = why_apart(apart, "test/loss")
-    assert "test/loss is another quantity for each loss" in why
+    assert "test/loss cannot be compared between different losses" in why
     assert "--metric test/rmse ranks them together." in why
     assert group_by_loss(apart[0]) == (apart[0],)
 
@@ -129,8 +129,8 @@ def test_the_reasons_name_datasets_and_splits():
     groups = group_by_data([run(facts()), split, run(facts(rows="2"), dataset="digits")], lambda one: "x")
     assert why_apart(groups[:1], "test/loss") == []
     words = " ".join(why_apart(groups, "test/loss"))
-    assert "Figures of different datasets cannot be ranked together" in words
-    assert "A dataset is parted in several ways" in words
+    assert "Metrics on different datasets cannot be ranked together" in words
+    assert "A dataset has several splits" in words
 
 
 # The correction for overlapping training rows

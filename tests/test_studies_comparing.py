@@ -113,12 +113,12 @@ def test_files_of_one_experiment_have_a_table_each_and_settings_rank_over_them(p
     assert all(part.analysis.comparisons[0].n == 2 for part in found.parts)
     assert (found.ranks.over, found.ranks.n, set(found.ranks.mean_ranks)) == ("dataset", 2, {"none", "l2"})
     said = terminal("compare", "csv/linear")
-    assert said.out.startswith("2 groups of runs that cannot be ranked together; each has a table of its own.")
+    assert said.out.startswith("2 groups of runs that cannot be ranked together; each has its own table.")
     assert "Mean ranks over 2 datasets" in said.out
     assert said.out.count("a.csv") == said.out.count("b.csv") == 1
     page = (place.folder / "report-csv-linear.html").read_text()
     assert page.count('<section class="part">') == 2
-    assert "Figures of different datasets cannot be ranked together" in page
+    assert "Metrics on different datasets cannot be ranked together" in page
 
 
 def test_the_document_of_several_groups_has_each_and_its_runs(place, tables, terminal):
@@ -141,7 +141,7 @@ def test_several_groups_have_no_one_analysis_and_that_is_said(place, tables):
 def test_a_baseline_that_one_group_has_serves_there_and_one_that_none_has_is_refused(place, tables):
     found = regplug.compare("csv/linear", baseline="none", tracking_uri=place.uri)
     assert [part.analysis.reference for part in found.parts] == ["none", "none"]
-    with pytest.raises(RequestError, match="'nonne' is no setting"):
+    with pytest.raises(RequestError, match="'nonne' is not a setting"):
         regplug.compare("csv/linear", baseline="nonne", tracking_uri=place.uri)
 
 
@@ -216,14 +216,14 @@ def test_runs_of_an_earlier_version_are_compared_with_a_word_on_their_data_seeds
     parent.__exit__(None, None, None)
     found = regplug.compare("earlier", tracking_uri=place.uri)
     assert set(found.study.labels) == {"lr=0.1", "lr=0.2"}
-    assert any("the runs do not tell their rows" in note for part in found.parts for note in part.notes)
+    assert any("the runs do not store which rows they used" in note for part in found.parts for note in part.notes)
 
 
 # What a study refuses or doubts
 
 
 def test_a_grid_over_datasets_is_refused_and_told_what_to_do(place, tables):
-    with pytest.raises(RequestError, match="judged on different rows") as caught:
+    with pytest.raises(RequestError, match="evaluated on different rows") as caught:
         place.sweep(**FAST, grid=["dataset=digits:test=0.2,digits:test=0.3"])
     assert "regplug compare STUDY STUDY" in caught.value.hint
 
@@ -231,12 +231,12 @@ def test_a_grid_over_datasets_is_refused_and_told_what_to_do(place, tables):
 def test_settings_that_change_the_test_rows_are_doubted_and_those_that_do_not_are_not(place):
     fields = {**FAST, "lr": 0.003, "dataset": "linear_regression", "batch_size": 5, "seeds": 2}
     noisy = place.sweep(**fields, grid=["dataset.noise=0.01,0.5"], name="noisy")
-    assert any("settings of dataset.noise are judged on different rows" in text for text in noisy.started.warnings)
+    assert any("settings of dataset.noise are evaluated on different rows" in text for text in noisy.started.warnings)
     found = regplug.compare("noisy", tracking_uri=place.uri)
     assert figures(found.analysis) == figures(noisy.conclusion.analysis)
-    assert any("judged on different rows" in note for note in found.parts[0].notes)
+    assert any("evaluated on different rows" in note for note in found.parts[0].notes)
     scaled = place.sweep(**fields, grid=["dataset.normalize=none,standard"])
-    assert not any("judged on different rows" in text for text in scaled.started.warnings)
+    assert not any("evaluated on different rows" in text for text in scaled.started.warnings)
 
 
 def test_a_grid_over_losses_is_compared_by_the_root_mean_squared_error_and_never_by_the_loss(place):
@@ -244,7 +244,7 @@ def test_a_grid_over_losses_is_compared_by_the_root_mean_squared_error_and_never
     found = place.sweep(**fields)
     assert (found.started.metric, found.conclusion.metric) == ("valid/rmse", "test/rmse")
     assert {run.params["loss"] for run in place.children(found.study_id)} == {"mse", "huber"}
-    with pytest.raises(RequestError, match=r"valid/loss is another quantity for each of the losses huber.*, mse"):
+    with pytest.raises(RequestError, match=r"valid/loss cannot be compared between the losses huber.*, mse"):
         place.sweep(**fields, metric="valid/loss")
 
 

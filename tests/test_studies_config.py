@@ -102,16 +102,16 @@ def test_a_file_with_an_unknown_key_is_refused_with_the_near_one(tmp_path):
         ({"grid": ("reg.l2.strenght=0.1",)}, ("reg.l2.strenght", "Did you mean strength")),
         ({"grid": ("reg.dropuot.drop_probability=0.1",)}, ("dropuot", "dropout")),
         ({"grid": ("reg=none,dropuot",)}, ("dropuot", "Did you mean dropout")),
-        ({"grid": ("loss.delta=1,2",)}, ("refines the loss, and none is chosen", "--loss NAME")),
+        ({"grid": ("loss.delta=1,2",)}, ("varies a parameter of the loss, but none is chosen", "--loss NAME")),
         ({"grid": ("loss.detla=1,2",), "loss": "huber"}, ("no parameter of huber", "Did you mean delta")),
         ({"grid": ("loss=mse,mae", "loss.delta=1,2")}, ("no parameter of mse or mae",)),
         ({"grid": ("loss=mse,huber", "loss.delta=1,2")}, ("delta is unknown: there are no parameters",)),
-        ({"grid": ("activation.slope=1,2",)}, ("refines the activation", "--activation NAME")),
+        ({"grid": ("activation.slope=1,2",)}, ("varies a parameter of the activation", "--activation NAME")),
         ({"grid": ("lr=",)}, ("product is empty",)),
         ({"grid": ("lr=0.1,,0.2",)}, ("product is empty",)),
         ({"grid": ("lr",)}, ("no name and values",)),
-        ({"grid": ("lr=log(0,1,5)",)}, ("no range",)),
-        ({"grid": ("lr=linear(0,1,1)",)}, ("no range",)),
+        ({"grid": ("lr=log(0,1,5)",)}, ("not a valid range",)),
+        ({"grid": ("lr=linear(0,1,1)",)}, ("not a valid range",)),
         ({"grid": ("lr=0.1,0.1",)}, ("twice", "--seeds")),
         ({"grid": ("seed=1,2",)}, ("cannot vary seed", "--seeds")),
         ({"grid": ("name=a,b",)}, ("cannot vary name",)),
@@ -119,7 +119,7 @@ def test_a_file_with_an_unknown_key_is_refused_with_the_near_one(tmp_path):
         ({"zip": ("lr=0.1,0.2", "momentum=0")}, ("different lengths", "lr has 2", "momentum has 1")),
         ({"metric": "test/accuracy"}, ("test split",)),
         ({"metric": "train/loss"}, ("train split",)),
-        ({"metric": "norm/weight"}, ("no measure of the validation rows",)),
+        ({"metric": "norm/weight"}, ("another metric than a validation one",)),
         ({"grid": ("lr=linear(0,1,1000)",), "seeds": 101}, ("101,000 runs", "at most 100,000")),
         ({"folds": 1}, ("One fold",)),
         ({"seeds": 0}, ("seeds",)),
@@ -155,7 +155,7 @@ def test_without_a_validation_split_nothing_can_be_chosen():
 
 
 def test_more_folds_than_rows_or_a_class_missing_in_a_fold_is_refused(tmp_path):
-    with pytest.raises(RequestError, match="500 folds were asked for"):
+    with pytest.raises(RequestError, match="500 folds were requested"):
         Study(study(dataset="linear_regression", model="linear", folds=500, batch_size=5), kind="cv")
     place = Place(tmp_path)
     with pytest.raises(RequestError, match="a class would be missing in a fold"):
@@ -175,7 +175,7 @@ def test_settings_with_different_losses_are_not_compared_by_their_loss():
     assert Study(study(**fields)).metric == "valid/loss"
     assert Study(study(**fields, grid=("loss=mse,mae",))).metric == "valid/rmse"
     assert Study(study(**fields, loss="huber", grid=("loss.delta=1,2",))).metric == "valid/rmse"
-    with pytest.raises(RequestError, match="another quantity for each of the losses"):
+    with pytest.raises(RequestError, match="cannot be compared between the losses"):
         Study(study(**fields, grid=("loss=mse,mae",), metric="valid/loss"))
 
 

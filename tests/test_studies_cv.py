@@ -154,7 +154,7 @@ def test_a_class_that_groups_gather_in_one_fold_is_refused(place):
         inputs=raw.inputs,
         groups=pool_rows(raw).y,
     )
-    with pytest.raises(RequestError, match="the groups do not part otherwise"):
+    with pytest.raises(RequestError, match="because of the groups"):
         place.cv(dataset=together, folds=3)
-    with pytest.raises(RequestError, match="are of 3 groups"):
+    with pytest.raises(RequestError, match="have 3 groups"):
         place.cv(dataset=together, folds=4)

@@ -213,7 +213,7 @@ def test_a_store_without_room_is_told_at_once_and_makes_the_run_failed_at_its_en
     assert caught.value.exit_code == 1
     assert "Free some space" in caught.value.hint
     assert "cannot be written" in told[0]
-    assert "tried once more" in told[1]
+    assert "once more" in told[1]
     assert len(told) == 2
     without_room.give()
     info = without_room.store.find_run(run.run_id)

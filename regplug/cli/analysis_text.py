@@ -1,4 +1,4 @@
-"""What an analysis says, in the terminal: the table of settings, then the sentences."""
+"""Prints an analysis in the terminal: the table of settings, then its conclusions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def tell_analysis(analysis: Analysis, *, is_whole: bool = False) -> None:
     """Writes table, verdict, comparisons and notes to stdout.
 
     Args:
-        analysis: What to tell.
-        is_whole: Whether every setting and comparison is told, however many there are.
+        analysis: The analysis.
+        is_whole: Whether to print every setting and comparison, however many there are.
     """
     from regplug.statistics import comparison_sentence
 
@@ -33,7 +33,7 @@ def tell_analysis(analysis: Analysis, *, is_whole: bool = False) -> None:
         told = sentences if is_whole else sentences[:_MOST_SENTENCES]
         say("", *(f"- {sentence}" for sentence in told))
         if len(told) < len(sentences):
-            say(f"- and {len(sentences) - len(told)} more: regplug compare tells them all")
+            say(f"- and {len(sentences) - len(told)} more: regplug compare shows them all")
     say("", *analysis.notes)
 
 

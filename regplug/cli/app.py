@@ -1,4 +1,4 @@
-"""The command `regplug`: its subcommands by name, each imported when it is called and never for `--help`."""
+"""The command `regplug`. Each subcommand is imported when it is called, and never for `--help`."""
 
 from __future__ import annotations
 
@@ -25,20 +25,23 @@ from regplug.errors import RequestError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("regplug.cli.run", "Train, track, export and verify one model."),
-    "plan": ("regplug.cli.plan", "Print what run would do, in which order and why."),
-    "sweep": ("regplug.cli.sweep", "Run a grid of settings x seeds and say what the differences are worth."),
-    "cv": ("regplug.cli.cv", "Cross-validate settings, then train and export the best."),
-    "compare": ("regplug.cli.compare", "Rank what is tracked, with intervals and paired tests; write a report."),
-    "plugins": ("regplug.cli.plugins", "What is installed: list, show NAME, doctor; new, check."),
-    "runs": ("regplug.cli.runs", "What is tracked: list, show RUN."),
+    "plan": ("regplug.cli.plan", "Print what run would do, in which order and why, without doing it."),
+    "sweep": ("regplug.cli.sweep", "Train a grid of settings with several seeds and test the differences."),
+    "cv": ("regplug.cli.cv", "Cross-validate settings, then train and export the best one."),
+    "compare": ("regplug.cli.compare", "Rank tracked runs, with intervals and paired tests; write a report."),
+    "plugins": (
+        "regplug.cli.plugins",
+        "List, show, diagnose, create and check plugins: list, show NAME, doctor, new, check.",
+    ),
+    "runs": ("regplug.cli.runs", "List and show tracked runs: list, show RUN."),
     "plot": ("regplug.cli.plot", "Draw components: activations and their derivatives."),
     "ui": ("regplug.cli.ui", "Start the MLflow UI on the tracking store."),
-    "export": ("regplug.cli.exporting", "Make a proven bundle of a tracked run again."),
-    "verify": ("regplug.cli.verify", "Prove a bundle again, from its files alone."),
-    "predict": ("regplug.cli.predict", "Answer with a bundle; needs onnxruntime and numpy only."),
-    "inspect": ("regplug.cli.inspect", "Tell what a bundle is."),
+    "export": ("regplug.cli.exporting", "Export a tracked run again as a verified bundle."),
+    "verify": ("regplug.cli.verify", "Verify a bundle from its files alone."),
+    "predict": ("regplug.cli.predict", "Predict with a bundle; needs only onnxruntime and numpy."),
+    "inspect": ("regplug.cli.inspect", "Print what a bundle contains."),
 }
-"""Module that has `app`, and the line for `--help`, by command. A new command is one line here and one module."""
+"""Command -> module with its `app`, and its line for `--help`. A new command needs one line here and one module."""
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
@@ -73,7 +76,7 @@ class LazyCommands(MutableMapping[str, Any]):
 
 
 class LazyGroup(AsGiven, TyperGroup):
-    """A group that tells of its commands without importing them."""
+    """A group that lists its commands without importing them."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{**settings, "commands": LazyCommands()})
@@ -108,25 +111,25 @@ def root(
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; works behind the command too.")
+        bool, typer.Option("--debug", help="Show the traceback of an error; also works after the command.")
     ] = False,
 ) -> None:
-    """Which regularization makes a model generalise best, how sure is that, and the winner as a proven file.
+    """Compare regularization methods, track and analyse the runs, and export verified models.
 
-    Begin with: regplug run --reg dropout --model mlp
+    Start with: regplug run --reg dropout --model mlp
     """
 
 
 def invoke(args: Sequence[str]) -> int:
     """Runs one command and returns its exit code: 0 done, 1 failed, 2 wrong request, 130 interrupted.
 
-    An error is told here and nowhere else: on stderr, or with `--json` as the document on stdout.
+    Errors are printed only here: on stderr, or with `--json` as the document on stdout.
     """
     args, is_debugged = _without_debug(args)
     as_json = "--json" in args and "--help" not in args
     with stdout_for_document(as_json), warnings.catch_warnings():
         if not sys.warnoptions:
-            # What libraries tell each other is no news to a user; regplug's own warnings do not go this way.
+            # Warnings of libraries do not concern users; regplug's own warnings are printed by other means.
             warnings.simplefilter("ignore")
         try:
             return _dispatch(args)
@@ -137,7 +140,7 @@ def invoke(args: Sequence[str]) -> int:
 
 
 def _without_debug(args: Sequence[str]) -> tuple[list[str], bool]:
-    """The arguments without `--debug`, which may stand before and behind the command, and whether it was there."""
+    """Removes `--debug`, which may come before or after the command, and returns whether it was there."""
     end = args.index("--") if "--" in args else len(args)
     kept = [arg for arg in args[:end] if arg != "--debug"]
     return [*kept, *args[end:]], len(kept) < end
@@ -146,7 +149,7 @@ def _without_debug(args: Sequence[str]) -> tuple[list[str], bool]:
 def _dispatch(args: Sequence[str]) -> int:
     """Finds the command and calls it.
 
-    typer's own `main` would take a broken connection for a reader that went away, and the end of a file for Ctrl-C.
+    typer's own `main` would treat any broken connection as a closed stdout, and any end of a file as Ctrl-C.
     """
     command = get_command(app)
     is_question = not args or not {"--help", "--version"}.isdisjoint(args)
@@ -161,19 +164,20 @@ def _dispatch(args: Sequence[str]) -> int:
 
 
 def _require_folder() -> None:
-    """Refuses to work in a folder that was deleted: no path has a meaning there.
+    """Checks that the current folder exists; if it was deleted, no path can be resolved.
 
     Raises:
-        RequestError: It was.
+        RequestError: It was deleted.
     """
     if is_folder_gone():
         raise RequestError(FOLDER_GONE, hint=FOLDER_HINT)
 
 
 def main() -> NoReturn:
-    """Runs the console script. SIGTERM, which schedulers and `timeout` send, ends a run as Ctrl-C does."""
+    """Runs the console script. SIGTERM, which schedulers and `timeout` send, acts like Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # By default the garbage of the imports alone is looked for hundreds of times, half a second and more in vain.
+    # With the default settings, the imports alone trigger hundreds of useless garbage collections: half a second or
+    # more.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     stdout = guard_streams()
     code = invoke(sys.argv[1:])
@@ -182,6 +186,6 @@ def main() -> NoReturn:
         sys.stderr.write(f"error: {stdout.complaint}\n")
         code = code or 1
     sys.stderr.flush()
-    # Everything is written. To take torch, mlflow and onnxruntime down module by module costs two seconds more.
+    # All output is written. A regular exit would spend two seconds on tearing down torch, mlflow and onnxruntime.
     atexit._run_exitfuncs()
     os._exit(code)

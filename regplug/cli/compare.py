@@ -24,29 +24,32 @@ def compare(
         typer.Option(
             "--by",
             metavar="<params>",
-            help="Parameters that make the settings, with commas: reg, lr, model.hidden. reg means the regularizers "
-            "with what varies of them.  [default: everything that differs]",
+            help="Parameters that define the settings, separated by commas: reg, lr, model.hidden. reg means the "
+            "regularizers and those of their parameters that vary.  [default: all that differ]",
             show_default=False,
         ),
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option("--metric", help="What to compare.  [default: test/accuracy or test/loss]", show_default=False),
+        typer.Option("--metric", help="Metric to compare.  [default: test/accuracy or test/loss]", show_default=False),
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="<setting>", help="The setting that the others are compared with."),
+        typer.Option("--baseline", metavar="<setting>", help="Setting with which the others are compared."),
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("--out", metavar="<file>", help="The report.  [default: report-NAME.html]", show_default=False),
+        typer.Option(
+            "--out", metavar="<file>", help="File for the report.  [default: report-NAME.html]", show_default=False
+        ),
     ] = None,
     tracking_uri: TrackingUri = None,
     json: Json = False,
 ) -> None:
     """Rank the settings of studies or experiments, with intervals and paired tests, and write an HTML report.
 
-    Runs on other data or splits, and losses of another kind, are not ranked together: each group has its own table.
+    Runs on different data or splits, and runs with different losses, are not ranked together: each group has its own
+    table.
     """
     from regplug.tracking.location import resolve_location
 

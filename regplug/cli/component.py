@@ -1,4 +1,4 @@
-"""All about one component, as text and as JSON."""
+"""Describes one component, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FLAGS = {kind: f"--{field}" for field, kind in KIND_BY_FIELD.items()}
 
 
 def component_document(one: Registered) -> dict[str, Any]:
-    """Returns a component as `plugins list --json` tells it."""
+    """Returns a component as `plugins list --json` prints it."""
     return {
         "kind": one.kind,
         "name": one.name,
@@ -39,7 +39,7 @@ def component_document(one: Registered) -> dict[str, Any]:
 
 
 def full_document(one: Registered) -> dict[str, Any]:
-    """Returns a component as `plugins show --json` tells it."""
+    """Returns a component as `plugins show --json` prints it."""
     return {
         **component_document(one),
         "target": one.component.target,
@@ -52,18 +52,18 @@ def full_document(one: Registered) -> dict[str, Any]:
 
 
 def declarations(component: Component) -> dict[str, Any]:
-    """Returns what a component of its kind declares besides: order, tasks, ..."""
+    """Returns the fields that are specific to the component's kind: order, tasks, ..."""
     own = (field.name for field in dataclasses.fields(component) if field.name not in _COMMON | _FOR_TESTS)
     return {name: getattr(component, name) for name in own}
 
 
 def _phases(one: Registered) -> dict[str, Any]:
-    """The phases in which a regularizer's class acts; this imports the one class that is shown."""
+    """Returns the phases in which a regularizer acts; imports that one class."""
     return {"phases": derive_phases(load_target(one))} if isinstance(one.component, Regularizer) else {}
 
 
 def component_lines(one: Registered, spelling: str) -> list[str]:
-    """Returns a component in lines, the parameters last."""
+    """Returns a component as lines, the parameters last."""
     component = one.component
     facts = [("formula", component.formula), ("source", component.source), ("family", component.family)]
     facts += [("tags", ", ".join(component.tags))]
@@ -121,7 +121,7 @@ def _parameter_lines(one: Registered, spelling: str) -> list[str]:
 
 
 def signature_of(one: Registered) -> str:
-    """Returns the signature of the user's own code, or nothing where it has none to show."""
+    """Returns the signature of the user's own code, or an empty string if it has none."""
     try:
         return str(inspect.signature(load_target(one)))
     except ValueError:
@@ -140,7 +140,7 @@ def _search(info: ParameterInfo) -> str:
     if info.search is None:
         return ""
     scale = ", on a logarithmic scale" if info.search.log else ""
-    return f"A search looks from {info.search.low:g} to {info.search.high:g}{scale}."
+    return f"A search varies it from {info.search.low:g} to {info.search.high:g}{scale}."
 
 
 def _value(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The flags of a run, made from the fields of `RunConfig`, so that names, types and defaults cannot drift."""
+"""The flags of a run, generated from the fields of `RunConfig`, so that names, types and defaults always agree."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def takes_config(command: _Function) -> _Function:
-    """Gives a command one option for each field of `RunConfig`, beside those it declares and the common ones.
+    """Gives a command one option for each field of `RunConfig`, besides its own options and the common ones.
 
-    The command is called with its own options and `given`: all others by name, `None` where they were not given.
+    The command receives its own options, and in `given` all others by name, with `None` for those not given.
     """
     declared = inspect.signature(command, eval_str=True).parameters
     own = {name: _keyword(name, one.annotation, one.default) for name, one in declared.items() if name != "given"}
@@ -53,7 +53,7 @@ def takes_config(command: _Function) -> _Function:
 
 
 def read_config(given: Mapping[str, Any]) -> RunConfig:
-    """Returns the configuration that the flags mean.
+    """Returns the configuration given by the flags.
 
     Raises:
         RequestError: A value is not allowed, or the file cannot be read.
@@ -67,7 +67,7 @@ def _parameter(info: ParameterInfo) -> inspect.Parameter:
     flag = info.name.replace("_", "-")
     hint = _plain(typing.get_type_hints(RunConfig)[info.name])
     declaration = f"--{flag}/--no-{flag}" if hint is bool else f"--{flag}"
-    # The default is not typer's: a flag that was not given must leave the file's value alone.
+    # typer gets no default, because a flag that was not given must not override the file.
     metavar = f"<{KIND_BY_FIELD[info.name]}>" if info.name in KIND_BY_FIELD else None
     option = typer.Option(declaration, metavar=metavar, help=_help(info), show_default=False)
     return _keyword(info.name, Annotated[hint | None, option], None)
@@ -78,7 +78,7 @@ def _keyword(name: str, hint: Any, default: Any) -> inspect.Parameter:
 
 
 def _plain(hint: Any) -> Any:
-    """The type as typer reads it: what may repeat is a list."""
+    """Returns the type for typer: a list for an option that repeats."""
     return list[str] if typing.get_origin(hint) is tuple else hint
 
 

@@ -26,10 +26,10 @@ def cv(
     tracking_uri: TrackingUri = None,
     **given: Any,
 ) -> None:
-    """Cross-validate settings on the same folds (5 unless told otherwise), then train and export the best.
+    """Cross-validate settings on the same folds (5 by default), then train and export the best one.
 
-    The folds are stratified by class and part what was training and validation; the test split stays out. The best is
-    trained again on the run's own splits; --no-export leaves only the bundle out.
+    The folds are stratified by class and split the rows of training and validation; the test split is not used. The
+    best setting is trained again on the dataset's own splits. --no-export skips only the bundle.
     """
     from regplug.cli.studying import carry_out
 

@@ -23,7 +23,7 @@ Formats = Annotated[
     typer.Option(
         "--format",
         metavar="<format>",
-        help="A format to export to; repeats.  [default: those of the run]",
+        help="Export to this format; repeats.  [default: those of the run]",
         show_default=False,
     ),
 ]
@@ -32,7 +32,7 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="<folder>",
-        help="Folder for the bundle.  [default: bundles/ and the start of the run id; -stochastic behind it]",
+        help="Write the bundle to this folder.  [default: bundles/ and the start of the run id, plus -stochastic]",
         show_default=False,
     ),
 ]
@@ -40,17 +40,20 @@ Out = Annotated[
 
 @app.command(cls=Command)
 def export(
-    run: Annotated[str, typer.Argument(help="The run's id, the beginning of it, or its name.")],
+    run: Annotated[str, typer.Argument(help="The run's id, the beginning of its id, or its name.")],
     formats: Formats = None,
     out: Out = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="End the graph in a softmax: probabilities come out, not logits.")
+        bool,
+        typer.Option(
+            "--probabilities", help="End the graph in a softmax, so that it returns probabilities, not logits."
+        ),
     ] = False,
     stochastic: Annotated[
         bool,
         typer.Option(
             "--stochastic",
-            help="Keep dropout live in inference (MC dropout): repeats differ; proven by its own checks.",
+            help="Keep dropout live in inference (MC dropout): repeated outputs differ; has its own checks.",
         ),
     ] = False,
     register: Annotated[
@@ -61,19 +64,19 @@ def export(
         typer.Option(
             "--alias",
             metavar="<alias>",
-            help="Let this alias, such as champion, point to the registered version.",
+            help="Point this alias, such as champion, to the registered version.",
             show_default=False,
         ),
     ] = "",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the bundle of another run that lies at --out.")
+        bool, typer.Option("--overwrite", help="Replace an existing bundle of another run at --out.")
     ] = False,
     tracking_uri: TrackingUri = None,
     disable: Disable = None,
     plugin: Plugin = None,
     json: Json = False,
 ) -> None:
-    """Make a proven bundle of a tracked run again: rebuilt from its configuration and its trained state."""
+    """Export a tracked run again as a verified bundle, from its configuration and its trained state."""
     registry = registry_of({"disable": disable, "plugin": plugin})
     names = [spelled(text) for text in formats or ()]
     _check(names, registry, register, alias, tracking_uri)
@@ -99,7 +102,7 @@ def export(
 
 
 def _check(formats: list[str], registry: Registry, register: str, alias: str, tracking_uri: str | None) -> None:
-    """Answers what the request alone shows to be wrong, before torch and mlflow are imported."""
+    """Reports errors in the request itself, before torch and mlflow are imported."""
     from regplug.runs.request import check_component
     from regplug.tracking.location import resolve_location
     from regplug.tracking.registering import check_registration
@@ -111,7 +114,7 @@ def _check(formats: list[str], registry: Registry, register: str, alias: str, tr
 
 
 def spelled(text: str) -> str:
-    """A format's name with underscores for the dashes that people write: `onnx-int8` is `onnx_int8`."""
+    """Replaces dashes in a format's name by underscores: `onnx-int8` is `onnx_int8`."""
     head, colon, values = text.partition(":")
     is_plain = not set(head) & set("./")
     return (head.replace("-", "_") if is_plain else head) + colon + values
@@ -134,7 +137,7 @@ def _tell(exported: Exported) -> None:
 
 
 def _file_rows(exported: Exported) -> list[tuple[str, str]]:
-    """Each model file with its size and what it measured on the test set."""
+    """Returns each model file with its size and its metrics on the test split."""
     from regplug.bundles.layout import read_manifest
 
     rows: list[tuple[str, str]] = []

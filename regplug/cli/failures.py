@@ -1,4 +1,4 @@
-"""What went wrong, told once: a message and a hint, and a traceback where it was asked for."""
+"""Reports an error once: message, hint and, on request, the traceback."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from regplug.cli.output import emit
 from regplug.errors import PluginError, RegplugError
 
 INTERRUPTED = 130
-"""Exit code of what the user stopped."""
+"""Exit code after an interruption by the user."""
 
-FOLDER_GONE = "The folder in which you stand was deleted."
-FOLDER_HINT = "Go to one that exists: cd ~, or cd into it anew."
+FOLDER_GONE = "The current folder was deleted."
+FOLDER_HINT = "Change to a folder that exists, for example cd ~, or cd into the folder again."
 
 _WHERE_HINT = "--debug shows where it was needed."
-_DEBUG_HINT = "This is a fault of regplug itself. Add --debug, or set REGPLUG_DEBUG=1, and report what it shows."
+_DEBUG_HINT = "This is a bug in regplug. Add --debug, or set REGPLUG_DEBUG=1, and report the traceback."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An error as a user meets it.
+    """An error as it is shown to the user.
 
     Args:
         type: The exception's class.
         message: What was wrong.
         hint: What to do; may be empty.
         exit_code: 1 the work failed, 2 the request was wrong, 130 interrupted.
-        result: What was reached all the same, or `None`.
+        result: The result that exists despite the error, or `None`.
         error: The exception, for its traceback.
     """
 
@@ -50,11 +50,11 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """Reads an exception."""
+        """Returns the failure for an exception."""
         failure = dataclasses.replace(cls._read(error), error=error)
         if failure.exit_code == INTERRUPTED or not is_folder_gone():
             return failure
-        # Whatever it was, no path has a meaning any more.
+        # Whatever the exception was, this is the cause: no path can be resolved.
         return dataclasses.replace(failure, message=FOLDER_GONE, hint=FOLDER_HINT)
 
     @classmethod
@@ -68,13 +68,13 @@ class Failure:
         if isinstance(error, typer.TyperException):
             ctx = getattr(error, "ctx", None)
             command = ctx.command_path if ctx else "regplug"
-            hint = f"`{command} --help` tells what it takes."
+            hint = f"`{command} --help` lists its arguments and options."
             return cls(type=kind, message=error.format_message(), hint=hint, exit_code=error.exit_code)
         if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
-            hint = "Rename what it names, or write it another way."
+            hint = "Rename the file, or spell the argument in UTF-8."
             return cls(type=kind, message=f"{error.object!r} is not valid UTF-8.", hint=hint, exit_code=2)
         if isinstance(error, OSError) and error.filename is not None:
-            # A name that is too long stands in the request; what else a file refuses shows only in the work.
+            # A file name that is too long is an error in the request; other file errors occur only during the work.
             code = 2 if error.errno == errno.ENAMETOOLONG else 1
             message = f"{os.fsdecode(error.filename)}: {error.strerror}."
             return cls._of_component(error) or cls(type=kind, message=message, hint=_WHERE_HINT, exit_code=code)
@@ -82,25 +82,25 @@ class Failure:
 
     @classmethod
     def _of_component(cls, error: BaseException) -> Failure | None:
-        """The failure that somebody's component is to blame for, or `None`."""
+        """Returns the failure if a component caused it, or `None`."""
         from regplug.registry.faults import plugin_error
 
         named = plugin_error(error)
-        # What breaks a request is caught where components are built; this was in the middle of the work.
+        # Errors in a request are caught where components are built; this one occurred during the work.
         return None if named is None else dataclasses.replace(cls._read(named), exit_code=1)
 
     def document(self) -> dict[str, Any]:
-        """Returns the JSON document of a failure; it begins with the document of what was reached."""
+        """Returns the JSON document of a failure; it starts with the document of the result, if there is one."""
         reached = {} if self.result is None else self.result.document()
         return {**reached, "error": {"type": self.type, "message": self.message, "hint": self.hint}}
 
     def tell(self, *, as_json: bool, is_debugged: bool = False) -> int:
-        """Writes it where it belongs and returns the exit code.
+        """Prints the failure and returns the exit code.
 
         Args:
-            as_json: Whether it is a document on stdout, and not text on stderr.
-            is_debugged: Whether the traceback is shown, which `REGPLUG_DEBUG` asks for too, and `REGPLUG_STRICT` for
-                the faults of plugins.
+            as_json: Whether to print a document on stdout instead of text on stderr.
+            is_debugged: Whether to show the traceback. `REGPLUG_DEBUG` has the same effect, and so has
+                `REGPLUG_STRICT` for errors of plugins.
         """
         is_strict = _is_set("REGPLUG_STRICT") and _is_of_plugin(self.error)
         if self.error is not None and (is_debugged or is_strict or _is_set("REGPLUG_DEBUG")):
@@ -115,7 +115,7 @@ class Failure:
 
 @contextmanager
 def telling_what_was_reached(tell: Callable[[Any], None], *, as_json: bool) -> Iterator[None]:
-    """Prints what a run or a study came to also where it fails afterwards; with `--json` the failure's document has it.
+    """Prints the result of a run or study even if it fails afterwards; with `--json` the error document contains it.
 
     Args:
         tell: Prints a result.
@@ -130,7 +130,7 @@ def telling_what_was_reached(tell: Callable[[Any], None], *, as_json: bool) -> I
 
 
 def is_folder_gone() -> bool:
-    """Returns whether the working folder was deleted."""
+    """Returns whether the current folder was deleted."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def is_folder_gone() -> bool:
 
 
 def _is_of_plugin(error: BaseException | None) -> bool:
-    """Whether a plugin is to blame for it, or for what it was raised from."""
+    """Returns whether a plugin caused the error, or the error from which it was raised."""
     if error is None or isinstance(error, PluginError):
         return error is not None
     if not isinstance(error, RegplugError):
@@ -148,7 +148,7 @@ def _is_of_plugin(error: BaseException | None) -> bool:
 
 
 def is_own_exit(error: SystemExit) -> bool:
-    """Returns whether `sys.exit` was called by who may: a command of a plugin, or a library that it uses."""
+    """Returns whether `sys.exit` was called by a plugin's command, or by a library that it uses, which is allowed."""
     from regplug.registry.faults import find_fault
 
     fault = find_fault(error)
@@ -156,7 +156,7 @@ def is_own_exit(error: SystemExit) -> bool:
 
 
 def exit_code_of(error: SystemExit) -> int:
-    """Returns the exit code that Python would end with; a text is written to stderr, as Python does."""
+    """Returns the exit code that Python would use; like Python, writes a string argument to stderr."""
     if error.code is None or isinstance(error.code, int):
         return error.code or 0
     sys.stderr.write(f"{error.code}\n")

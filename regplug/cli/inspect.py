@@ -16,7 +16,7 @@ app = new_app()
 
 @app.command(cls=Command)
 def inspect(bundle: Annotated[str, typer.Argument(help="Folder of the bundle.")], json: Json = False) -> None:
-    """Tell what a bundle is: task, input, output, files, what is baked in; nothing is proven here."""
+    """Print a bundle's task, input, output, files and preprocessing; verifies nothing."""
     path = Path(bundle)
     require_bundle(path)
     from regplug.bundles.describe import inspect_bundle

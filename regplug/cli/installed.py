@@ -1,4 +1,4 @@
-"""The registry as a command's switches ask for it."""
+"""The registry for the switches of a command."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from regplug.registry import Registry, configured_switches, default_registry, lo
 
 
 def registry_of(given: Mapping[str, Any], *, tells_unknown: bool = True) -> Registry:
-    """Returns the registry under `--disable` and `--plugin` and what the configuration files say.
+    """Returns the registry for `--disable`, `--plugin` and the configuration files.
 
     Args:
         given: The command's flags.
-        tells_unknown: Whether it is told on stderr that a switch names what is not there, or what is broken.
+        tells_unknown: Whether to warn on stderr if a switch names something unknown or broken.
 
     Raises:
-        RequestError: A plugin was named by a path that does not exist, or a configuration file is wrong.
+        RequestError: The path of a plugin does not exist, or a configuration file is wrong.
     """
     disable, plugins = tuple(given.get("disable") or ()), tuple(given.get("plugin") or ())
     registry = load_registry(configured_switches(disable, plugins)) if disable or plugins else default_registry()

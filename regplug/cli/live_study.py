@@ -1,6 +1,6 @@
-"""A study's leading settings and the time left, on stderr while it goes.
+"""Shows a study's leading settings and the remaining time on stderr while it runs.
 
-Without a terminal nothing moves; a long study writes a line now and then.
+Without a terminal, a long study writes a line at intervals instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REFRESH_S = 0.25
 
 
 class Standing:
-    """What the runs of a study have come to so far.
+    """The intermediate results of a study.
 
     Args:
         started: The study.
@@ -45,7 +45,7 @@ class Standing:
         self._earlier = self._epochs_left()
 
     def see(self, record: EpochRecord, points: Sequence[Point]) -> None:
-        """Takes an epoch of a stack in."""
+        """Records an epoch of a stack."""
         numbers = record.metrics.get(self._metric)
         for run, point in enumerate(points):
             self._left[point.key] = point.config.epochs - record.epoch
@@ -53,7 +53,7 @@ class Standing:
                 self._values[point.setting.label][point.key] = numbers[run]
 
     def finish(self, results: Sequence[PointResult]) -> None:
-        """Takes runs in that are done."""
+        """Records finished runs."""
         for result in results:
             label, key = result.point.setting.label, result.point.key
             self._left[key] = 0
@@ -67,16 +67,16 @@ class Standing:
 
     @property
     def done(self) -> int:
-        """Runs that are done."""
+        """Number of finished runs."""
         return len(self._done)
 
     def leading(self, is_lower_better: bool) -> list[tuple[str, float, int]]:
-        """Returns the settings with a value, the best first: label, mean so far, runs."""
+        """Returns the settings that have a value, the best first: label, mean so far, runs."""
         means = [(label, sum(by.values()) / len(by), len(by)) for label, by in self._values.items() if by]
         return sorted(means, key=lambda row: row[1] if is_lower_better else -row[1])[:_MOST_ROWS]
 
     def seconds_left(self) -> float | None:
-        """Returns what is left if it goes on as so far; `None` before the first epoch."""
+        """Returns the remaining time at the current speed; `None` before the first epoch."""
         left = self._epochs_left()
         trained = self._earlier - left
         return (time.monotonic() - self._began) / trained * left if trained else None
@@ -86,10 +86,10 @@ class Standing:
 
 
 class LiveStudy:
-    """Shows a study while it goes; a context manager and an observer of the study.
+    """Shows a study while it runs; a context manager and an observer of the study.
 
     Args:
-        is_quiet: whether nothing moves; warnings are told all the same.
+        is_quiet: Whether to show only warnings.
     """
 
     def __init__(self, *, is_quiet: bool) -> None:
@@ -118,11 +118,11 @@ class LiveStudy:
             self._live.stop()
         if kind is not None and self._started is not None and self._ended is not None:
             ended = self._ended
-            untold = f" Its store could not be told and says {ended.store_status}."
+            untold = f" Its store could not be updated and says {ended.store_status}."
             note(
                 f"Study {self._started.study_id[:8]} ({self._started.name}) ended {ended.status}; {ended.kept} of "
                 f"{ended.runs} runs are kept.{'' if ended.store_status == ended.status else untold} "
-                "The same command goes on with it."
+                "The same command continues it."
             )
 
     def stage(self, name: str) -> None:
@@ -131,20 +131,20 @@ class LiveStudy:
         self._show(is_due=True)
 
     def study_started(self, info: StudyStarted) -> None:
-        """Tells warnings, and begins to count."""
+        """Shows warnings and starts counting."""
         self._started, self._standing = info, Standing(info)
         warn(info.warnings)
         self.stage("training")
 
     def warned(self, message: str) -> None:
-        """Tells it."""
+        """Shows it."""
         warn([message])
 
     def group_started(self, group: Any, chunks: Any) -> None:
-        """Nothing is shown of a group."""
+        """Does nothing: groups are not shown."""
 
     def epoch_ended(self, record: EpochRecord, points: Sequence[Point]) -> None:
-        """Moves the table."""
+        """Updates the table."""
         if self._standing is not None:
             standing = self._standing
             standing.see(record, points)
@@ -152,13 +152,13 @@ class LiveStudy:
             self._sign.tell(lambda: self._headline(standing))
 
     def runs_finished(self, results: Sequence[PointResult]) -> None:
-        """Moves the table."""
+        """Updates the table."""
         if self._standing is not None:
             self._standing.finish(results)
             self._show(is_due=True)
 
     def study_ended(self, ended: StudyEnded) -> None:
-        """Remembers how it ended."""
+        """Stores how it ended."""
         self._ended = ended
 
     def _show(self, *, is_due: bool) -> None:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how commands take them."""
+"""Options that several commands share, and the classes of commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Disable = Annotated[
     typer.Option(
         "--disable",
         metavar="<plugin>",
-        help="A plugin or distribution that is not loaded; repeats.",
+        help="Do not load this plugin or distribution; repeats.",
         show_default=False,
     ),
 ]
@@ -24,7 +24,7 @@ Plugin = Annotated[
     typer.Option(
         "--plugin",
         metavar="<path>",
-        help="A file, folder, module or distribution that is loaded besides; repeats.",
+        help="Also load this file, folder, module or distribution; repeats.",
         show_default=False,
     ),
 ]
@@ -33,7 +33,7 @@ TrackingUri = Annotated[
     typer.Option(
         "--tracking-uri",
         metavar="<uri>",
-        help="MLflow store.  [default: MLFLOW_TRACKING_URI, else mlruns/mlflow.db]",
+        help="Address of the MLflow store.  [default: MLFLOW_TRACKING_URI, else mlruns/mlflow.db]",
         show_default=False,
     ),
 ]
@@ -45,17 +45,17 @@ def new_app() -> typer.Typer:
 
 
 class AsGiven:
-    """Parameters that take texts, defaults and flags as they are, and write metavars into `--help`.
+    """Passes strings, defaults and flags through unchecked, and writes readable metavars into `--help`.
 
-    typer checks every value with pydantic, and the import of that alone would cost `predict` a third of its time; of
-    an option it tells the Python type, such as `<list[str]>`. What is no text is checked as ever.
+    typer checks every value with pydantic, whose import alone would take a third of the time of `predict`, and shows
+    an option's Python type, such as `<list[str]>`. Values that are not strings are checked as usual.
     """
 
     refuses_empty = True
-    """Whether a text that was typed and is empty is refused."""
+    """Whether an empty argument is refused."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Returns typer's parameters, changed once."""
+        """Returns typer's parameters; changes them on first use."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc] # mixed into a command or a group
         for param in params:
             if "process_value" not in vars(param):
@@ -69,7 +69,7 @@ class Command(AsGiven, TyperCommand):
 
 
 class PluginCommand(Command):
-    """A command of a plugin, for which an empty text may mean something."""
+    """A command of a plugin, for which an empty argument may have a meaning."""
 
     refuses_empty = False
 
@@ -93,7 +93,7 @@ def _take_as_given(param: Any, *, refuses_empty: bool) -> None:
 
 
 def _refuse_empty(ctx: Any, param: Any, value: Any) -> None:
-    """Refuses an empty text that was typed, as `--out "$PLACE"` is where the variable is not set.
+    """Refuses an empty argument, such as `--out "$PLACE"` with an unset variable.
 
     Raises:
         RequestError: It is empty or blank.
@@ -105,7 +105,7 @@ def _refuse_empty(ctx: Any, param: Any, value: Any) -> None:
     if source is not None and source.name == "COMMANDLINE":
         is_option = param.param_type_name == "option"
         name = param.opts[0] if is_option else f"The argument {param.name.upper()}"
-        hint = "Leave it out, or give it a value." if is_option else f"`{ctx.command_path} --help` tells what it takes."
+        hint = "Leave it out, or give it a value." if is_option else f"See `{ctx.command_path} --help`."
         raise RequestError(f"{name} is empty.", hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""Where words go: one JSON document or plain text to stdout, everything else to stderr."""
+"""Prints results: one JSON document or text on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _document_stream: ContextVar[TextIO | None] = ContextVar("document_stream", defa
 
 _GAP = "  "
 _NARROWEST = 12
-"""Characters that the column which is wrapped keeps on the narrowest terminal."""
+"""Minimum width of the wrapped column on a narrow terminal."""
 
 
 @contextlib.contextmanager
 def stdout_for_document(is_wanted: bool) -> Iterator[None]:
-    """Keeps stdout for `emit` where that is wanted; what anybody else prints goes to stderr."""
+    """Reserves stdout for `emit` if wanted; everything else that is printed goes to stderr."""
     if not is_wanted:
         yield
         return
@@ -37,7 +37,7 @@ def stdout_for_document(is_wanted: bool) -> Iterator[None]:
 
 
 def emit(document: Mapping[str, Any]) -> None:
-    """Writes the command's one JSON document; what is not finite becomes null."""
+    """Writes the command's one JSON document; NaN and infinity become null."""
     text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False, default=str)
     stream = _document_stream.get() or sys.stdout
     stream.write(f"{text}\n")
@@ -53,13 +53,13 @@ def _finite(value: Any) -> Any:
 
 
 def say(*lines: str) -> None:
-    """Writes lines to stdout as they are, so that paths and commands can be copied."""
+    """Writes lines to stdout without wrapping, so that paths and commands can be copied."""
     for line in lines:
         typer.echo(line)
 
 
 def note(*lines: str) -> None:
-    """Writes lines to stderr as they are."""
+    """Writes lines to stderr without wrapping."""
     for line in lines:
         typer.echo(line, err=True)
 
@@ -73,9 +73,9 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, folds: s
     """Writes a table to stdout, as wide as the terminal; in a pipe every row is one line.
 
     Args:
-        columns: Headings; one that begins with `>` is set to the right.
-        rows: Texts.
-        folds: The column that is wrapped where the terminal is narrow; the others keep their width.
+        columns: Headings; one that starts with `>` is right-aligned.
+        rows: The cells.
+        folds: The column that is wrapped on a narrow terminal; the others keep their width.
     """
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
     heading, *lines = table_lines(columns, rows, folds=folds, width=width)
@@ -85,7 +85,7 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, folds: s
 def table_lines(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, folds: str = "", width: int | None = None
 ) -> list[str]:
-    """Returns a table in lines, the headings first.
+    """Returns a table as lines, the headings first.
 
     >>> table_lines(("name", ">figure"), [("a", "1"), ("b", "10")])
     ['name  figure', '----  ------', 'a          1', 'b         10']
@@ -103,7 +103,7 @@ def table_lines(
 
 
 def _folded(row: Sequence[str], widths: Sequence[int]) -> Iterator[tuple[str, ...]]:
-    """A row as one line or several; only what is wider than its column is wrapped."""
+    """Yields a row as one or several lines; only cells wider than their column are wrapped."""
     cells = [[cell] if len(cell) <= width else _wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
     yield from itertools.zip_longest(*cells, fillvalue="")
 

@@ -45,7 +45,7 @@ def plan(
     metric: Metric = None,
     **given: Any,
 ) -> None:
-    """Print what run, sweep or cv would do with the same flags, in which order and why; nothing is written."""
+    """Print what run, sweep or cv would do with the same flags, in which order and why; write nothing."""
     own = {
         "grid": grid,
         "zip": zip,
@@ -76,7 +76,7 @@ def _of_run(given: dict[str, Any]) -> Plan:
 
 
 def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> tuple[Plan, tuple[str, ...]]:
-    """The plan of the first run, with the groups of all."""
+    """Returns the plan of the first run, with the groups of all runs."""
     import dataclasses
 
     from regplug.studies.request import check_study
@@ -93,7 +93,7 @@ def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> t
     facts = (
         f"study: {kind} of {len(settings)} settings, {len(study.points)} runs; the best by {study.metric}",
         *study.notes,
-        f"what follows is its first run: {study.points[0].key}",
+        f"the plan below is that of its first run: {study.points[0].key}",
     )
     warnings = tuple(dict.fromkeys((*first.warnings, *study.warnings)))
     return dataclasses.replace(first, stacked=study.stacked(), warnings=warnings), facts
@@ -113,7 +113,7 @@ def _tell(made: Plan, facts: tuple[str, ...]) -> None:
 
 
 def _how(group: dict[str, Any]) -> str:
-    """Stack sizes and settings, where it is a study."""
+    """Describes stack sizes and settings of a study's group."""
     if "sizes" not in group:
         return ""
     sizes, settings = group["sizes"], group["settings"]

@@ -19,11 +19,11 @@ KIND = "command"
 
 
 def command_of(text: str) -> Any:
-    """Returns the command that a plugin offers under a name, or under `dist/name`; `None` where none does.
+    """Returns the command that a plugin offers as `name` or `dist/name`, or `None`.
 
     Raises:
         AmbiguousComponentError: Several plugins offer it.
-        PluginError: Its target cannot be imported or is no command.
+        PluginError: Its target cannot be imported or is not a command.
     """
     from regplug.config.spec import ComponentSpec
     from regplug.registry import default_registry
@@ -59,7 +59,7 @@ def _made(registered: Registered) -> Any:
 
 
 def offered_lines(taken: Collection[str]) -> list[tuple[str, str]]:
-    """Returns name and summary of each command that plugins offer, as it is typed.
+    """Returns the name to type and the summary of each command that plugins offer.
 
     Args:
         taken: Names of regplug's own commands.
@@ -67,7 +67,7 @@ def offered_lines(taken: Collection[str]) -> list[tuple[str, str]]:
     import importlib.metadata
 
     if not any(point.dist and point.dist.name != PROJECT for point in importlib.metadata.entry_points(group=PROJECT)):
-        return []  # to load the registry costs --help more than all the rest
+        return []  # loading the registry would take longer than the rest of --help
     from regplug.registry import default_registry
 
     registry = default_registry()
@@ -76,10 +76,10 @@ def offered_lines(taken: Collection[str]) -> list[tuple[str, str]]:
 
 
 def command_problems(registry: Registry, taken: Collection[str]) -> Iterator[Problem]:
-    """Yields a problem for each command whose name is one of regplug's own.
+    """Yields a problem for each command with the name of one of regplug's own.
 
     Args:
-        registry: What is installed.
+        registry: The installed components.
         taken: Names of regplug's own commands.
     """
     from regplug.registry import Problem
@@ -90,8 +90,8 @@ def command_problems(registry: Registry, taken: Collection[str]) -> Iterator[Pro
                 distribution=one.distribution,
                 entry=one.entry,
                 what="shadowed",
-                message=f"{one.origin} offers the command {one.name}, which regplug has itself.",
-                hint=f"It is called as regplug {one.full_name}.",
+                message=f"{one.origin} offers the command {one.name}, which is a command of regplug itself.",
+                hint=f"Call it as regplug {one.full_name}.",
             )
 
 

@@ -1,4 +1,4 @@
-"""`regplug plugins`: what is installed, where it comes from and what is wrong with it; packages of one's own."""
+"""`regplug plugins`: lists, shows, diagnoses, creates and checks plugins."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ _LONGEST_SOURCE = 40
 
 @app.callback()
 def plugins() -> None:
-    """What is installed, where it comes from and what is wrong with it."""
+    """List, show, diagnose, create and check plugins."""
 
 
 @app.command("list", cls=Command)
 def list_components(
     word: Annotated[
         str | None,
-        typer.Argument(help="Only components with this word in name, family, tags or summary.", show_default=False),
+        typer.Argument(
+            help="List only components with this word in name, family, tags or summary.", show_default=False
+        ),
     ] = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="Only components of this kind.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="List only components of this kind.")] = None,
     disable: Disable = None,
     plugin: Plugin = None,
     json: Json = False,
@@ -54,21 +56,23 @@ def list_components(
         title = f"{kind_name}: {family}" if family else kind_name
         say_table((title, "summary", "source", "from"), rows, folds="summary")
         say("")
-    say("regplug plugins show NAME tells a component's parameters.")
+    say("regplug plugins show NAME lists a component's parameters.")
     if problems := problems_of(registry):
         note(*(f"problem: {problem.message}" for problem in problems))
-        note("regplug plugins doctor tells what to do.")
+        note("regplug plugins doctor shows what to do.")
 
 
 @app.command("show", cls=Command)
 def show_component(
-    name: Annotated[str, typer.Argument(help="A name, dist/name, or with --kind your own ./file.py:Name.")],
-    kind: Annotated[str | None, typer.Option("--kind", help="Its kind, where several kinds have the name.")] = None,
+    name: Annotated[str, typer.Argument(help="A component: name, dist/name, or with --kind your own ./file.py:Name.")],
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="Kind of the component, if several kinds have the name.")
+    ] = None,
     disable: Disable = None,
     plugin: Plugin = None,
     json: Json = False,
 ) -> None:
-    """Tell all about a component: parameters, order, conflicts, source and where it comes from."""
+    """Show a component: parameters, order, conflicts, source and provenance."""
     registry = _registry(disable, plugin)
     found = find_components(registry, name, _known_kind(kind))
     if json:
@@ -83,7 +87,7 @@ def show_component(
 
 @app.command("doctor", cls=Command)
 def doctor(disable: Disable = None, plugin: Plugin = None, json: Json = False) -> None:
-    """Tell what became of each plugin, what it costs, what is wrong and what to do about it."""
+    """Show the status and import time of each plugin, every problem and what to do about it."""
     from regplug.cli.plugins_doctor import plugin_document, tell_plugins
 
     registry = _registry(disable, plugin)
@@ -96,15 +100,17 @@ def doctor(disable: Disable = None, plugin: Plugin = None, json: Json = False) -
     for problem in problems:
         say(f"{problem.what}: {problem.message}", *([f"  {problem.hint}"] if problem.hint else []), "")
     number = len(problems)
-    say(f"{number} problem{'' if number == 1 else 's'}." if number else "No problem was found.")
+    say(f"{number} problem{'' if number == 1 else 's'}." if number else "No problems found.")
 
 
 @app.command("new", cls=Command)
 def new(
     name: Annotated[str, typer.Argument(help="Name of the distribution, such as my-regs.")],
-    kind: Annotated[str, typer.Option("--kind", help="What it offers: regularizer, activation, ...")] = "regularizer",
+    kind: Annotated[
+        str, typer.Option("--kind", help="Kind of the component: regularizer, activation, ...")
+    ] = "regularizer",
     component: Annotated[
-        str | None, typer.Option("--name", help="Name of the component.  [default: made from the distribution's]")
+        str | None, typer.Option("--name", help="Name of the component.  [default: derived from the distribution's]")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write.  [default: ./NAME]")] = None,
     json: Json = False,
@@ -127,7 +133,7 @@ def check(
         typer.Option(
             "--with",
             metavar="<component>",
-            help="Values to check a component with, such as csv:path=data.csv,target=y; repeats.",
+            help="Check a component with these values, such as csv:path=data.csv,target=y; repeats.",
             show_default=False,
         ),
     ] = None,
@@ -135,7 +141,7 @@ def check(
     plugin: Plugin = None,
     json: Json = False,
 ) -> None:
-    """Run the conformance kit on every component of a distribution; exit code 1 where a check fails."""
+    """Run the conformance kit on every component of a distribution; exit with code 1 if a check fails."""
     registry = registry_of({"disable": disable, "plugin": plugin})
     values = _values_by_name(given or (), distribution)
     from regplug.testing import check_distribution
@@ -159,7 +165,7 @@ def _values_by_name(texts: Sequence[str], distribution: str) -> dict[str, Mappin
         is_foreign = spec.distribution is not None and normalized(spec.distribution) != normalized(distribution)
         if spec.code is not None or is_foreign or spec.alias or not spec.values:
             raise RequestError(
-                f"--with {text}: that gives no values for a component of {distribution}.",
+                f"--with {text} gives no values for a component of {distribution}.",
                 hint="Write --with name:param=value,param=value.",
             )
         if spec.name in values:
@@ -169,10 +175,10 @@ def _values_by_name(texts: Sequence[str], distribution: str) -> dict[str, Mappin
 
 
 def find_components(registry: Registry, name: str, kind: str | None) -> list[Registered]:
-    """Returns the components that a name means, of one kind or of all.
+    """Returns the components with a name, of one kind or of all kinds.
 
     Raises:
-        UnknownComponentError: None has the name; near ones are told.
+        UnknownComponentError: None has the name; the message suggests similar names.
         RequestError: It is the user's own code and no kind was given.
     """
     from regplug.config.spec import ComponentSpec
@@ -183,7 +189,7 @@ def find_components(registry: Registry, name: str, kind: str | None) -> list[Reg
         return [registry.find(kind, spec)]
     if spec.code is not None:
         raise RequestError(
-            f"{name} is your own code, and nothing says what it is.", hint="Add --kind model, or another."
+            f"{name} is your own code, whose kind is unknown.", hint="Add --kind, for example --kind model."
         )
     kinds = sorted({one.kind for one in registry.components() if one.name == spec.name})
     found = [registry.find(one, spec) for one in kinds]
@@ -206,7 +212,7 @@ def problem_document(problem: Problem) -> dict[str, str]:
 
 
 def problems_of(registry: Registry) -> list[Problem]:
-    """Returns what is wrong with plugins, also with the commands that they add."""
+    """Returns the problems of all plugins and of their commands."""
     from regplug.cli.app import COMMANDS
     from regplug.cli.plugin_commands import command_problems
 

@@ -1,4 +1,4 @@
-"""What became of each plugin and what it costs, as a table and as JSON."""
+"""Status and import time of each plugin, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def plugin_document(record: PluginRecord) -> dict[str, Any]:
 
 
 def tell_plugins(records: Sequence[PluginRecord]) -> None:
-    """Writes the table; times in milliseconds."""
+    """Prints the table; times are in milliseconds."""
     rows = [
         (
             one.entry,
@@ -41,7 +41,7 @@ def tell_plugins(records: Sequence[PluginRecord]) -> None:
     ]
     say_table(("plugin", "distribution", "status", ">ms", "heavy imports"), rows)
     if any(set(one.heavy_imports) - set(one.paid) for one in records):
-        say("", "A time in brackets was paid by the first plugin that imports it; alone, each would pay it.")
+        say("", "A time in brackets is counted for the first plugin that imports the library.")
     say("")
 
 

@@ -1,4 +1,4 @@
-"""A complete plugin package from the templates that regplug brings along."""
+"""Writes a complete plugin package from regplug's templates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXAMPLES: Mapping[str, str] = {
     "schedule": "regplug run --schedule {name} --epochs 3",
     "probe": "regplug run --probe {name} --epochs 1",
 }
-"""A command that uses a new component, by the kinds that there are templates for."""
+"""Kind of component with a template -> a command that uses the new component."""
 
 _FILES = {
     "pyproject.toml": "pyproject.toml",
@@ -42,11 +42,11 @@ _DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 @dataclass(frozen=True, kw_only=True)
 class NewPackage:
-    """What was written.
+    """A plugin package that was written.
 
     Args:
-        folder: Where.
-        files: Below it.
+        folder: Its folder.
+        files: Its files, relative to the folder.
         distribution: Name of the distribution.
         kind: Kind of its component.
         component: Name of its component.
@@ -59,7 +59,7 @@ class NewPackage:
     component: str
 
     def next(self) -> list[str]:
-        """Returns the commands that come next."""
+        """Returns the next commands to run."""
         example = EXAMPLES[self.kind].format(name=self.component)
         return [
             f"cd {self.folder}",
@@ -88,9 +88,9 @@ def write_package(
 
     Args:
         distribution: Its name: lower case words joined by hyphens.
-        kind: What it offers.
-        component: Name of the component; by default made from the distribution's.
-        folder: Where; by default the current folder and the distribution's name.
+        kind: Kind of its component.
+        component: Name of the component; by default derived from the distribution's.
+        folder: Its folder; by default one with the distribution's name in the current folder.
 
     Raises:
         RequestError: A name cannot be used, or the folder exists or cannot be written.
@@ -109,12 +109,14 @@ def write_package(
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise RequestError(f"{folder} cannot be written: {error.strerror}.", hint="Name another with --out.") from error
+        raise RequestError(
+            f"{folder} cannot be written: {error.strerror}.", hint="Choose another with --out."
+        ) from error
     return NewPackage(folder=folder, files=tuple(sorted(texts)), distribution=distribution, kind=kind, component=name)
 
 
 def component_name(distribution: str) -> str:
-    """Returns what a distribution's one component is called: without `regplug-` in front and a plural's s behind.
+    """Returns the default name of a distribution's component: without the prefix `regplug-` and a plural s.
 
     >>> component_name("my-regs"), component_name("regplug-dropblock"), component_name("loss"), component_name("losses")
     ('my_reg', 'dropblock', 'loss', 'loss')
@@ -126,7 +128,7 @@ def component_name(distribution: str) -> str:
 
 
 def _module_name(distribution: str) -> str:
-    """The package's name, which must hide no other and be hidden by none.
+    """Returns the package's name, which must not collide with another module.
 
     Raises:
         RequestError: It cannot be used.
@@ -138,7 +140,7 @@ def _module_name(distribution: str) -> str:
         )
     module = distribution.replace("-", "_")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
-        raise RequestError(f"{module} is a word or module of Python itself.", hint=f"Call it {distribution}-plugin.")
+        raise RequestError(f"{module} is a keyword or module of Python itself.", hint=f"Call it {distribution}-plugin.")
     if importlib.util.find_spec(module) is not None:
         raise RequestError(f"A module {module} is installed already.", hint=f"Call it {distribution}-plugin.")
     return module
@@ -163,7 +165,7 @@ def _require_free_name(kind: str, name: str) -> None:
 
 
 def _rendered(distribution: str, module: str, kind: str, name: str) -> Iterator[tuple[str, str]]:
-    """Each file of the package and its text."""
+    """Yields each file of the package and its content."""
     from regplug import __version__
 
     words = {

@@ -23,21 +23,21 @@ app = new_app()
 @app.command(cls=Command)
 def predict(
     bundle: Annotated[str, typer.Argument(help="Folder of the bundle.")],
-    inputs: Annotated[list[str], typer.Argument(help=".npy, .npz, .csv or image files with raw values.")],
-    top: Annotated[int, typer.Option("--top", help="How many classes an answer names.")] = 3,
+    inputs: Annotated[list[str], typer.Argument(help="Files with raw values: .npy, .npz, .csv or images.")],
+    top: Annotated[int, typer.Option("--top", help="Number of most probable classes to print.")] = 3,
     passes: Annotated[
         int | None,
         typer.Option(
             "--passes",
             metavar="<integer>",
-            help="Random passes of a stochastic bundle, whose mean and spread are told.  [default: 20]",
+            help="Number of random passes of a stochastic bundle; prints their mean and spread.  [default: 20]",
             show_default=False,
         ),
     ] = None,
-    out: Annotated[str | None, typer.Option("--out", help="Write a CSV file in the place of a table.")] = None,
+    out: Annotated[str | None, typer.Option("--out", help="Write a CSV file instead of printing a table.")] = None,
     json: Json = False,
 ) -> None:
-    """Answer with a bundle: labels and probabilities, or values. Inputs are raw: normalisation is in the graph."""
+    """Predict with a bundle: labels and probabilities, or values. Inputs are raw; the graph normalises them."""
     require_bundle(Path(bundle))
     from regplug.bundles.predict import predict as answer
 
@@ -89,12 +89,12 @@ def _write(path: Path, answers: Predictions) -> None:
             csv.writer(file).writerows(lines)
     except OSError as error:
         raise RequestError(
-            f"{path} cannot be written: {error.strerror}.", hint="Name another file with --out."
+            f"{path} cannot be written: {error.strerror}.", hint="Choose another file with --out."
         ) from None
 
 
 def csv_lines(answers: Predictions) -> Iterator[list[object]]:
-    """Yields a heading and one line for each row; further classes and values in columns of their own."""
+    """Yields a heading and one line for each row, with each class or value in its own column."""
     first = answers.rows[0] if answers.rows else None
     spread = ["spread"] if answers.passes else []
     if answers.task == "classification":

@@ -1,6 +1,6 @@
-"""A run's progress on stderr: one line with stage, epochs, loss, accuracy and time left.
+"""Shows a run's progress on stderr: one line with stage, epochs, loss, accuracy and remaining time.
 
-Without a terminal nothing moves; a long run writes a line now and then, for who reads the log.
+Without a terminal, a long run writes a line at intervals instead, for logs.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from regplug.runs.results import RunEpoch, RunFinished
 
 SIGN_EVERY_S = 30.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines without a terminal."""
 
 TRAINING = "training"
-"""The stage that is counted in epochs."""
+"""The stage with a count of epochs."""
 
 _SHOWN = (
     ("loss", ("valid/loss", "train/loss", "train/running_loss", "train/objective")),
     ("accuracy", ("valid/accuracy", "train/accuracy", "train/running_accuracy")),
 )
-"""What is shown, and where it is taken from: the first that an epoch has."""
+"""Label -> metrics; the first one that an epoch has is shown."""
 
 
 def describe_metrics(metrics: Mapping[str, Sequence[float]]) -> str:
-    """Returns an epoch's figures in a few words; each says which data it is of.
+    """Returns an epoch's metrics as short text that names the split of each.
 
     >>> describe_metrics({"train/running_loss": [0.25], "valid/accuracy": [0.9]})
     'train loss 0.2500, valid accuracy 0.9000'
@@ -49,10 +49,10 @@ def describe_metrics(metrics: Mapping[str, Sequence[float]]) -> str:
 
 
 class SignOfLife:
-    """A line on stderr every half a minute where nothing moves.
+    """Writes a line to stderr every half a minute if there is no terminal.
 
     Args:
-        is_quiet: Whether nothing is told.
+        is_quiet: Whether to write nothing.
     """
 
     def __init__(self, *, is_quiet: bool) -> None:
@@ -67,10 +67,10 @@ class SignOfLife:
 
 
 class Progress(Observer):
-    """Shows a run while it goes; a context manager.
+    """Shows a run while it trains; a context manager.
 
     Args:
-        is_quiet: Whether nothing moves; warnings are told all the same.
+        is_quiet: Whether to show only warnings.
     """
 
     def __init__(self, *, is_quiet: bool) -> None:
@@ -94,10 +94,10 @@ class Progress(Observer):
         if kind is not None and self._ended is not None:
             run = self._ended
             kept = (
-                f"what it logged is kept, but for {', '.join(run.missing)}" if run.missing else "what it logged is kept"
+                f"what it logged is kept, except {', '.join(run.missing)}" if run.missing else "what it logged is kept"
             )
             if run.store_status != run.status:
-                kept = f"its store could not be told and says {run.store_status}"
+                kept = f"its store could not be updated and says {run.store_status}"
             note(f"Run {run.run_id[:8]} ({run.run_name}) ended {run.status}; {kept}.")
 
     def stage(self, name: str) -> None:
@@ -107,20 +107,20 @@ class Progress(Observer):
             self._bar.reset(self._task, total=total, description=name, count="", figures="")
 
     def run_started(self, info: RunStarted) -> None:
-        """Tells warnings, and remembers how far it is from here."""
+        """Shows warnings and stores the number of epochs."""
         self.started = info
         warn(info.warnings)
 
     def warned(self, message: str) -> None:
-        """Tells it."""
+        """Shows it."""
         warn([message])
 
     def run_finished(self, result: RunFinished) -> None:
-        """Remembers how it ended."""
+        """Stores how it ended."""
         self._ended = result
 
     def epoch_ended(self, record: RunEpoch) -> None:
-        """Moves the bar."""
+        """Updates the bar."""
         if self.started is None:
             return
         count = f"{record.epoch}/{self.started.epochs}"

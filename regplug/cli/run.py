@@ -20,8 +20,8 @@ app = new_app()
 def run(**given: Any) -> None:
     """Train, track, export and verify one model.
 
-    Components are written name or name:param=value,param=value; your own code ./net.py:Net. What is not given here
-    comes from --config, then from the defaults below.
+    Write components as name or name:param=value,param=value, and your own code as ./net.py:Net. Options that are not
+    given come from --config, then from the defaults below.
     """
     from regplug.cli.progress import Progress
     from regplug.runs.request import check_request

@@ -1,4 +1,4 @@
-"""`regplug runs`: what is tracked."""
+"""`regplug runs`: lists and shows tracked runs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ _UNTOLD_TAGS = ("mlflow.log-model.history", "regplug.heartbeat", "regplug.proces
 
 @app.callback()
 def runs() -> None:
-    """What is tracked."""
+    """List and show tracked runs."""
 
 
 @app.command("list", cls=Command)
 def list_runs(
-    experiment: Annotated[str | None, typer.Option("--experiment", help="Only the runs of this experiment.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="Most runs to list.", min=1)] = 20,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", help="List only the runs of this experiment.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", help="Maximum number of runs to list.", min=1)] = 20,
     tracking_uri: TrackingUri = None,
     json: Json = False,
 ) -> None:
-    """List the runs, the newest first."""
+    """List runs, the newest first."""
     from regplug.tracking import open_store, resolve_location
 
     location = resolve_location(tracking_uri)
@@ -39,7 +41,7 @@ def list_runs(
     if json:
         emit({"tracking_uri": location.shown, "runs": [_document(run) for run in found]})
     elif not found:
-        say(f"No run is tracked in {location.shown}.", "Begin with: regplug run --reg dropout --model mlp")
+        say(f"No run is tracked in {location.shown}.", "Start with: regplug run --reg dropout --model mlp")
     else:
         columns = ("id", "run", "experiment", "status", ">test acc.", ">test loss", "started")
         say_table(columns, [_row(run) for run in found], folds="run")
@@ -47,11 +49,11 @@ def list_runs(
 
 @app.command("show", cls=Command)
 def show_run(
-    run: Annotated[str, typer.Argument(help="Its id, the beginning of it, or its name.")],
+    run: Annotated[str, typer.Argument(help="The run's id, the beginning of its id, or its name.")],
     tracking_uri: TrackingUri = None,
     json: Json = False,
 ) -> None:
-    """Tell a run's parameters, metrics, tags and files."""
+    """Show a run's parameters, metrics, tags and files."""
     from regplug.tracking import open_store
 
     store = open_store(tracking_uri, is_read=True)
@@ -64,7 +66,7 @@ def show_run(
 
 
 def status_of(run: RunInfo) -> str:
-    """Returns a run's status; one whose process is gone is told so."""
+    """Returns a run's status, marked as stale if its process is gone."""
     return "RUNNING (stale)" if run.is_stale else run.status
 
 

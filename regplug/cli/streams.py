@@ -1,7 +1,7 @@
-"""Standard streams that outlive their readers.
+"""Standard streams that never raise.
 
-A run must not end because nobody reads its output any more, or because the output cannot be written: what cannot be
-written is dropped, and the process tells so at its end.
+A run must not end because its output is no longer read or cannot be written: such output is dropped, and the process
+reports this at its end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 
 class Outlet(io.FileIO):
-    """Writes to a file descriptor until that fails once, and drops everything after that.
+    """Writes to a file descriptor until a write fails, then drops all further output.
 
     Args:
         descriptor: Number of the open file, which stays open when this object is closed.
@@ -25,10 +25,10 @@ class Outlet(io.FileIO):
         self.trouble: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Writes, or drops, and returns the number of bytes."""
+        """Writes or drops the data and returns its number of bytes."""
         while self.trouble is None:
             try:
-                # What writes nothing is a full pipe that somebody has set to non-blocking.
+                # `None` means a full pipe in non-blocking mode.
                 if (written := super().write(data)) is not None:
                     return written
                 select.select([], [self], [])
@@ -38,7 +38,7 @@ class Outlet(io.FileIO):
 
     @property
     def complaint(self) -> str:
-        """Why output was lost, in words; empty where none was, and where its reader wanted no more (`| head -1`)."""
+        """Why output was lost; empty if none was, or if its reader closed the pipe (`| head -1`)."""
         is_lost = self.trouble is not None and not isinstance(self.trouble, BrokenPipeError)
         return f"The output could not be written: {self.trouble.strerror}." if is_lost and self.trouble else ""
 
@@ -46,8 +46,8 @@ class Outlet(io.FileIO):
 def guard_streams() -> Outlet:
     """Replaces stdout and stderr by streams that never raise, and returns the outlet of stdout.
 
-    A standard stream that the caller closed is opened on the null device: otherwise the next file to be opened, such as
-    the tracking database, would get its number, and whatever a library prints would be written into that file.
+    A standard stream that the caller closed is opened on the null device. Otherwise the next opened file, such as the
+    tracking database, would get its descriptor, and output of libraries would be written into that file.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -61,7 +61,7 @@ def guard_streams() -> Outlet:
 
 
 def _text(outlet: Outlet, like: TextIO | None) -> TextIO:
-    """A text stream with the settings of another; a character that it cannot encode is written as an escape."""
+    """Returns a text stream with the settings of another; characters that it cannot encode are escaped."""
     return io.TextIOWrapper(
         io.BufferedWriter(outlet),
         encoding=getattr(like, "encoding", None) or "utf-8",

@@ -1,4 +1,4 @@
-"""The flags of a study, beside those of a run."""
+"""The flags of a study, in addition to those of a run."""
 
 from __future__ import annotations
 
@@ -24,50 +24,56 @@ Grid = Annotated[
     typer.Option(
         "--grid",
         metavar="<axis>",
-        help="AXIS=v1,v2, AXIS=log(1e-4,1,16) or AXIS=linear(0,1,5), such as lr=0.1,0.2 or reg=none,dropout,"
-        "l2+dropout; repeats, and the product is run.",
+        help="Vary an axis: AXIS=v1,v2, AXIS=log(1e-4,1,16) or AXIS=linear(0,1,5), such as lr=0.1,0.2 or "
+        "reg=none,dropout,l2+dropout; repeats: runs the product of all axes.",
         show_default=False,
     ),
 ]
 Zip = Annotated[
     list[str] | None,
-    typer.Option("--zip", metavar="<axis>", help="An axis that varies together with the others of --zip; repeats."),
+    typer.Option("--zip", metavar="<axis>", help="Vary this axis together with the others of --zip; repeats."),
 ]
 Seeds = Annotated[
     int | None,
-    typer.Option("--seeds", help="Runs of each setting, with seeds counted up from --seed.", show_default=False),
+    typer.Option(
+        "--seeds", help="Number of runs of each setting, with consecutive seeds from --seed.", show_default=False
+    ),
 ]
 DataSeeds = Annotated[
     int | None,
-    typer.Option("--data-seeds", help="Splits, or generated data, of each setting.", show_default=False),
+    typer.Option(
+        "--data-seeds", help="Number of splits, or of generated datasets, of each setting.", show_default=False
+    ),
 ]
 PairSeeds = Annotated[
     bool | None,
-    typer.Option("--pair-seeds", help="Count the data seed up with the seed.", show_default=False),
+    typer.Option("--pair-seeds", help="Give each seed its own data seed.", show_default=False),
 ]
 Metric = Annotated[
     str | None,
     typer.Option(
         "--metric",
-        help="What the best setting is chosen by; never test/...  [default: valid/accuracy or valid/loss]",
+        help="Metric that chooses the best setting; never test/...  [default: valid/accuracy or valid/loss]",
         show_default=False,
     ),
 ]
-Folds = Annotated[int | None, typer.Option("--folds", help="Parts of the data; each validates once.", min=2)]
-Repeats = Annotated[int | None, typer.Option("--repeats", help="How many times the folds are drawn anew.")]
+Folds = Annotated[
+    int | None, typer.Option("--folds", help="Number of folds; each is the validation split once.", min=2)
+]
+Repeats = Annotated[int | None, typer.Option("--repeats", help="Number of times that new folds are drawn.")]
 Group = Annotated[
-    str | None, typer.Option("--group", help="Column of a csv whose rows with one value stay in one fold.")
+    str | None, typer.Option("--group", help="Column of a csv; rows with the same value in it stay in one fold.")
 ]
 
 
 def read_study(kind: str, given: Mapping[str, Any], file: str | None, own: Mapping[str, Any]) -> StudyConfig:
-    """Returns the study that the flags mean.
+    """Returns the study given by the flags.
 
     Args:
         kind: `sweep` or `cv`.
         given: The flags of a run.
-        file: The study file, which `--config` may name as well.
-        own: Flags of the study by field; `None` where not given.
+        file: The study file; `--config` may name it as well.
+        own: Flags of the study by field; `None` if not given.
 
     Raises:
         RequestError: A value is not allowed, or a file cannot be read.

@@ -1,4 +1,4 @@
-"""Carries a study out at the terminal, and tells what it says."""
+"""Runs a study from the command line and prints its results."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _MOST_FAILED = 5
 
 
 def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking_uri: str | None) -> None:
-    """Runs a study, shows it while it goes, and tells the end.
+    """Runs a study, shows its progress and prints its results.
 
     Args:
-        kind: `sweep` or `cv`, which trains the best again.
+        kind: `sweep` or `cv`, which trains the best setting again.
         config: The study.
         given: The command's flags.
         tracking_uri: As for `regplug run`.
 
     Raises:
-        typer.Exit: With 1, where a run failed.
+        typer.Exit: With code 1 if a run failed.
     """
     registry, refits = registry_of(given), kind == "cv"
     points = check_study(config, registry, refits=refits, tracking_uri=tracking_uri)
@@ -65,7 +65,7 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
 
 @contextmanager
 def _beside() -> Iterator[Executor]:
-    """Gets a process beside this one ready for what a study ends with, where there is a processor for it."""
+    """Prepares a second process for the analysis of a study, if there is a processor for it."""
     if (os.cpu_count() or 1) == 1:
         yield InlineExecutor()
         return

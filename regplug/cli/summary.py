@@ -1,4 +1,4 @@
-"""What a run came to, in a short table whose paths and commands can be copied."""
+"""The results of a run as a short table, whose paths and commands can be copied."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def summarize(result: RunResult, store_options: str = "") -> list[Row]:
     """Returns the table at the end of a run: label and value.
 
     Args:
-        result: What the run came to.
-        store_options: What `regplug ui` must be given besides, to find the run.
+        result: The result of the run.
+        store_options: Options that `regplug ui` needs to find the run.
     """
     rows = [("run", f"{result.run_name}: {result.status} in {sum(result.seconds.values()):.1f} s")]
     rows += metric_rows(result.metrics)
@@ -42,7 +42,7 @@ def summarize(result: RunResult, store_options: str = "") -> list[Row]:
 
 
 def metric_rows(metrics: Mapping[str, float]) -> list[Row]:
-    """Returns the test metrics that a run has; accuracy with its interval.
+    """Returns the test metrics of a run; accuracy with its interval.
 
     >>> metric_rows({"test/accuracy": 0.95, "test/accuracy_low": 0.92, "test/accuracy_high": 0.97})
     [('test accuracy', '0.9500 (95 % interval 0.9200 to 0.9700)')]
@@ -60,7 +60,7 @@ def metric_rows(metrics: Mapping[str, float]) -> list[Row]:
 
 
 def format_figure(value: float) -> str:
-    """Returns a figure with four decimals, or with four digits where that would hide it.
+    """Returns a number with four decimals, or with four significant digits if it is very small or large.
 
     >>> [format_figure(value) for value in (0.97214, 1.5e-05, 0.0, 12345.678)]
     ['0.9721', '1.5e-05', '0.0000', '1.235e+04']
@@ -69,7 +69,7 @@ def format_figure(value: float) -> str:
 
 
 def describe_checks(report: Report) -> str:
-    """Returns how many checks passed, in all and by part."""
+    """Returns the number of passed checks, in total and by part."""
     passed = len(report.checks) - len(report.failures)
     parts = Counter(check.name.partition(".")[0] for check in report.checks)
     listed = ", ".join(f"{part} {number}" for part, number in parts.items())
@@ -77,7 +77,7 @@ def describe_checks(report: Report) -> str:
 
 
 def next_commands(result: RunResult, store_options: str = "") -> list[str]:
-    """Returns three commands worth typing next."""
+    """Returns three useful next commands."""
     tail = f" {store_options}" if store_options else ""
     if result.bundle_path is None:
         shown = f"regplug runs show {result.run_id[:8]}{tail}"
@@ -87,7 +87,7 @@ def next_commands(result: RunResult, store_options: str = "") -> list[str]:
 
 
 def lines_of(rows: Sequence[Row]) -> Iterator[str]:
-    """Yields the rows as lines, values below each other."""
+    """Yields the rows as lines with aligned values."""
     width = max((len(label) for label, _ in rows), default=0)
     for label, value in rows:
         yield f"{label:<{width}}  {value}"

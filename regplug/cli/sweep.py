@@ -24,9 +24,9 @@ def sweep(
     tracking_uri: TrackingUri = None,
     **given: Any,
 ) -> None:
-    """Run a grid of settings with several seeds, stacked where it can be, and say what the differences are worth.
+    """Train a grid of settings with several seeds, in stacks where possible, and test the differences.
 
-    The same command continues a study that was killed, and never repeats its finished runs.
+    The same command continues a killed study and does not repeat its finished runs.
     """
     from regplug.cli.studying import carry_out
 

@@ -1,4 +1,4 @@
-"""`regplug ui`: MLflow's own UI on the right store, for as long as this command runs."""
+"""`regplug ui`: runs MLflow's UI on the tracking store until it is interrupted."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def ui(
                 say(f"MLflow UI  {address}", f"store      {location.shown}", "Ctrl-C ends it.")
             code = process.wait()
         except KeyboardInterrupt:
-            note("The MLflow UI has ended.")  # as it was told to: that is no failure
+            note("The MLflow UI has ended.")  # it was interrupted, which is not a failure
             return
-    raise TrackingError(f"The MLflow UI ended by itself (exit code {code}).", hint="Its own words stand above.")
+    raise TrackingError(f"The MLflow UI stopped unexpectedly (exit code {code}).", hint="See its output above.")
 
 
 def _require_free(host: str, port: int) -> None:
@@ -66,18 +66,18 @@ def _require_free(host: str, port: int) -> None:
         except OSError as error:
             raise RequestError(
                 f"{host}:{port} cannot be listened on: {error.strerror}.",
-                hint=f"Take another: --port {port % 65535 + 1}",
+                hint=f"Choose another port: --port {port % 65535 + 1}",
             ) from None
 
 
 @contextlib.contextmanager
 def _child(command: list[str], location: Location) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with its own group, ended with all that it started when the block is left, also by SIGTERM."""
+    """Runs a process in its own group, and ends the group at the end of the block, also after SIGTERM."""
     from regplug.tracking.ui import ui_environment
 
     folder = None
     if location.database is not None and "%" in location.uri:
-        # MLflow would make a folder of the quoted name; from where the file lies its address needs no quotes.
+        # MLflow would create a folder with the quoted name; relative to the file's own folder, no quotes are needed.
         folder = location.database.parent
         location = replace(location, uri=f"sqlite:///{location.database.name}")
     environment = ui_environment(location)
@@ -95,9 +95,9 @@ def _interrupt(*_: Any) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Asks the group to end, waits for its head, and leaves none of the others behind."""
+    """Asks the group to end, waits for its leader, and kills the remaining processes."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):  # all of them have ended by themselves
+        with contextlib.suppress(ProcessLookupError):  # all of them have already ended
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_STOP_TIMEOUT_S)
@@ -114,5 +114,5 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], host: str, port: in
     raise TrackingError(
         f"The MLflow UI did not start on {host}:{port}"
         + (f" (exit code {process.returncode})." if process.returncode else "."),
-        hint="Its own words stand above.",
+        hint="See its output above.",
     )

@@ -23,7 +23,7 @@ def verify(
     plugin: Plugin = None,
     json: Json = False,
 ) -> None:
-    """Prove a bundle again, from its files alone: checksums, manifests, graphs and numbers."""
+    """Verify a bundle from its files alone: checksums, manifests, graphs and outputs."""
     path = Path(bundle)
     require_bundle(path)
     from regplug.bundles.verifying import verify_bundle
@@ -42,7 +42,7 @@ def verify(
 
 
 def failed_check(check: Any) -> list[str]:
-    """Returns a failed check in lines: its name, figure and limit, and the reason."""
+    """Returns a failed check as lines: its name, figure and limit, and the reason."""
     measured = "" if check.figure is None else f"  {check.figure:.4g}"
     limit = "" if check.limit is None else f"  (limit {check.limit:.4g})"
     return [f"FAILED  {check.name}{measured}{limit}", *([f"        {check.detail}"] if check.detail else [])]
@@ -53,11 +53,17 @@ def _error(bundle: str, report: Any) -> dict[str, Any]:
         return {}
     names = ", ".join(check.name for check in report.failures)
     message = f"{bundle}: {len(report.failures)} of {len(report.checks)} checks failed: {names}."
-    return {"error": {"type": "VerificationError", "message": message, "hint": "Do not use it: export the run again."}}
+    return {
+        "error": {
+            "type": "VerificationError",
+            "message": message,
+            "hint": "Do not use this bundle; export the run again.",
+        }
+    }
 
 
 def _formats(disable: list[str] | None, plugin: list[str] | None) -> dict[str, Any] | None:
-    """The formats of plugins that are named here; `None` leaves it to what is installed."""
+    """Returns the formats of the plugins named by the switches; `None` means the installed formats."""
     if not disable and not plugin:
         return None
     from regplug.registry import build

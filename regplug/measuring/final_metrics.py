@@ -1,4 +1,4 @@
-"""What runs come to: every metric of the final weights, of one run or of each run of a stack."""
+"""Final metrics of one run or of each run of a stack, computed from the final weights."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from regplug.training.loop import Trainer
 
 SPLITS = ("train", "valid", "test")
 JUDGED = ("valid", "test")
-"""Of these the outputs are told in full; the training rows have loss and accuracy."""
+"""Splits with all metrics; the training rows have only loss and accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Final:
-    """What one run came to, without its probes.
+    """Final metrics of one run, without its probes.
 
     Args:
-        metrics: `loss` and `accuracy` of each split, `gap/...` as test minus train, and of the validation and test rows
-            what `evaluate_predictions` tells.
+        metrics: `loss` and `accuracy` of each split, `gap/...` as test minus train, and for the validation and test
+            rows all metrics of `evaluate_predictions`.
         outputs: Logits or values `(rows, K)` of the validation and test rows, by split.
-        guess: The fixed answer that the model is not better than, if there is one; not asked before the first epoch.
+        guess: The constant prediction that the model does not beat, or `None`; `None` also before the first epoch.
     """
 
     metrics: Mapping[str, float]
@@ -38,12 +38,12 @@ def measure_final(trainer: Trainer, datas: Sequence[Prepared], *, judged: str = 
     """Measures the final weights in evaluation mode, on every split that the data have.
 
     Args:
-        trainer: Has trained; of one run, or of a stack.
-        datas: The data of each run, in its order.
-        judged: The split that was held out: `test`, or `valid` for a fold.
+        trainer: The trainer of one run or of a stack, after training.
+        datas: The data of each run, in the trainer's order.
+        judged: The held-out split: `test`, or `valid` for a fold.
 
     Returns:
-        By number of the run; a run that diverged is left out.
+        Index of the run -> its final metrics; runs that diverged are left out.
 
     Raises:
         DivergedError: An output is not finite.

@@ -1,4 +1,4 @@
-"""Whether a model is better than one fixed answer: the most frequent training class, or the training rows' mean.
+"""Checks whether a model beats a constant prediction: the most frequent training class, or the training mean.
 
 Shape letters: B rows, K outputs.
 """
@@ -20,35 +20,35 @@ from regplug.measuring.metrics import evaluate_predictions
 Array = NDArray[Any]
 
 ALPHA = 0.05
-"""Level of the one-sided test of an accuracy."""
+"""Significance level of the one-sided test of an accuracy."""
 
 UNEVEN = 1.25
-"""From this many times the even share of a class on, accuracy may hide what a model tells apart."""
+"""If the most frequent class has more than this many times 1/K of the rows, accuracy may hide what was learned."""
 
 _Z = 2.33
-"""The normal distribution's upper 1 % point: a network before training leans to some classes, and agrees with them a
-little more often than by chance."""
+"""The normal distribution's upper 1 % point: an untrained network prefers some classes, and so agrees with the targets
+slightly more often than by chance."""
 
 SMALL_RATE = 1e-3
-"""Below it a learning rate is rather too small than too great."""
+"""A learning rate below this is more likely too small than too large."""
 
 MOST_FITTED = 0.8
-"""Share of the fixed answer's loss below which the training rows count as fitted."""
+"""Share of the constant prediction's loss below which the training rows count as fitted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guess:
-    """A fixed answer that a model is not better than.
+    """A constant prediction that a model does not beat.
 
     Args:
-        split: The rows that it was judged on.
+        split: The evaluated split.
         metric: `accuracy` or `r2`.
-        value: The model's.
-        fixed: That of the fixed answer.
-        answer: The fixed answer in words.
-        rows: How many rows there were.
-        is_hidden: Whether one class is frequent and the model tells the classes apart all the same, in its answers or
-            in its probabilities; then accuracy is the wrong measure, and the model does more than guess.
+        value: The model's value.
+        fixed: The constant prediction's value.
+        answer: Description of the constant prediction.
+        rows: Number of evaluated rows.
+        is_hidden: Whether one class is so frequent that accuracy hides what the model learned: its predictions or
+            probabilities still distinguish the classes.
     """
 
     split: str
@@ -61,42 +61,42 @@ class Guess:
 
     @property
     def figures(self) -> str:
-        """Both figures in a line."""
-        return f"{self.split}/{self.metric} {self.value:.4g}; always answering {self.answer}: {self.fixed:.4g}"
+        """Both values as text."""
+        return f"{self.split}/{self.metric} {self.value:.4g}; always predicting {self.answer}: {self.fixed:.4g}"
 
     @property
     def sentence(self) -> str:
-        """What is doubtful."""
+        """The warning as a sentence."""
         start = "Accuracy does not show what was learned" if self.is_hidden else "No better than guessing"
-        beyond = f"; on {self.rows} rows chance alone goes so far" if self.value > self.fixed else ""
+        beyond = f"; on {self.rows} rows, chance alone can explain the difference" if self.value > self.fixed else ""
         return f"{start}: {self.figures}{beyond}."
 
     def advice(self, rate: float, *, has_fitted: bool) -> str:
-        """Returns what to try.
+        """Returns suggestions.
 
         Args:
             rate: The learning rate.
-            has_fitted: Whether the training rows were fitted better than the fixed answer fits them.
+            has_fitted: Whether the model fits the training rows better than the constant prediction.
         """
         if self.is_hidden:
             return f"Look at {self.split}/balanced_accuracy, {self.split}/macro_f1 and {self.split}/auroc."
         if has_fitted:
             return (
                 "It fits its training rows, so training works: try more rows or a stronger --reg, and check that the "
-                "inputs can tell the target."
+                "inputs contain information about the target."
             )
         change = "larger" if rate < SMALL_RATE else "smaller"
         return f"Try a {change} --lr (it is {rate:g}), another --init, or more --epochs."
 
 
 def has_fitted(train_loss: float, loss: Callable[[Tensor, Tensor], Tensor], targets: Tensor, task: Task) -> bool:
-    """Returns whether the training rows are fitted clearly better than the best fixed answer fits them.
+    """Returns whether the model fits the training rows clearly better than the best constant prediction.
 
     Args:
         train_loss: The model's loss on the training rows.
         loss: The mean loss of outputs `(B, K)` and targets.
-        targets: Of the training rows.
-        task: What is learned.
+        targets: Targets of the training rows.
+        task: The task.
     """
     if task.is_classification:
         counts = torch.bincount(targets, minlength=task.num_outputs).double()
@@ -108,18 +108,18 @@ def has_fitted(train_loss: float, loss: Callable[[Tensor, Tensor], Tensor], targ
 
 
 def find_guess(outputs_BK: Array, targets: Array, train_targets: Array, task: Task, split: str) -> Guess | None:
-    """Returns the fixed answer that a model is not better than; `None` where it is better, or the rows cannot tell.
+    """Returns the constant prediction that a model does not beat; `None` if it does, or if the rows cannot decide.
 
     Classification: the model is better if a one-sided binomial test at 5 % finds its accuracy above that of the most
-    frequent training class on the same rows, and above 1/K. Regression: if its R2 is above 0, or above that of the
-    training mean.
+    frequent training class on the same rows, and above 1/K. Regression: the model is better if its R2 is above 0, or
+    above that of the training mean.
 
     Args:
-        outputs_BK: Logits or values `(B, K)` of the rows that are judged.
+        outputs_BK: Logits or values `(B, K)` of the evaluated rows.
         targets: Their classes int `(B,)`, or values `(B, K)`.
-        train_targets: The same of the training rows.
-        task: What is learned.
-        split: Name of the rows that are judged.
+        train_targets: The same for the training rows.
+        task: The task.
+        split: Name of the evaluated split.
     """
     if task.is_classification:
         return _fixed_class(outputs_BK, targets, train_targets, task, split)
@@ -138,7 +138,7 @@ def _fixed_class(logits_BK: Array, targets: Array, train_targets: Array, task: T
     frequent, rows = int(counts_K.argmax()), len(targets)
     predicted = np.asarray(logits_BK).argmax(axis=1)
     right, fixed = int((predicted == targets).sum()), float((targets == frequent).mean())
-    # To answer at random, each class as often, is the other guess: it is right on 1/K of any rows.
+    # The alternative is a uniformly random prediction, which is right on 1/K of any rows.
     by_chance = max(fixed, 1 / task.num_outputs)
     if len(np.unique(targets)) < 2 or binom.sf(right - 1, rows, by_chance) <= ALPHA:
         return None
@@ -156,10 +156,10 @@ def _fixed_class(logits_BK: Array, targets: Array, train_targets: Array, task: T
 
 
 def _agree(predicted: Array, targets: Array, num_classes: int) -> bool:
-    """Whether answers agree with classes more often than the same answers would in a random order of the rows.
+    """Returns whether predictions agree with the classes more often than the same predictions in random order.
 
-    The number of matches under permutation has mean sum_k p_k t_k / n, and as variance the sum of the squares of the
-    doubly centred matrix of matches over n - 1.
+    Under permutation, the number of matches has mean sum_k p_k t_k / n; its variance is the sum of squares of the
+    doubly centred matrix of matches, divided by n - 1.
     """
     n = len(targets)
     p_K, t_K = (np.bincount(each, minlength=num_classes).astype(np.float64) for each in (predicted, targets))
@@ -170,7 +170,7 @@ def _agree(predicted: Array, targets: Array, num_classes: int) -> bool:
 
 
 def _are_likely(logits_BK: Array, targets: Array, counts_K: Array) -> bool:
-    """Whether the model's probabilities fit the classes better than the classes' shares in the training rows do."""
+    """Returns whether the model's probabilities fit the classes better than the class shares of the training rows."""
     from scipy.special import log_softmax
 
     log_share_K = np.log((counts_K + 1) / (counts_K + 1).sum())

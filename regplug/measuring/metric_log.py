@@ -1,4 +1,4 @@
-"""What a run measures while it trains, for a run by itself and for each run of a stack."""
+"""Metrics of a run during training, for a single run and for each run of a stack."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from regplug.probes import Probe
 from regplug.training.loop import Trainer
 
 UNPLOTTED = "time/"
-"""Prefix of metrics that are no curve."""
+"""Prefix of metrics without a curve."""
 
 
 class MetricLog:
-    """The metrics of one run: the last value of each, and its points by epoch."""
+    """The metrics of one run: the last value of each, and its values by epoch."""
 
     def __init__(self) -> None:
         self.last: dict[str, float] = {}
         self.history: dict[str, list[tuple[int, float]]] = {}
 
     def put(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Takes values in; a second value of one epoch takes the place of the first."""
+        """Adds values; a second value for an epoch replaces the first."""
         self.last |= values
         for name, value in values.items():
             points = self.history.setdefault(name, [])
@@ -28,12 +28,12 @@ class MetricLog:
             points.append((epoch, value))
 
     def curves(self) -> dict[str, list[tuple[int, float]]]:
-        """The points of the metrics that are worth a curve."""
+        """Returns the points of the metrics with a curve."""
         return {name: points for name, points in self.history.items() if not name.startswith(UNPLOTTED)}
 
 
 def probed(trainer: Trainer, run: int, probes: Sequence[Probe]) -> dict[str, float]:
-    """What the probes measure of one run as it now stands, by metric name."""
+    """Returns the current measurements of the probes on one run, by metric name."""
     if not probes:
         return {}
     view = trainer.view_of(run)

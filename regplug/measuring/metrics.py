@@ -23,18 +23,18 @@ def evaluate_predictions(outputs_BK: Array, targets: Array, task: Task) -> dict[
 
     Classification: `loss` (mean negative log-likelihood, natural logarithm), `accuracy`, `accuracy_low` and
     `accuracy_high` (95 % Wilson interval), `balanced_accuracy` (mean recall of the classes that occur), `macro_f1`,
-    `auroc` (one class against the rest, mean over classes). Regression: `mae`, `rmse` and `r2`, the mean over columns;
-    the loss is the run's own and is not here.
+    `auroc` (one class against the rest, mean over classes). Regression: `mae`, `rmse` and `r2`, the mean over columns,
+    but no `loss`, because the run defines it.
 
     Args:
         outputs_BK: Logits or values `(B, K)`.
         targets: Classes int `(B,)`, or values `(B, K)`.
-        task: What is learned.
+        task: The task.
 
     Raises:
         DivergedError: An output is not finite.
 
-    Source: Wilson 1927 for the interval; scikit-learn for the others, whose conventions are kept.
+    Source: Wilson 1927 for the interval; the others follow scikit-learn's conventions.
     """
     outputs_BK = np.asarray(outputs_BK, dtype=np.float64)
     if not np.isfinite(outputs_BK).all():
@@ -46,18 +46,18 @@ def evaluate_predictions(outputs_BK: Array, targets: Array, task: Task) -> dict[
 
 
 def metric_names(task: Task) -> tuple[str, ...]:
-    """Returns the names of all metrics of a task, with `loss`, whatever the targets leave out."""
+    """Returns the names of all metrics of a task, including `loss` and those that some targets do not define."""
     if task.is_classification:
         return ("loss", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "macro_f1", "auroc")
     return ("loss", "mae", "rmse", "r2")
 
 
 def left_out_metrics(targets: Array, task: Task) -> dict[str, str]:
-    """Returns which metrics are not defined on these targets, with the reason.
+    """Returns the metrics that are not defined on these targets, with the reason.
 
     Args:
         targets: Classes int `(B,)`, or values `(B, K)`.
-        task: What is learned.
+        task: The task.
     """
     if not task.is_classification:
         return {"r2": "it needs two rows or more"} if len(targets) < 2 else {}
@@ -65,11 +65,11 @@ def left_out_metrics(targets: Array, task: Task) -> dict[str, str]:
     if len(absent) == 0:
         return {}
     names = [task.class_names[label] if task.class_names else str(label) for label in absent]
-    return {"auroc": f"it needs a row of each class, and there is none of {', '.join(names)}"}
+    return {"auroc": f"it needs a row of each class, but there is none of {', '.join(names)}"}
 
 
 def confusion_matrix(outputs_BK: Array, targets_B: Array) -> Array:
-    """Returns how many rows of each class (first axis) were taken for each class (second axis), int64 `(K, K)`.
+    """Returns the confusion matrix, int64 `(K, K)`: true class on the first axis, predicted class on the second.
 
     Args:
         outputs_BK: Logits `(B, K)`.
@@ -108,12 +108,12 @@ def _classification(logits_BK: Array, targets_B: Array) -> dict[str, float]:
     log_probability_BK = log_softmax(logits_BK, axis=1)
     low, high = wilson_interval(int((predicted_B == targets_B).sum()), len(targets_B))
     return {
-        # scikit-learn's log_loss takes probabilities and cuts them at 2e-16; logits need no cut.
+        # scikit-learn's log_loss takes probabilities and clips them at 2e-16; logits need no clipping.
         "loss": -log_probability_BK[np.arange(len(targets_B)), targets_B].mean(),
         "accuracy": metrics.accuracy_score(targets_B, predicted_B),
         "accuracy_low": low,
         "accuracy_high": high,
-        # balanced_accuracy_score warns where a class is predicted that does not occur; this is the same mean.
+        # The same mean as balanced_accuracy_score, which warns if a predicted class does not occur.
         "balanced_accuracy": metrics.recall_score(
             targets_B, predicted_B, labels=np.unique(targets_B), average="macro", zero_division=0
         ),
@@ -133,7 +133,7 @@ def _auroc(probability_BK: Array, targets_B: Array) -> dict[str, float]:
 
 
 def _regression(values_BK: Array, targets_BK: Array) -> dict[str, float]:
-    """As scikit-learn's functions, whose import alone costs a study of regressions a second."""
+    """Like scikit-learn's functions, whose import alone takes a second."""
     targets_BK = np.asarray(targets_BK, dtype=np.float64)
     error_BK = values_BK - targets_BK
     square_K = np.square(error_BK).mean(axis=0)

@@ -1,1 +1,1 @@
-"""Figures, and the HTML report of a study: one file that loads nothing."""
+"""Figures, and the HTML report of a study as one self-contained file."""

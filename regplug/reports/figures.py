@@ -1,4 +1,4 @@
-"""Which figures a study calls for, and what stands in them."""
+"""Chooses the figures of a study and prepares their data."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LINES = 6
-"""More lines are not told apart."""
+"""Most lines in a figure; more are hard to distinguish."""
 
 MOST_ROWS = 30
-"""A figure of rows shows the leading ones only."""
+"""Most rows in a figure of rows, which shows the best ones."""
 
 LEADING = 4
-"""Settings whose learning curves are shown, beside the reference and the chosen one."""
+"""Number of settings with learning curves, besides the reference and the chosen setting."""
 
 Curve = Sequence[tuple[float, float]]
 
 
 def settings_figure(study: Study, analysis: Analysis) -> Figure:
-    """Returns the metric against the strength that varies, or a dot for each setting where no one number varies.
+    """Returns a figure of the metric against the one number that varies, or with a dot for each setting.
 
     Args:
-        study: Settings, with what distinguishes each.
+        study: Settings with their values.
         analysis: Their summaries.
     """
     shown = {summary.label: summary for summary in analysis.summaries if summary.n}
@@ -49,12 +49,12 @@ def settings_figure(study: Study, analysis: Analysis) -> Figure:
 
 
 def settings_png(study: Study, analysis: Analysis) -> bytes:
-    """Returns the same as PNG, for the study's run."""
+    """Returns the same figure as PNG, for the study's run."""
     return plots.png(settings_figure(study, analysis))
 
 
 def forest_figure(analysis: Analysis) -> Figure:
-    """Returns the differences of the analysis with their intervals around zero."""
+    """Returns a forest plot of the differences with their intervals."""
     shown = [comparison for comparison in analysis.comparisons if comparison.interval is not None][:MOST_ROWS]
     is_common = analysis.reference is not None
     ends = [comparison.interval or (math.nan, math.nan) for comparison in shown]
@@ -71,7 +71,7 @@ def forest_figure(analysis: Analysis) -> Figure:
 
 
 def learning_figure(metric: str, by_setting: Mapping[str, Sequence[Curve]], labels: Sequence[str]) -> Figure:
-    """Returns learning curves: the mean over runs, and one standard deviation (n - 1) to either side.
+    """Returns learning curves: the mean over runs, plus and minus one standard deviation (n - 1).
 
     Args:
         metric: Name of the metric.
@@ -82,19 +82,19 @@ def learning_figure(metric: str, by_setting: Mapping[str, Sequence[Curve]], labe
 
 
 def leading(analysis: Analysis, available: Mapping[str, Any]) -> list[str]:
-    """Returns the settings whose curves are shown: the first few, the reference and the chosen one."""
+    """Returns the settings with learning curves: the best few, the reference and the chosen setting."""
     order = [summary.label for summary in analysis.summaries if summary.label in available]
     extra = [label for label in order[LEADING:] if label in (analysis.reference, analysis.selected)]
     return order[:LEADING] + extra
 
 
 def mean_curve(label: str, curves: Sequence[Curve]) -> Band:
-    """Returns the mean of curves with one standard deviation to either side.
+    """Returns the mean of curves, plus and minus one standard deviation.
 
-    A run that stopped early keeps its last value, as its weights do; a value that is not finite counts for nothing.
+    A run that stopped early keeps its last value, as its weights do. NaN and infinite values are ignored.
 
     Args:
-        label: What they are.
+        label: Label of the curves.
         curves: Points (epoch, value), ascending in epoch.
     """
     epochs = sorted({epoch for curve in curves for epoch, _ in curve})
@@ -117,7 +117,7 @@ def _held(curve: Curve, epochs: Sequence[float]) -> list[float]:
 
 
 def numeric_axis(study: Study) -> str | None:
-    """Returns the one axis along which numbers vary; `None` where there is none, or more than one."""
+    """Returns the only axis with numbers; `None` if there is none, or more than one."""
     columns: dict[str, set[Any]] = {}
     for setting in study.settings:
         for name, value in setting.varied.items():
@@ -131,7 +131,7 @@ def _is_number(value: Any) -> bool:
 
 
 def is_log_spaced(xs: set[float]) -> bool:
-    """Returns whether numbers, a zero aside, are spaced by factors: the greatest step up exceeds the least by tenfold.
+    """Returns whether the nonzero numbers are spaced by factors: the largest step exceeds the smallest tenfold.
 
     >>> is_log_spaced({0, 0.01, 0.1, 1}), is_log_spaced({1, 2, 3, 4})
     (True, False)
@@ -142,11 +142,11 @@ def is_log_spaced(xs: set[float]) -> bool:
 
 
 MOST_LINEAR_RATIO = 4.0
-"""Between the greatest and the least step of strengths that a linear axis still shows well: 1, 2, 5 has 3."""
+"""Largest ratio of the steps between values that a linear axis still shows well: 1, 2, 5 has 3."""
 
 
 def _lines(study: Study, shown: Mapping[str, Summary], axis: str) -> dict[str, list[tuple[float, Summary]]]:
-    """Points of each line: one line for each choice of what varies beside the axis."""
+    """Returns the points of each line: one line for each combination of the other axes."""
     varied = {name for setting in study.settings for name in setting.varied}
     others = [name for name in sorted(varied - {axis}) if len({str(s.varied.get(name)) for s in study.settings}) > 1]
     lines: dict[str, list[tuple[float, Summary]]] = {}

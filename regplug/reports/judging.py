@@ -1,4 +1,4 @@
-"""What a study says and how that looks: all that takes time when its last run is trained."""
+"""Analysis and figures of a study: everything that takes time after its last run has trained."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from regplug.statistics import Analysis, PairKey, Setting, Study, StudyRun, anal
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What a study says, in words and pictures.
+    """Analysis and figures of a study.
 
     Args:
-        analysis: Settings compared.
-        figures: For the report.
-        settings_png: The metric against the settings, as a picture of its own.
+        analysis: The comparison of the settings.
+        figures: The figures of the report.
+        settings_png: The metric against the settings, as a separate image.
     """
 
     analysis: Analysis
@@ -25,16 +25,16 @@ class Judged:
 
 
 def judge(study: Study, metric: str, selected_by: str, curves: Curves) -> Judged:
-    """Compares the settings of a study, and draws.
+    """Compares the settings of a study and draws the figures.
 
     Args:
         study: Settings and runs.
-        metric: What they are compared by.
-        selected_by: What the best is chosen by.
+        metric: The metric to compare.
+        selected_by: The metric that chooses the best setting.
         curves: Learning curves of the runs, by metric and setting.
 
     Raises:
-        RequestError: No run has the metric, or its name does not tell which way is better.
+        RequestError: No run has the metric, or its direction is unknown.
     """
     analysis = analyse(study, metric, selected_by=selected_by)
     return Judged(
@@ -45,7 +45,7 @@ def judge(study: Study, metric: str, selected_by: str, curves: Curves) -> Judged
 
 
 def get_ready() -> None:
-    """Judges a made-up study, so that all is imported: a second that a process can spend while it waits."""
+    """Analyses a made-up study to import everything in advance, which takes a second."""
     labels = ("a", "b", "c")
     runs = tuple(
         StudyRun(

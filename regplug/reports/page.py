@@ -1,4 +1,4 @@
-"""Fills the page of a study's report."""
+"""Renders the HTML report of a study."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from regplug.statistics import (
 )
 
 Curves = Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]]
-"""Metric to setting's label to one curve of (epoch, value) for each run."""
+"""Metric -> label of a setting -> one curve of (epoch, value) for each run."""
 
-_NONE = "–"  # noqa: RUF001 - the dash that stands for no value in a table
+_NONE = "–"  # noqa: RUF001 - the dash for a missing value in a table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class ReportFigure:
     Args:
         title: Its heading.
         caption: What it shows.
-        svg: The drawing; its texts are escaped.
+        svg: The drawing, with escaped text.
     """
 
     title: str
@@ -43,17 +43,17 @@ class ReportFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyReport:
-    """What a report shows.
+    """The contents of a report.
 
     Args:
         title: Its heading.
         study: Settings and runs.
-        analysis: What they say.
-        command: The command that repeats it; empty for none.
-        figures: What `draw_figures` made of them.
-        notes: Further remarks, such as rows that trimming left out.
+        analysis: Their analysis.
+        command: The command that repeats the study; empty for none.
+        figures: The result of `draw_figures`.
+        notes: Further notes, such as on trimmed rows.
         compare_url: Address of MLflow's compare page for the same runs; empty for none.
-        details: Further facts by name, such as the tracking store.
+        details: Further facts by name, such as the store.
     """
 
     title: str
@@ -68,14 +68,14 @@ class StudyReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonReport:
-    """Reports of runs that cannot be ranked together, one for each group of those that can.
+    """Reports of several groups of runs that cannot be ranked together.
 
     Args:
         title: Its heading.
-        verdict: What they say together.
-        parts: The reports; the title of each says which runs it is of.
-        ranks: Of the settings over datasets, where the parts are datasets.
-        notes: Why there are several.
+        verdict: The main conclusion over all groups.
+        parts: The reports; the title of each names its group.
+        ranks: Ranks of the settings over datasets, if the groups are datasets.
+        notes: Why there are several groups.
         details: Further facts by name.
     """
 
@@ -88,13 +88,13 @@ class ComparisonReport:
 
 
 def render_report(report: StudyReport | ComparisonReport) -> str:
-    """Returns a report as one HTML page without anything from outside.
+    """Returns a report as one self-contained HTML page.
 
-    It is read in light and dark, on a phone, and on paper; every text from outside is escaped, and the page forbids
-    itself scripts and the network.
+    The page supports light and dark mode, phones and paper. All inserted text is escaped, and the page's security
+    policy forbids scripts and network access.
 
     Args:
-        report: What it shows.
+        report: The contents.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -123,7 +123,7 @@ def _part(report: StudyReport) -> dict[str, Any]:
         "report": report,
         "facts": _facts(report),
         "rows": [_row(report, place, summary) for place, summary in enumerate(analysis.summaries, start=1)],
-        # matplotlib escapes the texts it writes into an SVG.
+        # matplotlib escapes text in an SVG.
         "figures": [(figure, Markup(figure.svg)) for figure in report.figures],  # noqa: S704
         "sentences": [comparison_sentence(comparison) for comparison in analysis.comparisons],
         "notes": [note for note in (*analysis.notes, analysis.bootstrap_note, *report.notes) if note],
@@ -152,7 +152,7 @@ def _rank_facts(ranks: Ranks | None) -> dict[str, str]:
     if ranks and ranks.critical_difference is not None:
         facts["Mean ranks"] = "; ".join(f"{label} {number(mean, 3)}" for label, mean in ranks.mean_ranks.items())
         groups = "; ".join(", ".join(group) for group in ranks.groups) or "none"
-        facts["Critical difference of ranks"] = f"{number(ranks.critical_difference, 3)} (Nemenyi); alike: {groups}"
+        facts["Critical difference of ranks"] = f"{number(ranks.critical_difference, 3)} (Nemenyi); equal: {groups}"
     return facts
 
 
@@ -214,11 +214,11 @@ def _interval(interval: Interval | None, digits: int = 4) -> str:
 
 
 def draw_figures(study: Study, analysis: Analysis, curves: Curves) -> tuple[ReportFigure, ...]:
-    """Draws the figures of a report: the settings, their differences, and learning curves.
+    """Draws the figures of a report: the settings, their differences and learning curves.
 
     Args:
         study: Settings and runs.
-        analysis: What they say.
+        analysis: Their analysis.
         curves: Learning curves of the runs, by metric and setting.
     """
     found = []
@@ -228,9 +228,9 @@ def draw_figures(study: Study, analysis: Analysis, curves: Curves) -> tuple[Repo
         found.append(ReportFigure(title=f"{analysis.metric} by setting", caption=caption, svg=plots.svg(drawn)))
     if any(comparison.interval for comparison in analysis.comparisons):
         title = f"Differences from {analysis.reference}" if analysis.reference else "Differences"
-        caption = "Mean difference of the pairs with its 95 % interval, not corrected for several comparisons."
+        caption = "Mean difference of the pairs with its 95 % interval, not corrected for multiple comparisons."
         found.append(ReportFigure(title=title, caption=caption, svg=plots.svg(figures.forest_figure(analysis))))
-    caption = "Mean over the runs of the leading settings, with the range of one standard deviation to either side."
+    caption = "Mean over the runs of the best settings, plus and minus one standard deviation."
     for metric, by_setting in curves.items():
         drawn = figures.learning_figure(metric, by_setting, figures.leading(analysis, by_setting))
         found.append(ReportFigure(title=f"Learning curves: {metric}", caption=caption, svg=plots.svg(drawn)))

@@ -1,6 +1,6 @@
-"""Figures as PNG bytes: the only room of matplotlib, through its object interface (no global figure, no display).
+"""Draws figures with matplotlib's object interface (no global figure, no display); the only module that imports it.
 
-It is imported when the first figure is drawn, since that takes a quarter of a second.
+This module is imported when the first figure is drawn, because the import takes a quarter of a second.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 DPI = 120
 MOST_NUMBERED_CLASSES = 20
-"""From here on the cells are too small for a number each."""
+"""From this number of classes on, the cells are too small for numbers."""
 
 MOST_LETTERS = 24
-"""A longer class name is cut."""
+"""Longer class names are shortened."""
 
 MOST_ROW_LETTERS = 34
 MOST_MARKED_POINTS = 24
-"""More points than these stand without a dot each."""
+"""Curves with more points have no dots."""
 
 _COLORS = {"train": "#0072b2", "valid": "#d55e00", "test": "#009e73"}
-"""From Okabe and Ito 2008: told apart with any colour vision."""
+"""From Okabe and Ito 2008: distinguishable with any colour vision."""
 
 _CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _DASHES = ("-", "--", ":", "-.")
 """More lines than colours are told apart by these."""
 
 _INK = "#2f3437"
-"""Of text and axes; in an SVG it becomes the colour of the page's text."""
+"""Colour of text and axes; in an SVG it is replaced by the colour of the page's text."""
 
 _SVG_BLUE = f"var(--figure-blue, {_CYCLE[0]})"
-"""A dark page can make it lighter."""
+"""A page in dark mode can lighten it."""
 
 History = Mapping[str, Sequence[tuple[float, float]]]
-"""Metric name, such as `train/loss`, to its points (epoch, value)."""
+"""Metric name, such as `train/loss` -> points (epoch, value)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +50,10 @@ class Band:
     """A line with a band, or dots with intervals.
 
     Args:
-        label: What it is.
-        xs: Where: ascending numbers, or numbers of rows `(n,)`.
-        mean: Its values `(n,)`; what is not finite is left out.
-        low: Lower ends `(n,)`; NaN where there is no interval.
+        label: Its label.
+        xs: Positions `(n,)`: ascending numbers, or row numbers.
+        mean: Values `(n,)`; NaN and infinite ones are not drawn.
+        low: Lower ends `(n,)`; NaN without an interval.
         high: Upper ends `(n,)`.
     """
 
@@ -68,17 +68,17 @@ def bands_figure(x_name: str, y_name: str, bands: Sequence[Band], *, is_log: boo
     """Returns a figure of lines with bands: a metric against a strength, or against the epoch.
 
     Args:
-        x_name: Name of what varies.
+        x_name: Name of the x axis.
         y_name: Name of the metric.
-        bands: One for each line, six or less to be told apart.
-        is_log: Whether x is logarithmic; a zero then stands left of the least positive value, on a linear stretch.
+        bands: One for each line; more than six are hard to distinguish.
+        is_log: Whether x is logarithmic; zero is then drawn to the left of the smallest positive value.
     """
     figure, (axes,) = _figure(1, 5.2, 3.3)
     for at, band in enumerate(bands):
         color = _CYCLE[at % len(_CYCLE)]
         marker = "o" if len(band.xs) <= MOST_MARKED_POINTS else None
         axes.fill_between(band.xs, band.low, band.high, color=color, alpha=0.2, linewidth=0)
-        # A leading underscore would hide the line from the legend.
+        # A leading underscore would remove the line from the legend.
         label = (
             f" {_shorten(band.label, MOST_ROW_LETTERS)}"
             if band.label.startswith("_")
@@ -99,10 +99,10 @@ def rows_figure(x_name: str, labels: Sequence[str], rows: Band, *, zero: str = "
     """Returns a figure of a dot with its interval for each row: means of settings, or differences (a forest plot).
 
     Args:
-        x_name: What the dots measure.
-        labels: One for each row, from above.
-        rows: `mean`, `low` and `high` by row; `xs` is not looked at.
-        zero: What a line at zero says; empty for no line.
+        x_name: Name of the x axis.
+        labels: One for each row, from the top.
+        rows: `mean`, `low` and `high` by row; `xs` is not used.
+        zero: Label of a line at zero; empty for no line.
     """
     figure, (axes,) = _figure(1, 5.2, 1.1 + 0.3 * max(1, len(labels)))
     at = np.arange(len(labels))
@@ -152,7 +152,7 @@ def strength_png(
         metric: Name of the metric.
         xs: Strengths, ascending `(n,)`.
         mean: Means `(n,)`.
-        low: Lower ends of the band `(n,)`; NaN where there is none.
+        low: Lower ends of the band `(n,)`; NaN without a band.
         high: Upper ends of the band `(n,)`.
         is_log: Whether the strengths are spaced by factors; zero may be among them.
     """
@@ -165,9 +165,9 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> str:
-    """Returns a figure as an `<svg>` to stand in an HTML page: in the page's text colour, on its background.
+    """Returns a figure as an `<svg>` for an HTML page, in the page's text colour and on its background.
 
-    Its letters are text of the page's font, so that they can be found and read aloud.
+    Labels are text in the page's font, so that they can be searched and read aloud.
     """
     from matplotlib import rc_context
 
@@ -175,7 +175,7 @@ def svg(figure: Figure) -> str:
     for axes in figure.axes:
         axes.patch.set_alpha(0)
     text = StringIO()
-    # The salt makes the same numbers the same text.
+    # A fixed salt makes the output reproducible.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "regplug"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     drawn = text.getvalue()
@@ -210,7 +210,7 @@ def confusion_matrix_png(matrix: NDArray[np.int64], class_names: Sequence[str] =
 
     Args:
         matrix: Counts `(K, K)`: true class down, predicted class across.
-        class_names: One for each class; numbers where there are none.
+        class_names: One for each class; by default the class numbers.
     """
     num_classes = len(matrix)
     names = [_shorten(name) for name in class_names] or [str(label) for label in range(num_classes)]
@@ -224,7 +224,7 @@ def confusion_matrix_png(matrix: NDArray[np.int64], class_names: Sequence[str] =
     step = max(1, num_classes // MOST_NUMBERED_CLASSES)
     ticks = range(0, num_classes, step)
     is_long = max(len(name) for name in names) > 3
-    # A class may be called "$5 to $9", which is no formula.
+    # A class may be called "$5 to $9", which must not be parsed as a formula.
     axes.set_xticks(
         ticks, names[::step], rotation=45 if is_long else 0, ha="right" if is_long else "center", parse_math=False
     )
@@ -237,9 +237,9 @@ def confusion_matrix_png(matrix: NDArray[np.int64], class_names: Sequence[str] =
 def curves_png(history: History) -> bytes:
     """Returns a figure of metrics over epochs: a panel for each quantity, a line for each split.
 
-    `train/running_loss` goes into the panel of `train/loss`, dashed; a metric of no split, such as `norm/weight`, has a
-    panel of its own. Where positive values span a factor of 50, the axis is logarithmic. What was measured once is no
-    curve, and is left out where there is one.
+    `train/running_loss` is drawn dashed in the panel of `train/loss`. A metric without a split, such as `norm/weight`,
+    has its own panel. The axis is logarithmic if positive values span a factor of 50. Metrics with a single value are
+    left out if there are others.
 
     Args:
         history: Points (epoch, value) by metric name; names without a point are left out.
@@ -250,7 +250,7 @@ def curves_png(history: History) -> bytes:
             panel = _panel(name)
             panels[panel] = {**panels.get(panel, {}), name: points}
     curves = {name: lines for name, lines in panels.items() if max(map(len, lines.values())) > 1} or panels
-    # Without a point there is one empty panel.
+    # Without points there is one empty panel.
     figure, all_axes = _figure(max(1, len(curves)), 4.4, 3.4)
     for axes, (panel, lines) in zip(all_axes, curves.items(), strict=False):
         _draw_panel(axes, panel, lines)
@@ -309,7 +309,7 @@ def _tick_at_integers(axes: Axes) -> None:
 
 
 def _figure(num_panels: int, width_inch: float, height_inch: float) -> tuple[Figure, list[Axes]]:
-    """A figure of panels of that size, up to three in a row; four are two and two."""
+    """Returns a figure of panels of that size, up to three in a row; four form two rows of two."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -325,6 +325,6 @@ def _figure(num_panels: int, width_inch: float, height_inch: float) -> tuple[Fig
 
 def _png(figure: Figure) -> bytes:
     buffer = BytesIO()
-    # No metadata: the same numbers give the same bytes.
+    # No metadata, so that the same numbers give the same bytes.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

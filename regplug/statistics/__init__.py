@@ -1,6 +1,6 @@
-"""What the differences between settings of a study are worth: intervals, paired tests, ranks, and sentences.
+"""Statistics of the differences between settings of a study: intervals, paired tests, ranks and conclusions.
 
-Numbers in, frozen dataclasses out; every one has a `document()` that JSON can hold.
+Functions take numbers and return frozen dataclasses; each has a `document()` for JSON.
 """
 
 from regplug.statistics.analysis import Analysis, analyse, select

@@ -1,4 +1,4 @@
-"""A whole study: summaries, ranks, comparisons, and a verdict."""
+"""Analyses a whole study: summaries, ranks, comparisons and a verdict."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from regplug.statistics.words import comparison_sentence
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """What a study says about one metric.
+    """The analysis of a study by one metric.
 
     Args:
         study: The study's name.
-        metric: What was compared.
-        is_lower_better: Whether less of it is better.
-        units: What counts as one observation.
-        selected_by: The metric the best setting was chosen by; `None` where none was chosen.
-        selected: The best setting by it.
-        reference: The setting that the others are compared with; `None` where all pairs are.
+        metric: The compared metric.
+        is_lower_better: Whether lower values are better.
+        units: The units that count as one observation.
+        selected_by: The metric that chose the best setting; `None` if none was chosen.
+        selected: The best setting by that metric.
+        reference: The setting with which the others are compared; `None` if all pairs are compared.
         summaries: Best mean first; settings without a value last.
-        comparisons: In the summaries' order.
-        ranks: Where the settings share observations.
-        verdict: The headline.
-        notes: How it was done, and what to bear in mind.
+        comparisons: In the order of the summaries.
+        ranks: Ranks of the settings, if they share observations.
+        verdict: The main conclusion.
+        notes: The methods, and caveats.
     """
 
     study: str
@@ -56,11 +56,11 @@ class Analysis:
 
     @property
     def bootstrap_note(self) -> str:
-        """Why there is no bootstrap interval; empty where there is one."""
+        """Why there is no bootstrap interval; empty if there is one."""
         return bootstrap_note(self)
 
     def document(self) -> dict[str, Any]:
-        """The analysis as JSON knows it."""
+        """Returns the analysis as JSON."""
         return {
             "study": self.study,
             "metric": self.metric,
@@ -89,24 +89,24 @@ def analyse(
     lower_is_better: bool | None = None,
     bootstrap_seed: int | None = 0,
 ) -> Analysis:
-    """Returns what a study says about a metric.
+    """Returns the analysis of a study by one metric.
 
-    Settings are compared with the baseline, where one is named; else with the best one by `selected_by`; else with the
-    best mean of the metric itself. A reference that was picked by its results is compared under Holm's correction over
-    *all* pairs, because the best of many differs from the others by chance more often than one named beforehand.
+    The reference is the baseline if one is given, else the best setting by `selected_by`, else the setting with the
+    best mean of the metric itself. A reference that was chosen by its results is compared under Holm's correction over
+    *all* pairs, because the best of many differs from the others by chance more often than a predefined one.
 
     Args:
         study: Settings and runs.
-        metric: What to compare, such as `test/accuracy`.
-        selected_by: What the best setting is chosen by: a metric of the validation set, never of the test set.
-        baseline: A setting named beforehand.
+        metric: The metric to compare, such as `test/accuracy`.
+        selected_by: The metric that chooses the best setting: one of the validation set, never of the test set.
+        baseline: A predefined reference.
         all_pairs: Whether to compare every setting with every other.
-        lower_is_better: For metrics whose name does not tell.
-        bootstrap_seed: Of the bootstrap intervals; `None` leaves them out, which saves most of the time.
+        lower_is_better: The direction of a metric whose name does not imply it.
+        bootstrap_seed: Seed of the bootstrap intervals; `None` skips them, which saves most of the time.
 
     Raises:
-        RequestError: No run has the metric; its name does not tell which way is better; the baseline is no setting; the
-            best would be chosen by the test set.
+        RequestError: No run has the metric; its direction is unknown; the baseline is not a setting; or the best
+            setting would be chosen by the test set.
     """
     values = study.values(metric)
     is_lower = is_lower_better(metric) if lower_is_better is None else lower_is_better
@@ -138,11 +138,11 @@ def analyse(
 def select(study: Study, metric: str, *, lower_is_better: bool | None = None) -> str:
     """Returns the label of the best setting: the best mean of a metric that is not the test set's.
 
-    A setting with failed runs stands behind those without: the mean of the runs that survived flatters it. Of equal
-    means the first in the study's order is taken.
+    A setting with failed runs is ranked below those without, because the mean of its other runs is too optimistic. Of
+    equal means, the first in the study's order is chosen.
 
     Raises:
-        RequestError: The metric is the test set's, or no run has it, or its name does not tell which way is better.
+        RequestError: The metric is one of the test set, no run has it, or its direction is unknown.
     """
     check_selection(metric)
     values = study.values(metric)
@@ -154,7 +154,7 @@ def select(study: Study, metric: str, *, lower_is_better: bool | None = None) ->
 def _check_baseline(study: Study, baseline: str | None) -> None:
     if baseline is not None and baseline not in study.labels:
         raise RequestError(
-            f"The baseline {baseline!r} is no setting of {study.name}.", hint=did_you_mean(baseline, study.labels)
+            f"The baseline {baseline!r} is not a setting of {study.name}.", hint=did_you_mean(baseline, study.labels)
         )
 
 

@@ -1,4 +1,4 @@
-"""Paired comparisons: is one setting better than another, by how much, and how sure is that."""
+"""Paired comparisons: whether one setting is better than another, by how much, and with which confidence."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ Outcome = Literal["identical", "constant", "too few", "tested"]
 ALPHA = 0.05
 
 MOST_SIGNS = 13
-"""Up to so many differences Wilcoxon's p is exact also where they tie; scipy has the same bound."""
+"""Up to this many differences, Wilcoxon's p is exact even with ties; scipy has the same bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two settings on what they share.
+    """The comparison of two settings on the observations that they share.
 
     Args:
-        first: The setting that is asked about.
-        second: The one it is compared with.
-        outcome: `tested`; `identical` where every pair is equal; `constant` where every pair differs by the same, so
-            that no variation is there to test against; `too few` below two pairs. Equal means: but for rounding.
-        unit: What a pair is.
-        n: Pairs.
+        first: The first setting.
+        second: The setting with which it is compared.
+        outcome: `tested`; `identical` if every pair is equal; `constant` if every pair differs by the same amount, so
+            that there is no variation to test against; `too few` below two pairs. Equal means equal up to rounding.
+        unit: The kind of observation that forms a pair.
+        n: Number of pairs.
         difference: Mean of first minus second; `None` without a pair.
         interval: Its 95 % interval by t, not corrected for several comparisons.
         d_z: Cohen's d of the pairs: mean difference over the standard deviation of the differences (n - 1).
         t: Student's statistic, with corrected variance where training sets overlap.
         p_value: Its two-sided p.
         p_holm: The same after Holm's correction over `family` comparisons.
-        family: How many comparisons the correction counts.
-        wilcoxon_p: Two-sided p of Wilcoxon's signed-rank test; differences that only rounding tells apart tie.
-        wilcoxon_least_p: The least p that so many pairs that differ can give.
-        is_lower_better: Whether less of the metric is better.
+        family: Number of comparisons in the correction.
+        wilcoxon_p: Two-sided p of Wilcoxon's signed-rank test; differences within rounding are ties.
+        wilcoxon_least_p: Smallest p that is possible with this number of unequal pairs.
+        is_lower_better: Whether lower values of the metric are better.
     """
 
     first: str
@@ -69,16 +69,16 @@ class Comparison:
 
     @property
     def is_first_better(self) -> bool:
-        """Whether the first one's mean is the better one."""
+        """Whether the first setting has the better mean."""
         return self.difference is not None and (self.difference < 0) == self.is_lower_better and self.difference != 0
 
     @property
     def wilcoxon_can_tell(self) -> bool:
-        """Whether so many pairs could reach the 5 % level in the signed-rank test."""
+        """Whether this number of pairs can reach the 5 % level in the signed-rank test."""
         return self.wilcoxon_least_p is not None and self.wilcoxon_least_p <= ALPHA
 
     def document(self) -> dict[str, Any]:
-        """The comparison as JSON knows it; `words.comparison_sentence` says it in English."""
+        """Returns the comparison as JSON; `words.comparison_sentence` returns it in English."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {
             **fields,
@@ -95,14 +95,14 @@ def compare_pair(
     *,
     is_lower_better: bool,
 ) -> Comparison:
-    """Returns the comparison of two settings on the keys they share, not yet corrected for others.
+    """Returns the comparison of two settings on the keys they share, without Holm's correction.
 
     Args:
-        first: The setting that is asked about.
-        second: The one it is compared with.
+        first: The first setting.
+        second: The setting with which it is compared.
         values: Value by setting and pair key.
-        units: What counts as one observation.
-        is_lower_better: Whether less of the metric is better.
+        units: The units that count as one observation.
+        is_lower_better: Whether lower values of the metric are better.
     """
     found = differences(values[first], values[second], units)
     difference, n = found.values, len(found.values)
@@ -139,7 +139,7 @@ class Differences:
 
     Args:
         values: The differences `(n,)`.
-        tolerance: How far rounding alone may have moved each, `(n,)`.
+        tolerance: Largest rounding error of each, `(n,)`.
     """
 
     values: Array
@@ -147,22 +147,22 @@ class Differences:
 
     @property
     def are_zero(self) -> bool:
-        """Whether all pairs are equal but for rounding."""
+        """Whether all pairs are equal up to rounding."""
         return bool((np.abs(self.values) <= self.tolerance).all())
 
     @property
     def are_constant(self) -> bool:
-        """Whether all pairs differ by the same but for rounding."""
+        """Whether all pairs differ by the same amount up to rounding."""
         return are_equal(self.values, self.tolerance) or standard_deviation(self.values) == 0
 
 
 def differences(first: Mapping[PairKey, float], second: Mapping[PairKey, float], units: Units) -> Differences:
-    """Returns the differences of two settings on what they share.
+    """Returns the differences of two settings on the observations that they share.
 
     Args:
         first: Value by pair key.
-        second: The same of the other setting.
-        units: What counts as one observation.
+        second: The same for the other setting.
+        units: The units that count as one observation.
     """
     shared = {key: first[key] - second[key] for key in first if key in second}
     rounding = {key: RESOLUTION * max(abs(first[key]), abs(second[key])) for key in shared}
@@ -174,7 +174,7 @@ def paired_t(difference: Array, variance_ratio: float = 0.0) -> tuple[float, flo
 
     Args:
         difference: Differences that vary `(n,)`, n at least 2.
-        variance_ratio: n_test / n_train where training sets overlap, which makes it the corrected resampled t-test.
+        variance_ratio: n_test / n_train if training sets overlap, for the corrected resampled t-test.
 
     Source: Nadeau and Bengio 2003; Bouckaert and Frank 2004 for repeated folds.
 
@@ -190,7 +190,7 @@ def paired_t(difference: Array, variance_ratio: float = 0.0) -> tuple[float, flo
 
 
 def _wilcoxon(difference: Array) -> tuple[float, float]:
-    """Two-sided p, and the least that so many differences other than zero can give."""
+    """Returns the two-sided p, and the smallest p that is possible with this number of nonzero differences."""
     from scipy.stats import wilcoxon
 
     nonzero = difference[difference != 0]
@@ -199,12 +199,12 @@ def _wilcoxon(difference: Array) -> tuple[float, float]:
 
 
 def _signed_rank_p(nonzero: Array) -> float:
-    """The exact p over all signs that the ranks could bear; scipy's, which takes 2 s for 13 differences with ties."""
+    """Returns the exact p over all signs of the ranks, like scipy, which takes 2 s for 13 differences with ties."""
     from scipy.stats import rankdata
 
     ranks = rankdata(np.abs(nonzero))
     signs = 1 - 2 * (np.arange(2 ** len(ranks))[:, None] >> np.arange(len(ranks)) & 1)
-    # Midranks are halves, so that these sums are exact.
+    # Midranks are multiples of 1/2, so these sums are exact.
     return float(np.mean(np.abs(signs @ ranks) >= abs(np.sign(nonzero) @ ranks)))
 
 
@@ -226,9 +226,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @contextmanager
 def _nothing_to_collect() -> Iterator[None]:
-    """Hides what lives already from the garbage collector, which statsmodels calls each time: .2 s beside torch."""
+    """Hides existing objects from the garbage collector, which statsmodels calls each time: 0.2 s with torch loaded."""
     if gc.get_freeze_count():
-        yield  # the process froze its objects itself, and unfreezing would undo that
+        yield  # the process has frozen its objects itself, and unfreezing would undo that
         return
     gc.freeze()
     try:
@@ -241,8 +241,8 @@ def correct(comparisons: Sequence[Comparison], others: Sequence[float] = ()) -> 
     """Returns the comparisons with Holm's correction.
 
     Args:
-        comparisons: Some of them tested.
-        others: Further p-values that the correction has to count, because the comparisons were picked among them.
+        comparisons: The comparisons; only those that were tested are corrected.
+        others: Further p-values that count in the correction, because the comparisons were selected from all of them.
     """
     tested = [comparison for comparison in comparisons if comparison.p_value is not None]
     adjusted = iter(holm([*(comparison.p_value for comparison in tested if comparison.p_value is not None), *others]))

@@ -18,15 +18,16 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """Mean ranks, 1 the best; ties share, and values that only rounding tells apart tie.
+    """Mean ranks; 1 is the best. Ties share a rank, and values within rounding are ties.
 
     Args:
-        over: What was ranked on.
-        n: How many of them had a value of every setting.
+        over: The kind of observation over which the settings were ranked.
+        n: Number of observations with a value for every setting.
         mean_ranks: By setting.
-        friedman_p: p of Friedman's test that all settings rank alike; `None` below three settings or two observations.
-        critical_difference: Nemenyi's, at 5 %: mean ranks nearer than this are not told apart. Only over datasets.
-        groups: Largest groups of settings, best first, that are not told apart. Only over datasets.
+        friedman_p: p of Friedman's test that all settings rank equally; `None` below three settings or two
+            observations.
+        critical_difference: Nemenyi's at 5 %: closer mean ranks are not significantly different. Only over datasets.
+        groups: Largest groups of settings without significant differences, best first. Only over datasets.
     """
 
     over: Kind
@@ -37,7 +38,7 @@ class Ranks:
     groups: tuple[tuple[str, ...], ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """The ranks as JSON knows them."""
+        """Returns the ranks as JSON."""
         return {
             "over": self.over,
             "n": self.n,
@@ -49,12 +50,12 @@ class Ranks:
 
 
 def rank(values: Values, units: Units, *, is_lower_better: bool) -> Ranks | None:
-    """Returns the ranks on what all settings share; `None` where they share nothing or there is but one.
+    """Returns the ranks on the observations that all settings share; `None` without any, or with only one setting.
 
     Args:
         values: Value by setting and pair key.
-        units: What is ranked on.
-        is_lower_better: Whether less of the metric is better.
+        units: The units that count as one observation.
+        is_lower_better: Whether lower values of the metric are better.
 
     Source: Demsar 2006.
     """
@@ -82,11 +83,11 @@ def rank(values: Values, units: Units, *, is_lower_better: bool) -> Ranks | None
 def rank_over_datasets(datasets: Sequence[Mapping[str, float]], is_lower_better: Sequence[bool]) -> Ranks | None:
     """Returns the mean ranks of the settings that all datasets have; `None` below two datasets or two such settings.
 
-    Only ranks are averaged: an accuracy of one dataset and that of another, let alone two losses, have no common mean.
+    Only ranks are averaged: the mean of accuracies on different datasets, or of different losses, has no meaning.
 
     Args:
         datasets: For each dataset, the mean of its metric by setting.
-        is_lower_better: For each dataset, whether less of its metric is better.
+        is_lower_better: For each dataset, whether lower values of its metric are better.
 
     Source: Demsar 2006, section 3.2.
 
@@ -106,7 +107,7 @@ def rank_over_datasets(datasets: Sequence[Mapping[str, float]], is_lower_better:
 def critical_difference(num_settings: int, num_datasets: int) -> float:
     """Returns Nemenyi's critical difference of mean ranks at 5 %: q * sqrt(k (k + 1) / 6N).
 
-    q is the studentized range for k groups and endless degrees of freedom, over sqrt(2).
+    q is the studentized range for k groups and infinite degrees of freedom, divided by sqrt(2).
 
     Source: Demsar 2006, section 3.2.2.
 
@@ -125,7 +126,7 @@ def _friedman_p(ranks_NK: NDArray[np.float64]) -> float | None:
 
     if ranks_NK.shape[0] < 2 or ranks_NK.shape[1] < 3:
         return None
-    if not np.ptp(ranks_NK, axis=1).any():  # all ties: nothing speaks against "alike", and scipy divides by zero
+    if not np.ptp(ranks_NK, axis=1).any():  # all ties: no evidence of a difference, and scipy would divide by zero
         return 1.0
     return float(friedmanchisquare(*ranks_NK.T).pvalue)
 

@@ -1,4 +1,4 @@
-"""What a study hands to its statistics: settings, and runs with the key that pairs them."""
+"""The input of the statistics: settings, and runs with the key that pairs them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ FINISHED = "FINISHED"
 
 
 class PairKey(NamedTuple):
-    """What two runs of different settings must share to be a pair.
+    """The key that two runs of different settings must share to form a pair.
 
     Args:
-        seed: Seed of what happens in training.
+        seed: Seed of the training.
         data_seed: Seed of the split, or of generated data.
-        fold: Fold of a cross-validation; `None` where there are no folds.
-        dataset: Name of the data.
-        repeat: Repetition of a repeated cross-validation, which draws its folds anew.
+        fold: Fold of a cross-validation; `None` without folds.
+        dataset: Name of the dataset.
+        repeat: Repetition of a repeated cross-validation; each draws new folds.
     """
 
     seed: int
@@ -32,7 +32,7 @@ class PairKey(NamedTuple):
 
 
 Values = Mapping[str, Mapping[PairKey, float]]
-"""Setting's label to the value of one metric by pair key."""
+"""Label of a setting -> pair key -> value of one metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class Setting:
     """One setting of a study.
 
     Args:
-        label: What people call it; unique in the study.
-        varied: What distinguishes it, by axis: `{"reg.l2.strength": 0.1}`.
+        label: Its label; unique in the study.
+        varied: Its value on each axis: `{"reg.l2.strength": 0.1}`.
     """
 
     label: str
@@ -56,9 +56,9 @@ class StudyRun:
         setting: The setting's label.
         key: Seed, data seed, fold and dataset.
         metrics: Last value of each metric.
-        status: `FINISHED`, or how else it ended.
-        seconds: Its time of training.
-        run_id: MLflow's.
+        status: `FINISHED` or another final status.
+        seconds: Its training time.
+        run_id: MLflow's run id.
         is_guessing: Whether it is no better than guessing.
     """
 
@@ -71,7 +71,7 @@ class StudyRun:
     is_guessing: bool = False
 
     def value(self, metric: str) -> float | None:
-        """Returns a metric of a finished run; `None` if it failed, lacks the metric, or the value is not finite."""
+        """Returns a metric of a finished run; `None` if it failed, lacks the metric or the value is not finite."""
         found = self.metrics.get(metric, math.nan)
         return found if self.status == FINISHED and math.isfinite(found) else None
 
@@ -81,14 +81,14 @@ class Study:
     """Settings and their runs.
 
     Args:
-        name: What people call the study.
-        settings: In the order in which the study names them.
+        name: The study's name.
+        settings: In the order of the study.
         runs: In any order.
-        test_to_train: Rows that a run is judged on over rows that it trained on, where folds or data seeds redraw both
-            from the same rows; by default 1 / (k - 1) for k folds, and 0, which is independent data, else.
+        test_to_train: Ratio of evaluation rows to training rows, if folds or data seeds draw both from the same rows.
+            By default 1 / (k - 1) for k folds, else 0, which means independent data.
 
     Raises:
-        RequestError: A label or a run stands there twice, or a run is of no setting.
+        RequestError: A label or a run occurs twice, or a run has an unknown setting.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Study:
         for run in self.runs:
             if run.setting not in labels:
                 raise RequestError(
-                    f"Run {run.run_id or run.key} is of setting {run.setting!r}, which the study does not have.",
+                    f"Run {run.run_id or run.key} has the setting {run.setting!r}, which is not in the study.",
                     hint=did_you_mean(run.setting, labels),
                 )
 
@@ -135,6 +135,6 @@ def _refuse_doubles(what: str, counts: Mapping[Any, int]) -> None:
     doubled = [str(key) for key, count in counts.items() if count > 1]
     if doubled:
         raise RequestError(
-            f"The same {what} stands in the study {max(counts.values())} times: {', '.join(doubled[:5])}.",
+            f"The same {what} occurs {max(counts.values())} times in the study: {', '.join(doubled[:5])}.",
             hint="Compare studies whose settings differ, or rename one.",
         )

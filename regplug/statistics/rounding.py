@@ -1,6 +1,6 @@
-"""Which differences are real, and which come from rounding: most metrics are computed in float32.
+"""Distinguishes real differences from rounding: most metrics are computed in float32.
 
-One more right answer in each of two seeds is 331/359 - 330/359 and 301/359 - 300/359: equal, but not in float32.
+One more correct row in each of two seeds gives 331/359 - 330/359 and 301/359 - 300/359: equal, but not in float32.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 RESOLUTION = 4 * float(np.finfo(np.float32).eps)
-"""Relative to the metric's size. Each value is rounded by at most half an eps, so that two equal differences come out
-at most 2 eps apart; the rest leaves room for sums over batches."""
+"""Relative to the metric's size. Each value is rounded by at most half an eps, so two equal differences are at most
+2 eps apart; the rest is a margin for sums over batches."""
 
 
 def merge_near(values: Array, tolerance: Array, *, start: float = -np.inf) -> Array:
-    """Returns the values with those nearer to each other than their tolerance made equal, `(n,)`.
+    """Returns the values `(n,)`, with values closer than their tolerance made equal.
 
-    Each value joins the least one before it that it is near enough to, so a merged group is never wider than the
+    Each value joins the smallest earlier value within its tolerance, so a merged group is never wider than the
     tolerance.
 
     Args:
@@ -40,7 +40,7 @@ def merge_near(values: Array, tolerance: Array, *, start: float = -np.inf) -> Ar
 
 
 def merge_magnitudes(differences: Array, tolerance: Array) -> Array:
-    """Returns differences with zeros and ties as they are before rounding, `(n,)`; signs stay.
+    """Returns differences `(n,)` with the zeros and ties that they have without rounding; keeps the signs.
 
     Args:
         differences: Numbers `(n,)`.

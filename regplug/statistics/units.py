@@ -1,8 +1,8 @@
-"""What counts as one independent observation of a study.
+"""The unit that counts as one independent observation of a study.
 
-The unit is the outermost thing that varies: the dataset, else data seed and fold, else the seed. Runs that differ only
-in what lies further in share their data, so they are averaged first; to count them as independent would find
-differences that a new draw of the data does not show.
+The unit is the outermost source of variation: the dataset, else data seed and fold, else the seed. Runs within a unit
+share their data, so they are averaged first. Counting them as independent would find differences that disappear with a
+new draw of the data.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Kind = Literal["seed", "data seed", "fold", "dataset"]
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """How runs are gathered into observations.
+    """Groups runs into observations.
 
     Args:
-        kind: What an observation is.
-        variance_ratio: n_test / n_train, what overlapping training sets add to 1/n in the variance of a mean; 0 where
+        kind: The kind of observation.
+        variance_ratio: n_test / n_train, which overlapping training sets add to 1/n in the variance of a mean; 0 if the
             observations are independent.
 
     Source: Nadeau and Bengio 2003, eq. 20, for the ratio.
@@ -35,7 +35,7 @@ class Units:
     variance_ratio: float = 0.0
 
     def of(self, key: PairKey) -> tuple[Any, ...]:
-        """Returns the observation that a run belongs to."""
+        """Returns the observation of a run."""
         if self.kind == "dataset":
             return (key.dataset,)
         if self.kind == "seed":
@@ -47,7 +47,7 @@ class Units:
 
         Args:
             values: Value by pair key.
-            keys: Those to take.
+            keys: The keys to use.
         """
         groups: dict[tuple[Any, ...], list[float]] = {}
         for key in keys:
@@ -60,12 +60,12 @@ class Units:
 
 
 def _mean(values: list[float]) -> float:
-    # numpy's own summing of one number or of equal ones may differ in the last bit from the number.
+    # numpy's mean of equal numbers may differ from the number in the last bit.
     return values[0] if len(set(values)) == 1 else float(np.mean(sorted(values)))
 
 
 def find_units(values: Values, test_to_train: float | None = None) -> Units:
-    """Returns what counts as one observation.
+    """Returns the units of a study.
 
     Args:
         values: Value by setting and pair key.

@@ -1,4 +1,4 @@
-"""The headline of a study, and the notes under it."""
+"""The main conclusion of a study, and its notes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_NAMED = 4
 
 
 def verdict(analysis: Analysis) -> str:
-    """Returns the headline: what was chosen by validation, and what the comparison on the metric is worth."""
+    """Returns the main conclusion: the setting chosen by validation, and the result of the comparison on the metric."""
     parts = [_selected(analysis)] if analysis.selected else []
     if len(analysis.summaries) < 2:
         only = analysis.summaries[0]
@@ -63,7 +63,7 @@ def _named(labels: list[str]) -> str:
 
 
 def bootstrap_note(analysis: Analysis) -> str:
-    """Returns why there is no bootstrap interval; empty where every setting has one, or has one value."""
+    """Returns why there is no bootstrap interval; empty if every setting has one, or only one value."""
     counts = [summary.n for summary in analysis.summaries if summary.n > 1]
     if not counts or min(counts) >= LEAST_BOOTSTRAPPED:
         return ""
@@ -74,7 +74,7 @@ def bootstrap_note(analysis: Analysis) -> str:
 
 
 def notes(analysis: Analysis, is_baseline_named: bool) -> tuple[str, ...]:
-    """Returns how the comparison was done and what to bear in mind, a sentence or two each."""
+    """Returns the methods of the comparison and its caveats, one or two sentences each."""
     return tuple(
         filter(
             None,
@@ -92,17 +92,17 @@ def notes(analysis: Analysis, is_baseline_named: bool) -> tuple[str, ...]:
 def _test(analysis: Analysis) -> str:
     if analysis.units.variance_ratio:
         return (
-            "Corrected resampled t-test (Nadeau and Bengio 2003): the training parts share rows, so the variance of a "
+            "Corrected resampled t-test (Nadeau and Bengio 2003): the training rows overlap, so the variance of a "
             f"mean is the sample variance times 1/n + {number(analysis.units.variance_ratio, 3)}. Wilcoxon's test "
-            "beside it knows no such correction, and neither does the bootstrap."
+            "and the bootstrap have no such correction."
         )
-    return "Paired t-test, two-sided; Wilcoxon's signed-rank test beside it."
+    return "Two-sided paired t-test, with Wilcoxon's signed-rank test in addition."
 
 
 def _unit(analysis: Analysis) -> str:
     kind = analysis.units.kind
     if all(summary.runs == summary.n for summary in analysis.summaries):
-        return f"One {kind} is one observation; pairs share it."
+        return f"One {kind} is one observation; pairs are formed by {kind}."
     return f"One {kind} is one observation: runs within it share their data and were averaged first."
 
 
@@ -113,33 +113,33 @@ def _holm(analysis: Analysis, is_baseline_named: bool) -> str:
     why = (
         ""
         if is_baseline_named or analysis.reference is None
-        else ", every pair of settings, as the reference was picked by its results"
+        else ", every pair of settings, because the reference was chosen by its results"
     )
-    return f"p-values after Holm's correction over {family} comparisons{why}; intervals are 95 % each, uncorrected."
+    return f"p-values after Holm's correction over {family} comparisons{why}; the 95 % intervals are not corrected."
 
 
 def _undecided(analysis: Analysis) -> str:
-    """What an open question allows, and what would narrow it.
+    """Returns what an undetected difference means, and what would narrow its interval.
 
-    How many more pairs would tell is not said: it depends on the square of the difference, which an open question does
-    not know. From 5 seeds the estimate ran from 9 to over 1,000 for a true 34 (5 % to 95 % of 4,000 simulated studies),
-    and its 80 % range spanned a factor of 80 and had no upper end in four of five.
+    The number of pairs that would be enough is not estimated: it depends on the square of the unknown difference. With
+    5 seeds and a true number of 34, the estimate ranged from 9 to over 1,000 (5 % to 95 % of 4,000 simulated studies),
+    and its 80 % range spanned a factor of 80 and had no upper end in four studies of five.
     """
     if not any(comparison.outcome == "tested" and not comparison.is_different for comparison in analysis.comparisons):
         return ""
     kind = analysis.units.kind
     if analysis.units.variance_ratio:
-        more = f"More {kind}s of the same rows narrow it little; more rows do."
+        more = f"More {kind}s of the same rows narrow it only slightly; more rows narrow it."
     else:
         more = f"Four times as many {kind}s would halve it."
-    return f"No detectable difference is no proof of equality: the interval holds what is still possible. {more}"
+    return f"No detectable difference does not prove equality: any difference in the interval remains plausible. {more}"
 
 
 def _warnings(analysis: Analysis, is_baseline_named: bool) -> list[str]:
     failed = sum(summary.failed for summary in analysis.summaries)
     absent = [summary.label for summary in analysis.summaries if summary.n == 0]
     return [
-        f"{failed} run{'' if failed == 1 else 's'} failed and {'is' if failed == 1 else 'are'} in no mean."
+        f"{failed} run{'' if failed == 1 else 's'} failed and {'is' if failed == 1 else 'are'} not in the means."
         if failed
         else "",
         f"Without a value: {_named(absent)}." if absent else "",

@@ -1,4 +1,4 @@
-"""Sentences that say what the numbers are worth, and no more."""
+"""Numbers and comparisons as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from regplug.statistics.paired import ALPHA, Comparison
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Returns a number as people read it.
+    """Returns a number as readable text.
 
     >>> number(0.123456), number(12345.6), number(None), number(0.0)
     ('0.1235', '12350', 'none', '0')
@@ -30,7 +30,7 @@ def p_text(p_value: float | None) -> str:
 
 
 def comparison_sentence(comparison: Comparison) -> str:
-    """Returns what a comparison says, in plain English."""
+    """Returns a comparison as a sentence in plain English."""
     first, second = comparison.first, comparison.second
     if comparison.outcome == "too few":
         return f"{first} and {second} share {_pairs(comparison)}: a test needs two or more. Add {comparison.unit}s."
@@ -39,7 +39,7 @@ def comparison_sentence(comparison: Comparison) -> str:
     if comparison.outcome == "constant":
         return (
             f"{first} and {second} differ by exactly {number(abs(comparison.difference or 0))} on "
-            f"{_pairs(comparison)}: nothing varies that the difference could be judged against."
+            f"{_pairs(comparison)}: without variation, the difference cannot be tested."
         )
     return f"{_tested_sentence(comparison)}{_wilcoxon_remark(comparison)}"
 
@@ -58,10 +58,10 @@ def _tested_sentence(comparison: Comparison) -> str:
 
 
 def span(comparison: Comparison, *, is_advantage: bool = False) -> str:
-    """Returns `0.12 [0.05, 0.19]`, the difference and its interval; `0.12` alone where there is no interval.
+    """Returns `0.12 [0.05, 0.19]`, the difference and its interval; `0.12` alone if there is no interval.
 
     Args:
-        comparison: What was compared.
+        comparison: The comparison.
         is_advantage: Whether to turn the sign so that the difference is positive.
     """
     difference = comparison.difference or 0.0
@@ -76,8 +76,8 @@ def _wilcoxon_remark(comparison: Comparison) -> str:
     if comparison.wilcoxon_can_tell or comparison.wilcoxon_least_p is None:
         return ""
     return (
-        f" Wilcoxon's signed-rank test cannot reach {ALPHA} on so few pairs "
-        f"(its least p is {number(comparison.wilcoxon_least_p, 3)})."
+        f" Wilcoxon's signed-rank test cannot reach {ALPHA} with so few pairs "
+        f"(its smallest p is {number(comparison.wilcoxon_least_p, 3)})."
     )
 
 

@@ -1,4 +1,4 @@
-"""What varies in a study: `lr=0.1,0.5`, `reg.l2.strength=log(1e-4,1,16)`, `reg=none,dropout,l2+dropout`."""
+"""The axes of a study: `lr=0.1,0.5`, `reg.l2.strength=log(1e-4,1,16)`, `reg=none,dropout,l2+dropout`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from regplug.registry import Registry, takes_keywords
 Scale = Literal["list", "log", "linear"]
 
 MOST_VALUES = 100_000
-"""An axis of more is a slip; to write its values down alone would fill the memory."""
+"""Most values of an axis; a longer one is a typing error, whose values alone could fill the memory."""
 
 _RANGE = re.compile(r"(log|linear)\(([^()]*)\)")
 _HINT = "Write AXIS=v1,v2, AXIS=log(1e-4,1,16) or AXIS=linear(0,1,5)."
@@ -35,12 +35,12 @@ _NO_AXES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One thing that varies.
+    """One axis of a study.
 
     Args:
-        path: Where it stands in the configuration: `lr`, `model.hidden`, `reg.l2.strength`, `reg`.
+        path: Its path in the configuration: `lr`, `model.hidden`, `reg.l2.strength`, `reg`.
         values: Its values, in order.
-        scale: How a figure draws them.
+        scale: The scale of its axis in a figure.
     """
 
     path: str
@@ -57,7 +57,7 @@ def parse_axis(text: str) -> Axis:
     """Reads one axis.
 
     Raises:
-        RequestError: It has no name, no value, or a range that makes no sense.
+        RequestError: It has no name, no value or an invalid range.
 
     >>> parse_axis("reg.l2.strength=log(0.01,1,3)").values
     (0.01, 0.1, 1.0)
@@ -88,7 +88,7 @@ def _text(item: str) -> str:
 
 
 def _split(text: str) -> Iterator[str]:
-    """Parts at commas outside brackets and quotes."""
+    """Splits at commas outside brackets and quotes."""
     start, depth, quote = 0, 0, ""
     for at, letter in enumerate(text):
         if quote:
@@ -109,27 +109,28 @@ def _range(text: str, kind: str, inside: str) -> tuple[float, ...]:
     try:
         low, high, count = (float(part) for part in inside.split(","))
     except ValueError:
-        raise RequestError(f"The axis {text!r} is no range: three numbers are needed.", hint=_HINT) from None
+        raise RequestError(f"The axis {text!r} is not a valid range: it needs three numbers.", hint=_HINT) from None
     are_finite = all(map(math.isfinite, (low, high, count)))
     if not are_finite or count != int(count) or count < 2 or (kind == "log" and min(low, high) <= 0):
         raise RequestError(
-            f"The axis {text!r} is no range: two finite ends, for log positive ones, and a count of at least 2.",
+            f"The axis {text!r} is not a valid range: it needs two finite ends, positive for log, and a count of at "
+            "least 2.",
             hint=_HINT,
         )
     if count > MOST_VALUES:
-        raise RequestError(f"The axis {text!r} has more than {MOST_VALUES:,} values.", hint="Take fewer.")
+        raise RequestError(f"The axis {text!r} has more than {MOST_VALUES:,} values.", hint="Use fewer.")
     shares = [i / (int(count) - 1) for i in range(int(count))]
     if kind == "linear":
         return tuple(low + (high - low) * share for share in shares)
-    # Rounded, so that a decade reads 0.01 and not 0.010000000000000002.
+    # Rounded, so that a decade is 0.01 and not 0.010000000000000002.
     return tuple(float(f"{math.exp(math.log(low) + math.log(high / low) * share):.12g}") for share in shares)
 
 
 def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
-    """Returns the configuration with one axis at one value; a regularizer that is absent is added.
+    """Returns the configuration with one axis at one value; adds a missing regularizer.
 
     Raises:
-        RequestError: The axis names nothing that can vary, or the value is not allowed there.
+        RequestError: The axis cannot vary, or the value is not allowed there.
     """
     field, *keys = path.split(".")
     if field in SHORTHANDS:
@@ -161,10 +162,10 @@ def _parts(value: str) -> tuple[str, ...]:
 
 
 def check_axes(axes: Sequence[Axis], config: RunConfig, registry: Registry) -> None:
-    """Refuses axes that name nothing, or nothing that can vary.
+    """Refuses axes that are unknown or cannot vary.
 
     Raises:
-        RequestError: Near names are told.
+        RequestError: An axis is refused; the message suggests similar names.
     """
     for axis in axes:
         _check_axis(axis, registry)
@@ -172,7 +173,7 @@ def check_axes(axes: Sequence[Axis], config: RunConfig, registry: Registry) -> N
     paths = [axis.path for axis in axes]
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice:
-        raise RequestError(f"The axis {twice} is given twice.", hint="Put all its values in one.")
+        raise RequestError(f"The axis {twice} is given twice.", hint="Put all its values into one axis.")
 
 
 def _check_axis(axis: Axis, registry: Registry) -> None:
@@ -191,7 +192,7 @@ def _check_axis(axis: Axis, registry: Registry) -> None:
 
 
 def _check_parameter(axis: Axis, axes: Sequence[Axis], config: RunConfig, registry: Registry) -> None:
-    """Refuses a parameter that no component has of those that the runs will have; one that has it is enough."""
+    """Refuses a parameter that none of the runs' components has; one component that has it is enough."""
     field, *keys = axis.path.split(".")
     if not keys:
         return
@@ -206,7 +207,7 @@ def _check_parameter(axis: Axis, axes: Sequence[Axis], config: RunConfig, regist
 
 
 def _refined(axis: Axis, axes: Sequence[Axis], config: RunConfig) -> list[ComponentSpec]:
-    """The components whose parameter an axis varies: those of the axis that names them, else the run's own.
+    """Returns the components whose parameter an axis varies: those of the axis that selects them, else the run's own.
 
     Raises:
         RequestError: There is none.
@@ -219,13 +220,13 @@ def _refined(axis: Axis, axes: Sequence[Axis], config: RunConfig) -> list[Compon
     specs = [spec for each in chosen for spec in each.specs(field)]
     if not specs:
         raise RequestError(
-            f"The axis {axis.path} refines the {field}, and none is chosen.", hint=f"Add --{field} NAME."
+            f"The axis {axis.path} varies a parameter of the {field}, but none is chosen.", hint=f"Add --{field} NAME."
         )
     return specs
 
 
 def value_text(value: Any) -> str:
-    """A value as labels show it: a floating number with six digits."""
+    """Returns a value as text for labels: floating-point numbers with six digits."""
     if isinstance(value, str):
         return value
     return f"{value:.6g}" if isinstance(value, float) else write_value(value)

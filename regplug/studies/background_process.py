@@ -1,7 +1,7 @@
-"""A second Python process that computes beside this one: what a study ends with is imported while its runs train.
+"""A second Python process: it imports what the end of a study needs while the runs train.
 
-To import torch, MLflow, scipy and matplotlib one after the other takes longer than to train a small study. Threads do
-not help there, since an import holds the interpreter's lock.
+Importing torch, MLflow, scipy and matplotlib one after another takes longer than training a small study. Threads do not
+help, because an import holds the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from regplug.errors import FailedError
 
 T = TypeVar("T")
 
-# The search path is this process's own: a module of the current folder must not come between.
+# The child gets this process's search path, so that no module of the current folder shadows another.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from regplug.studies.background_process import serve; serve()"
@@ -30,14 +30,14 @@ _PROGRAM = (
 
 
 class Executor(Protocol):
-    """Where a function is computed."""
+    """Runs functions, in this process or another."""
 
     def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
-        """Begins to compute `function(*args, **kwargs)`; the result or the error is the future's."""
+        """Starts computing `function(*args, **kwargs)` and returns a future of its result or error."""
 
 
 class InlineExecutor:
-    """Computes at once, in this process."""
+    """Computes immediately, in this process."""
 
     def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
         """See `Executor.submit`."""
@@ -50,9 +50,9 @@ class InlineExecutor:
 
 
 class BackgroundProcess:
-    """Computes in a second process, one after the other; a context manager that ends it.
+    """Computes one function after another in a second process; a context manager that ends it.
 
-    The process ends with this one, however this one ends: it reads from a pipe that is closed then.
+    The process ends with this one, however this one ends, because it reads from a pipe that is then closed.
     """
 
     def __init__(self) -> None:
@@ -60,9 +60,9 @@ class BackgroundProcess:
             [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C at the terminal is for this process, which then ends the other
+            start_new_session=True,  # Ctrl-C reaches only this process, which then ends the other
         )
-        # Popen's types do not know that both are there where both are asked for.
+        # Popen's type hints do not show that both pipes exist.
         self._asked, self._answers = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="regplug-background")
 
@@ -70,7 +70,7 @@ class BackgroundProcess:
         """See `Executor.submit`.
 
         Args:
-            function: Of a module; its arguments, result and errors can be pickled.
+            function: A module-level function whose arguments, result and errors can be pickled.
             args: Its arguments.
             kwargs: Its arguments by name.
         """
@@ -82,7 +82,7 @@ class BackgroundProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.kill()  # nobody waits for what it may still compute
+        self._process.kill()  # nothing waits for a result any more
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._process.communicate()
 
@@ -94,8 +94,8 @@ class BackgroundProcess:
         except (EOFError, OSError) as error:
             code = self._process.wait()
             raise FailedError(
-                f"The process that computes {function.__name__} ended with {code}.",
-                hint="It may have been killed for want of memory. What was trained is tracked: run the same again.",
+                f"The process that computes {function.__name__} ended with exit code {code}.",
+                hint="It may have run out of memory. All trained runs are tracked: run the same command again.",
             ) from error
         if not is_done:
             raise answer
@@ -103,10 +103,10 @@ class BackgroundProcess:
 
 
 def serve() -> None:
-    """Computes what comes in on stdin until nothing can come any more."""
+    """Computes the functions that arrive on stdin until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not come between the answers
+    os.dup2(2, 1)  # output of libraries must not mix with the results
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             function, args, kwargs = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this

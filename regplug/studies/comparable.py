@@ -1,4 +1,4 @@
-"""Which tracked runs can be ranked together: those of the same data, parted in the same way, with the same measure."""
+"""Finds the tracked runs that can be ranked together: those with the same data, splits and metric."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Group:
     """Runs that can be ranked together.
 
     Args:
-        name: What tells them from the other groups, in words.
+        name: A description that distinguishes the group from the others.
         runs: The runs.
-        loss: The loss that their metric is of; empty where the metric is no loss.
+        loss: The loss, if their metric is the loss; else empty.
     """
 
     name: str
@@ -29,17 +29,17 @@ class Group:
 
     @cached_property
     def facts(self) -> list[tuple[RunInfo, DataFacts]]:
-        """The runs that tell their data."""
+        """The runs with stored facts about their data, with these facts."""
         found = ((run, DataFacts.from_tags(run.tags)) for run in self.runs)
         return [(run, facts) for run, facts in found if facts is not None]
 
     @cached_property
     def rows(self) -> frozenset[str]:
-        """The digests of their rows."""
+        """The digests of the runs' rows."""
         return frozenset(facts.rows_digest for _, facts in self.facts)
 
     def shares_rows(self, other: Group) -> bool:
-        """Whether both are of one dataset, parted or measured in two ways."""
+        """Whether both groups use one dataset with different splits or metrics."""
         if self.rows and other.rows:
             return bool(self.rows & other.rows)
         return _dataset(self.runs[0], set()) == _dataset(other.runs[0], set())
@@ -48,15 +48,15 @@ class Group:
 def group_by_data(
     runs: Sequence[RunInfo], text: Callable[[RunInfo], str], varied: Iterable[str] = ()
 ) -> tuple[Group, ...]:
-    """Returns the runs in groups of the same data, in the order in which each first appears.
+    """Returns the runs in groups of the same data, in the order of first appearance.
 
-    Runs belong together if their data are equal, or if they differ in the data seed alone: one dataset parted anew, or
-    generated anew. Where a file changed under its name, the rows tell the versions apart.
+    Runs belong together if their data are equal, or differ only in the data seed: one dataset split or generated again.
+    If a file was changed, its rows distinguish the versions.
 
     Args:
         runs: The runs.
-        text: A run's dataset in words.
-        varied: Fields that make settings, such as `dataset.train_rows`; in these the data may differ.
+        text: Returns a run's dataset as text.
+        varied: Fields that define settings, such as `dataset.train_rows`; the data may differ in these.
     """
     free = {field for field in varied if field.partition(".")[0] == DATASET}
     if DATASET in free:
@@ -73,7 +73,7 @@ def group_by_data(
 
 
 def group_by_loss(group: Group) -> tuple[Group, ...]:
-    """Returns the runs of each loss apart, for a metric that is the loss."""
+    """Splits a group by the loss of its runs, for a metric that is the loss."""
     by_loss: dict[str, list[RunInfo]] = defaultdict(list)
     for run in group.runs:
         by_loss[run.params.get("loss", "")].append(run)
@@ -85,11 +85,11 @@ def group_by_loss(group: Group) -> tuple[Group, ...]:
 
 
 def overlap_of(group: Group, metric: str) -> float | None:
-    """Returns the rows judged on over the rows trained on, as a study does; `None` where no rows are shared.
+    """Returns the ratio of evaluation rows to training rows, as in a study; `None` if no rows are shared.
 
     Args:
         group: The runs.
-        metric: Such as `test/accuracy`; where its split is no held-out one, the rows that the runs are judged on count.
+        metric: Such as `test/accuracy`; if its split is not held out, the rows on which the runs are evaluated count.
     """
     split = metric.partition("/")[0]
     known = group.facts
@@ -99,7 +99,7 @@ def overlap_of(group: Group, metric: str) -> float | None:
 
 
 def are_judged_alike(group: Group) -> bool:
-    """Returns whether runs of one data seed and fold are judged on the same rows."""
+    """Returns whether runs with the same data seed and fold are evaluated on the same rows."""
     judged: dict[Hashable, set[str]] = defaultdict(set)
     for run, facts in group.facts:
         judged[_place(run)].add(facts.judged_digest)
@@ -107,7 +107,7 @@ def are_judged_alike(group: Group) -> bool:
 
 
 def is_loss_metric(metric: str) -> bool:
-    """Returns whether a metric is the loss, which is another quantity for each loss.
+    """Returns whether a metric is the loss, which cannot be compared between different losses.
 
     >>> is_loss_metric("test/loss"), is_loss_metric("train/running_loss"), is_loss_metric("test/rmse")
     (True, True, False)
@@ -116,26 +116,28 @@ def is_loss_metric(metric: str) -> bool:
 
 
 def why_apart(groups: Sequence[Group], metric: str) -> list[str]:
-    """Returns why runs were not ranked together, a sentence each; none for one group.
+    """Returns the reasons why runs were not ranked together, one sentence each; none for one group.
 
     Args:
         groups: The groups.
-        metric: What was compared.
+        metric: The compared metric.
     """
     if len(groups) < 2:
         return []
     pairs = [(one, other) for at, one in enumerate(groups) for other in groups[:at]]
     sentences = []
     if any(not one.shares_rows(other) for one, other in pairs):
-        sentences.append("Figures of different datasets cannot be ranked together: each has a table of its own.")
+        sentences.append("Metrics on different datasets cannot be ranked together: each dataset has its own table.")
     if any(one.shares_rows(other) and one.loss == other.loss for one, other in pairs):
-        sentences.append("A dataset is parted in several ways: runs that are judged on other rows stand apart.")
+        sentences.append(
+            "A dataset has several splits: runs that are evaluated on different rows have separate tables."
+        )
     if any(group.loss for group in groups):
         split, _, name = metric.rpartition("/")
         has_accuracy = all(f"{split}/accuracy" in run.metrics for group in groups for run in group.runs)
         common = f"{split}/{'accuracy' if has_accuracy else 'rmse'}"
         sentences.append(
-            f"{split}/{name} is another quantity for each loss: each loss has a table of its own. "
+            f"{split}/{name} cannot be compared between different losses: each loss has its own table. "
             f"--metric {common} ranks them together."
         )
     return sentences
@@ -163,7 +165,7 @@ class _Joined:
 
 
 def _nodes(runs: Sequence[RunInfo], free: set[str]) -> list[list[Hashable]]:
-    """For each run what it shares with the others of its group: its dataset as it was asked for, and its very data."""
+    """Returns for each run what it shares with its group: its dataset as requested, and its actual data."""
     asked = [_asked(run, free) for run in runs]
     facts = [DataFacts.from_tags(run.tags) for run in runs]
     digests: dict[tuple[Hashable, tuple[str, ...]], set[str]] = defaultdict(set)
@@ -197,7 +199,7 @@ def _dataset(run: RunInfo, free: set[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _names(groups: Sequence[tuple[RunInfo, ...]], text: Callable[[RunInfo], str]) -> list[str]:
-    """Short names that tell the groups apart: the dataset, then what else is needed."""
+    """Returns short names that distinguish the groups: the dataset, then further facts where needed."""
     names = [_own_name(group, text) for group in groups]
     for detail in (_folds, _sizes, _digest):
         details = [detail(group) for group in groups]

@@ -1,4 +1,4 @@
-"""What a comparison of tracked runs came to."""
+"""The result of a comparison of tracked runs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from regplug.tracking import RunInfo
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Runs that can be ranked together, and what they say.
+    """Runs that can be ranked together, and their analysis.
 
     Args:
-        name: What tells them from the other parts.
-        group: The same runs with their data.
+        name: A description that distinguishes the part from the others.
+        group: The runs with their data.
         study: Settings and runs.
-        analysis: What they say.
-        runs: The runs as they are tracked.
-        notes: How they were gathered.
+        analysis: Their analysis.
+        runs: The runs as tracked.
+        notes: Notes on which runs were used.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Part:
     notes: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """The part as JSON knows it."""
+        """Returns the part as JSON."""
         said = self.analysis.document()
         return {**said, "name": self.name, "notes": [*said["notes"], *self.notes]}
 
     def run_documents(self) -> list[dict[str, Any]]:
-        """Its runs as JSON knows them."""
+        """Returns its runs as JSON."""
         return [
             {
                 "run_id": run.run_id,
@@ -55,17 +55,17 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """What a comparison came to.
+    """The result of a comparison.
 
     Args:
-        name: Of what was compared.
-        parts: One for each group of runs that can be ranked together: most often one.
-        ranks: Mean ranks over datasets, where the parts are datasets that share settings.
-        verdict: The headline.
-        notes: Why there are several parts, and what was left out.
-        tracking_uri: Where the runs are tracked.
-        compare_url: MLflow's compare page for them, where `regplug ui` serves it.
-        report: The page, as HTML.
+        name: The names of the compared studies or experiments.
+        parts: One for each group of runs that can be ranked together: usually one.
+        ranks: Mean ranks over datasets, if the parts are datasets that share settings.
+        verdict: The main conclusion.
+        notes: Why there are several parts, and which runs were left out.
+        tracking_uri: The store of the runs.
+        compare_url: MLflow's compare page for the runs, as served by `regplug ui`.
+        report: The HTML report.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Compared:
 
     @property
     def study(self) -> statistics.Study:
-        """Settings and runs, where all can be ranked together.
+        """Settings and runs, if all can be ranked together.
 
         Raises:
             RequestError: They cannot; each of `parts` has its own.
@@ -88,7 +88,7 @@ class Compared:
 
     @property
     def analysis(self) -> statistics.Analysis:
-        """What the runs say, where all can be ranked together.
+        """The analysis, if all runs can be ranked together.
 
         Raises:
             RequestError: They cannot; each of `parts` has its own.
@@ -101,12 +101,12 @@ class Compared:
             raise RequestError(
                 f"{self.name} has {len(self.parts)} groups of runs that are not ranked together: "
                 f"{'; '.join(part.name for part in self.parts)}.",
-                hint="Each of .parts has a study and an analysis of its own.",
+                hint="Each of .parts has its own study and analysis.",
             )
         return self.parts[0]
 
     def document(self) -> dict[str, Any]:
-        """The comparison as JSON knows it; the analysis of an only part stands at the top as well."""
+        """Returns the comparison as JSON; with a single part, its analysis is also at the top level."""
         groups = [part.document() for part in self.parts]
         alone = groups[0] if len(groups) == 1 else {"ranks": self.ranks and self.ranks.document(), "notes": []}
         return {
@@ -133,8 +133,8 @@ class Compared:
 
 
 def verdict_of_parts(parts: Sequence[Part], ranks: statistics.Ranks | None) -> str:
-    """Returns the headline over several parts: how many there are, and the ranks over datasets where there are any."""
-    start = f"{len(parts)} groups of runs that cannot be ranked together; each has a table of its own."
+    """Returns the main conclusion for several parts: their number, and the ranks over datasets if there are any."""
+    start = f"{len(parts)} groups of runs that cannot be ranked together; each has its own table."
     if ranks is None:
         return start
     ordered = sorted(ranks.mean_ranks.items(), key=lambda pair: pair[1])

@@ -1,4 +1,4 @@
-"""Compares what is tracked: the settings of studies, and plain runs grouped by what differs."""
+"""Compares tracked runs: the settings of studies, and single runs grouped by the parameters that differ."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def compare_tracked(
 ) -> Compared:
     """Compares the runs of experiments or studies.
 
-    The report is kept with the study's run, where one study is compared.
+    If one study is compared, the report is also stored with the study's run.
 
     Args:
-        names: Experiments, or studies by id, the beginning of one, or name.
-        by: Parameters that make the settings; `reg` means the regularizers with those of their parameters that vary. By
-            default a study's own settings, else everything that differs but seeds, folds and the dataset.
-        metric: What to compare; by default what a study compared, else test accuracy or loss.
-        baseline: A setting named beforehand that the others are compared with.
-        tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
+        names: Experiments, or studies by id, the beginning of an id, or name.
+        by: Parameters that define the settings; `reg` means the regularizers and those of their parameters that vary.
+            By default a study's own settings, else all that differ except seeds, folds and the dataset.
+        metric: The metric to compare; by default the metric of the study, else test accuracy or loss.
+        baseline: The setting with which the others are compared.
+        tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in the current folder.
 
     Raises:
-        RequestError: Nothing of these names is tracked, or the runs cannot be compared.
+        RequestError: Nothing with these names is tracked, or the runs cannot be compared.
     """
     store = open_store(tracking_uri, is_read=True)
     sources = [_find(store, name) for name in names]
@@ -68,7 +68,7 @@ def compare_tracked(
 
 
 def _groups(by_data: Sequence[Group], sources: Sequence[Source], metric: str) -> list[Group]:
-    """The groups of equal data; where a loss is compared, each loss apart."""
+    """Returns the groups of equal data, split by loss if the metric is the loss."""
     found: list[Group] = []
     for group in by_data:
         is_loss = is_loss_metric(metric or _said_metric(sources) or _default_metric(group))
@@ -83,7 +83,7 @@ def _with_settings(
     labels = {setting.label for each in gathered for setting in each.settings}
     if baseline is not None and baseline not in labels:
         raise RequestError(
-            f"The baseline {baseline!r} is no setting of these runs.", hint=did_you_mean(baseline, labels)
+            f"The baseline {baseline!r} is not a setting of these runs.", hint=did_you_mean(baseline, labels)
         )
     return zip(groups, gathered, strict=True)
 
@@ -91,7 +91,7 @@ def _with_settings(
 def _part(
     group: Group, found: Gathered, sources: Sequence[Source], metric: str, baseline: str | None
 ) -> Part | RequestError:
-    """What a group of runs says; an error where none of them has the metric."""
+    """Returns the analysis of a group of runs, or an error if none of them has the metric."""
     metric = metric or _said_metric(sources) or _default_metric(group)
     study = statistics.Study(
         name=", ".join(dict.fromkeys(source.name for source in sources)),
@@ -116,7 +116,7 @@ def _part(
 
 
 def _overlap(group: Group, sources: Sequence[Source], metric: str) -> float | None:
-    """As the runs tell it; else, of studies of an earlier version, as their analysis tells it."""
+    """Returns the overlap stored with the runs, or for studies of an earlier version that of their analysis."""
     if group.facts:
         return overlap_of(group, metric)
     return max((source.said.get("test_to_train") or 0.0 for source in sources), default=0.0) or None
@@ -124,11 +124,11 @@ def _overlap(group: Group, sources: Sequence[Source], metric: str) -> float | No
 
 def _doubts(group: Group) -> Iterator[str]:
     if not are_judged_alike(group):
-        yield "The settings are judged on different rows: a difference between them is also one of the data."
+        yield "The settings are evaluated on different rows: differences between them may come from the data."
     if not group.facts and len({run.params["data_seed"] for run in group.runs}) > 1:
         yield (
-            "Data seeds count as independent draws, since the runs do not tell their rows: where they part the same "
-            "rows anew, intervals are too narrow."
+            "Data seeds count as independent draws, because the runs do not store which rows they used: if the seeds "
+            "split the same rows, the intervals are too narrow."
         )
 
 
@@ -184,7 +184,7 @@ def _report(store: Store, part: Part, compare_url: str) -> StudyReport:
 
 
 def _ranks(parts: Sequence[Part]) -> statistics.Ranks | None:
-    """Mean ranks over the parts, where each is a dataset of its own."""
+    """Returns mean ranks over the parts, if each is a different dataset."""
     if any(one.group.shares_rows(other.group) for at, one in enumerate(parts) for other in parts[:at]):
         return None
     means = [{s.label: s.mean for s in part.analysis.summaries if s.mean is not None} for part in parts]
@@ -201,15 +201,15 @@ def _find(store: Store, name: str) -> Source:
     except RequestError as error:
         if "several" in error.message:
             raise
-        raise RequestError(f"There is no experiment and no study {name}.", hint=did_you_mean(name, known)) from None
+        raise RequestError(f"There is no experiment or study {name}.", hint=did_you_mean(name, known)) from None
     if STUDY_TAG not in study.tags:
         raise RequestError(
-            f"{name} is one run: there is nothing to compare it with.",
+            f"{name} is a single run: there is nothing to compare it with.",
             hint=f"Name its experiment, {study.experiment}, or a study.",
         )
     runs = _ended(store.runs(study.experiment, limit=None, parent=study.run_id))
     if not runs:
-        raise RequestError(f"No run of the study {study.name} has ended.", hint="Wait, or go on with it.")
+        raise RequestError(f"No run of the study {study.name} has ended.", hint="Wait for it, or continue the study.")
     return _study(store, study.name, study, runs)
 
 
@@ -230,13 +230,13 @@ def _experiment(store: Store, name: str) -> Source:
             return _study(store, name, study, children)
         return Source(name=name, study=None, runs=children, said={})
     if not plain:
-        raise RequestError(f"The experiment {name} has no run that ended.", hint="Begin with: regplug run")
+        raise RequestError(f"The experiment {name} has no run that ended.", hint="Start with: regplug run")
     notes = (f"{len(children)} runs of studies in {name} are left out: name a study to compare them.",)
     return Source(name=name, study=None, runs=plain, notes=notes if children else (), said={})
 
 
 def _ended(runs: Sequence[RunInfo]) -> tuple[RunInfo, ...]:
-    """Runs that can be compared: they have ended, and regplug made them."""
+    """Returns the runs that can be compared: those of regplug that have ended."""
     return tuple(
         run for run in runs if run.status in ("FINISHED", "FAILED") and {"seed", "data_seed"} <= set(run.params)
     )
@@ -250,7 +250,7 @@ def _said(store: Store, study: RunInfo) -> dict[str, Any]:
 
 
 def _said_metric(sources: Sequence[Source]) -> str:
-    """What the studies compared themselves, where they agree."""
+    """Returns the metric of the studies, if they agree."""
     said = {source.said.get("metric", "") for source in sources}
     return said.pop() if len(said) == 1 else ""
 
@@ -267,14 +267,14 @@ def _default_metric(group: Group) -> str:
 
 
 def _selection(study: statistics.Study, metric: str, sources: Sequence[Source]) -> str | None:
-    """The validation metric by which the best is named: the study's own, else the one like what is compared."""
+    """Returns the validation metric that selects the best setting: the study's own, else the one like `metric`."""
     said = sources[0].said.get("selected_by") if len(sources) == 1 else None
     wanted = (said, f"valid/{metric.partition('/')[2]}", "valid/accuracy", "valid/loss")
     return next((name for name in wanted if name and any(run.value(name) is not None for run in study.runs)), None)
 
 
 def report_name(names: Sequence[str]) -> str:
-    """Returns the file that a report is written to where none is named.
+    """Returns the default file name of a report.
 
     >>> report_name(["digits/mlp"])
     'report-digits-mlp.html'

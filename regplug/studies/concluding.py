@@ -1,4 +1,4 @@
-"""What a study says: statistics over its runs, kept as files of the parent run."""
+"""The conclusion of a study: statistics over its runs, stored as files of the parent run."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from regplug.studies.measuring import PointResult
 
 @dataclass(frozen=True, kw_only=True)
 class Conclusion:
-    """What a study says.
+    """The conclusion of a study.
 
     Args:
         study: Its settings and runs.
-        judged: Settings compared by the metric, and drawn; `None` where no run finished.
-        best: The setting chosen by the validation metric; `None` where no run finished.
-        metric: What the settings were compared by.
+        judged: The comparison of the settings with its figure; `None` if no run finished.
+        best: The setting chosen by the validation metric; `None` if no run finished.
+        metric: The metric that compares the settings.
     """
 
     study: statistics.Study
@@ -36,29 +36,29 @@ class Conclusion:
 
     @property
     def analysis(self) -> statistics.Analysis | None:
-        """Settings compared by the metric; `None` where no run finished."""
+        """The comparison of the settings; `None` if no run finished."""
         return None if self.judged is None else self.judged.analysis
 
 
 def compared_metric(config: StudyConfig, selected_by: str) -> str:
-    """Returns what the settings are compared by, where the best is chosen by the validation metric `selected_by`."""
+    """Returns the metric that compares the settings, if the validation metric `selected_by` chooses the best one."""
     return selected_by if config.folds else f"test/{selected_by.partition('/')[2]}"
 
 
 class Concluding:
-    """Compares the settings of a study, in whichever process, while something else is done.
+    """Compares the settings of a study, possibly in another process.
 
-    The best is chosen by the validation metric. A cross-validation compares by that metric too, since each fold was
-    held out; a sweep compares by the same quantity on the test split, which chose nothing.
+    The validation metric chooses the best setting. A cross-validation also compares by that metric, because each fold
+    was held out. A sweep compares by the same quantity on the test split, which plays no part in the choice.
 
     Args:
         config: The study.
         name: Its name.
         results: One for each run.
-        selected_by: A validation metric.
-        test_to_train: Rows that a run is judged on over rows that it trained on, where runs share rows.
-        curves: Learning curves of the runs that finished, by metric and setting.
-        computing: Where it is compared and drawn.
+        selected_by: The validation metric.
+        test_to_train: Ratio of evaluation rows to training rows of a run, if runs share rows.
+        curves: Learning curves of the finished runs, by metric and setting.
+        computing: Computes the comparison and draws the figure.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Concluding:
         """Waits for the comparison.
 
         Args:
-            results: The same, once they are tracked.
+            results: The same results, once they are tracked.
         """
         judged = None if self._judged is None else self._judged.result()
         study = replace(self._study, runs=tuple(map(_run, results)))
@@ -112,14 +112,14 @@ def _run(result: PointResult) -> statistics.StudyRun:
 
 
 def mean_metrics(results: Sequence[PointResult]) -> Mapping[str, float]:
-    """The mean of each final metric over the finished runs that have it."""
+    """Returns the mean of each final metric over the finished runs that have it."""
     finished = [result.metrics for result in results if result.is_finished]
     names = dict.fromkeys(name for metrics in finished for name in metrics)
     return {name: float(np.mean([m[name] for m in finished if name in m])) for name in names}
 
 
 def curves_document(results: Sequence[PointResult]) -> dict[str, Any]:
-    """Every metric of every run at every epoch."""
+    """Returns every metric of every run at every epoch."""
     return {
         result.point.key: {name: [list(point) for point in points] for name, points in result.history.items()}
         for result in results
@@ -128,7 +128,7 @@ def curves_document(results: Sequence[PointResult]) -> dict[str, Any]:
 
 
 def run_document(result: PointResult) -> dict[str, Any]:
-    """One run of a study as JSON knows it; a metric that is not finite is `null`."""
+    """Returns one run of a study as JSON; a metric that is NaN or infinite is `null`."""
     point: Point = result.point
     return {
         "run_id": result.run_id,

@@ -1,4 +1,4 @@
-"""The configuration of a study, and the runs that it means."""
+"""The configuration of a study, and its runs."""
 
 from __future__ import annotations
 
@@ -22,57 +22,57 @@ from regplug.registry.components import resolve_config
 from regplug.studies.axes import Axis, check_axes, parse_axis, value_text, with_value
 
 DEFAULT_FOLDS = 5
-"""Folds of a cross-validation that names none."""
+"""Default number of folds of a cross-validation."""
 
 MOST_RUNS = 100_000
-"""A study of more is a slip in an axis; to build its runs alone would take minutes."""
+"""Most runs of a study; more are usually a typing error in an axis, and building them alone would take minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """A base run and what varies.
+    """A base run and its axes.
 
     Raises:
         RequestError: A value is not allowed, or an axis cannot be read.
     """
 
     base: RunConfig = field(default_factory=RunConfig)
-    "The run that everything else varies."
+    "The base run, whose fields the axes vary."
     grid: tuple[str, ...] = ()
     "Axes whose product is run."
     zip: tuple[str, ...] = ()
-    "Axes that vary together: first values, second values, and so on."
+    "Axes that vary together: first values together, second values together, and so on."
     seeds: Annotated[int, Ge(1)] = 1
-    "Runs of each setting, with seeds counted up from the base's."
+    "Runs of each setting, with consecutive seeds from the base run's."
     data_seeds: Annotated[int, Ge(1)] = 1
-    "Splits, or generated data, of each setting, counted up from the base's data seed."
+    "Splits, or generated datasets, of each setting, with consecutive data seeds from the base run's."
     pair_seeds: bool = False
-    "Whether the data seed counts up with the seed, so that each seed has data of its own."
+    "Whether the data seed increases with the seed, so that each seed has its own data."
     folds: Annotated[int, Ge(0)] = 0
     "Folds of a cross-validation; 0 keeps the dataset's own validation split."
     repeats: Annotated[int, Ge(1)] = 1
-    "How many times the folds are drawn anew."
+    "How many times new folds are drawn."
     group: str = ""
-    "Column of a csv whose rows with one value stay in one fold."
+    "Column of a csv; rows with the same value in it stay in one fold."
     metric: str = ""
-    "What the best setting is chosen by; empty for validation accuracy or loss."
+    "Metric that chooses the best setting; empty for validation accuracy or loss."
 
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "base"}
         for name, value in check_fields(StudyConfig, given, subject="The study").items():
             object.__setattr__(self, name, value)
         if self.folds == 1:
-            raise RequestError("One fold leaves nothing to train on.", hint="Choose --folds 2 or more.")
+            raise RequestError("One fold leaves no rows to train on.", hint="Choose --folds 2 or more.")
         split = self.metric.partition("/")[0]
         if self.metric and split != "valid":
-            told = f"by the {split} split" if split in ("test", "train") else "by no measure of the validation rows"
+            told = f"by the {split} split" if split in ("test", "train") else "by another metric than a validation one"
             raise RequestError(
                 f"metric={self.metric} would choose the best setting {told}.",
-                hint="Choose by valid/...; the test split is looked at once, at the end.",
+                hint="Choose a metric valid/...; the test split is used once, at the end.",
             )
         if self.pair_seeds and self.data_seeds > 1:
             raise RequestError(
-                "pair_seeds gives each seed its own data, so data_seeds has nothing to count.",
+                "pair_seeds gives each seed its own data, so data_seeds cannot be combined with it.",
                 hint="Choose --pair-seeds or --data-seeds.",
             )
         lengths = {len(axis.values) for axis in self.zipped}
@@ -91,22 +91,22 @@ class StudyConfig:
         return tuple(map(parse_axis, self.zip))
 
     def to_dict(self) -> dict[str, Any]:
-        """The study as JSON knows it."""
+        """Returns the study as JSON."""
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "base"}
         return {**{k: list(v) if isinstance(v, tuple) else v for k, v in own.items()}, "base": self.base.to_dict()}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> StudyConfig:
-        """Reads what `to_dict` gave."""
+        """Reads the result of `to_dict`."""
         names = [field.name for field in dataclasses.fields(cls) if field.name != "base"]
         own = {name: document[name] for name in names if name in document}
         return cls(base=RunConfig(**document["base"]), **own)
 
     def fingerprint(self, *content: str) -> str:
-        """What two equal studies share: SHA-256 over everything that decides their runs.
+        """Returns the SHA-256 of everything that determines the runs; equal studies have equal fingerprints.
 
         Args:
-            content: Digests of what names do not tell: data, and weights at the start.
+            content: Digests of what the configuration does not contain: data and initial weights.
         """
         document = self.to_dict()
         for name in ("name", "experiment", "out", "export", "format", "threads"):
@@ -119,7 +119,7 @@ class Setting:
     """One combination of the axes' values.
 
     Args:
-        label: What differs, in words.
+        label: The values as text.
         values: Axis -> value.
     """
 
@@ -143,12 +143,12 @@ class Point:
 
     @property
     def pair(self) -> tuple[int, int, tuple[int, int] | None]:
-        """What runs of different settings share: seed, data seed and fold."""
+        """The key that pairs runs of different settings: seed, data seed and fold."""
         return self.config.seed, self.config.data_seed, self.fold
 
     @property
     def key(self) -> str:
-        """What tells this run from the others of the study."""
+        """A key that is unique in the study."""
         fold = "" if self.fold is None else f" fold {self.fold[0]} repeat {self.fold[1]}"
         return f"{self.setting.label} | seed {self.config.seed} data {self.config.data_seed}{fold}"
 
@@ -160,13 +160,13 @@ def load_study(
     *,
     kind: str = "sweep",
 ) -> StudyConfig:
-    """Reads a study: its own keys, and every other key is a field of the base run.
+    """Reads a study: its own keys; every other key is a field of the base run.
 
     Args:
         file: A TOML or YAML file.
-        overrides: What `--set` takes, for the base run.
-        flags: Value by field, of the study or of the base run; `None` where it was not given.
-        kind: `sweep`, which has no folds; `cv`, which has some where none are asked for; or `any` of them.
+        overrides: Values as for `--set`, for the base run.
+        flags: Field of the study or of the base run -> value, or `None` if not given.
+        kind: `sweep`, which has no folds; `cv`, which has folds by default; or `any`.
 
     Raises:
         RequestError: A key is unknown or a value is not allowed.
@@ -188,7 +188,7 @@ def load_study(
     read = StudyConfig(base=base, **study)
     folded = next((name for name in ("folds", "repeats", "group") if getattr(read, name) != _default(name)), None)
     if folded and kind == "sweep":
-        raise RequestError(f"A sweep has no folds, and {folded} is given.", hint="Use regplug cv.")
+        raise RequestError(f"A sweep has no folds, but {folded} is given.", hint="Use regplug cv.")
     is_cv = kind == "cv" or folded
     return dataclasses.replace(read, folds=DEFAULT_FOLDS) if is_cv and not read.folds else read
 
@@ -198,7 +198,7 @@ def _default(name: str) -> object:
 
 
 def settings_of(study: StudyConfig) -> list[Setting]:
-    """Every combination of the axes' values; one with an empty label where nothing varies."""
+    """Returns every combination of the axes' values; a single one named `base` if nothing varies."""
     crossed = [[(axis.path, value) for value in axis.values] for axis in study.crossed]
     zipped = [list(zip((a.path for a in study.zipped), values, strict=True)) for values in _columns(study.zipped)]
     settings = []
@@ -207,7 +207,7 @@ def settings_of(study: StudyConfig) -> list[Setting]:
             values = dict([*product, *together])
             settings.append(Setting(label=_label(values, value_text), values=values))
     if len({setting.label for setting in settings}) < len(settings):
-        # Six digits do not tell these values apart.
+        # Six digits do not distinguish these values.
         return [Setting(label=_label(setting.values, repr), values=setting.values) for setting in settings]
     return settings
 
@@ -223,10 +223,10 @@ def _label(values: Mapping[str, Any], text: Callable[[Any], str]) -> str:
 
 
 def points_of(study: StudyConfig, registry: Registry) -> list[Point]:
-    """Every run of a study, checked; all that is not allowed is told at once, before anything runs.
+    """Returns every run of a study after checking it.
 
     Raises:
-        RequestError: An axis names nothing, or values are not allowed.
+        RequestError: An axis is unknown, or values are not allowed; the message lists all problems.
     """
     check_axes([*study.crossed, *study.zipped], study.base, registry)
     _check_size(study)
@@ -250,20 +250,20 @@ def _check_size(study: StudyConfig) -> None:
     runs = math.prod([*sizes, study.seeds, study.data_seeds, max(1, study.folds), study.repeats])
     if runs > MOST_RUNS:
         raise RequestError(
-            f"The study would be {runs:,} runs, and one study has at most {MOST_RUNS:,}.",
-            hint="Take fewer values or seeds, or several studies with names of their own.",
+            f"The study would have {runs:,} runs, but a study has at most {MOST_RUNS:,}.",
+            hint="Use fewer values or seeds, or several studies with different names.",
         )
 
 
 def _with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    # A component is chosen before one of its parameters is, in whichever order the axes were given.
+    # A component is chosen before its parameters are set, whatever the order of the axes.
     for path, value in sorted(values.items(), key=lambda item: "." in item[0] or item[0] in SHORTHANDS):
         config = with_value(config, path, value)
     return config
 
 
 def _problems(base: RunConfig, setting: Setting, error: RequestError, registry: Registry) -> list[str]:
-    """What is wrong with a setting: each value that is not allowed as such, else the first error of them together."""
+    """Returns the problems of a setting: each value that is not allowed, else the first error of their combination."""
     found = []
     allowed: dict[str, Any] = {}
     for path, value in setting.values.items():
@@ -272,7 +272,7 @@ def _problems(base: RunConfig, setting: Setting, error: RequestError, registry: 
         except ParameterError as own:
             found.append(_problem(_label({path: value}, value_text), own))
         except RequestError:
-            continue  # it may need a value that comes later; alone it is told by the setting
+            continue  # it may need a value of a later axis; the combination is checked as well
         else:
             allowed[path] = value
     return found or [_problem(setting.label, error)]
@@ -283,7 +283,7 @@ def _problem(label: str, error: RequestError) -> str:
 
 
 def _with_group(study: StudyConfig, registry: Registry) -> RunConfig:
-    """The base run; a dataset that takes a `group` is told which column it is."""
+    """Returns the base run, with the group column set for a dataset that has a parameter `group`."""
     (dataset,) = study.base.specs("dataset")
     known = [
         info.name

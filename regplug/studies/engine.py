@@ -1,4 +1,4 @@
-"""Runs a study: every run of it once, stacked where it can, tracked, and compared at the end."""
+"""Runs a study: trains each run once, in stacks where possible, tracks the runs and compares them at the end."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ WINNER_TAG = "regplug.study.winner"
 
 
 class Study:
-    """A study that is planned and checked, ready to run.
+    """A planned and checked study.
 
     Args:
-        config: What to run.
+        config: The configuration of the study.
         kind: `sweep` or `cv`, for name and tags.
-        registry: What is installed; by default all of it.
-        points: Its runs, where `check_study` has checked them already.
+        registry: The available components; by default all that are installed.
+        points: Its runs, if `check_study` has already checked them.
 
     Raises:
-        RequestError: The study is wrong: all that is not allowed is told at once, before anything runs.
+        RequestError: The study is not valid; the message lists all problems.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Study:
         }
 
     def loss_of(self, point: Point) -> str:
-        """A run's loss with its parameters, as it is written; `auto` is the task's default."""
+        """Returns a run's loss with its parameters as text; `auto` becomes the task's default."""
         loss = cast(Chosen, find_components(point.config, self._registry).for_task(self.task).loss)
         return str(loss.spec.with_values(params_to_dict(loss.params)))
 
@@ -91,17 +91,19 @@ class Study:
         refit: bool = False,
         computing: Executor | None = None,
     ) -> StudyResult:
-        """Trains every run that is not finished yet, tracked beside the training.
+        """Trains every run that is not finished yet, and tracks runs while others train.
 
         Args:
-            observers: Who is told.
-            tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
-            refit: Whether the best setting is trained again on the run's own splits, and exported if the base run is.
-            computing: Where statistics and figures are computed; by default here.
+            observers: Receive the events of the study.
+            tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in the current
+                folder.
+            refit: Whether the best setting is trained again on the dataset's own splits, and exported if the base run
+                is.
+            computing: Computes statistics and figures; by default this process.
 
         Raises:
-            RequestError: A study of this name is not finished and has another configuration, or what may be the best
-                could not be exported.
+            RequestError: An unfinished study has this name and another configuration, or a setting that may be the best
+                cannot be exported.
             FailedError: The refit failed; the study's runs are kept.
         """
         plugged = PluginsOfStudy(self._registry, observers, self.data_of)
@@ -140,7 +142,7 @@ class Study:
         computing: Executor,
         reached: list[StudyResult],
     ) -> None:
-        """Trains, compares and keeps what that came to; the result goes into `reached` as soon as there is one."""
+        """Trains, compares and stores the results; appends the result to `reached` as soon as there is one."""
         info, plans = self._start(keeper, done, observers)
         began = time.perf_counter()
         done |= _by_key(self._train(plans, done, keeper, observers))
@@ -161,7 +163,7 @@ class Study:
             keeper.tracked.set_tags({WINNER_TAG: winner.run_id})
 
     def stacked(self) -> tuple[dict[str, Any], ...]:
-        """Which runs would stack, in what groups and why; measured."""
+        """Returns which runs would stack, in which groups and why; measures the stack sizes."""
         return self._stacked_document([runner.chunks() for runner in self._runners])
 
     def _start(
@@ -243,7 +245,7 @@ class Study:
         return [told] if told else []
 
     def _require_exportable(self) -> None:
-        """Whichever setting is the best, its network can be exported; settings of equal components have equal ones."""
+        """Checks that every network that may be the best can be exported; equal components give equal networks."""
         first = dict(
             reversed([(group.network, runner) for group, runner in zip(self._groups, self._runners, strict=True)])
         )
@@ -265,7 +267,7 @@ class Study:
         return winner
 
     def _overlap(self) -> float | None:
-        """Rows judged on over rows trained on, where folds or data seeds part the same rows."""
+        """Returns the ratio of evaluation rows to training rows, if folds or data seeds split the same rows."""
         runs = [(point.config.data_seed, self.data_of.facts(point)) for point in self.points]
         return overlap_ratio(runs, "valid" if self.config.folds else "test")
 

@@ -1,4 +1,4 @@
-"""Folds of a cross-validation, as datasets of their own: each is normalised by its own training rows."""
+"""Folds of a cross-validation as separate datasets: each is normalised by its own training rows."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from regplug.seeds import derive_seed
 
 
 def fold_data(raw: RawData, *, fold: int, folds: int, repeat: int, data_seed: int) -> RawData:
-    """Returns the data of one fold: what was training and validation, parted anew; the test split stays.
+    """Returns the data of one fold: the training and validation rows, split again; the test split is unchanged.
 
-    Stratified by class where there are classes; rows of one group stay in one fold where the data have groups. Parts
-    are trimmed to the smallest fold's, so that folds can be stacked.
+    A classification is stratified by class. If the data have groups, the rows of a group stay in one fold. Parts are
+    trimmed to the size of the smallest fold's, so that folds can be stacked.
 
     Args:
         raw: The dataset with its own splits.
-        fold: Which fold validates, from 0.
-        folds: How many there are.
-        repeat: Which repetition; each draws its folds anew.
-        data_seed: The data's seed.
+        fold: Index of the fold that validates, from 0.
+        folds: Number of folds.
+        repeat: Index of the repetition; each draws new folds.
+        data_seed: The data seed.
 
     Raises:
-        DataError: More folds than rows or groups, or a class that is missing in a fold.
+        DataError: There are more folds than rows or groups, or a class is missing in a fold.
     """
     pooled = pool_rows(raw)
     parts = _parts(pooled, folds, derive_seed(data_seed, "folds", repeat), raw)
@@ -40,12 +40,12 @@ def fold_data(raw: RawData, *, fold: int, folds: int, repeat: int, data_seed: in
 
 
 def trimming_note(raw: RawData, folds: int, data_seed: int) -> str:
-    """What making the folds equal costs, in words; empty where they are equal.
+    """Returns a note on how many rows are trimmed to make the folds equal; empty if none are.
 
     Args:
         raw: The dataset with its own splits.
-        folds: How many folds there are.
-        data_seed: The data's seed.
+        folds: Number of folds.
+        data_seed: The data seed.
     """
     pooled = pool_rows(raw)
     parts = _parts(pooled, folds, derive_seed(data_seed, "folds", 0), raw)
@@ -59,7 +59,7 @@ def trimming_note(raw: RawData, folds: int, data_seed: int) -> str:
 
 
 def pool_rows(raw: RawData) -> Split:
-    """Training and validation rows together, in this order."""
+    """Returns the training and validation rows together, in this order."""
     if raw.valid is None:
         return raw.train
     return Split(x=np.concatenate([raw.train.x, raw.valid.x]), y=np.concatenate([raw.train.y, raw.valid.y]))
@@ -70,7 +70,7 @@ def _parts(pooled: Split, folds: int, seed: int, raw: RawData) -> Sequence[tuple
 
     if folds > len(pooled):
         raise DataError(
-            f"{folds} folds were asked for, and {raw.name} has {len(pooled)} training rows.",
+            f"{folds} folds were requested, but {raw.name} has {len(pooled)} training rows.",
             hint=f"Choose --folds {len(pooled)} or less.",
         )
     is_classification = raw.task.is_classification
@@ -81,8 +81,8 @@ def _parts(pooled: Split, folds: int, seed: int, raw: RawData) -> Sequence[tuple
         raise DataError(f"{raw.name} has {len(groups)} groups for {len(pooled)} training and validation rows.")
     if groups is not None and len(np.unique(groups)) < folds:
         raise DataError(
-            f"{folds} folds were asked for, and the rows of {raw.name} are of {len(np.unique(groups))} groups.",
-            hint="A group stays in one fold: choose fewer --folds.",
+            f"{folds} folds were requested, but the rows of {raw.name} have {len(np.unique(groups))} groups.",
+            hint="Choose fewer --folds: each group stays in one fold.",
         )
     options = {"n_splits": folds, "shuffle": True, "random_state": seed % 2**32}
     if groups is None:
@@ -92,7 +92,7 @@ def _parts(pooled: Split, folds: int, seed: int, raw: RawData) -> Sequence[tuple
     parts = list(splitter(**options).split(pooled.x, pooled.y, groups))
     if groups is not None and is_classification:
         _check_fold_classes(pooled.y, parts, raw)
-    # Trimming takes the last rows, which must not be those of one class: folds come sorted.
+    # Trimming removes the last rows. Folds come sorted, so those could all be of one class.
     order = np.random.default_rng(seed)
     return [(order.permutation(train), order.permutation(valid)) for train, valid in parts]
 
@@ -109,13 +109,13 @@ def _check_classes(y: Any, folds: int, raw: RawData) -> None:
 
 
 def _check_fold_classes(y: Any, parts: Sequence[tuple[Any, Any]], raw: RawData) -> None:
-    """Groups may gather a class in one fold."""
+    """Checks that every fold has every class; groups may put all rows of a class into one fold."""
     for fold, each in enumerate(parts):
         missing = [i for i in np.unique(y) if any(i not in y[rows] for rows in each)]
         if missing:
             names = ", ".join(raw.task.class_names[i] if raw.task.class_names else str(i) for i in missing)
             raise DataError(
-                f"Fold {fold} of {len(parts)} has no row of {names} in its training or its validation part: the "
-                "groups do not part otherwise.",
+                f"Fold {fold} of {len(parts)} has no row of {names} in its training or its validation part, because "
+                f"of the groups.",
                 hint="Choose fewer --folds, or coarser or other groups.",
             )

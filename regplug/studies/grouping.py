@@ -1,4 +1,4 @@
-"""Which runs can be stacked, in what groups, and why others cannot."""
+"""Groups the runs that can be stacked, and gives the reason for those that cannot."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from regplug.registry.components import Components, find_components
 from regplug.studies.config import Point
 
 _STACKED = ("lr", "seed", "data_seed", "reg", "loss", "optimizer")
-"""Fields in which runs of one stack may differ; of components only what is marked Stackable."""
+"""Fields in which runs of one stack may differ; components may differ only in parameters marked `Stackable`."""
 
 _NOT_TRAINED = ("name", "experiment", "out", "export", "format", "probe")
-"""Fields that change nothing of the training."""
+"""Fields that do not affect training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Group:
 
     Args:
         points: The runs.
-        components: Components of the first; the others' have the same names.
+        components: Components of the first run; those of the others have the same names.
         why_single: Why they cannot be stacked, or empty.
     """
 
@@ -36,7 +36,7 @@ class Group:
 
     @property
     def network(self) -> tuple[str, ...]:
-        """What of its components decides the structure of the network: the model, and which regularizers there are."""
+        """The components that determine the structure of the network: the model and the regularizers."""
         parts = [self.components.model, self.components.activation]
         written = [str(part.spec) for part in parts if part is not None]
         return (*written, *(reg.registered.full_name for reg in self.components.regs))
@@ -46,12 +46,12 @@ DataOf = Callable[[Point], Prepared]
 
 
 def group_points(points: Sequence[Point], registry: Registry, data_of: DataOf) -> list[Group]:
-    """Groups runs by everything that must be equal in a stack, in the order in which each group first appears.
+    """Groups runs by everything that must be equal in a stack, in the order of first appearance.
 
     Args:
         points: The runs.
-        registry: What is installed.
-        data_of: The data of a run; in a stack all have as many rows.
+        registry: The installed components.
+        data_of: Returns the data of a run; all runs of a stack have the same number of rows.
     """
     groups: dict[str, list[Point]] = {}
     first: dict[str, Components] = {}
@@ -81,7 +81,7 @@ def _sizes(data: Prepared) -> list[tuple[int, ...]]:
 
 
 def _fixed(chosen: Any) -> dict[str, Any]:
-    """What of a component must be equal; of a stackable number only its shape: one rate, or one for each site."""
+    """Returns what must be equal in a stack; of a stackable parameter only its shape: one number, or one per site."""
     if isinstance(chosen.params, Mapping):
         return {"component": chosen.registered.full_name, **chosen.params}
     values = {f.name: getattr(chosen.params, f.name) for f in dataclasses.fields(chosen.params)}

@@ -1,4 +1,4 @@
-"""A study in its tracking store: one parent, its children in batches, and what an earlier attempt has finished."""
+"""Stores a study: one parent run, its child runs in batches, and the finished runs of an earlier attempt."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ STUDY_FILE = "study.json"
 PLAN_FILE = "plan.json"
 
 _ENDED = ("FINISHED", "FAILED")
-"""A child of which MLflow says anything else was not written whole."""
+"""Statuses of completely written child runs."""
 
 MOST_POINTS = 200
-"""Metric points that a child logs; its full curves are a file of the study."""
+"""Most points per metric that a child run logs; its full curves are in a file of the study."""
 
 
 class Keeper:
-    """Writes a study while it is trained; a context manager that ends the parent run.
+    """Writes a study to the store while it trains; a context manager that ends the parent run.
 
     Args:
-        store: Where.
+        store: The store.
         study: The study.
-        registry: What is installed.
+        registry: The installed components.
     """
 
     def __init__(self, store: Store, study: Study, registry: Registry) -> None:
@@ -69,13 +69,13 @@ class Keeper:
         self._run_ids: dict[str, str] = {}
 
     def open(self) -> dict[str, PointResult]:
-        """Starts the parent run, or goes on with one that was killed.
+        """Starts the parent run, or continues one that was killed.
 
         Returns:
-            What an earlier attempt has finished, by `Point.key`.
+            Results of the runs that an earlier attempt finished, by `Point.key`.
 
         Raises:
-            RequestError: A study of this name is not finished and has another configuration.
+            RequestError: An unfinished study has this name and another configuration.
         """
         earlier = self._earlier()
         if earlier is None:
@@ -91,15 +91,15 @@ class Keeper:
         return {child.tags[POINT_TAG]: finished(child, self._by_key[child.tags[POINT_TAG]]) for child in known}
 
     def on_trouble(self, tell: Callable[[str], None]) -> None:
-        """Sets who is told that the store is lost, and that it is back; from another thread, as soon as it is seen."""
+        """Sets a function that is called, from another thread, when the store is lost and when it is back."""
         self.tracked.on_trouble(tell)
 
     def keep_plans(self, plans: Sequence[Chunks]) -> None:
-        """Keeps which runs train together, so that going on with a killed study computes in the same order."""
+        """Stores which runs train together, so that a continued study computes in the same order."""
         self.tracked.log_dict([{"sizes": list(plan.sizes), "why": plan.why} for plan in plans], PLAN_FILE)
 
     def read_plans(self, sizes: Sequence[int]) -> list[Chunks] | None:
-        """Reads what `keep_plans` kept for groups of these sizes; `None` where there is nothing that fits."""
+        """Reads the plans of `keep_plans` for groups of these sizes; `None` if there are none that fit."""
         if PLAN_FILE not in self.store.artifact_names(self.tracked.run_id):
             return None
         text = self.store.read_artifact(self.tracked.run_id, PLAN_FILE).read_text(encoding="utf-8")
@@ -110,7 +110,7 @@ class Keeper:
         return plans if [sum(plan.sizes) for plan in plans] == list(sizes) else None
 
     def keep(self, results: Sequence[PointResult]) -> None:
-        """Writes finished runs, beside the training.
+        """Writes finished runs in the background.
 
         Raises:
             TrackingError: The store refused earlier ones.
@@ -126,16 +126,16 @@ class Keeper:
 
     @property
     def num_kept(self) -> int:
-        """How many runs of the study are in the store."""
+        """Number of runs of the study in the store."""
         return len(self._run_ids)
 
     @property
     def num_runs(self) -> int:
-        """How many runs the study has."""
+        """Number of runs of the study."""
         return len(self._by_key)
 
     def with_run_ids(self, results: Mapping[str, PointResult]) -> dict[str, PointResult]:
-        """Waits for what is being written; returns the results, those that the store has with their run ids.
+        """Waits until all is written; returns the results, with run ids for those in the store.
 
         Raises:
             TrackingError: The store refused some of them.
@@ -152,7 +152,7 @@ class Keeper:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # What is trained already is written, whatever happened.
+        # Trained runs are written even after an error.
         self.tracked.__exit__(kind, error, traceback)
 
     def _earlier(self) -> RunInfo | None:
@@ -169,7 +169,7 @@ class Keeper:
         if found and not same and self._study.base.name:
             raise RequestError(
                 f"The study {self.name} is not finished and has another configuration: {self._difference(found[0])}.",
-                hint="Use the same command to go on with it, or another --name for a new study.",
+                hint="Use the same command to continue it, or another --name for a new study.",
             )
         return same[0] if same else None
 
@@ -206,7 +206,7 @@ class Keeper:
         return [replace(c, params=p | _missing(p, self._off)) for c, p in zip(children, columns, strict=True)]
 
     def _write(self, waiting: list[tuple[PointResult, ChildRun]]) -> None:
-        """Writes what waits. What is written waits no more, so that after a failure it goes on with the rest."""
+        """Writes the waiting runs and takes each off the queue, so that a retry after a failure writes the rest."""
         for run_ids in self.store.log_children(self.tracked.run_id, self.experiment, [child for _, child in waiting]):
             for run_id in run_ids:
                 result, _ = waiting.pop(0)
@@ -245,7 +245,7 @@ def _status(result: PointResult) -> Any:
 def _points(result: PointResult, first: str) -> list[tuple[str, float, int, int]]:
     """At most `MOST_POINTS` points: the last epoch of each metric, and others evenly spread.
 
-    What the study compares stands first, because MLflow's page of parallel coordinates begins with the first metric.
+    The study's metric comes first, because MLflow's parallel coordinates plot starts with the first metric.
     """
     now = int(time.time() * 1000)
     num_curves = sum(len(history) > 1 for history in result.history.values())
@@ -263,7 +263,7 @@ def _points(result: PointResult, first: str) -> list[tuple[str, float, int, int]
 
 
 def finished(child: RunInfo, point: Point) -> PointResult:
-    """What an earlier attempt has written."""
+    """Returns the result of a run that an earlier attempt finished."""
     metrics = dict(child.metrics)
     return PointResult(
         point=point,

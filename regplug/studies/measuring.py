@@ -1,4 +1,4 @@
-"""What the runs of a stack measure, epoch by epoch and at the end."""
+"""Collects the metrics of the runs of a stack, after each epoch and at the end."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from regplug.training.loop import EpochRecord, Trainer
 FINISHED, FAILED = "FINISHED", "FAILED"
 
 MOST_PROBED = 20
-"""Epochs in which the runs of a stack are probed, one by one: a hundred epochs of a small stack would cost its half."""
+"""Most epochs with probes in a stack: probing a hundred epochs of a small stack would take half of its time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointResult:
-    """What one run of a study came to.
+    """The result of one run of a study.
 
     Args:
         point: The run.
         status: `FINISHED`, or `FAILED` with `error`.
         metrics: The last value of each metric.
-        history: Metric -> points (epoch, value); none for a run that an earlier attempt has finished.
+        history: Metric -> points (epoch, value); empty for a run that an earlier attempt finished.
         seconds: Its share of the time of its stack.
-        epochs: Epochs that it trained.
-        error: What went wrong.
-        guess: The figures of a fixed answer that it is not better than; empty where it is better.
-        doubt: The same as a warning, with what to try; empty for a run that an earlier attempt has finished.
-        run_id: MLflow's, once it is tracked.
+        epochs: Number of trained epochs.
+        error: The error.
+        guess: Description of the constant prediction that it does not beat; empty if it does.
+        doubt: The same as a warning, with suggestions; empty for a run that an earlier attempt finished.
+        run_id: MLflow's run id, once it is tracked.
     """
 
     point: Point
@@ -50,17 +50,17 @@ class PointResult:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it did not fail."""
+        """Whether it finished without an error."""
         return self.status == FINISHED
 
 
 class Log:
-    """Collects what the runs of a stack measure.
+    """Collects the metrics of the runs of a stack.
 
     Args:
         points: The runs.
-        probes: Measurements beside the metrics.
-        made: What the stack trains.
+        probes: The probes.
+        made: The assembled run that the stack trains.
         datas: The data of each run.
     """
 
@@ -74,7 +74,7 @@ class Log:
         self._probe_every = max(1, made.course.epochs // MOST_PROBED)
 
     def add(self, record: EpochRecord, trainer: Trainer) -> None:
-        """Takes an epoch in."""
+        """Adds an epoch."""
         is_evaluated = any(name.startswith(("valid/", "test/")) for name in record.metrics)
         is_probed = is_evaluated and record.epoch % self._probe_every == 0
         for run, is_active in enumerate(record.active):
@@ -87,7 +87,7 @@ class Log:
             self._logs[run].put(record.epoch, values)
 
     def finish(self, trainer: Trainer) -> None:
-        """Measures the final weights of the runs that did not diverge on every split."""
+        """Evaluates the final weights on every split, for runs that did not diverge."""
         judged = "test" if self._points[0].fold is None else "valid"
         for run, final in measure_final(trainer, self._datas, judged=judged).items():
             values = {**final.metrics, **probed(trainer, run, self._probes)}
@@ -96,10 +96,10 @@ class Log:
             self._doubts[run] = guess_tag(final), doubt
 
     def result(self, run: int, seconds: float, error: str = "") -> PointResult:
-        """What one run came to.
+        """Returns the result of one run.
 
         Args:
-            run: Which one of the stack.
+            run: Its index in the stack.
             seconds: Its share of the stack's time.
             error: Why it failed; empty if it did not.
         """
@@ -117,5 +117,5 @@ class Log:
 
 
 def failed(point: Point, error: str, seconds: float) -> PointResult:
-    """A run that failed before it measured anything."""
+    """Returns the result of a run that failed before its first metrics."""
     return PointResult(point=point, status=FAILED, metrics={}, history={}, seconds=seconds, epochs=0, error=error)

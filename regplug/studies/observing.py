@@ -1,4 +1,4 @@
-"""The observers of plugins during a study: they hear of each of its runs as of a run by itself."""
+"""Passes the events of a study's runs to the observers of plugins, as for single runs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from regplug.training.loop import EpochRecord
 
 
 class PluginsOfStudy(StudyObserver):
-    """Tells the observers of plugins of every run; a context manager, so that each run that started also ends.
+    """Reports every run to the observers of plugins; a context manager, so that each started run also ends.
 
-    The runs of a stack start together and their epochs are told one after the other, each with its run. A stack that
-    breaks is trained again run by run: the epochs are then told again.
+    The runs of a stack start together, and their epochs are reported one after another, each with its run. A stack that
+    fails is trained again run by run, and its epochs are reported again.
 
     Args:
-        registry: What is installed.
-        others: Who is told of warnings.
-        data_of: The data of a run.
+        registry: The installed components.
+        others: Observers that receive warnings.
+        data_of: Returns the data of a run.
     """
 
     def __init__(
@@ -41,24 +41,24 @@ class PluginsOfStudy(StudyObserver):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What they raised."""
+        """Warnings about exceptions that the observers raised."""
         return tuple(self._plugged.warnings)
 
     @property
     def is_listening(self) -> bool:
-        """Whether there is anybody to tell."""
+        """Whether there are any observers."""
         return any(map(self._plugged.hears, ("stage", "run_started", "epoch_ended", "run_finished")))
 
     def stage(self, name: str) -> None:
-        """Passes it on."""
+        """Passes the stage on."""
         self._plugged.stage(name)
 
     def study_started(self, info: StudyStarted) -> None:
-        """Remembers what the runs belong to."""
+        """Stores the study of the runs."""
         self._study = info
 
     def group_started(self, group: Group, chunks: Chunks) -> None:
-        """Tells that the runs of the first stack start."""
+        """Reports the start of the runs of the first stack."""
         done = {result.point.key for result in self._study.finished}
         points = iter(group.points)
         parts = [[point for point in islice(points, size) if point.key not in done] for size in chunks.sizes]
@@ -66,7 +66,7 @@ class PluginsOfStudy(StudyObserver):
         self._start_next()
 
     def epoch_ended(self, record: EpochRecord, points: Sequence[Point]) -> None:
-        """Tells an epoch of each run that trained in it."""
+        """Reports the epoch to each run that trained in it."""
         if not self._plugged.hears("epoch_ended"):
             return
         seconds = record.seconds / len(points)
@@ -77,7 +77,7 @@ class PluginsOfStudy(StudyObserver):
                 self._plugged.epoch_ended(RunEpoch(run=run, epoch=record.epoch, metrics=metrics, seconds=seconds))
 
     def runs_finished(self, results: Sequence[PointResult]) -> None:
-        """Tells what each run of a stack came to, and that those of the next one start."""
+        """Reports the result of each run of a stack, and the start of the next stack's runs."""
         for result in results:
             run, _ = self._going.pop(result.point.key)
             self._plugged.run_finished(
@@ -97,10 +97,10 @@ class PluginsOfStudy(StudyObserver):
         self._start_next()
 
     def warned(self, message: str) -> None:
-        """Plugins are not told what another one raised."""
+        """Does nothing: plugins do not receive warnings about other plugins."""
 
     def study_ended(self, ended: StudyEnded) -> None:
-        """Plugins are told of runs."""
+        """Does nothing: plugins receive only the events of runs."""
 
     def __enter__(self) -> PluginsOfStudy:
         return self

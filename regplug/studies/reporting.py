@@ -1,4 +1,4 @@
-"""The report of a study, and the files that stay with its parent run."""
+"""The report of a study, and the files of its parent run."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ FIGURE_FILE = "settings.png"
 REPORT_FILE = "report.html"
 
 UI_ADDRESS = "http://127.0.0.1:5000"
-"""Where `regplug ui` answers unless it is told otherwise."""
+"""Default address of `regplug ui`."""
 
 MOST_COMPARED = 100
-"""MLflow's compare page and an address in a browser hold so many runs."""
+"""Most runs on MLflow's compare page, limited by the page and by the length of its address."""
 
 Curve = Sequence[tuple[float, float]]
 
 
 def keep_conclusion(keeper: Keeper, result: StudyResult) -> None:
-    """Keeps analysis, curves, figure, report and the best setting's numbers with the parent run."""
+    """Stores analysis, curves, figure, report and the best setting's metrics with the parent run."""
     tracked, conclusion = keeper.tracked, result.conclusion
-    # On one line: with an indent it would be ten times as long to write.
+    # On one line, because writing it with indentation takes ten times as long.
     tracked.log_text(json.dumps(curves_document(result.results), separators=(",", ":")), CURVES_FILE)
     judged = conclusion.judged
     if judged is None:
@@ -57,8 +57,8 @@ def report_of(result: StudyResult, judged: Judged, store: Store, experiment_id: 
 
     Args:
         result: The study.
-        judged: What it says.
-        store: Where it is tracked.
+        judged: Its analysis with figure.
+        store: Its store.
         experiment_id: MLflow's id of its experiment.
     """
     started = result.started
@@ -81,14 +81,14 @@ def report_of(result: StudyResult, judged: Judged, store: Store, experiment_id: 
 
 
 def compare_address(store: Store, experiment_id: str, run_ids: Sequence[str]) -> str:
-    """Returns MLflow's compare page for at most `MOST_COMPARED` of these runs; empty for fewer than two."""
+    """Returns MLflow's compare page of at most `MOST_COMPARED` runs as an address; empty for fewer than two runs."""
     base = without_login(store.location.uri) if store.location.kind == "server" else UI_ADDRESS
     chosen = [run_id for run_id in run_ids if run_id][:MOST_COMPARED]
     return compare_url(base, experiment_id, chosen) if len(chosen) > 1 else ""
 
 
 def curve_metrics(metric: str, selected_by: str | None) -> tuple[str, ...]:
-    """The metrics whose learning curves are shown."""
+    """Returns the metrics whose learning curves are shown."""
     names = (metric, selected_by, f"train/{metric.partition('/')[2]}")
     return tuple(dict.fromkeys(name for name in names if name))
 
@@ -98,8 +98,8 @@ def curves_of(results: Sequence[PointResult], metrics: Sequence[str], store: Sto
 
     Args:
         results: The runs.
-        metrics: Of which metrics.
-        store: Where those lie that an earlier attempt has finished; `None` where it is lost.
+        metrics: The metrics.
+        store: The store, with the curves of runs that an earlier attempt finished; `None` if it is lost.
     """
     curves: dict[str, dict[str, list[Curve]]] = {}
     for name in metrics:
@@ -118,10 +118,10 @@ def read_curves(store: Store, study: Study, runs: Sequence[RunInfo], metrics: Se
     """Returns the learning curves of tracked runs.
 
     Args:
-        store: Where they are.
-        study: Which setting each run is of.
-        runs: Those to read.
-        metrics: Of which metrics.
+        store: The store.
+        study: Gives the setting of each run.
+        runs: The runs to read.
+        metrics: The metrics.
     """
     setting = {run.run_id: run.setting for run in study.runs}
     curves: dict[str, dict[str, list[Curve]]] = {}
@@ -134,7 +134,7 @@ def read_curves(store: Store, study: Study, runs: Sequence[RunInfo], metrics: Se
 
 
 def command_of_study(config: StudyConfig, kind: str) -> str:
-    """The command that repeats a study, or goes on with it."""
+    """Returns the command that repeats or continues a study."""
     words = ["regplug", kind, *shlex.split(command_of(config.base))[2:]]
     for field in fields(StudyConfig):
         value = getattr(config, field.name)

@@ -1,4 +1,4 @@
-"""What the request of a study alone shows to be wrong, answered before torch or mlflow is imported."""
+"""Checks the request of a study before torch or mlflow is imported."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def check_study(
     """Checks every setting of a study and returns all its runs.
 
     Args:
-        study: What was asked for.
-        registry: What is installed.
+        study: The requested study.
+        registry: The installed components.
         refits: Whether the best setting is trained again, and exported if the runs are.
         tracking_uri: As for `execute`.
 
     Raises:
-        RequestError: Something is wrong; nothing was started.
+        RequestError: The request is wrong; nothing was started.
     """
     check_parts(study.base, registry)
     points = points_of(study, registry)

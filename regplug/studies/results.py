@@ -1,4 +1,4 @@
-"""What a study tells while it goes and when it is done."""
+"""Events and result of a study."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from regplug.training.loop import EpochRecord
 
 @dataclass(frozen=True, kw_only=True)
 class StudyStarted:
-    """What is known when the first run starts.
+    """The state of a study when its first run starts.
 
     Args:
         study_id: MLflow's id of the parent run.
         kind: `sweep` or `cv`.
         name: The study's name.
-        experiment: The experiment it belongs to.
-        tracking_uri: Where it is tracked.
-        metric: What the best setting is chosen by.
+        experiment: Its experiment.
+        tracking_uri: Its store.
+        metric: The metric that chooses the best setting.
         points: All runs of the study.
-        finished: Those that an earlier attempt has finished.
+        finished: Runs that an earlier attempt finished.
         stacked: Groups with the number of runs and the reason.
-        notes: What a reader should know, such as trimmed folds.
-        warnings: What is legal and doubtful in the runs.
+        notes: Notes for the reader, such as trimmed folds.
+        warnings: Warnings about doubtful settings.
     """
 
     study_id: str
@@ -51,10 +51,10 @@ class StudyEnded:
     """How a study ended.
 
     Args:
-        status: `FINISHED`, `FAILED`, or `KILLED` where it was interrupted.
-        store_status: What its store says of it: `RUNNING` where it could not be told of the end.
-        kept: How many of its runs the store has.
-        runs: How many runs it has.
+        status: `FINISHED`, `FAILED`, or `KILLED` if it was interrupted.
+        store_status: Its status in the store: `RUNNING` if the final status could not be written.
+        kept: Number of its runs in the store.
+        runs: Number of its runs.
     """
 
     status: str
@@ -64,10 +64,10 @@ class StudyEnded:
 
 
 class StudyObserver(Protocol):
-    """Looks at a study; every method does nothing until overridden."""
+    """Receives the events of a study; every method does nothing until overridden."""
 
     def stage(self, name: str) -> None:
-        """Called when a stage begins, such as `measuring how many runs to stack`."""
+        """Called when a stage starts, such as `measuring how many runs to stack`."""
 
     def study_started(self, info: StudyStarted) -> None:
         """Called before the first run."""
@@ -76,32 +76,32 @@ class StudyObserver(Protocol):
         """Called before the runs of a group are trained."""
 
     def epoch_ended(self, record: EpochRecord, points: Sequence[Point]) -> None:
-        """Called after each epoch of a stack of these runs, in the order of the record's numbers."""
+        """Called after each epoch of a stack of these runs, in the order of the record's values."""
 
     def runs_finished(self, results: Sequence[PointResult]) -> None:
-        """Called when the runs of a stack are done."""
+        """Called when the runs of a stack have ended."""
 
     def warned(self, message: str) -> None:
-        """Called when something went wrong that ends nothing: a plugin's observer raised, or the store is lost.
+        """Called after an error that does not end the study: a plugin's observer raised, or the store is lost.
 
-        That the store is lost is told from another thread.
+        For a lost store it is called from another thread.
         """
 
     def study_ended(self, ended: StudyEnded) -> None:
-        """Called when everything is done, or when the study was broken off after it had begun."""
+        """Called at the end of the study, also if it was interrupted after the start."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResult:
-    """What a study came to.
+    """The result of a study.
 
     Args:
-        started: Name, place and plan.
-        config: What was asked for.
+        started: Name, store and plan.
+        config: The configuration of the study.
         results: One for each run, in the order of the settings.
-        conclusion: What it says.
-        seconds: How long the training took.
-        winner: The best setting, trained again on the run's own splits and exported; `None` where that was not asked.
+        conclusion: The conclusion.
+        seconds: Duration of the training.
+        winner: The best setting, trained again on the dataset's own splits and exported; `None` without refit.
     """
 
     started: StudyStarted
@@ -118,7 +118,7 @@ class StudyResult:
 
     @property
     def best(self) -> str | None:
-        """The setting that validation chose."""
+        """The setting chosen by the validation metric."""
         return self.conclusion.best
 
     @property
@@ -127,12 +127,12 @@ class StudyResult:
         return tuple(result for result in self.results if not result.is_finished)
 
     def best_point(self) -> Point | None:
-        """The first run of the best setting: what to refit."""
+        """The first run of the best setting, which is refitted."""
         best = self.conclusion.best
         return next((result.point for result in self.results if result.point.setting.label == best), None)
 
     def document(self) -> dict[str, Any]:
-        """The study as JSON knows it."""
+        """Returns the study as JSON."""
         analysis = self.conclusion.analysis
         told = None if analysis is None else analysis.document()
         document = {

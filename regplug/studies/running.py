@@ -1,4 +1,4 @@
-"""Trains the runs of one group: stacked in chunks of a size that was measured, or one by one."""
+"""Trains the runs of one group: in stacks of a measured size, or one by one."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ from regplug.training.state import Pool, RunInputs
 from regplug.training.tensors import split_tensors
 
 OnEpoch = Callable[[EpochRecord, Sequence[Point]], None]
-"""Called with an epoch's record and the runs that it is of, in its order."""
+"""Called with an epoch's record and its runs, in the same order."""
 
 MEMORY_SHARE = 0.25
-"""Share of the free memory that one stack may take."""
+"""Share of the free memory that one stack may use."""
 
 _COPIES = 6
-"""Parameters, gradients, two optimizer slots and two temporaries."""
+"""Tensors per parameter: parameter, gradient, two optimizer slots and two temporaries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunks:
-    """How a group is trained.
+    """How a group is split into stacks.
 
     Args:
-        sizes: Runs in each stack, in order; 1 is a run by itself.
-        why: What decided it.
+        sizes: Runs in each stack, in order; 1 is a run that trains alone.
+        why: The reason.
     """
 
     sizes: tuple[int, ...]
@@ -71,8 +71,8 @@ class GroupRunner:
 
     Args:
         group: The runs.
-        registry: What is installed.
-        data_of: The data of a run; equal data are the same object.
+        registry: The installed components.
+        data_of: Returns the data of a run; equal data are the same object.
     """
 
     def __init__(self, group: Group, registry: Registry, data_of: DataOf) -> None:
@@ -80,17 +80,17 @@ class GroupRunner:
         self._initial: dict[int, tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
 
     def check(self) -> Assembly:
-        """Builds the first run, so that what is refused is refused before anything is trained.
+        """Builds the first run, so that errors are raised before anything is trained.
 
         Raises:
             CompositionError: Components contradict each other or the run.
-            ModelError: The model does not fit data or task.
+            ModelError: The model does not fit the data or the task.
         """
         point = self._group.points[0]
         return assemble(point.config, self._group.components, self._data_of(point))
 
     def chunks(self) -> Chunks:
-        """Measures and decides how many runs train together."""
+        """Measures how many runs should train together."""
         points = self._group.points
         if self._group.why_single or len(points) == 1:
             why = self._group.why_single or "it is the only run of its kind"
@@ -107,11 +107,11 @@ class GroupRunner:
     def run(
         self, chunks: Chunks, done: Collection[str] = (), on_epoch: OnEpoch | None = None
     ) -> Iterator[list[PointResult]]:
-        """Trains chunk by chunk and yields what each came to.
+        """Trains one stack after another and yields the results of each.
 
         Args:
-            chunks: Which runs train together.
-            done: Keys of the runs that are finished already.
+            chunks: The stacks.
+            done: Keys of the runs that are already finished.
             on_epoch: Called after each epoch with the record and its runs.
         """
         start = 0
@@ -124,7 +124,7 @@ class GroupRunner:
     # One chunk.
 
     def _train(self, points: Sequence[Point], on_epoch: OnEpoch | None) -> list[PointResult]:
-        """Trains runs together; where that breaks, one by one; a run that breaks by itself has failed."""
+        """Trains runs together or, if that fails, one by one; a run that fails alone is `FAILED`."""
         began = time.perf_counter()
         try:
             return self._train_together(points, on_epoch)
@@ -194,7 +194,7 @@ class GroupRunner:
         )
 
     def _start(self, point: Point, data: Prepared) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Initial tensors; they depend on the seed, and on the data's shapes alone."""
+        """Returns the initial tensors, which depend only on the seed and on the shapes of the data."""
         key = point.config.seed
         if key not in self._initial:
             components = find_components(point.config, self._registry)
@@ -221,7 +221,7 @@ class GroupRunner:
         return trial
 
     def _fitting(self) -> int:
-        """How many runs fit into the memory that a stack may take."""
+        """Returns how many runs fit into the memory that a stack may use."""
         point = self._group.points[0]
         data = self._data_of(point)
         made = assemble(point.config, self._group.components, data)
@@ -238,7 +238,7 @@ def _diverged(where: str) -> str:
 
 
 def _pools(datas: Sequence[Prepared]) -> Pools:
-    """The rows of all data one after the other."""
+    """Concatenates the rows of all data."""
 
     def pool(split: str) -> Pool:
         parts = [getattr(data, split) for data in datas]
@@ -251,7 +251,7 @@ def _pools(datas: Sequence[Prepared]) -> Pools:
 
 
 def _rows(datas: Sequence[Prepared], at: int, limit: int | None) -> dict[str, Any]:
-    """The rows of one of the data in the pools of all."""
+    """Returns the row numbers of one run's data in the pools."""
     rows = {}
     for split in ("train", "valid", "test"):
         sizes = [0 if getattr(data, split) is None else len(getattr(data, split)) for data in datas]
@@ -263,14 +263,14 @@ def _rows(datas: Sequence[Prepared], at: int, limit: int | None) -> dict[str, An
 
 
 def _activations(made: Assembly, example: Tensor) -> int:
-    """Numbers that one sample leaves behind in a forward pass."""
+    """Returns the number of activation values that one row needs in a forward pass."""
     from regplug.regularization.finding import find_sites
 
     return sum(math.prod(site.output_shape[1:]) for site in find_sites(made.program.model, example))
 
 
 def free_memory_bytes(device: torch.device) -> int:
-    """Memory that is free now, on a GPU or on this machine."""
+    """Returns the memory that is currently free, on a GPU or on this machine."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Whether the settings of a study can be compared at all, and what flatters some of them."""
+"""Checks whether the settings of a study can be compared, and warns of biased ones."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ MOST_NAMED = 3
 
 
 def check_data(points: Sequence[Point], facts_of: Callable[[Point], DataFacts], tasks: Collection[Task]) -> list[str]:
-    """Returns a warning where the settings are judged on different rows.
+    """Returns a warning if the settings are evaluated on different rows.
 
     Args:
         points: The runs.
-        facts_of: The data of a run.
-        tasks: What is learned, of each run's data.
+        facts_of: Returns the facts about a run's data.
+        tasks: The tasks of the runs.
 
     Raises:
-        RequestError: The study is over several datasets, or several splits of one.
+        RequestError: The study has several datasets, or several splits of one.
     """
     differing = [path for path in _paths(points, "dataset") if _judged_differ(points, facts_of)]
     if not differing:
         return []
     if "dataset" in differing or len({(task.kind, task.num_outputs) for task in tasks}) > 1:
         raise RequestError(
-            "The values of the axis dataset are judged on different rows, and figures of different data cannot be "
+            "The values of the axis dataset are evaluated on different rows, and metrics on different data cannot be "
             "ranked together.",
             hint="Run one study for each dataset, then rank the settings over them: regplug compare STUDY STUDY",
         )
     return [
-        f"The settings of {', '.join(differing)} are judged on different rows: a difference between them is also one "
-        "of the data."
+        f"The settings of {', '.join(differing)} are evaluated on different rows: differences between them may come "
+        "from the data."
     ]
 
 
@@ -55,15 +55,15 @@ def _judged_differ(points: Sequence[Point], facts_of: Callable[[Point], DataFact
 
 
 def choose_metric(asked: str, data: Prepared, losses: Collection[str]) -> str:
-    """Returns what the best setting is chosen by, where the runs will measure it.
+    """Returns the metric that chooses the best setting.
 
     Args:
-        asked: As in the configuration; empty for validation accuracy or loss.
-        data: Of the first run.
+        asked: The metric in the configuration; empty for validation accuracy or loss.
+        data: Data of the first run.
         losses: Names of the losses of all runs.
 
     Raises:
-        RequestError: It is not measured, or it is the loss and the runs have several.
+        RequestError: The runs do not measure it, or it is the loss and the runs have different losses.
     """
     known = [f"valid/{name}" for name in metric_names(data.task)]
     if asked and asked not in known:
@@ -71,8 +71,8 @@ def choose_metric(asked: str, data: Prepared, losses: Collection[str]) -> str:
     if asked == "valid/loss" and len(losses) > 1:
         others = " or ".join(f"--metric {name}" for name in known[1:3])
         raise RequestError(
-            f"valid/loss is another quantity for each of the losses {', '.join(sorted(losses))}.",
-            hint=f"Choose by what they have in common: {others}.",
+            f"valid/loss cannot be compared between the losses {', '.join(sorted(losses))}.",
+            hint=f"Choose a metric that they share: {others}.",
         )
     return asked or _default_metric(data, losses)
 
@@ -81,7 +81,8 @@ def _default_metric(data: Prepared, losses: Collection[str]) -> str:
     if data.valid is None:
         raise RequestError(
             f"The dataset {data.raw.name} has no validation split to choose the best setting by.",
-            hint="Give it one, for example mnist:validation=5000, or use `regplug cv`. The test split never chooses.",
+            hint="Add one, for example mnist:validation=5000, or use `regplug cv`. The test split is never used for "
+            "choices.",
         )
     if data.task.is_classification:
         return "valid/accuracy"
@@ -89,25 +90,25 @@ def _default_metric(data: Prepared, losses: Collection[str]) -> str:
 
 
 def warn_of_choosers(made: Sequence[Assembly]) -> Iterator[str]:
-    """Yields a warning for each regularizer that chooses by the rows on which a fold is scored.
+    """Yields a warning for each regularizer that makes choices with the rows on which a fold is scored.
 
     Args:
-        made: What the runs of a cross-validation train.
+        made: The assembled runs of a cross-validation.
     """
     for key in dict.fromkeys(key for each in made for key in find_choosers(each)):
         yield (
-            f"{key} chooses by the validation rows, and those of a fold are the rows that it is scored on: its scores "
-            "are flattered, and so are comparisons with settings without it. Use regplug sweep --data-seeds N, which "
-            "scores on test rows, or leave it out and set --epochs."
+            f"{key} makes choices with the validation rows, on which a fold is also scored: its scores are too "
+            "optimistic, and comparisons with settings without it are biased. Use regplug sweep --data-seeds N, "
+            f"which scores on test rows, or leave it out and set --epochs."
         )
 
 
 def guessing_warning(guessing: Sequence[tuple[str, int, int]], doubts: Sequence[str]) -> str:
-    """Returns a warning of the settings that are no better than guessing; empty where there are none.
+    """Returns a warning about settings that are no better than guessing; empty if there are none.
 
     Args:
-        guessing: Setting, its runs that are no better than guessing, and all its runs.
-        doubts: What their runs say, with what to try.
+        guessing: Setting, number of its runs that are no better than guessing, and number of all its runs.
+        doubts: The warnings of these runs, with suggestions.
     """
     if not guessing:
         return ""

@@ -1,4 +1,4 @@
-"""The data of a study's runs: read once for each data seed, parted once for each fold."""
+"""The data of a study's runs: read once for each data seed, split once for each fold."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from regplug.studies.folds import fold_data, trimming_note
 
 
 class StudyData:
-    """Gives each run its data; runs with equal data get the same object.
+    """Returns each run's data; runs with equal data get the same object.
 
     Args:
         study: The study.
-        registry: What is installed.
+        registry: The installed components.
     """
 
     def __init__(self, study: StudyConfig, registry: Registry) -> None:
@@ -31,10 +31,10 @@ class StudyData:
         self._facts: dict[str, DataFacts] = {}
 
     def __call__(self, point: Point) -> Prepared:
-        """The data of one run.
+        """Returns the data of one run.
 
         Raises:
-            DataError: They cannot be read, or not parted as asked.
+            DataError: They cannot be read, or not split as requested.
         """
         config = point.config
         key = (config.dataset, config.dtype, config.device, config.data_seed, point.fold)
@@ -44,7 +44,7 @@ class StudyData:
         return self._known[key]
 
     def facts(self, point: Point) -> DataFacts:
-        """What is kept of the data of one run."""
+        """Returns the stored facts about one run's data."""
         data = self(point)
         if data.digest not in self._facts:
             whole = None if point.fold is None else self._whole(point).raw
@@ -52,13 +52,13 @@ class StudyData:
         return self._facts[data.digest]
 
     def notes(self, points: Iterable[Point]) -> tuple[str, ...]:
-        """What a reader should know of the folds."""
+        """Returns notes on the folds for the reader."""
         folded = {(p.config.dataset, p.config.data_seed): p for p in points if p.fold is not None}
         told = (trimming_note(self._whole(p).raw, self._study.folds, p.config.data_seed) for p in folded.values())
         return tuple(dict.fromkeys(filter(None, told)))
 
     def digest(self) -> str:
-        """One SHA-256 for all data that were given so far, hexadecimal."""
+        """Returns one hexadecimal SHA-256 for all data returned so far."""
         return hashlib.sha256(" ".join(sorted({data.digest for data in self._known.values()})).encode()).hexdigest()
 
     def _whole(self, point: Point) -> Prepared:
@@ -72,7 +72,7 @@ class StudyData:
         if self._study.group and whole.raw.groups is None:
             raise DataError(
                 f"group={self._study.group}: the dataset {whole.raw.name} has no groups.",
-                hint="The dataset csv takes a column; arrays of your own are given as RawData(groups=...).",
+                hint="The dataset csv takes a column; pass your own arrays as RawData(groups=...).",
             )
         raw = fold_data(
             whole.raw,

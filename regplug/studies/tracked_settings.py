@@ -1,4 +1,4 @@
-"""Tracked runs as settings: what distinguishes them, read back from their parameters."""
+"""Derives the settings of tracked runs from their parameters."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ COMPONENTS: Mapping[str, str] = {
     "reg": "regularizers",
     **{field: field for field in ("model", "activation", "init", "loss", "optimizer", "schedule")},
 }
-"""Column that names the components, by the field they belong to; their parameters are `<field>.<...>`."""
+"""Field -> column with the names of its components; their parameters are in columns `<field>.<...>`."""
 
 _NOT_SETTINGS = ("seed", "data_seed", "fold", "repeat", "setting")
 
 
 _Values = dict[str, dict[str, set[str]]]
-"""Component to parameter to the values that it has in the runs."""
+"""Component -> parameter -> its values in the runs."""
 
 
 class Columns:
-    """What distinguishes runs.
+    """The parameters in which runs differ.
 
     Args:
         runs: The runs.
@@ -44,36 +44,36 @@ class Columns:
         self.scalars = [name for name in params if not self._belongs(name) and name not in _NOT_SETTINGS]
 
     def differing(self) -> list[str]:
-        """Returns the fields in which the runs differ, seeds and folds aside.
+        """Returns the fields in which the runs differ, except seeds and folds.
 
-        Of the dataset, parameters alone: runs that can be ranked together have one dataset.
+        Includes parameters of the dataset but not its name: runs that can be ranked together have one dataset.
         """
         dataset = [f"dataset.{name}" for values in self._values["dataset"].values() for name in values]
         names = dict.fromkeys((*COMPONENTS, *self.scalars, *dataset))
         return [name for name in names if len({self.text(name, run) for run in self._runs}) > 1]
 
     def check(self, by: Sequence[str]) -> None:
-        """Refuses names that are no field and no parameter.
+        """Checks that each name is a field or a parameter.
 
         Raises:
-            RequestError: Near names are told.
+            RequestError: One is not; the message suggests similar names.
         """
         params = {name for run in self._runs for name in run.params if name not in _NOT_SETTINGS}
         for name in by:
             if name not in COMPONENTS and name not in params:
                 raise RequestError(
-                    f"--by {name} is no parameter of these runs.", hint=did_you_mean(name, {*COMPONENTS, *params})
+                    f"--by {name} is not a parameter of these runs.", hint=did_you_mean(name, {*COMPONENTS, *params})
                 )
 
     def text(self, field: str, run: RunInfo) -> str:
-        """Returns a field of a run in words: components with those of their parameters that vary."""
+        """Returns a field of a run as text: components with those of their parameters that vary."""
         if field not in self._values:
             return run.params.get(field, "none")
         parts = [self._component(field, name, run) for name in _names(field, run)]
         return "+".join(parts) or "none"
 
     def varied(self, field: str, run: RunInfo) -> dict[str, Any]:
-        """Returns what a field contributes to the setting: columns and values, numbers as numbers."""
+        """Returns the part of the setting from one field: columns and values, with numbers as numbers."""
         if field not in self._values:
             return {field: _value(run.params.get(field, "none"))}
         found: dict[str, Any] = {field: "+".join(_names(field, run)) or "none"}
@@ -131,8 +131,8 @@ class Source:
         name: Its name.
         study: The study's parent run, or `None`.
         runs: The newest first.
-        notes: What was left out.
-        said: What a study's own analysis says of how it was done.
+        notes: Notes on what was left out.
+        said: A study's own analysis.
     """
 
     name: str
@@ -144,13 +144,13 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """Runs as a study.
+    """Tracked runs in the form of a study.
 
     Args:
-        settings: What distinguishes them.
-        study_runs: The runs, of the settings.
-        runs: The same as they are tracked.
-        notes: What a reader should know.
+        settings: The settings.
+        study_runs: The runs of the settings.
+        runs: The same runs as tracked.
+        notes: Notes for the reader.
     """
 
     settings: tuple[Setting, ...]
@@ -160,15 +160,15 @@ class Gathered:
 
 
 class TrackedSettings:
-    """The settings of tracked runs: a study's own, or whatever differs between runs that can be ranked together.
+    """The settings of tracked runs: a study's own, or the parameters in which comparable runs differ.
 
     Args:
-        store: Where they are.
+        store: The store.
         sources: Studies and experiments.
         by: See `compare_tracked`.
 
     Raises:
-        RequestError: A name in `by` is no parameter.
+        RequestError: A name in `by` is not a parameter.
     """
 
     def __init__(self, store: Store, sources: Sequence[Source], by: Sequence[str]) -> None:
@@ -184,18 +184,18 @@ class TrackedSettings:
 
     @property
     def varied(self) -> tuple[str, ...]:
-        """The fields that make the settings, as far as they are known beforehand."""
+        """The fields that define the settings, as far as they are known before the runs are read."""
         return self._by or tuple({path: None for own in self._asked.values() for each in own for path in each.varied})
 
     def dataset(self, run: RunInfo) -> str:
-        """Returns a run's dataset in words, with what varies of its parameters."""
+        """Returns a run's dataset as text, with those of its parameters that vary."""
         return self._columns.text("dataset", run)
 
     def gather(self, groups: Sequence[Group]) -> list[Gathered]:
-        """Returns the runs of each group as a study; labels mean the same in all of them.
+        """Returns the runs of each group as a study; a label means the same setting in all groups.
 
         Raises:
-            RequestError: One setting has several runs of one seed that differ.
+            RequestError: A setting has several different runs with one seed.
         """
         differing: dict[str, None] = {}
         for group in groups:
@@ -226,7 +226,7 @@ class TrackedSettings:
 
 
 def config_of(store: Store, study: RunInfo) -> StudyConfig:
-    """Returns what a tracked study was asked for."""
+    """Returns the configuration of a tracked study."""
     return StudyConfig.from_dict(json.loads(store.read_artifact(study.run_id, STUDY_FILE).read_text(encoding="utf-8")))
 
 
@@ -254,10 +254,10 @@ def _key(run: RunInfo, dataset: str) -> PairKey:
 def _without_doubles(
     runs: Sequence[RunInfo], places: Mapping[str, tuple[str, PairKey]]
 ) -> tuple[list[RunInfo], list[str]]:
-    """The newest finished one of equal runs.
+    """Returns the newest finished one of equal runs.
 
     Raises:
-        RequestError: Runs of one setting and seed differ in something else.
+        RequestError: Runs of one setting and seed differ in another parameter.
     """
     by_place: dict[tuple[str, PairKey], list[RunInfo]] = defaultdict(list)
     for run in runs:
@@ -267,8 +267,8 @@ def _without_doubles(
         differing = _differing(equal)
         if differing:
             raise RequestError(
-                f"Runs of the setting {label!r} with one seed differ in {', '.join(differing)}.",
-                hint=f"Make settings of it as well: --by {','.join(['reg', *differing])}",
+                f"Runs of the setting {label!r} with the same seed differ in {', '.join(differing)}.",
+                hint=f"Make these parameters part of the setting: --by {','.join(['reg', *differing])}",
             )
         kept.append(next((run for run in equal if run.status == "FINISHED"), equal[0]))
     left_out = len(runs) - len(kept)

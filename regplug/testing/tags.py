@@ -13,14 +13,15 @@ DETERMINISTIC = "deterministic"
 OTHER_GRADIENT = "other-gradient"
 
 TAGS: Mapping[str, str] = {
-    STOCHASTIC: "It draws noise: another seed must give another mask or batch, and each pass of a step has its own. A "
-    "layer must act in training, be the identity in evaluation, and take batches of no row and of one.",
-    KEEPS_MEAN: "The mean over its noise is what it was given, within five standard errors.",
-    BATCH_STATISTICS: "A step in training must move a buffer.",
-    PENALISES_BIASES: "It may penalise or decay biases and normalization parameters, which is else a failure.",
-    OTHER_GRADIENT: "Its backward pass may be another one than the derivative of its forward pass, which is else a "
+    STOCHASTIC: "It draws noise: another seed must give another mask or batch, and each pass of a step its own. A "
+    "layer must act in training, be the identity in evaluation, and accept batches of zero rows and of one.",
+    KEEPS_MEAN: "The mean over its noise equals its input, within five standard errors.",
+    BATCH_STATISTICS: "A training step must change a buffer.",
+    PENALISES_BIASES: "It may penalise or decay biases and normalization parameters; without the tag that is a "
     "failure.",
-    DETERMINISTIC: "Of an initializer: two generators may give the same weights, which is else a failure.",
+    OTHER_GRADIENT: "Its backward pass may differ from the derivative of its forward pass; without the tag that is a "
+    "failure.",
+    DETERMINISTIC: "For an initializer: two generators may give the same weights; without the tag that is a failure.",
 }
 """What the kit does for a component that has the tag."""
 

@@ -1,4 +1,4 @@
-"""Tracking: runs, studies, files and models in MLflow. The only room of mlflow, which is imported when a store opens.
+"""Tracks runs, studies, files and models in MLflow. Only this package imports mlflow, and only to open a store.
 
 >>> import sys, regplug.tracking
 >>> "mlflow" in sys.modules

@@ -1,7 +1,7 @@
-"""An empty store, kept for the next one: MLflow makes each by some sixty migrations, which takes a second.
+"""Caches an empty store, because MLflow creates one with some sixty migrations, which takes a second.
 
-The copy lies in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`) under regplug/, one for each version of
-MLflow, and is MLflow's own work; without it a store is only slower to make.
+The cached store is in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`) under regplug/, one for each version
+of MLflow. MLflow itself wrote it; without it, creating a store only takes longer.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from regplug.tracking.location import Location
 
 
 def take_blank(draft: Path, location: Location) -> bool:
-    """Copies the kept empty store to a file, for a store of its own; returns whether there was a sound one.
+    """Copies the cached empty store to a file; returns whether there was a valid one.
 
     Args:
-        draft: The file, which is not there yet.
-        location: The store that it is to become.
+        draft: The file, which does not exist yet.
+        location: The future store.
     """
     kept = _kept()
     if kept is None or not tables.are_known() or not kept.is_file():
@@ -39,7 +39,7 @@ def take_blank(draft: Path, location: Location) -> bool:
 
 
 def keep_blank(fresh: Path) -> None:
-    """Keeps a new store, which nobody has written to, for the next; where there is no room for it, it does not."""
+    """Caches a new store that is still empty; does nothing if that is not possible."""
     kept = _kept()
     if kept is None:
         return
@@ -58,6 +58,6 @@ def _kept() -> Path | None:
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         folder = Path(base) if base else Path.home() / ".cache"
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # a user without a home folder
         return None
     return folder / "regplug" / f"mlflow-{version('mlflow')}-empty.db"

@@ -1,4 +1,4 @@
-"""Runs whose process died without a word: the store calls them RUNNING until somebody says otherwise."""
+"""Marks runs whose process was killed: the store shows them as RUNNING until someone changes it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from regplug.tracking.patience import AT_THE_ENDS, bounded
 from regplug.tracking.run import ERROR_TAG
 from regplug.tracking.trouble import tracking_trouble
 
-_WHY = "The process that wrote this run ended without a word: it was killed, or the machine went down."
+_WHY = "The process that wrote this run ended unexpectedly: it was killed, or the machine went down."
 
 
 def mark_dead_runs(client: Any) -> list[str]:
-    """Ends runs as KILLED, at their last sign of life, that nobody on this machine writes any more; returns their ids.
+    """Marks runs of this machine whose process is gone as KILLED, at their last heartbeat; returns their ids.
 
-    A store that does not let us is left as it is: who only reads may have no right to write.
+    Does nothing if the store cannot be written: a reader may have no permission to write.
 
     Args:
         client: MLflow's client.

@@ -1,4 +1,4 @@
-"""Many finished runs at once, for studies, through MLflow's public client."""
+"""Writes many finished runs of a study at once, through MLflow's public client."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Point = tuple[str, float, int, int]
 """Metric, value, step, milliseconds since the epoch."""
 
 Begun = MutableMapping[int, str]
-"""Runs that were begun for children and not ended, by the child's `id`."""
+"""Runs that were started for child runs and have not ended, by the child's `id`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChildRun:
-    """A finished run to be written whole.
+    """A finished run, written all at once.
 
     Args:
-        name: What the run is called.
+        name: The run's name.
         params: Parameters, as for `TrackedRun.log_params`.
         tags: Tags.
         metrics: Points (metric, value, step, milliseconds since the epoch); equal ones count once.
-        status: How it ended.
-        start_ms: When it began; by default its first point's time, or now.
-        end_ms: When it ended; by default its last point's time, or now.
+        status: Its final status.
+        start_ms: Start time; by default its first point's time, or now.
+        end_ms: End time; by default its last point's time, or now.
     """
 
     name: str
@@ -41,17 +41,17 @@ class ChildRun:
     end_ms: int | None = None
 
     def plain_params(self) -> dict[str, str]:
-        """Returns the parameters as MLflow takes them."""
+        """Returns the parameters in MLflow's form."""
         texts = {safe_key(key): param_text(value) for key, value in self.params.items()}
         return {key: limits.shorten(text, limits.MAX_PARAM_LENGTH) for key, text in texts.items()}
 
     def plain_tags(self, parent_id: str, user: str) -> dict[str, str]:
-        """Returns the tags as MLflow takes them, with those that make it a child of its parent."""
+        """Returns the tags in MLflow's form, with those that make it a child of its parent."""
         texts = limits.shorten_all({safe_key(key): text for key, text in self.tags.items()})
         return {**texts, "mlflow.parentRunId": parent_id, "mlflow.runName": self.name, "mlflow.user": user}
 
     def times_ms(self) -> tuple[int, int]:
-        """Returns when it began and ended."""
+        """Returns its start and end time."""
         stamps = [point[3] for point in self.metrics] or [int(time.time() * 1000)]
         start = min(stamps) if self.start_ms is None else self.start_ms
         return start, max(max(stamps), start) if self.end_ms is None else self.end_ms
@@ -60,25 +60,25 @@ class ChildRun:
 def write_through_client(
     client: Any, experiment_id: str, parent_id: str, user: str, children: Sequence[ChildRun], begun: Begun
 ) -> Iterator[list[str]]:
-    """Writes children through MLflow's public client, for any store: three calls or more a child.
+    """Writes children through MLflow's public client, for any store, with three or more calls per child.
 
     Args:
         client: MLflow's client.
         experiment_id: The experiment of the parent.
         parent_id: The study's run.
-        user: Who runs it.
+        user: The user who runs it.
         children: The runs.
-        begun: What an earlier call left behind when the store was lost; it is gone on with.
+        begun: Runs that an earlier call left unfinished when the store was lost; they are continued.
 
     Yields:
-        The id of each child that is written whole, in order.
+        The id of each completely written child, in order.
     """
     from mlflow.entities import Metric, Param, RunTag
 
     for child in children:
         start, end = child.times_ms()
         if id(child) not in begun:
-            # With these tags it is known to be dead where this process ends before the run does.
+            # With these tags the run can be recognised as dead if this process ends first.
             tags = {**heartbeat_tags(), "mlflow.parentRunId": parent_id}
             run = client.create_run(experiment_id, start_time=start, tags=tags, run_name=child.name)
             begun[id(child)] = run.info.run_id

@@ -1,4 +1,4 @@
-"""Which data a run saw, as MLflow's dataset inputs."""
+"""Logs the datasets of a run as MLflow's dataset inputs."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def dataset_input(
 def log_inputs(client: Any, run_id: str, inputs: Sequence[Any]) -> None:
     """Logs datasets as inputs of a run.
 
-    MLflow looks whether a dataset is in the store and inserts it if not. Another process may insert it in between;
-    then it is there when MLflow looks again.
+    MLflow checks whether a dataset is in the store and inserts it if not. Another process may insert it in between;
+    a retry then finds it.
 
     Args:
         client: MLflow's client.
@@ -61,7 +61,7 @@ def log_inputs(client: Any, run_id: str, inputs: Sequence[Any]) -> None:
 
 
 def _source_of(source: str) -> tuple[str, dict[str, object]]:
-    """MLflow's source type and the form in which it keeps such a source."""
+    """Returns MLflow's source type, and the source in the form that it stores."""
     if source.startswith(("http://", "https://")):
         return "http", {"url": source}
     if Path(source).exists():

@@ -1,4 +1,4 @@
-"""What a run logs, on its way to the store: in batches, beside the training, and again where the store was lost."""
+"""Sends a run's records to the store: in batches, in a background thread, with retries if the store is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from regplug.tracking.patience import AT_THE_ENDS, FOR_FILES, WHILE_TRAINING, Pa
 from regplug.tracking.trouble import is_refusal, tracking_trouble
 
 FLUSH_EVERY_S = 2.0
-"""Metrics wait at most this long."""
+"""Longest time that metrics wait."""
 
 _LOOK_EVERY_S = 0.5
 _FIRST_PAUSE_S = 1.0
@@ -27,7 +27,7 @@ _LONGEST_PAUSE_S = 30.0
 
 @dataclass(frozen=True)
 class Records:
-    """Metrics, parameters and tags that wait."""
+    """Waiting metrics, parameters and tags."""
 
     metrics: Sequence[Any] = ()
     params: Sequence[Any] = ()
@@ -42,13 +42,13 @@ class Records:
 
 @dataclass(frozen=True)
 class Call:
-    """Something else that is sent: a file, a dataset, the runs of a study.
+    """Another kind of write: a file, a dataset, the runs of a study.
 
     Args:
-        what: What it is, for a reader.
-        doing: What could not be done if it fails.
+        what: Its name in messages.
+        doing: The message if it fails.
         send: Sends it.
-        patience: How long an answer is waited for.
+        patience: Timeout and retries.
     """
 
     what: str
@@ -60,23 +60,23 @@ class Call:
         """Sends it.
 
         Raises:
-            TrackingError: The store does not take it.
+            TrackingError: The store cannot be written.
         """
         with tracking_trouble(self.doing), bounded(self.patience):
             self.send()
 
 
 class Delivery:
-    """Sends what one run logs.
+    """Sends the records of one run.
 
-    Until `start` everything is sent at once, and what goes wrong is raised. Afterwards a thread sends it: a store that
-    is lost is reported once, what it did not take waits in memory and is sent again. What the store refuses is raised
-    by the next call.
+    Before `start`, everything is sent immediately and errors are raised. Afterwards a thread sends the records. If the
+    store is lost, this is reported once, and unsent records wait in memory and are sent again. If the store refuses a
+    record, the next call raises the error.
 
     Args:
         client: MLflow's client.
         run_id: The run.
-        store: The store's name for a reader.
+        store: The store's name in messages.
     """
 
     def __init__(self, client: Any, run_id: str, store: str) -> None:
@@ -88,21 +88,21 @@ class Delivery:
         self._held: tempfile.TemporaryDirectory[str] | None = None
         self._thread: threading.Thread | None = None
         self._is_over = False
-        # The first guards what waits, and is held for moments; the second is held while something is sent.
+        # The first lock guards the waiting records and is held briefly; the second is held while records are sent.
         self._wake, self._sending = threading.Condition(), threading.RLock()
         self._sent_at = self._beat_at = time.monotonic()
         self._pause_s, self._again_at = _FIRST_PAUSE_S, 0.0
 
     def start(self) -> None:
-        """Begins to send in a thread."""
+        """Starts the thread."""
         self._thread = threading.Thread(target=self._work, name="regplug-tracking", daemon=True)
         self._thread.start()
 
     def stop(self) -> list[str]:
-        """Ends the thread and sends what waits once more; returns what the store has not taken, in words.
+        """Ends the thread and tries to send the rest; returns a description of what is missing from the store.
 
         Raises:
-            TrackingError: The store refused something.
+            TrackingError: The store refused a record.
         """
         if self._thread is None:
             self._send_records(AT_THE_ENDS)
@@ -112,7 +112,7 @@ class Delivery:
             self._wake.notify()
         self._thread.join()
         if self.trouble is not None:
-            self.tell(f"The tracking store {self._store} is tried once more.")
+            self.tell(f"Trying the tracking store {self._store} once more.")
         self._send(AT_THE_ENDS)
         self._thread = None
         if self._held is not None:
@@ -123,7 +123,7 @@ class Delivery:
     def put(
         self, metrics: Sequence[Any] = (), params: Sequence[Any] = (), tags: Mapping[str, str] | None = None
     ) -> None:
-        """Takes metrics, parameters and tags."""
+        """Adds metrics, parameters and tags."""
         self._raise_refused()
         with self._wake:
             self._records += Records(metrics, params, tags or {})
@@ -134,7 +134,7 @@ class Delivery:
             self.flush()
 
     def post(self, call: Call) -> None:
-        """Takes something that the thread sends next; without a thread it is sent now."""
+        """Adds a write for the thread; without a thread, sends it now."""
         if self._thread is None:
             call.carry_out()
             return
@@ -144,7 +144,7 @@ class Delivery:
             self._wake.notify()
 
     def call(self, call: Call) -> bool:
-        """Sends something now; returns whether the store took it, or it waits."""
+        """Sends a write now; returns whether it is in the store, or else waits."""
         self._raise_refused()
         with self._sending:
             if self._thread is None or self.trouble is None:
@@ -160,7 +160,7 @@ class Delivery:
         return False
 
     def flush(self) -> None:
-        """Sends what waits now; where the store is lost it goes on waiting."""
+        """Sends the waiting records now; if the store is lost, they keep waiting."""
         self._raise_refused()
         if self._thread is None:
             self._send_records(AT_THE_ENDS)
@@ -169,7 +169,7 @@ class Delivery:
             self._raise_refused()
 
     def hold(self, path: Path) -> Path:
-        """Returns the copy of a file that is kept until the end of the run."""
+        """Copies a file and returns the copy, which is kept until the end of the run."""
         if self._held is None:
             self._held = tempfile.TemporaryDirectory(prefix="regplug-", ignore_cleanup_errors=True)
         return Path(shutil.copy(path, tempfile.mkdtemp(dir=self._held.name)))
@@ -195,7 +195,7 @@ class Delivery:
         return bool(self._calls) or is_full or is_time or now - self._beat_at >= HEARTBEAT_EVERY_S
 
     def _send(self, patience: Patience) -> None:
-        """Sends what waits. Nothing is raised: a thread has nobody to raise it to."""
+        """Sends the waiting records. Stores errors instead of raising them, because it runs in the thread."""
         with self._sending:
             try:
                 self._send_records(patience)
@@ -205,7 +205,7 @@ class Delivery:
                     self._refused = error
                 else:
                     self._lose(error)
-            except Exception as error:  # a mistake in the program: the run's own thread raises it
+            except Exception as error:  # a bug: the run's own thread raises it
                 self._refused = error
             else:
                 self._find()
@@ -244,7 +244,7 @@ class Delivery:
                     raise
                 trouble = error
                 if not isinstance(error.__cause__, OSError):
-                    break  # a file that finds no room keeps no smaller one waiting; a server that is gone does
+                    break  # a smaller file may still fit on a full disk, but nothing reaches a lost server
             else:
                 self._calls.remove(call)
         if trouble is not None:
@@ -257,8 +257,8 @@ class Delivery:
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         if is_news:
             self.tell(
-                f"The tracking store {self._store} cannot be written. {error.message}. The run goes on; what it logs "
-                f"waits in memory until the store takes it. {error.hint}"
+                f"The tracking store {self._store} cannot be written. {error.message}. The run continues; its records "
+                f"wait in memory until the store can be written. {error.hint}"
             )
 
     def _find(self) -> None:

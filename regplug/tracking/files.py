@@ -1,4 +1,4 @@
-"""A run's files on this machine: one that finds no room is not left as a half."""
+"""Copies files of a run on this machine without leaving partial copies."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from urllib.parse import unquote, urlparse
 
 
 def all_or_nothing(artifact_uri: str, target: str, send: Callable[[], object]) -> Callable[[], None]:
-    """Returns a function that copies a file or folder, and removes what it has copied where it cannot go on.
+    """Returns a function that copies a file or folder, and removes the partial copy if it fails.
 
     Args:
-        artifact_uri: Where the run's files are.
-        target: Path of the copy below that place.
+        artifact_uri: The folder of the run's files.
+        target: Path of the copy relative to that folder.
         send: Copies it.
     """
 

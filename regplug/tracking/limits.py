@@ -1,4 +1,4 @@
-"""MLflow's limits on names, lengths and batches, kept before it is called."""
+"""Enforces MLflow's limits on names, lengths and batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 
 def shorten(text: str, length: int) -> str:
-    """Returns `text`, cut visibly where it is longer than `length` characters.
+    """Returns `text`, shortened with an ellipsis if it is longer than `length` characters.
 
     >>> shorten("abcdef", 4)
     'abc…'
@@ -26,12 +26,12 @@ def shorten(text: str, length: int) -> str:
 
 
 def shorten_all(tags: Mapping[str, str]) -> dict[str, str]:
-    """Returns tags, each cut visibly to what MLflow takes."""
+    """Returns tags, each shortened to MLflow's limit."""
     return {key: shorten(text, MAX_TAG_LENGTH) for key, text in tags.items()}
 
 
 def too_long(values: Mapping[str, str], length: int) -> dict[str, str]:
-    """Returns the values that `shorten` would cut."""
+    """Returns the values that `shorten` would change."""
     return {key: text for key, text in values.items() if len(text) > length}
 
 

@@ -1,4 +1,4 @@
-"""Whether the process that writes a run still lives: from the run's tags, without asking MLflow."""
+"""Finds out from a run's tags, without MLflow, whether its process is still alive."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ STALE_AFTER_S = 60.0
 
 
 writing: set[str] = set()
-"""Ids of the runs that this process writes."""
+"""Ids of the runs that this process is writing."""
 
 
 def heartbeat_tags() -> dict[str, str]:
-    """Returns the tags which say that this process writes the run now: epoch seconds, and machine:pid:start."""
+    """Returns the tags of a run that this process is writing: epoch seconds, and machine:pid:start."""
     return {
-        HEARTBEAT_TAG: str(int(time.time())),  # rounded down: a sign of life never lies ahead
+        HEARTBEAT_TAG: str(int(time.time())),  # rounded down, so that a heartbeat is never in the future
         PROCESS_TAG: f"{machine()}:{os.getpid()}:{_start_of(os.getpid())}",
     }
 
 
 def machine() -> str:
-    """Returns the name of this machine, with what tells the containers on it apart: each numbers its own processes."""
+    """Returns the name of this machine and container, because each container numbers its own processes."""
     try:
         return f"{platform.node()}/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
@@ -36,7 +36,7 @@ def machine() -> str:
 
 
 def is_dead(run_id: str, status: str, tags: Mapping[str, str]) -> bool:
-    """Returns whether a run is called RUNNING and nobody on this machine writes it: its process is gone, or left it.
+    """Returns whether a run of this machine is RUNNING although its process is gone or no longer writes it.
 
     >>> is_dead("r", "RUNNING", {"regplug.process": "elsewhere:1:2"})
     False
@@ -50,10 +50,10 @@ def is_dead(run_id: str, status: str, tags: Mapping[str, str]) -> bool:
 
 
 def is_stale(run_id: str, status: str, tags: Mapping[str, str], now_s: float | None = None) -> bool:
-    """Returns whether a run is called RUNNING and nobody writes it any more.
+    """Returns whether a run is RUNNING although no process writes it any more.
 
-    On the machine that wrote it the process decides; elsewhere a heartbeat older than a minute does. A run without
-    a heartbeat is not regplug's, and nothing is said of it.
+    On the machine that wrote it, the process decides; elsewhere, a heartbeat older than a minute. Runs without a
+    heartbeat are not regplug's and never stale.
 
     >>> is_stale("r", "RUNNING", {"regplug.heartbeat": "100", "regplug.process": "elsewhere:1:"}, now_s=130.0)
     False
@@ -69,7 +69,7 @@ def is_stale(run_id: str, status: str, tags: Mapping[str, str], now_s: float | N
 
 
 def _process(tags: Mapping[str, str]) -> tuple[str, str, str]:
-    """Machine, process and its start; empty where the run is not regplug's."""
+    """Returns machine, process id and process start; empty if the run is not regplug's."""
     rest, _, start = tags.get(PROCESS_TAG, "").rpartition(":")
     host, _, pid = rest.rpartition(":")
     return host, pid, start
@@ -80,7 +80,7 @@ def _can_see_processes() -> bool:
 
 
 def _start_of(pid: int) -> str:
-    """When the process started, in clock ticks since boot, so that a reused pid is told apart; empty if it is gone.
+    """Returns the start of a process in clock ticks since boot, which reveals a reused pid; empty if it is gone.
 
     A zombie counts as gone.
     """

@@ -1,4 +1,4 @@
-"""Where runs are kept: resolved from what was asked, the environment and the folder. Imports no mlflow."""
+"""The location of the tracking store, from the request, the environment and the folder. Does not import mlflow."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Location:
     """A tracking store.
 
     Args:
-        uri: What MLflow is given; a path in it is absolute. It may hold a password: `shown` is what is printed.
+        uri: The address for MLflow; a path in it is absolute. It may contain a password: print `shown` instead.
         kind: A SQLite file, another database, or a server.
         database: The SQLite file, else `None`.
-        artifacts: Absolute URI below which new experiments keep their files; `None` where the server decides.
+        artifacts: Absolute URI of the files of new experiments; `None` if the server decides.
     """
 
     uri: str = field(repr=False)
@@ -44,11 +44,11 @@ class Location:
 
     @property
     def is_missing(self) -> bool:
-        """Whether it is a SQLite file that is not there yet; of what lies elsewhere nothing is known."""
+        """Whether it is a SQLite file that does not exist yet; False for other kinds of store."""
         return self.database is not None and not self.database.exists()
 
     def require_there(self) -> None:
-        """Refuses a store that is not there, for those who only read.
+        """Checks that the store exists, for commands that only read.
 
         Raises:
             TrackingError: It is missing.
@@ -56,20 +56,20 @@ class Location:
         if self.is_missing:
             raise TrackingError(
                 f"Nothing is tracked here: there is no {self.database}.",
-                hint="Stand in the folder where you ran `regplug run`, or give --tracking-uri.",
+                hint="Change to the folder where you ran `regplug run`, or give --tracking-uri.",
             )
 
 
 def resolve_location(tracking_uri: str | None = None, folder: Path = Path()) -> Location:
-    """Returns where runs are kept: `tracking_uri`, else `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in `folder`.
+    """Returns the store: `tracking_uri`, else `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in `folder`.
 
     Args:
-        tracking_uri: An MLflow tracking URI or `None`. A relative SQLite path counts from `folder`.
+        tracking_uri: An MLflow tracking URI or `None`. A relative SQLite path is relative to `folder`.
         folder: Folder of the default store.
 
     Raises:
-        TrackingError: It is a store of plain files, which MLflow no longer keeps, a SQLite that lies in memory, or no
-            address at all.
+        TrackingError: It is a file store, which MLflow no longer supports, an in-memory SQLite database, or not a valid
+            address.
     """
     asked = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if asked and not is_utf8(asked):
@@ -82,9 +82,7 @@ def resolve_location(tracking_uri: str | None = None, folder: Path = Path()) -> 
         return _locate_sqlite(_sqlite_path(asked, folder))
     # One letter is the drive of a Windows path.
     if (len(scheme) <= 1 and asked != "databricks") or scheme == "file":
-        raise TrackingError(
-            f"{masked(asked)} is a store of plain files, which MLflow no longer keeps.", hint=_NEXT_STEP
-        )
+        raise TrackingError(f"{masked(asked)} is a file store, which MLflow no longer supports.", hint=_NEXT_STEP)
     _require_address(asked)
     if scheme.startswith(_DATABASES):
         root = os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or _file_uri(folder / "mlruns" / "artifacts")
@@ -93,15 +91,15 @@ def resolve_location(tracking_uri: str | None = None, folder: Path = Path()) -> 
 
 
 def experiment_name(asked: str) -> str:
-    """Returns the experiment that runs go to: `MLFLOW_EXPERIMENT_NAME` where it is set, else the one asked for."""
+    """Returns the experiment of new runs: `MLFLOW_EXPERIMENT_NAME` if it is set, else the requested one."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or asked
 
 
 def _require_address(uri: str) -> None:
-    """Refuses what cannot be taken apart; nothing of it but the scheme is told, as the rest may be a password."""
+    """Refuses an invalid address; the message shows only its scheme, because the rest may contain a password."""
     try:
         is_address = not set(uri) & set(" \t\n") and (urlparse(uri).port or True)
-    except ValueError:  # what stands in the place of the port is no number
+    except ValueError:  # the port is not a number
         is_address = False
     if not is_address:
         raise TrackingError(
@@ -135,13 +133,13 @@ def _locate_sqlite(path: Path) -> Location:
 
 
 def sqlite_uri(database: Path) -> str:
-    """Returns the address of a SQLite file, as the installed SQLAlchemy reads it: 2.1 takes %20 for a blank, 2.0 not.
+    """Returns the address of a SQLite file for the installed SQLAlchemy: 2.1 decodes %20 as a space, 2.0 does not.
 
     Args:
         database: Its absolute path.
 
     Raises:
-        TrackingError: It has a question mark, and this SQLAlchemy knows no way to write one.
+        TrackingError: It contains a question mark, which this SQLAlchemy cannot represent.
     """
     path = database.as_posix()
     if set(path).isdisjoint("%?"):
@@ -152,7 +150,7 @@ def sqlite_uri(database: Path) -> str:
     if make_url(quoted).database == path:
         return quoted
     if "?" in path:
-        raise TrackingError(f"{path} has a ? in its path, which a SQLite address cannot carry.", hint=_ELSEWHERE)
+        raise TrackingError(f"{path} contains a ?, which a SQLite address cannot represent.", hint=_ELSEWHERE)
     return f"{_SQLITE}{path}"
 
 
@@ -161,14 +159,14 @@ def _file_uri(path: Path) -> str:
 
 
 def _refuse_file_store(folder: Path) -> None:
-    """Refuses a folder that holds runs as plain files and no database beside them, or that cannot be looked into."""
+    """Refuses a folder with a file store and no database, or one that cannot be read."""
     try:
         if (folder / "mlflow.db").exists() or not any(folder.glob("[0-9]*/meta.yaml")):
             return
     except OSError as error:
         raise TrackingError(f"The tracking store {folder} cannot be used: {error}", hint=_NEXT_STEP) from error
     raise TrackingError(
-        f"{folder} holds runs as plain files, which MLflow no longer keeps.",
-        hint=f"Take them over with: mlflow migrate-filestore --source {folder.parent} "
+        f"{folder} is a file store, which MLflow no longer supports.",
+        hint=f"Migrate it with: mlflow migrate-filestore --source {folder.parent} "
         f"--target sqlite:///{folder / 'mlflow.db'}",
     )

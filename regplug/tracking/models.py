@@ -1,4 +1,4 @@
-"""An ONNX file as MLflow model, logged through the client: MLflow's active run and global URI stay untouched."""
+"""Logs an ONNX file as MLflow model through the client, without changing MLflow's active run or global URI."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def log_onnx_model(
         run_id: The run it comes from.
         experiment_id: That run's experiment.
         name: The model's name.
-        sample_input: Batch that the model takes; gives the signature.
-        sample_output: What it must answer, to 1e-4 relative and 1e-5 of its largest value.
-        requirements: Pinned pip requirements; without them MLflow would run the model to guess (9 to 33 s).
-        disagreement: What is wrong with an answer to the sample input, or the empty text; for a model whose answers
-            differ from call to call. By default they must be the sample output.
+        sample_input: An input batch, which defines the signature.
+        sample_output: The expected output, to 1e-4 relative and 1e-5 of its largest value.
+        requirements: Pinned pip requirements; without them MLflow would run the model to infer them (9 to 33 s).
+        disagreement: Returns what is wrong with an output for the sample input, or an empty string; for a model with
+            random outputs. By default the output must equal the sample output.
 
     Raises:
-        VerificationError: What MLflow saved answers differently.
+        VerificationError: The model that MLflow saved gives a different output.
         TrackingError: The store cannot be written.
     """
     from mlflow.entities import LoggedModelOutput
@@ -72,7 +72,7 @@ def log_onnx_model(
 
 @contextmanager
 def _own_warnings_only() -> Iterator[None]:
-    """Silences what mlflow.pyfunc says of its own type hints each time it is imported."""
+    """Silences mlflow.pyfunc's warning about its own type hints at each import."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType", category=UserWarning)
         yield
@@ -94,7 +94,7 @@ def _save(
         artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id, model_id=model.model_id
     )
     mlflow.onnx.save_model(
-        # Loaded for this one call: saving changes the object, and a second save of it would store no weights.
+        # Loaded for this call only: saving changes the object, and saving it again would store no weights.
         mlflow.onnx._load_model(str(path)),
         str(folder),
         mlflow_model=described,
@@ -106,13 +106,13 @@ def _save(
 
 
 def _compare(folder: Path, sample_input: np.ndarray[Any, Any], disagreement: Callable[[Any], str]) -> None:
-    """Loads the saved model as a user of MLflow would, and judges what it answers."""
+    """Loads the saved model as a user of MLflow would, and checks its output."""
     import mlflow.pyfunc
 
     answer = next(iter(mlflow.pyfunc.load_model(str(folder)).predict(sample_input).values()))
     wrong = disagreement(answer)
     if wrong:
-        raise VerificationError(f"The model that MLflow saved answers otherwise: {wrong}.")
+        raise VerificationError(f"The model that MLflow saved gives a different output: {wrong}.")
 
 
 def _difference(answer: Any, sample_output: np.ndarray[Any, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a run is called in the MLflow UI: its name, parameters, tags and note. Pure functions, no mlflow."""
+"""Names, parameters, tags and description of a run in the MLflow UI. Pure functions; does not import mlflow."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NamedParams = tuple[str, Mapping[str, object]]
 
 
 def run_name(model: str, regs: Sequence[NamedParams], seed: int) -> str:
-    """Returns a readable name that says what differs.
+    """Returns a readable name with the settings that are not defaults.
 
     Args:
         model: The model's name.
-        regs: Regularizers, each with the parameters worth naming (those that are not defaults).
+        regs: Regularizers, each with the parameters that are not defaults.
         seed: The run's seed.
 
     >>> run_name("mlp", [("dropout", {"drop_probability": 0.5}), ("l2", {})], 3)
@@ -43,7 +43,7 @@ def _short(key: str) -> str:
 
 
 def param_text(value: object) -> str:
-    """Returns a parameter as the UI shows and sorts it: numbers as numbers, the rest as JSON or plain text.
+    """Returns a parameter as text that the UI can show and sort: numbers as numbers, others as JSON or plain text.
 
     >>> [param_text(value) for value in (0.5, 3, 1e-05, True, None, [64, 32], "relu")]
     ['0.5', '3', '1e-05', 'true', 'none', '[64,32]', 'relu']
@@ -61,7 +61,7 @@ def param_text(value: object) -> str:
 
 
 def safe_key(key: str) -> str:
-    """Returns a name that MLflow takes for a parameter, metric or tag.
+    """Returns a name that is valid for MLflow's parameters, metrics and tags.
 
     >>> safe_key("reg.dropout@wide.drop_probability")
     'reg.dropout-wide.drop_probability'
@@ -70,7 +70,7 @@ def safe_key(key: str) -> str:
 
 
 def shorten_key(key: str) -> str:
-    """Returns `key` cut to the length MLflow takes."""
+    """Returns `key`, shortened to MLflow's limit."""
     return key[:MAX_KEY_LENGTH]
 
 
@@ -82,15 +82,15 @@ def run_params(
     regularizers: Sequence[NamedParams] = (),
     others: Mapping[str, NamedParams] | None = None,
 ) -> dict[str, object]:
-    """Returns a run's parameters, flat, in the columns that the UI compares.
+    """Returns a run's parameters as flat columns for the UI.
 
     Args:
-        config: What else the run was given (`optimizer`, `lr`, `epochs`, `seed`, ...); nested tables are flattened
-            with dots. Entries named like a component below are left to it.
+        config: All other fields of the run (`optimizer`, `lr`, `epochs`, `seed`, ...); nested tables are flattened
+            with dots. Entries with the name of a component below are skipped.
         model: Name and parameters; they become `model` and `model.<param>`.
         dataset: The same for the dataset.
         regularizers: Each becomes `reg.<name>.<param>`, all together `regularizers`, sorted and joined by +.
-        others: Components of other kinds by the column they stand in: `activation`, `init`.
+        others: Components of other kinds by column: `activation`, `init`.
 
     >>> params = run_params({"lr": 0.1, "seed": 3}, model=("mlp", {"hidden": [64]}), dataset=("digits", {}),
     ...     regularizers=[("l2", {"strength": 0.1}), ("dropout", {})])
@@ -112,7 +112,7 @@ def run_params(
 
 
 def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Returns nested tables as one, keys joined by dots.
+    """Flattens nested tables, joining keys with dots.
 
     >>> flatten({"a": {"b": 1}, "c": 2})
     {'a.b': 1, 'c': 2}
@@ -127,12 +127,12 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]
 
 
 def line_up(runs: Sequence[Mapping[str, object]], off: Mapping[str, object]) -> list[dict[str, object]]:
-    """Returns the runs' parameters with one column set, so that parallel coordinates read at once.
+    """Returns the runs' parameters with equal columns, for MLflow's parallel coordinates plot.
 
     Args:
         runs: Each run's parameters.
-        off: By parameter, the value that means it is off (0 for a strength). One that is absent in a run and named
-            here gets that value; others stay absent.
+        off: Parameter -> value without effect (0 for a strength). A parameter that a run lacks gets this value; others
+            stay absent.
 
     >>> line_up([{"reg.l2.strength": 0.1}, {}], {"reg.l2.strength": 0, "reg.l1.strength": 0})
     [{'reg.l2.strength': 0.1}, {'reg.l2.strength': 0}]
@@ -142,7 +142,7 @@ def line_up(runs: Sequence[Mapping[str, object]], off: Mapping[str, object]) -> 
 
 
 def provenance_tags(components: Sequence[tuple[str, str, str, str]]) -> dict[str, str]:
-    """Returns where each component comes from, as tags.
+    """Returns tags with the distribution and version of each component.
 
     Args:
         components: Kind, name, distribution and version of each.
@@ -157,20 +157,20 @@ def provenance_tags(components: Sequence[tuple[str, str, str, str]]) -> dict[str
 
 
 def note(*, title: str, model: str, dataset: str, regularizers: str, training: str, command: str) -> dict[str, str]:
-    """Returns the tag which the UI shows as the run's description: what it is, and the command that repeats it.
+    """Returns the tag that the UI shows as the run's description, with the command that repeats the run.
 
     Args:
         title: The run's name.
-        model: The model in words.
-        dataset: The data in words.
-        regularizers: The regularizers in words; empty for none.
-        training: Optimizer, learning rate, epochs and seed in words.
-        command: What to type to repeat it.
+        model: The model as text.
+        dataset: The dataset as text.
+        regularizers: The regularizers as text; empty for none.
+        training: Optimizer, learning rate, epochs and seed as text.
+        command: The command that repeats the run.
 
     >>> words = {"title": "mlp seed 0", "model": "mlp", "dataset": "digits", "regularizers": "", "training": "sgd"}
     >>> note(**words, command="regplug run")["mlflow.note.content"].splitlines()[0]
     '**mlp seed 0**: mlp on digits  '
     """
     lines = [f"**{title}**: {model} on {dataset}", f"Regularizers: {regularizers or 'none'}", f"Training: {training}"]
-    # Two spaces before the end of a line are markdown's line break.
+    # Two spaces at the end of a line are a line break in markdown.
     return {"mlflow.note.content": "  \n".join([*lines, f"Repeat with:\n`{command}`"])}

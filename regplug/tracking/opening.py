@@ -1,4 +1,4 @@
-"""Opens a store once: prepares a fresh SQLite file, and finds out within seconds what cannot be reached or written."""
+"""Opens a store: prepares a new SQLite file, and detects within seconds a store that cannot be reached or written."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from regplug.tracking.secrets import masked
 from regplug.tracking.trouble import explain, tracking_trouble
 
 REACH_TIMEOUT_S = 5.0
-"""How long a server or a database gets to answer when a store opens."""
+"""Timeout for a server or a database when a store is opened."""
 
 _MAKES_FOLDERS = "_make_parent_dirs_if_sqlite"
 _LOCK_TIMEOUT_S = 60.0
 _DRAFT_SUFFIX = ".new"
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "mysqldb": "mysqlclient"}
-"""What is installed for a driver of SQLAlchemy whose package has another name."""
+"""SQLAlchemy driver -> package to install, if their names differ."""
 _QUIET = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_DISABLE_AGENT_HINT": "1",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with the password in it
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it contains the password
 }
 
 
@@ -56,13 +56,13 @@ def open_backend(location: Location) -> tuple[Any, Any]:
         from mlflow.tracking._tracking_service.utils import _get_store
 
         client = MlflowClient(tracking_uri=location.uri)
-        # The one that the client writes through: each that is opened proves the schema anew, in a tenth of a second.
+        # The client's own store: opening another would check the schema again, which takes a tenth of a second.
         return client, None if location.kind == "server" else _get_store(location.uri)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
 def _garbage_kept() -> Iterator[None]:
-    """Pauses the garbage collector: it takes a fifth of the 1.9 s in which MLflow is imported, and finds nothing."""
+    """Pauses the garbage collector, which takes a fifth of the 1.9 s of importing MLflow and finds nothing."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -73,7 +73,7 @@ def _garbage_kept() -> Iterator[None]:
 
 
 def _make_no_quoted_folders(location: Location) -> None:
-    """Keeps MLflow from making the folder of a quoted address: it would make one beside ours, named `50%2520off`."""
+    """Keeps MLflow from creating the folder of a quoted address: it would create a second one named `50%2520off`."""
     from mlflow.store.db import utils
 
     makes = getattr(utils, _MAKES_FOLDERS, None)
@@ -82,26 +82,26 @@ def _make_no_quoted_folders(location: Location) -> None:
 
 
 def _quieten() -> None:
-    """Turns MLflow's telemetry and chatter off where the user has not asked for it; errors still come as exceptions."""
+    """Turns off MLflow's telemetry and log messages unless the user wants them; errors are still raised."""
     if "DO_NOT_TRACK" not in os.environ:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # It logs the traceback of each database error that it raises, and we raise that error.
+    # It logs a traceback for each database error that it raises, which regplug raises as well.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def _make_sql_store(location: Location) -> None:
-    """Opens MLflow's SQL store once, which makes schema and default experiment where there are none."""
+    """Opens MLflow's SQL store once, which creates schema and default experiment if they are missing."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    # mlflow ships types, and half of its functions have none.
+    # mlflow is typed, but half of its functions have no annotations.
     SqlAlchemyStore(location.uri, location.artifacts).engine.dispose()  # type: ignore[no-untyped-call]
 
 
 def _prepare_sqlite(location: Location, database: Path, doing: str) -> None:
-    """Creates the schema where there is none, in one process at a time, and sees whether the file can be written."""
+    """Creates a missing schema, in one process at a time, and checks that the file can be written."""
     from filelock import FileLock, Timeout
 
     database.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def _prepare_sqlite(location: Location, database: Path, doing: str) -> None:
             ) from None
     with closing(sqlite3.connect(database, timeout=20)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
-        # Takes the write lock and gives it back: a read-only file or folder shows here and not after the training.
+        # Acquires and releases the write lock, to detect a read-only file or folder before training.
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
 
@@ -127,7 +127,7 @@ def _has_content(database: Path) -> bool:
 
 
 def _create_sqlite(location: Location, database: Path) -> None:
-    """Creates schema and default experiment in a file beside and renames it: one killed meanwhile leaves no half."""
+    """Creates schema and default experiment in a temporary file and renames it, so that no partial store remains."""
     draft = database.with_name(database.name + _DRAFT_SUFFIX)
     draft.unlink(missing_ok=True)
     try:
@@ -153,7 +153,7 @@ def _migrate(location: Location) -> None:
 
 
 def _write_without_waiting(connection: Any, _: Any) -> None:
-    """Spares the draft a wait for the disk at each of some hundred migrations; it is synchronised once, at the end."""
+    """Turns off syncing to disk during the migrations of the draft, which is synced once at the end."""
     if not isinstance(connection, sqlite3.Connection):
         return
     file = connection.execute("PRAGMA database_list").fetchone()[2]
@@ -163,7 +163,7 @@ def _write_without_waiting(connection: Any, _: Any) -> None:
 
 
 def _reach_database(uri: str) -> None:
-    """Connects once: MLflow itself would try for a hundred seconds."""
+    """Connects once, because MLflow itself would retry for a hundred seconds."""
     import sqlalchemy
 
     url = sqlalchemy.make_url(uri)
@@ -185,18 +185,18 @@ def _engine(url: Any) -> Any:
     try:
         return sqlalchemy.create_engine(url)
     except ImportError as error:
-        # SQLAlchemy has one driver for each kind of database that it takes where the address names none.
+        # SQLAlchemy has a default driver for each kind of database.
         driver = url.get_dialect().driver
         package = _PACKAGES.get(driver, driver)
         raise TrackingError(
             f"The tracking store {masked(url.render_as_string())} needs the driver {driver}: {error}.",
-            hint=f"Install it: pip install '{package}'. Another one is named in the address: "
+            hint=f"Install it: pip install '{package}'. To use another driver, name it in the address: "
             f"{url.get_backend_name()}+DRIVER://...",
         ) from error
 
 
 def _reach_server(uri: str) -> None:
-    """Asks the server one question without retries: MLflow itself would try for four minutes."""
+    """Sends one request without retries, because MLflow itself would retry for four minutes."""
     if not uri.startswith(("http://", "https://")):
         return
     from mlflow.utils.credentials import get_default_host_creds

@@ -1,6 +1,6 @@
-"""How long MLflow waits for a server while a run is written, where the user has not said so.
+"""Bounds how long MLflow waits for a server while a run is written, unless the user has set it.
 
-By itself it waits for up to 120 s, eight times, and no word is heard meanwhile.
+By default MLflow waits silently for up to 120 s, eight times.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _DATABASE_TIMEOUT = "PGCONNECT_TIMEOUT"
 
 @dataclass(frozen=True)
 class Patience:
-    """How long an answer is waited for.
+    """Timeout and retries of requests.
 
     Args:
-        timeout_s: Seconds without a byte until an attempt has failed.
-        retries: Attempts after the first.
+        timeout_s: Seconds without data after which an attempt fails.
+        retries: Number of attempts after the first.
     """
 
     timeout_s: int
@@ -30,13 +30,13 @@ class Patience:
 
 
 WHILE_TRAINING = Patience(4)
-"""Within ten seconds a server that is gone is told; what was not taken is sent again later."""
+"""During a run: reports a lost server within ten seconds; unsent records are sent again later."""
 
 AT_THE_ENDS = Patience(20)
-"""Where a run starts and ends: a busy server gets the time that it needs."""
+"""At the start and end of a run: gives a busy server more time."""
 
 FOR_FILES = Patience(120)
-"""A server answers when it has stored the whole file."""
+"""For files: a server answers only after it has stored the whole file."""
 
 _lock = threading.Lock()
 _held: list[Patience] = []
@@ -45,10 +45,10 @@ _ours: set[str] = set()
 
 @contextmanager
 def bounded(patience: Patience) -> Iterator[None]:
-    """Bounds what MLflow waits; of several at once, in several threads, the most patient counts.
+    """Bounds MLflow's timeouts and retries; with several in different threads, the longest applies.
 
     Args:
-        patience: The bounds. A variable of the environment that the user has set wins.
+        patience: The bounds. An environment variable that the user has set takes precedence.
     """
     with _lock:
         _held.append(patience)

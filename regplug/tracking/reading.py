@@ -1,4 +1,4 @@
-"""Runs as they are read back: finding one, listing several, what their metrics were."""
+"""Reads runs from the store: finds one, lists several, returns their metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEAR_NAMES_FROM = 500
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """A run as it is in the store.
+    """A run in the store.
 
     Args:
         run_id: Its id.
@@ -28,13 +28,13 @@ class RunInfo:
         experiment: Name of its experiment.
         experiment_id: Id of its experiment.
         status: RUNNING, FINISHED, FAILED or KILLED.
-        is_stale: Whether it is called RUNNING and its process is gone.
-        started: When it began.
-        ended: When it ended, or `None`.
-        params: Parameters as texts.
+        is_stale: Whether it is RUNNING although its process is gone.
+        started: Start time.
+        ended: End time, or `None`.
+        params: Parameters as text.
         tags: Tags.
         metrics: Last value of each metric.
-        artifact_uri: Where its files are.
+        artifact_uri: The folder of its files.
     """
 
     run_id: str
@@ -52,18 +52,18 @@ class RunInfo:
 
     @property
     def parent_id(self) -> str | None:
-        """Id of the study's run that it belongs to, or `None`."""
+        """Id of its study's run, or `None`."""
         return self.tags.get("mlflow.parentRunId")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricPoint:
-    """A value that a metric had.
+    """One value of a metric.
 
     Args:
-        step: When, in steps (epochs).
-        value: The value; NaN where it was none.
-        timestamp_ms: When, in milliseconds since the epoch.
+        step: The step (epoch).
+        value: The value; may be NaN.
+        timestamp_ms: The time in milliseconds since the epoch.
     """
 
     step: int
@@ -109,9 +109,9 @@ def search(
 
     Args:
         client: MLflow's client.
-        experiments: Names by id of the experiments to look in.
+        experiments: The experiments to search, id -> name.
         filter_string: MLflow's filter.
-        limit: Most runs to return.
+        limit: Maximum number of runs.
     """
     infos: list[RunInfo] = []
     for page in _pages(client, list(experiments), filter_string, limit):
@@ -138,10 +138,10 @@ def _pages(client: Any, experiment_ids: Sequence[str], filter_string: str, limit
 
 
 def find(client: Any, text: str) -> RunInfo:
-    """Returns the run that an id, the beginning of an id (four characters or more) or a name means.
+    """Returns the run with an id, the beginning of an id (four characters or more) or a name.
 
     Raises:
-        RequestError: No run is meant, or several are.
+        RequestError: No run matches, or several do.
     """
     if not is_utf8(text):
         raise RequestError(f"There is no run {text!r}: that is not valid UTF-8.")
@@ -159,12 +159,12 @@ def find(client: Any, text: str) -> RunInfo:
         listed = "\n".join(
             f"  {run.run_id}  {run.name}  {run.started:%Y-%m-%d %H:%M:%S}  {run.status}" for run in found
         )
-        raise RequestError(f"{text} means several runs:\n{listed}", hint="Give the beginning of one id.")
+        raise RequestError(f"{text} matches several runs:\n{listed}", hint="Give more characters of one id.")
     raise RequestError(f"There is no run {text}.", hint=_near(client, experiments, text))
 
 
 def _named(client: Any, experiments: Mapping[str, str], name: str) -> list[RunInfo]:
-    """Runs of that name. MLflow's filter has two kinds of quotes and no escape."""
+    """Returns the runs with a name. MLflow's filter has two kinds of quotes and no escape."""
     if not {"'", '"'} <= set(name):
         quote = '"' if "'" in name else "'"
         return search(client, experiments, f"attributes.run_name = {quote}{name}{quote}", limit=10) if name else []

@@ -1,4 +1,4 @@
-"""The model registry: a logged model becomes a version of a registered one, and an alias points to it."""
+"""The model registry: registers a logged model as a version of a registered model, and sets an alias."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _ALIAS = re.compile(r"[\w-]{1,255}")
 
 
 def check_registration(name: str, alias: str = "") -> None:
-    """Refuses what a registry would not take, where anything is to be registered.
+    """Checks the names of a registration, if there is one.
 
     Args:
-        name: Of the registered model; empty for none.
-        alias: Of the version; empty for none.
+        name: Name of the registered model; empty for none.
+        alias: Alias of the version; empty for none.
 
     Raises:
-        RequestError: See `check_names`; or there is an alias, and no model that it could point to.
+        RequestError: See `check_names`; or there is an alias without a registered model.
     """
     if name:
         check_names(name, alias)
@@ -33,21 +33,21 @@ def check_registration(name: str, alias: str = "") -> None:
 
 
 def check_names(name: str, alias: str = "") -> None:
-    """Refuses names that no registry takes, before anything is made.
+    """Checks that names are valid for a registry, before anything is written.
 
     Args:
-        name: Of the registered model.
-        alias: Of the version; empty for none.
+        name: Name of the registered model.
+        alias: Alias of the version; empty for none.
 
     Raises:
-        RequestError: The name is empty or has a slash or a colon; the alias is reserved or no plain word.
+        RequestError: The name is empty or has a slash or a colon; the alias is reserved or not a plain word.
     """
     if not name.strip() or set(name) & set("/:"):
-        raise RequestError(f"{name!r} is no name of a registered model.", hint="Give a name without / and : .")
+        raise RequestError(f"{name!r} cannot name a registered model.", hint="Use a name without / and : .")
     if alias and (_RESERVED_ALIAS.fullmatch(alias) or not _ALIAS.fullmatch(alias)):
         raise RequestError(
-            f"{alias!r} is no alias.",
-            hint="Give letters, digits, - and _, such as champion; v1 and latest are taken.",
+            f"{alias!r} is not a valid alias.",
+            hint="Use letters, digits, - and _, such as champion; v1 and latest are reserved.",
         )
 
 
@@ -58,8 +58,8 @@ def register(client: Any, model_uri: str, *, run_id: str, name: str, alias: str 
         client: MLflow's client.
         model_uri: Address `models:/ID` of the logged model.
         run_id: The run that it comes from.
-        name: Of the registered model, which is created where it is new.
-        alias: What points to the version from now on; empty for none.
+        name: Name of the registered model, which is created if it is new.
+        alias: Alias that will point to the version; empty for none.
 
     Raises:
         TrackingError: The registry cannot be written.
@@ -73,13 +73,13 @@ def register(client: Any, model_uri: str, *, run_id: str, name: str, alias: str 
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         model_id = model_uri.removeprefix("models:/")
-        # Not `models:/ID`: a SQL registry looks that up in the store that is set globally, which is not ours.
+        # Not `models:/ID`: a SQL registry resolves that in MLflow's global store, which may be another one.
         source = client.get_logged_model(model_id).artifact_location
         made = client.create_model_version(
             name, source=source, run_id=run_id, model_id=model_id, await_creation_for=_WAIT_S
         )
         if made.status != "READY":
-            raise TrackingError(f"Version {made.version} of {name} is {made.status}.", hint="Ask the registry's log.")
+            raise TrackingError(f"Version {made.version} of {name} is {made.status}.", hint="Check the registry's log.")
         if alias:
             client.set_registered_model_alias(name, alias, str(made.version))
     return str(made.version)
@@ -87,7 +87,7 @@ def register(client: Any, model_uri: str, *, run_id: str, name: str, alias: str 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The client tells on stderr how long it waits; what came of it is told by us."""
+    """Silences the client's progress messages on stderr; regplug reports the outcome."""
     logger = logging.getLogger("mlflow.store.model_registry.abstract_store")
     level, logger.level = logger.level, logging.WARNING
     try:

@@ -1,4 +1,4 @@
-"""A little space on the disk, held while a run is written: when the disk is full, its end can still be told."""
+"""Reserves some disk space while a run is written, so that its end can be stored even on a full disk."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import weakref
 from pathlib import Path
 
 SIZE_BYTES = 128 << 10
-"""Enough for the pages in which a SQLite database notes how a run ended."""
+"""Enough for the pages that a SQLite database writes at the end of a run."""
 
 
 class Reserve:
-    """Space beside a database. The file has no name, so that it goes with the process, however that ends.
+    """Reserved space next to a database, in an unlinked file that disappears with the process.
 
     Args:
-        folder: The database's folder; `None` where the store is elsewhere, and nothing is held.
+        folder: The database's folder; `None` if the store is elsewhere, so that nothing is reserved.
 
     Raises:
-        OSError: There is no such space.
+        OSError: There is not enough space.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -42,6 +42,6 @@ def _hold(reserve: Reserve, folder: Path) -> weakref.finalize[[int], Reserve]:
 
 
 def _free(handle: int) -> bool:
-    os.ftruncate(handle, 0)  # a forked process may hold the file as well
+    os.ftruncate(handle, 0)  # a forked process may hold the file open as well
     os.close(handle)
     return True

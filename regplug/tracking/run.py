@@ -1,4 +1,4 @@
-"""One run being written: metrics in batches, parameters, tags, files, data and models."""
+"""Writes one run: metrics in batches, parameters, tags, files, datasets and models."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ LONG_VALUES_FILE = "config/long_values.json"
 
 
 class TrackedRun:
-    """A run that this process writes; a context manager which ends it. Made by `Store.start_run` and `resume_run`.
+    """A run that this process writes; a context manager that ends it. Created by `Store.start_run` and `resume_run`.
 
-    It ends FINISHED, KILLED on Ctrl-C, and FAILED with the message as tag `regplug.error` on any other exception,
-    which is raised again. What was logged is kept.
+    It ends as FINISHED, as KILLED on Ctrl-C, or as FAILED on any other exception, which is stored as the tag
+    `regplug.error` and raised again. Logged records are kept.
 
-    Inside the `with` block a store that is lost breaks nothing off: `on_trouble` is told, what is logged waits in
-    memory and is sent again. What the store has not taken by the end makes the run FAILED, and is raised there.
+    Inside the `with` block, losing the store does not stop the run: the function set by `on_trouble` is called, and
+    records wait in memory and are sent again. Records that are missing from the store at the end make the run FAILED
+    and raise an error.
 
     Args:
         client: MLflow's client.
         run: MLflow's run.
         experiment: Name of its experiment.
-        store: The store's name for a reader.
-        reserve: Space in which a full disk can still note the end.
+        store: The store's name in messages.
+        reserve: Reserved disk space for storing the end of the run.
     """
 
     def __init__(self, client: Any, run: Any, *, experiment: str, store: str, reserve: Reserve) -> None:
@@ -53,26 +54,26 @@ class TrackedRun:
         self.experiment_id = str(run.info.experiment_id)
         self.artifact_uri: str = run.info.artifact_uri
         self.status = "RUNNING"
-        """What the store says of it, as far as this process has told it."""
+        """Its status in the store, as far as this process has written it."""
         self.missing: tuple[str, ...] = ()
-        """What the store did not take, in words; known at the end."""
+        """Descriptions of the records that are missing from the store; known at the end."""
         self._client, self._store, self._reserve = client, store, reserve
         self._delivery = Delivery(client, self.run_id, store)
         self._long_values: dict[str, str] = {}
 
     def on_trouble(self, tell: Callable[[str], None]) -> None:
-        """Sets who is told that the store is lost, and that it is back; from another thread, as soon as it is seen."""
+        """Sets a function that is called, from another thread, when the store is lost and when it is back."""
         self._delivery.tell = tell
 
     @property
     def is_lost(self) -> bool:
-        """Whether the store takes nothing at present."""
+        """Whether the store currently cannot be written."""
         return self._delivery.trouble is not None
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Logs numbers at a step; they are written in batches, at most about every two seconds.
+        """Logs numbers at a step; they are written in batches, about every two seconds.
 
-        A NaN stays NaN; infinities become the largest float, as MLflow's database has it.
+        NaN stays NaN; infinities become the largest float, as in MLflow's database.
 
         Raises:
             TrackingError: The store refuses them.
@@ -83,21 +84,21 @@ class TrackedRun:
         self._delivery.put(metrics=[Metric(safe_key(key), float(value), now_ms, step) for key, value in values.items()])
 
     def flush(self) -> None:
-        """Writes what waits, now."""
+        """Writes all waiting records now."""
         self._delivery.flush()
 
     def post(self, what: str, doing: str, send: Callable[[], object]) -> None:
-        """Writes something of another kind beside the training, such as the runs of a study.
+        """Writes other data in the background, such as the runs of a study.
 
         Args:
-            what: What it is, for a reader.
-            doing: What could not be done if it fails.
-            send: Writes it. Called again where the store was lost; goes on then where it stopped.
+            what: Its name in messages.
+            doing: The message if it fails.
+            send: Writes it. Called again after the store was lost; then continues where it stopped.
         """
         self._delivery.post(Call(what, doing, send, AT_THE_ENDS))
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Logs parameters; one too long for MLflow is cut visibly and kept whole in `config/long_values.json`."""
+        """Logs parameters; one too long for MLflow is shortened and stored in full in `config/long_values.json`."""
         from mlflow.entities import Param
 
         texts = {safe_key(key): param_text(value) for key, value in params.items()}
@@ -106,33 +107,33 @@ class TrackedRun:
         self.keep_long(limits.too_long(texts, limits.MAX_PARAM_LENGTH))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Sets tags; one too long is treated as a parameter is."""
+        """Sets tags; one that is too long is treated like a parameter."""
         texts = {safe_key(key): text for key, text in tags.items()}
         self._delivery.put(tags=texts)
         self.keep_long(limits.too_long(texts, limits.MAX_TAG_LENGTH))
 
     def log_text(self, text: str, path: str) -> None:
-        """Keeps a text as the run's file `path`."""
+        """Stores text as the run's file `path`."""
         self._send_file(path, lambda: self._client.log_text(self.run_id, text, path))
 
     def log_dict(self, obj: object, path: str) -> None:
-        """Keeps a structure of plain values as JSON in the run's file `path`."""
+        """Stores plain values as JSON in the run's file `path`."""
         self.log_text(json.dumps(obj, indent=2, default=str, ensure_ascii=False) + "\n", path)
 
     def log_file(self, path: Path, folder: str = "") -> None:
-        """Keeps a copy of a file in the run's `folder`."""
+        """Stores a copy of a file in the run's `folder`."""
         place = [path]
         target = f"{folder}/{path.name}".lstrip("/")
         if not self._send_file(target, lambda: self._client.log_artifact(self.run_id, str(place[0]), folder or None)):
-            with tracking_trouble(f"{target} could not be held until the store takes it"):
+            with tracking_trouble(f"{target} could not be copied for a later attempt"):
                 place[0] = self._delivery.hold(path)
 
     def log_folder(self, path: Path, folder: str = "") -> None:
-        """Keeps a copy of what a folder holds in the run's `folder`; where the store is lost, at the end of the run."""
+        """Stores a copy of a folder's content in the run's `folder`; if the store is lost, at the end of the run."""
         self._send_file(folder, lambda: self._client.log_artifacts(self.run_id, str(path), folder or None))
 
     def log_figure_png(self, data: bytes, path: str) -> None:
-        """Keeps a rendered figure as the run's file `path`."""
+        """Stores a rendered figure as the run's file `path`."""
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / Path(path).name
             file.write_bytes(data)
@@ -148,15 +149,15 @@ class TrackedRun:
         profile: Mapping[str, object] | None = None,
         context: str = "train",
     ) -> None:
-        """Logs which data the run saw, as MLflow's dataset input.
+        """Logs a dataset of the run as MLflow's dataset input.
 
         Args:
             name: The dataset's name.
-            digest: What tells its content; MLflow keeps 36 characters.
-            source: Address, path or the code that makes it.
+            digest: Digest of its content; MLflow stores 36 characters.
+            source: Its address, its path or the code that generates it.
             schema: In MLflow's form (`mlflow_colspec` or `mlflow_tensorspec`) or plain; shown in the UI.
-            profile: Counts and the like; shown in the UI.
-            context: What it was used for: train, validation or test.
+            profile: Counts and similar facts; shown in the UI.
+            context: Its purpose: train, validation or test.
         """
         given = dataset_input(name, digest, source, schema=schema, profile=profile, context=context)
         doing = f"Dataset {name} could not be logged"
@@ -174,7 +175,7 @@ class TrackedRun:
         name: str = "model",
         disagreement: Callable[[Any], str] | None = None,
     ) -> str:
-        """Logs an ONNX file as MLflow model, loaded back and compared first. See `models.log_onnx_model`."""
+        """Logs an ONNX file as MLflow model after loading and comparing it. See `models.log_onnx_model`."""
         from regplug.tracking.models import log_onnx_model
 
         return log_onnx_model(
@@ -190,25 +191,25 @@ class TrackedRun:
         )
 
     def attempt(self, what: str, send: Callable[[], object]) -> None:
-        """Writes something that `send` writes; where the store is lost, at the end of the run.
+        """Calls a function that writes to the store; if the store is lost, again at the end of the run.
 
         Args:
-            what: What it is, for a reader.
+            what: Its name in messages.
             send: Writes it, or raises a `TrackingError`.
         """
         self._delivery.call(Call(what, f"{what} could not be kept", send))
 
     def end(self, status: str, why: str = "") -> None:
-        """Writes what waits and ends the run.
+        """Writes all waiting records and ends the run.
 
         Args:
             status: FINISHED, FAILED or KILLED.
-            why: What went wrong, for the tag `regplug.error`.
+            why: The error, for the tag `regplug.error`.
 
         Raises:
-            TrackingError: The store refused something that was logged.
-            TrackingLostError: The store has not taken everything, or could not be told of the end. A run that would be
-                FINISHED is FAILED then.
+            TrackingError: The store refused a record.
+            TrackingLostError: Records are missing from the store, or the end could not be written. A run that would be
+                FINISHED is then FAILED.
         """
         try:
             missing = self.missing = tuple(self._delivery.stop())
@@ -238,13 +239,14 @@ class TrackedRun:
             is_killed = isinstance(error, KeyboardInterrupt)
             self.end("KILLED" if is_killed else "FAILED", "" if is_killed else f"{type(error).__name__}: {error}")
         except RegplugError as trouble:
-            # What broke the run is told; that its end could not be written is said beside it, unless it is the same.
+            # The run's own error is raised; the failure to write its end is added as a note, unless it is the same
+            # error.
             if str(trouble) != str(error):
                 error.add_note(str(trouble))
 
     def _note_end(self, status: str, why: str) -> TrackingError | None:
-        """Ends the run in the store; on a full disk in the space that was held for it. Returns what went wrong."""
-        # A store that has just been waited for is not waited for again.
+        """Ends the run in the store, on a full disk with the reserved space. Returns the error, if any."""
+        # After waiting for the store once, do not wait again.
         patience = AT_THE_ENDS if self._delivery.trouble is None else WHILE_TRAINING
         try:
             with tracking_trouble("The run could not be ended"), bounded(patience):
@@ -267,7 +269,7 @@ class TrackedRun:
         )
         why = trouble.message if trouble is not None else "It could not be written"
         return TrackingLostError(
-            f"The tracking store {self._store} did not take everything that {self.name} logged. {why}. {kept}{there}",
+            f"The tracking store {self._store} is missing records of {self.name}. {why}. {kept}{there}",
             hint="" if trouble is None else trouble.hint,
         )
 
@@ -276,7 +278,7 @@ class TrackedRun:
         return self._delivery.call(Call(target, f"{target} could not be kept", whole, FOR_FILES))
 
     def keep_long(self, values: Mapping[str, str]) -> None:
-        """Keeps values whole, by parameter or tag, that were cut for MLflow."""
+        """Stores the full values of parameters and tags that were shortened for MLflow."""
         if values:
             self._long_values |= values
             self.log_dict(self._long_values, LONG_VALUES_FILE)

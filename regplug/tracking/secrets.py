@@ -1,4 +1,4 @@
-"""Passwords and tokens in addresses: nothing that regplug prints, logs or tracks holds one."""
+"""Masks passwords and tokens in addresses, so that regplug never prints, logs or tracks one."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import re
 
 HIDDEN = "***"
 
-# Up to the last @ of the word: a password that was not quoted may have one of its own.
+# Up to the last @ of the word, because an unquoted password may contain one.
 _PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):\S*@")
 _TOKEN = re.compile(r"(https?://)[^\s/@:]+@")
 _FIELD = re.compile(r"([?&;]\w*(?:password|passwd|pwd|token|secret|key)=)[^\s&;'\")]+", re.IGNORECASE)
-# Without @ it is a password for which the host was forgotten.
+# Without @, the host is missing and the text may be a password.
 _NO_PORT = re.compile(r"(?<=://)([^\s/@:[]+):(?!\d+(?:[/?#'\"\s),;.]|$))[^\s@]+")
 
 _LOGIN = re.compile(r"(?<=://)[^\s/@]*@")
 
 
 def masked(text: str) -> str:
-    """Returns a text with every password and token in an address replaced by stars.
+    """Replaces every password and token in an address by stars.
 
     >>> masked("postgresql://me:secret@host/runs could not be reached")
     'postgresql://me:***@host/runs could not be reached'
@@ -31,7 +31,7 @@ def masked(text: str) -> str:
 
 
 def without_login(uri: str) -> str:
-    """Returns an address without user and password, as a link in a page has it.
+    """Returns an address without user and password, for a link on a page.
 
     >>> without_login("https://me:secret@host:5000/mlflow")
     'https://host:5000/mlflow'

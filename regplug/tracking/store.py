@@ -1,4 +1,4 @@
-"""A tracking store that is open: starts, finds, reads and continues runs."""
+"""An open tracking store: starts, finds, reads and resumes runs."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from regplug.tracking.trouble import tracking_trouble
 
 _LONGEST_FOLDER = 100  # file systems take 255; two experiments may share one, in which each run has its own folder
 
-# Makes the UI open the experiment among trained models; without it, it opens among chats and traces.
+# Makes the UI open the experiment in its view for trained models instead of its view for chats and traces.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def open_store(tracking_uri: str | None = None, folder: Path = Path(), *, is_read: bool = False) -> Store:
-    """Opens the tracking store: what is asked for, else `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in `folder`.
+    """Opens the tracking store: `tracking_uri`, else `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in `folder`.
 
-    A fresh store is created, once, however many processes meet it. MLflow is imported here and not before. Runs of
-    this machine that are RUNNING and whose process is gone are marked KILLED.
+    A missing store is created once, even if several processes open it at the same time. MLflow is imported here and
+    not earlier. RUNNING runs of this machine whose process is gone are marked KILLED.
 
     Args:
         tracking_uri: An MLflow tracking URI or `None`.
         folder: Folder of the default store.
-        is_read: Whether it is there already, because it is opened for what it holds.
+        is_read: Whether the store must already exist, because it is opened for reading.
 
     Raises:
-        TrackingError: It cannot be reached or written, is of a kind that MLflow no longer keeps, or is not there.
+        TrackingError: It cannot be reached or written, is of a kind that MLflow no longer supports, or does not exist.
     """
     location = resolve_location(tracking_uri, folder)
     if is_read:
@@ -53,10 +53,10 @@ def open_store(tracking_uri: str | None = None, folder: Path = Path(), *, is_rea
 
 
 class Store:
-    """An open store. Made by `open_store`.
+    """An open store. Created by `open_store`.
 
     Args:
-        location: Where it is.
+        location: Its location.
         client: MLflow's client on it.
         sql_store: MLflow's SQL store on it, or `None` for a server.
     """
@@ -77,18 +77,18 @@ class Store:
         tags: Mapping[str, str],
         parent: str | None = None,
     ) -> TrackedRun:
-        """Starts a run, with the facts about machine and code as tags.
+        """Starts a run, with facts about machine and code as tags.
 
         Args:
-            experiment: The question it belongs to; created where it is new. `MLFLOW_EXPERIMENT_NAME` wins over it.
-            name: What it is called.
+            experiment: Its experiment, created if it is new. `MLFLOW_EXPERIMENT_NAME` takes precedence.
+            name: Its name.
             params: Its parameters, flat.
             tags: Its tags.
             parent: Id of the study's run, for a child.
 
         Raises:
             TrackingError: The store cannot be written; nothing was started.
-            TrackingLostError: The run was started, and could not be written any further.
+            TrackingLostError: The run was started, but further writes failed.
         """
         name_kept = experiment_name(experiment)
         texts = {safe_key(key): text for key, text in tags.items()}
@@ -107,21 +107,21 @@ class Store:
         return run
 
     def resume_run(self, text: str) -> TrackedRun:
-        """Continues a run: the same MLflow run is RUNNING again, written by this process.
+        """Resumes a run: the same MLflow run is RUNNING again, written by this process.
 
         Args:
-            text: Its id, the beginning of it, or its name.
+            text: Its id, the beginning of its id, or its name.
 
         Raises:
             RequestError: There is no such run, or another process is writing it.
-            TrackingError: The store cannot be written; the run is as it was.
-            TrackingLostError: The run is begun again, and could not be written any further.
+            TrackingError: The store cannot be written; the run is unchanged.
+            TrackingLostError: The run was resumed, but further writes failed.
         """
         info = self.find_run(text)
         if info.status == "RUNNING" and not info.is_stale and PROCESS_TAG in info.tags:
             raise RequestError(
                 f"Run {info.name} ({info.run_id[:8]}) is being written by process {info.tags[PROCESS_TAG]}.",
-                hint="Wait for its end, or end that process.",
+                hint="Wait until it ends, or end that process.",
             )
         with tracking_trouble("The run could not be continued"), bounded(AT_THE_ENDS):
             run = self._tracked(self._client.get_run(info.run_id), info.experiment, self._reserve())
@@ -135,10 +135,10 @@ class Store:
         return run
 
     def attach(self, run_id: str) -> TrackedRun:
-        """Returns a run to which files and tags are added; its status and its end stay as they are.
+        """Returns a run for adding files and tags; its status and end time do not change.
 
         Args:
-            run_id: The whole id.
+            run_id: The full id.
         """
         with tracking_trouble("The run could not be opened"):
             info = self.find_run(run_id)
@@ -147,15 +147,15 @@ class Store:
     def log_children(self, parent_id: str, experiment: str, children: Sequence[ChildRun]) -> Iterator[list[str]]:
         """Writes many finished children of a study's run, in few transactions.
 
-        Where the store is lost, the same objects given again go on with what is begun.
+        After the store was lost, calling it again with the same objects continues the unfinished ones.
 
         Args:
             parent_id: The study's run.
-            experiment: That run's experiment; `MLFLOW_EXPERIMENT_NAME` wins over it, as it did for the parent.
+            experiment: That run's experiment; `MLFLOW_EXPERIMENT_NAME` takes precedence, as for the parent.
             children: The runs.
 
         Yields:
-            Ids of children that are written, in order.
+            Ids of written children, in order.
 
         Raises:
             TrackingError: The store cannot be written.
@@ -169,20 +169,20 @@ class Store:
                 yield from tables.write_children(self._sql_store, experiment_id, parent_id, user, children)
 
     def experiment_id(self, name: str) -> str:
-        """Returns the id of an experiment, which is created where it is new.
+        """Returns the id of an experiment, which is created if it is new.
 
         Raises:
-            TrackingError: It was deleted in MLflow and still bears the name.
+            TrackingError: A deleted experiment in MLflow still has the name.
         """
         if name not in self._experiment_ids:
             self._experiment_ids[name] = self._find_experiment(name) or self._create_experiment(name)
         return self._experiment_ids[name]
 
     def find_run(self, text: str) -> RunInfo:
-        """Returns the run that an id, the beginning of one or a name means.
+        """Returns the run with an id, the beginning of an id or a name.
 
         Raises:
-            RequestError: None or several are meant; near names or the several are told.
+            RequestError: None or several match; the message lists the matches or similar names.
         """
         with tracking_trouble("Runs could not be read"):
             return reading.find(self._client, text)
@@ -197,10 +197,10 @@ class Store:
         """Returns runs, the newest first.
 
         Args:
-            experiment: Only those of this experiment.
-            limit: Most runs to return; `None` for all.
-            parent: Only the children of the run with this id.
-            tags: Only those with these tags; values without quotes in them.
+            experiment: Only runs of this experiment.
+            limit: Maximum number of runs; `None` for all.
+            parent: Only children of the run with this id.
+            tags: Only runs with these tags; values must not contain quotes.
 
         Raises:
             RequestError: There is no such experiment.
@@ -223,14 +223,14 @@ class Store:
             return reading.list_experiments(self._client)
 
     def metric_history(self, run_id: str, key: str) -> list[MetricPoint]:
-        """Returns every value that a metric had, by step; none for a metric that was not logged."""
+        """Returns all values of a metric by step; none for a metric that was not logged."""
         with tracking_trouble("Metrics could not be read"):
             points = self._client.get_metric_history(run_id, key)
         ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
         return [MetricPoint(step=each.step, value=each.value, timestamp_ms=each.timestamp) for each in ordered]
 
     def read_artifact(self, run_id: str, path: str) -> Path:
-        """Returns a run's file or folder as a local path: itself where it is local, else a copy that was fetched.
+        """Returns the local path of a run's file or folder, which is downloaded if it is not local.
 
         Raises:
             RequestError: The run has no such file.
@@ -248,7 +248,7 @@ class Store:
             return [str(file.path) for file in self._client.list_artifacts(run_id, folder or None)]
 
     def dataset_digests(self, run_id: str) -> dict[str, str]:
-        """Returns the digests of the data that a run saw, by name of the dataset; 36 characters of each."""
+        """Returns the digests of a run's datasets by name, 36 characters of each."""
         with tracking_trouble("The run's data could not be read"):
             inputs = self._client.get_run(run_id).inputs.dataset_inputs
         return {each.dataset.name: each.dataset.digest for each in inputs}
@@ -284,7 +284,7 @@ class Store:
 
         place = None
         if self.location.artifacts is not None:
-            # Absolute and readable: MLflow's own default is relative to wherever a process happens to stand.
+            # Absolute and readable: MLflow's own default is relative to the current folder of the process.
             folder = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_LONGEST_FOLDER]
             place = f"{self.location.artifacts.rstrip('/')}/{folder}"
         try:
@@ -299,7 +299,7 @@ class Store:
 
 @contextmanager
 def _begun(run: TrackedRun) -> Iterator[None]:
-    """Ends a run that has just begun, where it goes no further."""
+    """Ends a run that fails immediately after its start."""
     try:
         yield
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Facts about the machine, the code and the user, as tags of a run. Imports none of the packages it tells of."""
+"""Facts about the machine, the code and the user, as tags of a run. Does not import the packages it describes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def system_tags() -> dict[str, str]:
 
 
 def source_tags(folder: Path | None = None) -> dict[str, str]:
-    """Returns who runs what: MLflow's own user and source tags, and git's commit and dirtiness.
+    """Returns MLflow's own user and source tags, and git's commit and whether there are uncommitted changes.
 
     Args:
-        folder: A folder of the repository; the current one by default. Without git or repository its tags are absent.
+        folder: A folder of the repository; by default the current one. Without git or a repository, its tags are
+            absent.
     """
     tags = {
         "mlflow.user": _user(),
@@ -62,7 +63,7 @@ def _user() -> str:
 
 
 def _git(*arguments: str, folder: Path | None) -> str | None:
-    """What git says, or `None` where there is no git, no repository or no answer in time."""
+    """Returns git's output; `None` without git or a repository, or after a timeout."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed words, no shell
             ["git", *arguments],  # noqa: S607 - the user's own git

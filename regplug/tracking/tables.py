@@ -1,6 +1,6 @@
-"""MLflow's tables, written directly: the only module that does, for the versions of MLflow whose tables are known.
+"""Writes MLflow's tables directly, for the versions of MLflow whose tables are known. No other module does.
 
-With any other version regplug goes through MLflow's public client, which is slower and does the same.
+With any other version regplug uses MLflow's public client, which gives the same result more slowly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from regplug.tracking.children import ChildRun, Point
 from regplug.tracking.naming import safe_key
 
 KNOWN_VERSIONS = ("3.17",)
-"""Versions of MLflow of which the rows written here were compared with those that MLflow itself writes."""
+"""Versions of MLflow for which the rows written here were compared with those that MLflow writes."""
 
 _POINTS_A_TRANSACTION = 50_000
 _INSERT_ROWS = 10_000
@@ -28,7 +28,7 @@ _SETTLE = """
     UPDATE experiments
     SET artifact_location = :root || '/' || experiment_id, creation_time = :now, last_update_time = :now
 """
-"""A new store has one experiment, which alone tells its place and its time."""
+"""A new store has one experiment, the only row that depends on location and time."""
 
 
 def are_known() -> bool:
@@ -41,11 +41,11 @@ def are_known() -> bool:
 
 
 def settle(database: Path, artifacts: str | None) -> bool:
-    """Makes a copy of an empty SQLite store one of its own place and time; returns whether the copy is sound.
+    """Updates location and time in a copy of an empty SQLite store; returns whether the copy is valid.
 
     Args:
         database: The copy.
-        artifacts: Where the store's new experiments keep their files.
+        artifacts: The folder of files of the store's experiments.
     """
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(_SETTLE, {"root": artifacts, "now": int(time.time() * 1000)})
@@ -56,19 +56,19 @@ def settle(database: Path, artifacts: str | None) -> bool:
 def write_children(
     sql_store: Any, experiment_id: str, parent_id: str, user: str, children: Sequence[ChildRun]
 ) -> Iterator[list[str]]:
-    """Writes children into MLflow's tables in a transaction or few; the rows are those its own store would write.
+    """Writes children into MLflow's tables in few transactions, with the rows that MLflow's own store would write.
 
-    Its own `log_batch` makes an object of each point: 4 s of CPU for 128 children of 200 points, these inserts a tenth.
+    MLflow's `log_batch` creates an object for each point: 4 s of CPU for 128 children of 200 points, ten times as much.
 
     Args:
         sql_store: MLflow's SQL store.
         experiment_id: The experiment of the parent.
         parent_id: The study's run.
-        user: Who runs it.
+        user: The user who runs it.
         children: The runs.
 
     Yields:
-        The ids of each group of children that is written, in order.
+        The ids of each written group of children, in order.
     """
     experiment = sql_store.get_experiment(experiment_id)
     for group in _groups(children):
@@ -80,7 +80,7 @@ def write_children(
 
 
 def _groups(children: Sequence[ChildRun]) -> Iterator[list[ChildRun]]:
-    """Children in groups of about as many points as one transaction takes."""
+    """Yields groups of children with about as many points as one transaction should have."""
     group: list[ChildRun] = []
     points = 0
     for child in children:
@@ -147,14 +147,14 @@ class _Rows:
             seen.add(identity)
             row = dict(zip(("key", "timestamp", "step", "value", "is_nan"), identity, strict=True), run_uuid=run_id)
             self._metrics.append(row)
-            # MLflow's order of what counts as the last value.
+            # MLflow's order for finding the last value.
             order = (step, stamp, value)
             if keys[name] not in latest or order > latest[keys[name]]:
                 latest[keys[name]], newest[keys[name]] = order, row
         self._latest += newest.values()
 
     def insert(self, session: Any) -> None:
-        """Writes the rows; the session's end commits them."""
+        """Writes the rows; they are committed at the end of the session."""
         from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
         from sqlalchemy import insert
 

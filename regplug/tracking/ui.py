@@ -15,24 +15,24 @@ from regplug.tracking.location import Location
 if TYPE_CHECKING:
     from regplug.tracking.store import Store
 
-# Shows the pages of trained models around it; the UI's own default is those of chats.
+# Selects the UI's view for trained models; its default is the view for chats.
 _TRAINING = "workflowType=machine_learning"
 
 _QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",  # a line for each request would bury the address
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # a log line for each request would hide the address
     "UVICORN_LOG_LEVEL": "warning",
     "PYTHONWARNINGS": "ignore",
 }
-"""Settings of MLflow's server, where the user has none."""
+"""Environment of MLflow's server, unless the user sets these variables."""
 
 
 def ui_command(store: Store | Location, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
     """Returns the command line that starts MLflow's UI; run it with `ui_environment(store)`.
 
     Args:
-        store: The store, or where it is: `resolve_location()` imports no mlflow.
+        store: The store or its location: `resolve_location()` does not import mlflow.
         host: Network interface to listen on.
         port: Port to listen on.
 
@@ -41,20 +41,22 @@ def ui_command(store: Store | Location, host: str = "127.0.0.1", port: int = 500
     """
     location = _location(store)
     if location.kind == "server":
-        raise RequestError(f"{location.shown} is an MLflow server.", hint="Open that address: its UI is already there.")
+        raise RequestError(
+            f"{location.shown} is an MLflow server.", hint="Open that address: the server has its own UI."
+        )
     return [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1"]
 
 
 def ui_environment(store: Store | Location, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Returns the environment for `ui_command`, with the address of the store.
 
-    The address stands here because it may hold a password, and every user of the machine can read a command line.
-    The server's job runner is off unless it was asked for: it serves chats only, and doubles the time until the UI
-    answers (24 s against 12 s on two busy cores). So is telemetry.
+    The address is here because it may contain a password, and every user of the machine can read a command line.
+    The server's job runner is off unless the user turns it on: it is used for chats only, and doubles the time until
+    the UI responds (24 s instead of 12 s on two busy cores). Telemetry is off as well.
 
     Args:
-        store: The store, or where it is.
-        environment: What is set already; it wins, except for the address of the store.
+        store: The store or its location.
+        environment: The existing environment, which takes precedence except for the address of the store.
     """
     location = _location(store)
     place = {"MLFLOW_BACKEND_STORE_URI": location.uri}
@@ -73,7 +75,7 @@ def compare_url(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
     Args:
         base: Address of the UI.
         experiment_id: The runs' experiment.
-        run_ids: Two runs or more.
+        run_ids: Two or more runs.
 
     >>> compare_url("http://127.0.0.1:5000/", "1", ["a", "b"]).partition("&workflow")[0]
     'http://127.0.0.1:5000/#/compare-runs?runs=%5B%22a%22%2C%22b%22%5D&experiments=%5B%221%22%5D'
