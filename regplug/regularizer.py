@@ -106,6 +106,7 @@ class RunContext:
         optimizer: Name of the optimizer.
         loss: Name of the data loss.
         batch_size: Rows per batch.
+        epochs: Epochs of the run.
         train_rows: Rows of the training split.
         task: The task of the run.
         has_validation: Whether there is a validation split.
@@ -120,6 +121,7 @@ class RunContext:
     activation: str
     optimizer: str
     batch_size: int
+    epochs: int
     train_rows: int
     task: Task
     has_validation: bool

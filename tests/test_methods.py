@@ -34,10 +34,10 @@ METHODS = {
     "DropConnect": ("dropconnect", "drop_probability", (0.25, 0.5, 0.125)),
     "VariationalDropout": ("weights", "strength", (0.01, 0.1, 0.001)),
     "GradientNoise": ("gradient_noise", "variance", (0.01, 0.1, 0.001)),
-    "Pruning": ("weights", "share", (0.5, 0.9, 0.2)),
+    "Pruning": ("pruning", "every=4,end=1,sparsity", (0.5, 0.9, 0.2)),
     "ManifoldMixup": ("manifold_mixup", "alpha", (1.0, 0.4, 2.0)),
     "ShakeDrop": ("shake_drop", "drop_probability", (0.5, 0.8, 0.2)),
-    "SnapshotEnsemble": ("networks", "lowest", (0.1, 0.5, 0.02)),
+    "SnapshotEnsemble": ("snapshot_ensemble", "cycles=3,lowest", (0.1, 0.5, 0.02)),
 }
 """Name -> the plugin's file, or the component that ships; what is set, at last the number that differs
 in a stack; and its values."""
@@ -131,7 +131,7 @@ PAIRS = [
     ("TemporalEnsembling", "Focal"),
     ("SelfPaced", "GradientNoise"),
     ("SpectralNorm", "DropConnect"),
-    ("MeanTeacher", "SnapshotEnsemble"),
+    ("TemporalEnsembling", "SnapshotEnsemble"),
     ("GradientNoise", "VariationalDropout"),
 ]
 

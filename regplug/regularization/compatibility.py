@@ -47,6 +47,7 @@ def find_notices(
             activation=components.activation.registered.name if components.activation else "",
             optimizer=components.optimizer.registered.name,
             batch_size=config.batch_size,
+            epochs=config.epochs,
             train_rows=len(data.train),
             task=data.task,
             has_validation=data.valid is not None,

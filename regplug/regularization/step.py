@@ -113,7 +113,7 @@ class Step:
         passes: The model; `None` where there is none to run.
     """
 
-    __slots__ = ("_passes", "_prefix", "_root", "_state", "batch", "clock", "noise", "outputs", "settings")
+    __slots__ = ("_passes", "_prefix", "_rate", "_root", "_state", "batch", "clock", "noise", "outputs", "settings")
 
     def __init__(
         self,
@@ -128,6 +128,7 @@ class Step:
     ) -> None:
         self.settings, self.noise, self.clock = settings, noise, clock
         self.batch, self.outputs = batch, outputs
+        self._rate: Tensor | None = None
         self._state, self._passes, self._prefix, self._root = _EMPTY if state is None else state, passes, "", self
 
     @property
@@ -137,6 +138,16 @@ class Step:
             return self._state
         prefix = self._prefix
         return {name.removeprefix(prefix): value for name, value in self._state.items() if name.startswith(prefix)}
+
+    @property
+    def rate(self) -> Tensor:
+        """The learning rate of this step, a scalar; from the gradient phase on."""
+        if self._rate is None:
+            raise PluginError(
+                f"{self.owner} reads the learning rate in a phase that has none.",
+                hint="Act in gradients, after_step or project, which are called at each step after the gradient.",
+            )
+        return self._rate
 
     @property
     def owner(self) -> str:
@@ -154,6 +165,7 @@ class Step:
         own = Step(self.settings.get(name, _EMPTY), noise, self.clock)
         own.batch, own.outputs, own._state = self.batch, self.outputs, self._state
         own._passes, own._root, own._prefix = self._passes, self._root, f"{self._prefix}{name}/"
+        own._rate = self._rate
         return own
 
     def require_batch(self) -> Batch:
@@ -169,12 +181,17 @@ class Step:
         """Gives the step the model that it runs; the host's."""
         self._passes = passes
 
+    def set_rate(self, rate: Tensor) -> None:
+        """Tells the learning rate; the host's."""
+        self._rate = rate
+
     def replaced(self, *, batch: Batch | None = None, state: Tensors | None = None) -> Step:
         """The same step with another batch or state; the host's way from phase to phase."""
         other = Step(self.settings, self.noise, self.clock)
         other.batch = self.batch if batch is None else batch
         other._state = self._state if state is None else state
         other.outputs, other._passes, other._prefix = self.outputs, self._passes, self._prefix
+        other._rate = self._rate
         other._root = other if self._root is self else self._root
         return other
 

@@ -149,6 +149,7 @@ class Rig:
             flat |= {f"{KEY}/{name}": value for name, value in state.items()}
         drawn = self.noise()[0] if noise is None else noise
         step = Step(settings or self.setting_tensors(), drawn, clock, state=flat, batch=self.batch())
+        step.set_rate(torch.tensor(0.1, dtype=self.dtype))
         step.outputs = Outputs(bench.targets(bench.VALUES, bench.BATCH, self.dtype), buffers, {})
         passes = RunPasses(self.program, params, buffers)
         passes.sample = [step]

@@ -77,7 +77,7 @@ class Stepper:
         grads = _gradients_of(made["total"], self._params)
         if watch:
             watch("the gradient", grads)
-        told = None if self._is_bare else _Told(settings, noise, made, given)
+        told = None if self._is_bare else _Told(settings, noise, made, given, rate)
         if told is not None and self._perturb is not None:
             grads = self._second(self._point(told, grads), told, given)
         with torch.no_grad():
@@ -188,6 +188,7 @@ class Stepper:
         taps = {name.removeprefix(_TAP): tap for name, tap in logits.items() if name.startswith(_TAP)}
         outputs = Outputs(logits["logits"], buffers, taps)
         step = Step(settings, noise, self.clock, state=state, batch=batch, outputs=outputs)
+        step.set_rate(logits[_RATE])
         step.attach(RunPasses(self._program, params, buffers))
         return step
 
@@ -217,7 +218,7 @@ class Stepper:
         return params, state
 
 
-_TAP = "tap:"
+_TAP, _RATE = "tap:", "rate"
 
 
 class _Told:
@@ -225,11 +226,13 @@ class _Told:
 
     __slots__ = ("given", "logits", "made", "noise", "settings")
 
-    def __init__(self, settings: Settings, noise: Noise, objective: Tensors, given: Tensors) -> None:
+    def __init__(self, settings: Settings, noise: Noise, objective: Tensors, given: Tensors, rate: Rate) -> None:
         self.settings, self.noise, self.given = settings, noise, given
         self.logits = {
             name: value.detach() for name, value in objective.items() if name == "logits" or name.startswith(_TAP)
         }
+        total = objective["total"].detach()
+        self.logits[_RATE] = torch.as_tensor(rate, dtype=total.dtype, device=total.device).expand_as(total)
         has_own = "x" in objective
         self.made = {name: objective[name].detach() if has_own else given[name] for name in ("x", "y")}
 

@@ -120,7 +120,7 @@ class GradientNoise(Loop):
 
 
 class Pruning(Loop):
-    name = "Pruning"
+    name = "pruning"
 
     def start(self):
         self.masks = {module: torch.ones_like(module.weight) for module in self.linears().values()}
@@ -128,7 +128,7 @@ class Pruning(Loop):
     @torch.no_grad()
     def after_step(self):
         for module, mask in self.masks.items():
-            if self.index % 4 == 0:
+            if (self.index + 1) % 4 == 0:
                 share = self.strength * (1 - (1 - (self.index + 1) / 20) ** 3)
                 mask.fill_(1.0)
                 smallest = module.weight.abs().flatten().topk(round(share * mask.numel()), largest=False).indices
@@ -191,7 +191,7 @@ class ShakeDrop(Loop):
 
 
 class SnapshotEnsemble(Loop):
-    name, epochs = "SnapshotEnsemble", 6
+    name, epochs = "snapshot_ensemble", 6
 
     def after_epoch(self, epoch):
         if epoch % 2 == 0:

@@ -1,11 +1,11 @@
-"""Stopping: how long a run trains."""
+"""Stopping: how long a run trains, and at which learning rate when it no longer gets better."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Lt
 
 from regplug.api import Felt, Regularizer, Search, Stackable
 
@@ -22,6 +22,34 @@ class EarlyStoppingParams:
     "Which weights the run ends with: those of the best epoch, or the last ones."
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlateauParams:
+    """Parameters of `plateau`."""
+
+    factor: Annotated[float, Gt(0), Lt(1), Stackable(), Search(low=0.1, high=0.7)] = 0.1
+    "What the learning rate is multiplied with."
+    patience: Annotated[int, Ge(0), Stackable(), Search(low=1, high=10)] = 10
+    "Epochs without improvement that are let pass; the next one cuts the learning rate."
+    threshold: Annotated[float, Ge(0), Lt(1), Stackable()] = 1e-4
+    "Share of the best loss by which another must be below it to count as an improvement."
+    cooldown: Annotated[int, Ge(0), Stackable()] = 0
+    "Epochs after a cut that do not count."
+    lowest: Annotated[float, Ge(0), Lt(1), Stackable()] = 0.0
+    "Lowest learning rate, as a share of that at the start."
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmRestartsParams:
+    """Parameters of `warm_restarts`."""
+
+    first: Annotated[int, Ge(1)] = 10
+    "Epochs of the first period."
+    growth: Annotated[int, Ge(1)] = 2
+    "How many times as long each period is as the one before."
+    lowest: Annotated[float, Ge(0), Lt(1), Stackable(), Search(low=0.0, high=0.5)] = 0.0
+    "Learning rate towards which a period goes, as a share of that at its start."
+
+
 REGULARIZERS = (
     Regularizer(
         name="early_stopping",
@@ -33,5 +61,21 @@ REGULARIZERS = (
         after=("averaging",),
         tags=("stopping",),
         source="Prechelt 1998, Early Stopping - But When?",
+    ),
+    Regularizer(
+        name="plateau",
+        target="regplug_regularizers.stopping.plateau:Plateau",
+        params=PlateauParams,
+        summary="Cuts the learning rate when the validation loss no longer falls.",
+        tags=("learning-rate",),
+        source="torch.optim.lr_scheduler.ReduceLROnPlateau",
+    ),
+    Regularizer(
+        name="warm_restarts",
+        target="regplug_regularizers.stopping.warm_restarts:WarmRestarts",
+        params=WarmRestartsParams,
+        summary="Lowers the learning rate along a cosine, and starts again.",
+        tags=("learning-rate",),
+        source="Loshchilov and Hutter 2017, SGDR: Stochastic Gradient Descent with Warm Restarts",
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
 
@@ -26,7 +26,56 @@ class SwaParams:
     "Share of the epochs after which averaging starts."
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProximalL1Params:
+    """Parameters of `proximal_l1`."""
+
+    strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-5, high=1e-1, log=True)] = 1e-3
+    "Factor of the sum of absolute weights; each step shrinks a weight by the learning rate times it."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruningParams:
+    """Parameters of `pruning`."""
+
+    sparsity: Annotated[float, Ge(0), Lt(1), Stackable(off=0), Search(low=0.1, high=0.95)] = 0.5
+    "Share of the entries of each weight that are zero in the end."
+    start: Annotated[float, Ge(0), Lt(1)] = 0.0
+    "Share of the steps after which pruning starts."
+    end: Annotated[float, Gt(0), Le(1)] = 0.75
+    "Share of the steps after which nothing more is pruned."
+    every: Annotated[int, Ge(1)] = 10
+    "Steps between two prunings."
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmaParams:
+    """Parameters of `ema`."""
+
+    decay: Annotated[float, Ge(0), Lt(1), Schedulable(), Stackable(), Search(low=0.9, high=0.999)] = 0.99
+    "Weight of the old average at each step: about the last 1 / (1 - decay) steps count."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotEnsembleParams:
+    """Parameters of `snapshot_ensemble`."""
+
+    cycles: Annotated[int, Ge(1)] = 2
+    "How many cycles, and so how many networks; the epochs are shared among them."
+    lowest: Annotated[float, Gt(0), Le(1), Stackable(), Search(low=1e-3, high=0.5, log=True)] = 0.1
+    "Learning rate at the end of a cycle, as a share of that at its start."
+
+
 REGULARIZERS = (
+    Regularizer(
+        name="ema",
+        target="regplug_regularizers.weights.ema:Ema",
+        params=EmaParams,
+        summary="Ends with an exponential moving average of the weights.",
+        conflicts=("swa",),
+        tags=("averaging",),
+        source="Polyak and Juditsky 1992, Acceleration of Stochastic Approximation by Averaging",
+    ),
     Regularizer(
         name="max_norm",
         target="regplug_regularizers.weights.max_norm:MaxNorm",
@@ -46,5 +95,39 @@ REGULARIZERS = (
         felt=Felt(values="start=0.1"),
         tags=("averaging",),
         source="Izmailov et al. 2018, Averaging Weights Leads to Wider Optima and Better Generalization",
+    ),
+    Regularizer(
+        name="proximal_l1",
+        target="regplug_regularizers.weights.proximal_l1:ProximalL1",
+        params=ProximalL1Params,
+        summary="L1 by soft thresholding after each step: weights become exactly zero.",
+        tags=("sparsity",),
+        source="Beck and Teboulle 2009, A Fast Iterative Shrinkage-Thresholding Algorithm",
+    ),
+    Regularizer(
+        name="pruning",
+        target="regplug_regularizers.weights.pruning:Pruning",
+        params=PruningParams,
+        summary="Sets the smallest weights to zero, more of them as the run goes on.",
+        after=("projection",),
+        tags=("sparsity",),
+        source="Zhu and Gupta 2017, To Prune, or Not to Prune",
+    ),
+    Regularizer(
+        name="snapshot_ensemble",
+        target="regplug_regularizers.weights.snapshot_ensemble:SnapshotEnsemble",
+        params=SnapshotEnsembleParams,
+        summary="Trains in cycles of the learning rate and ends with the network of each as one.",
+        conflicts=("averaging", "stopping"),
+        tags=("ensemble", "learning-rate"),
+        source="Huang et al. 2017, Snapshot Ensembles: Train 1, Get M for Free",
+    ),
+    Regularizer(
+        name="unit_norm",
+        target="regplug_regularizers.weights.unit_norm:UnitNorm",
+        summary="Keeps the norm of the weights into each unit at 1.",
+        conflicts=("max_norm",),
+        tags=("projection",),
+        source="Salimans and Kingma 2016, Weight Normalization, with the length fixed",
     ),
 )

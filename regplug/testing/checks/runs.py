@@ -56,6 +56,7 @@ def composition_is_judged(subject: Subject) -> None:
             activation="relu" if is_there else "",
             optimizer="adam",
             batch_size=bench.BATCH,
+            epochs=10,
             train_rows=bench.TRAIN_ROWS,
             task=task,
             has_validation=is_there,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Lt
+from annotated_types import Ge
 from torch import nn
 
 from regplug.api import Stackable
@@ -18,12 +18,6 @@ from regplug.sites import WeightLayer
 class Strength:
     strength: Annotated[float, Ge(0), Stackable()] = 0.1
     "The norm, the factor of the divergence, or the variance of the noise."
-
-
-@dataclass(frozen=True)
-class Share:
-    share: Annotated[float, Ge(0), Lt(1), Stackable(off=0)] = 0.5
-    "Share of the weights that are dropped or pruned."
 
 
 class VariationalDropout(RegularizerFunctions):
@@ -55,27 +49,3 @@ class VariationalLayer(WeightLayer):
 
     def act(self, step, noise, weight):
         return weight * (1 + (self.log_alpha / 2).exp() * noise)
-
-
-class Pruning(RegularizerFunctions):
-    """Sets the smallest weights to zero, every fourth step more of them, up to share (Zhu and Gupta 2017)."""
-
-    Params = Share
-
-    def init(self, shapes, params, buffers):
-        like = next(iter(params.values()))
-        return {name: like.new_ones(shape) for name, shape in shapes.weights.items()}
-
-    def after_step(self, step, params):
-        if step.clock.index % 4:
-            return params, step.state
-        share = step.settings["share"] * (1 - (1 - (step.clock.index + 1) / step.clock.count) ** 3)
-        weights = step.select(step.weights(params))
-        return params, {**step.state, **{name: self.mask(value, share) for name, value in weights.items()}}
-
-    def mask(self, weight, share):
-        rank = weight.abs().flatten().argsort().argsort().view_as(weight)
-        return (rank >= (share * weight.numel()).round()).to(weight.dtype)
-
-    def project(self, step, name, weight):
-        return weight * step.state[name] if step.clock.roles[name] == "weight" else weight
