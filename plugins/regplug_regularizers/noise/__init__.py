@@ -131,6 +131,7 @@ REGULARIZERS = (
         target="regplug_regularizers.noise.alpha_dropout:AlphaDropout",
         params=AlphaDropoutParams,
         summary="Dropout for networks of SELU: keeps mean 0 and variance 1 of the activations.",
+        example="--reg alpha_dropout --activation selu",
         formula="a * (x * m + alpha' * (1 - m)) + b, m ~ Bernoulli(1 - p)",
         felt=Felt(activation="selu"),
         conflicts=("normalization",),

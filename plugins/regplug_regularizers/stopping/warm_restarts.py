@@ -14,8 +14,8 @@ from regplug.regularizer import EpochEnd, RegularizerFunctions, Step, Tensors
 class WarmRestarts(RegularizerFunctions):
     """Lowers the learning rate from epoch to epoch along a cosine, and starts again after `first` epochs.
 
-    `rate = lowest + (1 - lowest) * (1 + cos(pi * T / T_i)) / 2`, as a share of the rate at the start, T epochs after the
-    last restart; each period T_i is `growth` times as long as the one before.
+    `rate = lowest + (1 - lowest) * (1 + cos(pi * T / T_i)) / 2`, as a share of the rate at the start, T epochs after
+    the last restart; each period T_i is `growth` times as long as the one before.
 
     Source: Loshchilov and Hutter 2017, SGDR, equation 5; torch.optim.lr_scheduler.CosineAnnealingWarmRestarts.
     """

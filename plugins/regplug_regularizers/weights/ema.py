@@ -14,8 +14,8 @@ from regplug.regularizer import Member, RegularizerFunctions, Shapes, Step, Tens
 class Ema(RegularizerFunctions):
     """Averages the weights after each step, `average = decay * average + (1 - decay) * w`, and ends with the average.
 
-    The average starts as the weights after the first step. In training nothing changes; evaluations see the average, and
-    the running statistics of batch normalizations are recomputed for it.
+    The average starts as the weights after the first step. In training nothing changes; evaluations see the average,
+    and the running statistics of batch normalizations are recomputed for it.
 
     Source: Polyak and Juditsky 1992; torch.optim.swa_utils.get_ema_multi_avg_fn, whose decay is one number.
     """

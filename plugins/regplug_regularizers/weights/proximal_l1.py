@@ -28,8 +28,8 @@ def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:
 class ProximalL1(RegularizerFunctions):
     """After each update shrinks the weights by `rate * strength`, at most to zero (ISTA).
 
-    With SGD this minimises `loss + strength * sum |w|`. With other optimizers the shrinkage is that of the learning rate
-    too, whatever they divide the gradient by. Biases and normalization parameters stay.
+    With SGD this minimises `loss + strength * sum |w|`. With other optimizers the shrinkage follows the
+    learning rate too, whatever they divide the gradient by. Biases and normalization parameters stay.
     Source: Beck and Teboulle 2009, A Fast Iterative Shrinkage-Thresholding Algorithm, equation 1.4.
     """
 
