@@ -105,5 +105,5 @@ def _large_runner(seeds: int) -> GroupRunner:
         default_registry(),
     )
     data_of = StudyData(study, registry)
-    (group,) = group_points(points_of(study, registry), registry, data_of)
-    return GroupRunner(group, registry, data_of)
+    (group,) = group_points(points_of(study, registry), data_of)
+    return GroupRunner(group, data_of)

@@ -180,8 +180,8 @@ class _Draft:
         fields = dict(self._fields)
         for name in KIND_BY_FIELD:
             if name in fields:
-                texts = tuple(map(str, fields[name]))
-                fields[name] = texts if name in REPEATED_FIELDS else "".join(texts) or NO_COMPONENT.get(name, "")
+                specs = tuple(fields[name])
+                fields[name] = specs if name in REPEATED_FIELDS else specs[0] if specs else NO_COMPONENT.get(name, "")
         return RunConfig(**fields)
 
 

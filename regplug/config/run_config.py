@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le, Lt
 
@@ -44,7 +44,8 @@ SHORTHANDS: Mapping[str, str] = {"momentum": "optimizer", "nesterov": "optimizer
 class RunConfig:
     """One run, complete: what is trained, on what, how, and where the results go.
 
-    Components are written as `regplug.config.spec` reads them.
+    A field that names components takes texts, as `regplug.config.spec` reads them, or `ComponentSpec`s. It holds the
+    text; `specs` returns what was read from it, once.
 
     Raises:
         RequestError: A value is not allowed, or a component cannot be read.
@@ -107,27 +108,47 @@ class RunConfig:
     out: str = ""
     "Folder for the bundle; empty for bundles/ and the start of the run id."
 
+    _read: ClassVar[Mapping[str, tuple[ComponentSpec, ...]]]
+    """Of each instance: field -> its components as they were read, without shorthands."""
+
     def __post_init__(self) -> None:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for name in REPEATED_FIELDS:
-            given[name] = (given[name],) if isinstance(given[name], str) else given[name]
-        for name, value in check_fields(RunConfig, given, subject="The run", hint=RUN_HINT).items():
+            given[name] = (given[name],) if isinstance(given[name], str | ComponentSpec) else given[name]
+        texts = {name: _as_texts(given[name]) for name in KIND_BY_FIELD}
+        for name, value in check_fields(RunConfig, {**given, **texts}, subject="The run", hint=RUN_HINT).items():
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "_read", {name: self._read_field(name, given[name]) for name in KIND_BY_FIELD})
         for name in KIND_BY_FIELD:
             self._check_keys(name, self.specs(name))
+
+    def _read_field(self, field: str, given: Any) -> tuple[ComponentSpec, ...]:
+        value = getattr(self, field)
+        if value in ("", NO_COMPONENT.get(field)):
+            return ()
+        texts = (value,) if isinstance(value, str) else value
+        items = given if isinstance(given, list | tuple) else (given,)
+        return tuple(
+            item if isinstance(item, ComponentSpec) else ComponentSpec.parse(text, is_data=field == "dataset")
+            for item, text in zip(items, texts, strict=True)
+        )
+
+    def replaced(self, **changes: Any) -> RunConfig:
+        """Returns the run with other fields; the components that stay are not read again."""
+        kept = {
+            name: read if name in REPEATED_FIELDS else read[0]
+            for name, read in self._read.items()
+            if read and name not in changes
+        }
+        return dataclasses.replace(self, **{**kept, **changes})
 
     def specs(self, field: str) -> tuple[ComponentSpec, ...]:
         """Returns the components that a field names, shorthands in; none where it names none, such as `auto`.
 
         Raises:
-            RequestError: A component cannot be read, or has another value than its shorthand.
+            RequestError: A component has another value than its shorthand.
         """
-        value = getattr(self, field)
-        if value in ("", NO_COMPONENT.get(field)):
-            return ()
-        texts = (value,) if isinstance(value, str) else value
-        specs = (ComponentSpec.parse(text, is_data=field == "dataset") for text in texts)
-        return tuple(self._with_shorthands(field, spec) for spec in specs)
+        return tuple(self._with_shorthands(field, spec) for spec in self._read[field])
 
     def _with_shorthands(self, field: str, spec: ComponentSpec) -> ComponentSpec:
         short = {name: getattr(self, name) for name, owner in SHORTHANDS.items() if owner == field}
@@ -161,6 +182,12 @@ class RunConfig:
         """Returns `to_dict` as a TOML file with a line of explanation above each field."""
         infos = [info for info in describe_params(RunConfig) if self._says(info.name)]
         return "\n".join(f"# {info.doc}\n{info.name} = {_toml(getattr(self, info.name))}" for info in infos) + "\n"
+
+
+def _as_texts(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_as_texts, value))
+    return str(value) if isinstance(value, ComponentSpec) else value
 
 
 def _toml(value: Any) -> str:

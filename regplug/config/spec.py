@@ -66,7 +66,6 @@ class ComponentSpec:
         return self.alias or self.name
 
     @classmethod
-    @functools.lru_cache(maxsize=1024)  # each run of a study asks for the same few again and again
     def parse(cls, text: str, *, is_data: bool = False) -> ComponentSpec:
         """Reads what a user wrote.
 
@@ -104,6 +103,11 @@ class ComponentSpec:
             )
         attribute, alias = match["attribute"], match["alias"]
         return cls(name=attribute, alias=alias, code=f"{place}:{attribute}", values=_read_values(text, values))
+
+    def __reduce__(self) -> Any:
+        # The read-only view of the values cannot be pickled.
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return functools.partial(ComponentSpec, **{**fields, "values": dict(self.values)}), ()
 
     def with_values(self, values: Mapping[str, Any]) -> ComponentSpec:
         """Returns the same component with exactly these values."""

@@ -12,7 +12,6 @@ from regplug.bundles.writing import write_bundle
 from regplug.config import RunConfig
 from regplug.data import Prepared
 from regplug.errors import ExportError
-from regplug.registry import build
 from regplug.registry.components import Chosen, Components
 from regplug.regularization.settling import settle
 from regplug.runs.assembly import Assembly, build_network
@@ -129,7 +128,7 @@ def named_format(chosen: Chosen) -> tuple[str, str, Any]:
     """Name, file name and object of a format, as a bundle's request takes them."""
     registered = chosen.registered
     filename = registered.component.filename  # type: ignore[attr-defined] # found as a format
-    return registered.name, filename, build(registered, chosen.spec.values)
+    return registered.name, filename, chosen.build()
 
 
 def _manifest(config: RunConfig, components: Components, data: Prepared, run_id: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 
-from regplug.registry.building import build, load_target, read_params, takes_keywords
+from regplug.registry.building import build, construct, load_target, read_params, takes_keywords
 from regplug.registry.collect import Collection, collect
 from regplug.registry.heavy import ImportWatch
 from regplug.registry.loading import load, raise_if_strict
@@ -96,6 +96,7 @@ __all__ = [
     "Switches",
     "build",
     "configured_switches",
+    "construct",
     "default_registry",
     "load_registry",
     "load_target",

@@ -90,7 +90,21 @@ def build(registered: Registered, values: Mapping[str, Any], *args: Any) -> Any:
         ParameterError: Names are unknown or values are not allowed.
         PluginError: The target could not be imported, or raised.
     """
-    params = read_params(registered, values)
+    return construct(registered, read_params(registered, values), values, *args)
+
+
+def construct(registered: Registered, params: Any, values: Mapping[str, Any], *args: Any) -> Any:
+    """Returns the component built of parameters that were read already; see `build`.
+
+    Args:
+        registered: What to build.
+        params: What `read_params` returned.
+        values: The parameters as they were given, for messages.
+        args: What the kind's target takes after the parameters.
+
+    Raises:
+        PluginError: The target could not be imported, or raised.
+    """
     target = load_target(registered)
     try:
         return target(**params) if takes_keywords(registered) else target(params, *args)

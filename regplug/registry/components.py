@@ -12,7 +12,7 @@ from regplug.config.params import params_to_dict
 from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, SHORTHANDS, RunConfig
 from regplug.config.spec import ComponentSpec
 from regplug.errors import ParameterError, UnknownComponentError
-from regplug.registry import Registered, Registry, read_params, takes_keywords
+from regplug.registry import Registered, Registry, construct, read_params, takes_keywords
 
 _MayStack = Model | Regularizer | Optimizer
 
@@ -30,6 +30,17 @@ class Chosen:
     spec: ComponentSpec
     registered: Registered
     params: Any
+
+    def build(self, *args: Any) -> Any:
+        """Returns the built component.
+
+        Args:
+            args: What the kind's target takes after the parameters; see `regplug.api`.
+
+        Raises:
+            PluginError: The target could not be imported, or raised.
+        """
+        return construct(self.registered, self.params, self.spec.values, *args)
 
     def values(self) -> dict[str, Any]:
         """Returns all its parameters, as JSON knows them."""
@@ -112,29 +123,51 @@ def find_components(config: RunConfig, registry: Registry) -> Components:
         UnknownComponentError: A component is not installed.
         ParameterError: A parameter is unknown or not allowed.
     """
+    fields = [field for field in KIND_BY_FIELD if config.export or field != "format"]
+    return _components(_find_all(config, registry, fields), config, registry)
 
-    def chosen(field: str, kind: str) -> tuple[Chosen, ...]:
-        found = []
-        for asked in config.specs(field):
-            spec = registry.locate(kind, asked)
-            registered = registry.find(kind, spec)
-            found.append(Chosen(spec=spec, registered=registered, params=read_params(registered, spec.values)))
-        return tuple(found)
 
-    def at_most_one(field: str) -> Chosen | None:
-        return next(iter(chosen(field, KIND_BY_FIELD[field])), None)
+def resolve(config: RunConfig, registry: Registry) -> tuple[RunConfig, Components]:
+    """Returns a run's components, and the run with their parameters spelled out; see `resolve_config`.
 
+    Raises:
+        UnknownComponentError: A component is not installed.
+        AmbiguousComponentError: Two third parties offer one.
+        ParameterError: A parameter is unknown or not allowed.
+    """
+    found = {
+        field: tuple(dataclasses.replace(one, spec=_spelled_out(one, registry)) for one in chosen)
+        for field, chosen in _find_all(config, registry, KIND_BY_FIELD).items()
+    }
+    specs = {field: tuple(one.spec for one in chosen) for field, chosen in found.items()}
+    return _with_specs(config, specs), _components(found, config, registry)
+
+
+def _find_all(config: RunConfig, registry: Registry, fields: Iterable[str]) -> dict[str, tuple[Chosen, ...]]:
+    """The components of these fields."""
+    return {
+        field: tuple(_find(KIND_BY_FIELD[field], spec, registry) for spec in config.specs(field)) for field in fields
+    }
+
+
+def _find(kind: str, asked: ComponentSpec, registry: Registry) -> Chosen:
+    spec = registry.locate(kind, asked)
+    registered = registry.find(kind, spec)
+    return Chosen(spec=spec, registered=registered, params=read_params(registered, spec.values))
+
+
+def _components(found: Mapping[str, tuple[Chosen, ...]], config: RunConfig, registry: Registry) -> Components:
     return Components(
-        model=chosen("model", "model")[0],
-        dataset=chosen("dataset", "dataset")[0],
-        inits=chosen("init", "initializer"),
-        optimizer=chosen("optimizer", "optimizer")[0],
-        schedule=chosen("schedule", "schedule")[0],
-        activation=at_most_one("activation"),
-        loss=at_most_one("loss"),
-        regs=chosen("reg", "regularizer"),
-        probes=chosen("probe", "probe"),
-        formats=chosen("format", "format") if config.export else (),
+        model=found["model"][0],
+        dataset=found["dataset"][0],
+        inits=found["init"],
+        optimizer=found["optimizer"][0],
+        schedule=found["schedule"][0],
+        activation=next(iter(found["activation"]), None),
+        loss=next(iter(found["loss"]), None),
+        regs=found["reg"],
+        probes=found["probe"],
+        formats=found["format"] if config.export else (),
         losses=registry.components("loss"),
     )
 
@@ -163,21 +196,34 @@ def resolve_config(config: RunConfig, registry: Registry) -> RunConfig:
         AmbiguousComponentError: Two third parties offer one.
         ParameterError: A parameter is unknown or not allowed.
     """
+    return _with_specs(
+        config,
+        {
+            field: tuple(
+                # The user's own code is not imported for this.
+                spec if spec.code is not None else _spelled_out(_find(kind, spec, registry), registry)
+                for spec in config.specs(field)
+            )
+            for field, kind in KIND_BY_FIELD.items()
+        },
+    )
+
+
+def _with_specs(config: RunConfig, specs: Mapping[str, tuple[ComponentSpec, ...]]) -> RunConfig:
+    """The run with exactly these components; what its shorthands say stands in them."""
     fields: dict[str, Any] = {name: RunConfig.__dataclass_fields__[name].default for name in SHORTHANDS}
-    for field, kind in KIND_BY_FIELD.items():
-        texts = tuple(_resolve(spec, kind, registry) for spec in config.specs(field))
-        fields[field] = texts if field in REPEATED_FIELDS else "".join(texts) or NO_COMPONENT[field]
-    return dataclasses.replace(config, **fields)
+    for field, own in specs.items():
+        fields[field] = own if field in REPEATED_FIELDS else own[0] if own else NO_COMPONENT[field]
+    return config.replaced(**fields)
 
 
-def _resolve(spec: ComponentSpec, kind: str, registry: Registry) -> str:
+def _spelled_out(chosen: Chosen, registry: Registry) -> ComponentSpec:
+    """A component with all its parameters; the user's own code as it is."""
+    spec, found = chosen.spec, chosen.registered
     if spec.code is not None:
-        return str(spec)
-    spec = registry.locate(kind, spec)
-    found = registry.find(kind, spec)
-    if (kind, spec.name) in registry.pins and registry.spelling(found) != spec.name:
+        return spec
+    if (found.kind, spec.name) in registry.pins and registry.spelling(found) != spec.name:
         # A pin is no part of the run: elsewhere the short name would mean another component, or several.
         spec = dataclasses.replace(spec, distribution=found.distribution)
-    params = params_to_dict(read_params(found, spec.values))
-    values = {name: "none" if value is None else value for name, value in params.items()}
-    return str(spec.with_values(values))
+    values = {name: "none" if value is None else value for name, value in params_to_dict(chosen.params).items()}
+    return spec.with_values(values)

@@ -19,7 +19,7 @@ from regplug.config.ramps import Ramp, first_value, last_value
 from regplug.data import Prepared, RawData, prepare
 from regplug.errors import CompositionError, DataError, ModelError, PluginError
 from regplug.losses import SETTINGS_KEY, LossFunction
-from regplug.registry import build, load_target, takes_keywords
+from regplug.registry import load_target, takes_keywords
 from regplug.registry.components import Chosen, Components
 from regplug.registry.faults import is_fault, told
 from regplug.regularization.cancelled_biases import cancelled_biases
@@ -137,7 +137,7 @@ def load_data(config: RunConfig, components: Components) -> Prepared:
         DataError: They cannot be read or do not fit.
     """
     dataset = components.dataset
-    raw = build(dataset.registered, dataset.spec.values, DataContext(data_seed=config.data_seed))
+    raw = dataset.build(DataContext(data_seed=config.data_seed))
     if not isinstance(raw, RawData):
         raise PluginError(
             f"The dataset {dataset.registered.name} ({dataset.registered.full_name}) returned a {type(raw).__name__}.",
@@ -235,7 +235,7 @@ def build_loss(components: Components, regularizer: Composition, task: Task) -> 
             f"{softening[0]} turns the classes into probabilities, and loss={chosen.spec.name} takes classes only.",
             hint=f"Leave {softening[0]} out, or choose a loss with soft_targets: `regplug plugins show NAME`.",
         )
-    loss = build(chosen.registered, chosen.spec.values)
+    loss = chosen.build()
     if not isinstance(loss, LossFunction):
         raise PluginError(
             f"The loss {chosen.registered.full_name} is a {type(loss).__name__}.",
@@ -275,7 +275,7 @@ def build_rule(chosen: Chosen, params: Sequence[Tensor], rate: float) -> UpdateR
         adapted = TorchRule(load_target(registered), chosen.params, registered.full_name)
         adapted.try_out(params, rate)
         return adapted
-    rule = build(registered, chosen.spec.values)
+    rule = chosen.build()
     if not isinstance(rule, UpdateRule):
         raise PluginError(
             f"The optimizer {registered.full_name} is a {type(rule).__name__}.",
@@ -362,7 +362,7 @@ def _members(
     members = {}
     for placed in order:
         reg = regs[placed.key]
-        functions = build(reg.registered, reg.spec.values)
+        functions = reg.build()
         if not isinstance(functions, RegularizerFunctions):
             raise PluginError(
                 f"The regularizer {reg.registered.full_name} is a {type(functions).__name__}.",
@@ -400,7 +400,7 @@ def build_model(config: RunConfig, components: Components, data: Prepared) -> nn
     name = chosen.registered.name
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "init"))
-        built = build(chosen.registered, chosen.spec.values, context)
+        built = chosen.build(context)
         if not isinstance(built, nn.Module):
             raise ModelError(f"The model {name} is a {type(built).__name__}.", hint="A model is a torch.nn.Module.")
         built.to(device=data.train.x.device, dtype=data.train.x.dtype)
@@ -416,7 +416,7 @@ def _activation_factory(components: Components) -> Callable[[], nn.Module] | Non
         return None
 
     def make() -> nn.Module:
-        module: nn.Module = build(chosen.registered, chosen.spec.values)
+        module: nn.Module = chosen.build()
         # Sites are found by this mark: an activation of a plugin or of the user's own is one like torch's.
         module.is_activation = True  # type: ignore[assignment]
         return module

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from regplug.errors import CompositionError, some_of
-from regplug.registry import build
 from regplug.registry.components import Chosen
 from regplug.regularization.finding import find_roles
 from regplug.seeds import derive_seed
@@ -35,7 +34,7 @@ def initialize(model: nn.Module, inits: Sequence[Chosen], seed: int) -> None:
     for name, param in model.named_parameters():
         if name in rules:
             rule, filled = rules[name], param.detach().to("cpu")
-            build(rule.registered, rule.spec.values, roles[name], filled, generator)
+            rule.build(roles[name], filled, generator)
             param.copy_(filled)
 
 

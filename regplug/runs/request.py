@@ -12,7 +12,7 @@ from regplug.config.params import describe_params
 from regplug.config.spec import ComponentSpec
 from regplug.errors import DataError, ParameterError
 from regplug.registry import Registry, read_params, require_code
-from regplug.registry.components import Chosen, Components, find_components, resolve_config
+from regplug.registry.components import Chosen, Components, resolve
 from regplug.regularization.ordering import Entry, check_composition
 from regplug.tracking.location import resolve_location
 
@@ -38,9 +38,8 @@ def check_request(
     check_parts(config, registry)
     if writes:
         check_places(config, tracking_uri)
-    resolved = resolve_config(config, registry)
     # The user's own code is imported here, and torch with it in most cases.
-    components = find_components(resolved, registry)
+    resolved, components = resolve(config, registry)
     check_composition(composition_entries(components.regs))
     return resolved, components
 

@@ -27,7 +27,7 @@ from regplug.measuring.final_metrics import Final, measure_final
 from regplug.measuring.metric_log import MetricLog, probed
 from regplug.measuring.metrics import confusion_matrix
 from regplug.probes import Probe
-from regplug.registry import Registry, build, default_registry
+from regplug.registry import Registry, default_registry
 from regplug.registry.faults import named_faults
 from regplug.regularization.settling import settle
 from regplug.reports.plots import confusion_matrix_png, curves_png
@@ -111,7 +111,7 @@ class _Run:
         self._observers = [*observers, plugged]
         self._config, self._data = made.config, made.data
         self._warnings = tuple(f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
-        self._probes: list[Probe] = [build(p.registered, p.spec.values) for p in made.components.probes]
+        self._probes: list[Probe] = [p.build() for p in made.components.probes]
         self._started: RunStarted | None = None
         self._model: nn.Module | None = None
         self._bundle: Bundle | None = None

@@ -137,23 +137,22 @@ def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
         field, keys = SHORTHANDS[field], [field]
     if keys and SHORTHANDS.get(keys[-1]) == field:
         neutral: dict[str, Any] = {keys[-1]: RunConfig.__dataclass_fields__[keys[-1]].default}
-        config = dataclasses.replace(config, **neutral)
+        config = config.replaced(**neutral)
     if field == "reg" and not keys:
         added = () if value == "none" else _parts(value)
-        return dataclasses.replace(config, reg=(*config.reg, *added))
+        return config.replaced(reg=(*config.specs("reg"), *added))
     if field == "init" and not keys:
-        return dataclasses.replace(config, init=() if value == "none" else _parts(value))
+        return config.replaced(init=() if value == "none" else _parts(value))
     if not keys:
-        return dataclasses.replace(config, **{field: value})
+        return config.replaced(**{field: value})
     specs = list(config.specs(field))
     key = keys[0] if field in REPEATED_FIELDS else None
     at = 0 if key is None else next((i for i, spec in enumerate(specs) if spec.key == key), len(specs))
     if at == len(specs):
         specs.append(ComponentSpec.parse(key or ""))
     specs[at] = specs[at].with_values({**specs[at].values, keys[-1]: value})
-    texts = tuple(map(str, specs))
-    changed: dict[str, Any] = {field: texts if field in REPEATED_FIELDS else texts[0]}
-    return dataclasses.replace(config, **changed)
+    changed: dict[str, Any] = {field: specs if field in REPEATED_FIELDS else specs[0]}
+    return config.replaced(**changed)
 
 
 def _parts(value: str) -> tuple[str, ...]:
@@ -214,9 +213,9 @@ def _refined(axis: Axis, axes: Sequence[Axis], config: RunConfig) -> list[Compon
     """
     field, key, *_ = axis.path.split(".")
     if field in REPEATED_FIELDS:
-        return [next((spec for spec in config.specs(field) if spec.key == key), ComponentSpec.parse(key))]
+        return [next((spec for spec in config.specs(field) if spec.key == key), None) or ComponentSpec.parse(key)]
     naming = [value for other in axes if other.path == field for value in other.values]
-    chosen = [dataclasses.replace(config, **{field: value}) for value in naming] or [config]
+    chosen = [config.replaced(**{field: value}) for value in naming] or [config]
     specs = [spec for each in chosen for spec in each.specs(field)]
     if not specs:
         raise RequestError(

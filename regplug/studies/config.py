@@ -299,6 +299,6 @@ def _repeated(study: StudyConfig, setting: Setting, config: RunConfig) -> Iterat
         data_seed = config.data_seed + (seed_at if study.pair_seeds else data_at)
         yield Point(
             setting=setting,
-            config=dataclasses.replace(config, seed=config.seed + seed_at, data_seed=data_seed),
+            config=config.replaced(seed=config.seed + seed_at, data_seed=data_seed),
             fold=fold,
         )

@@ -11,7 +11,7 @@ from regplug.config.params import params_to_dict
 from regplug.errors import RegplugError, raise_after_start
 from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
-from regplug.registry.components import Chosen, find_components
+from regplug.registry.components import Chosen
 from regplug.runs.data_facts import overlap_ratio
 from regplug.runs.request import check_places
 from regplug.runs.results import RunResult, status_after
@@ -67,8 +67,8 @@ class Study:
         self.task = datas[0].task
         self.metric = choose_metric(config.metric, datas[0], set(map(self.loss_of, self.points)))
         self.notes = self.data_of.notes(self.points)
-        self._groups = group_points(self.points, self._registry, self.data_of)
-        self._runners = [GroupRunner(group, self._registry, self.data_of) for group in self._groups]
+        self._groups = group_points(self.points, self.data_of)
+        self._runners = [GroupRunner(group, self.data_of) for group in self._groups]
         made = [runner.check() for runner in self._runners]
         notices = (f"{notice.message} {notice.hint}".strip() for each in made for notice in each.network.notices)
         flattered = warn_of_choosers(made) if config.folds else ()
@@ -80,7 +80,7 @@ class Study:
 
     def loss_of(self, point: Point) -> str:
         """Returns a run's loss with its parameters as text; `auto` becomes the task's default."""
-        loss = cast(Chosen, find_components(point.config, self._registry).for_task(self.task).loss)
+        loss = cast(Chosen, self.data_of.components(point).for_task(self.task).loss)
         return str(loss.spec.with_values(params_to_dict(loss.params)))
 
     def run(
@@ -259,7 +259,7 @@ class Study:
         if point is None:
             return None
         name = f"{result.started.name}: best, {point.setting.label}"
-        config = replace(point.config, name=name, experiment=result.started.experiment)
+        config = point.config.replaced(name=name, experiment=result.started.experiment)
         winner = execute(config, registry=self._registry, tracking_uri=tracking_uri)
         for warning in winner.warnings:
             if warning not in self.warnings:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from regplug.config.params import stackable_fields
 from regplug.data import Prepared
-from regplug.registry import Registry
-from regplug.registry.components import Components, find_components
+from regplug.registry.components import Components
 from regplug.studies.config import Point
+from regplug.studies.study_data import StudyData
 
 _STACKED = ("lr", "seed", "data_seed", "reg", "loss", "optimizer")
 """Fields in which runs of one stack may differ; components may differ only in parameters marked `Stackable`."""
@@ -42,22 +42,18 @@ class Group:
         return (*written, *(reg.registered.full_name for reg in self.components.regs))
 
 
-DataOf = Callable[[Point], Prepared]
-
-
-def group_points(points: Sequence[Point], registry: Registry, data_of: DataOf) -> list[Group]:
+def group_points(points: Sequence[Point], data_of: StudyData) -> list[Group]:
     """Groups runs by everything that must be equal in a stack, in the order of first appearance.
 
     Args:
         points: The runs.
-        registry: The installed components.
         data_of: Returns the data of a run; all runs of a stack have the same number of rows.
     """
     groups: dict[str, list[Point]] = {}
     first: dict[str, Components] = {}
     for point in points:
         data = data_of(point)
-        components = find_components(point.config, registry).for_task(data.task)
+        components = data_of.components(point).for_task(data.task)
         key = repr((_shared(point, components), _sizes(data)))
         groups.setdefault(key, []).append(point)
         first.setdefault(key, components)

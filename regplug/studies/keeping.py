@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from regplug.errors import RequestError
 from regplug.registry import Registry
-from regplug.registry.components import find_components
 from regplug.runs.description import describe_run, off_values
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
 from regplug.studies.concluding import compared_metric
@@ -50,9 +49,10 @@ class Keeper:
     """
 
     def __init__(self, store: Store, study: Study, registry: Registry) -> None:
-        self.store, self._registry = store, registry
+        self.store = store
         self._study, self._kind, points = study.config, study.kind, study.points
         self._task, self._facts_of, self._warnings = study.task, study.data_of.facts, study.warnings
+        self._components_of = study.data_of.components
         self._content, self._metric = study.content, compared_metric(study.config, study.metric)
         self._fingerprint = study.config.fingerprint(*study.content.values())
         base = study.config.base
@@ -64,7 +64,7 @@ class Keeper:
         self._by_key = {point.key: point for point in points}
         self._off: dict[str, object] = {}
         for point in points:
-            self._off |= off_values(find_components(point.config, registry))
+            self._off |= off_values(study.data_of.components(point))
         self._is_known = False
         self._run_ids: dict[str, str] = {}
 
@@ -216,9 +216,9 @@ class Keeper:
         point = result.point
         fold = "" if point.fold is None else f"fold {point.fold[0]}" + f".{point.fold[1]}" * (self._study.repeats > 1)
         data = f"data {point.config.data_seed}" if self._study.data_seeds > 1 else ""
-        components = find_components(point.config, self._registry).for_task(self._task)
+        components = self._components_of(point).for_task(self._task)
         told = describe_run(
-            replace(point.config, name=""),
+            point.config.replaced(name=""),
             components,
             data=self._facts_of(point),
             fold=f"{data} {fold}".strip(),

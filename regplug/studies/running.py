@@ -14,8 +14,6 @@ from torch import Tensor
 
 from regplug.data import Prepared
 from regplug.errors import DivergedError
-from regplug.registry import Registry, build
-from regplug.registry.components import find_components
 from regplug.registry.faults import is_fault, message_of
 from regplug.runs.assembly import (
     Assembly,
@@ -27,7 +25,7 @@ from regplug.runs.assembly import (
     threads,
 )
 from regplug.studies.config import Point
-from regplug.studies.grouping import DataOf, Group
+from regplug.studies.grouping import Group
 from regplug.studies.measuring import Log, PointResult, failed
 from regplug.studies.stack_size import (
     TRIAL_STEPS,
@@ -38,6 +36,7 @@ from regplug.studies.stack_size import (
     even_stacks,
     least_times,
 )
+from regplug.studies.study_data import StudyData
 from regplug.studies.trial import CannotLiftError, Trial, lifting, short_course
 from regplug.training.loop import EpochRecord, Pools, Trainer
 from regplug.training.state import Pool, RunInputs
@@ -71,12 +70,11 @@ class GroupRunner:
 
     Args:
         group: The runs.
-        registry: The installed components.
-        data_of: Returns the data of a run; equal data are the same object.
+        data_of: Returns the data of a run, and its components; equal data are the same object.
     """
 
-    def __init__(self, group: Group, registry: Registry, data_of: DataOf) -> None:
-        self._group, self._registry, self._data_of = group, registry, data_of
+    def __init__(self, group: Group, data_of: StudyData) -> None:
+        self._group, self._data_of = group, data_of
         self._initial: dict[int, tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
 
     def check(self) -> Assembly:
@@ -138,7 +136,7 @@ class GroupRunner:
     def _train_together(self, points: Sequence[Point], on_epoch: OnEpoch | None) -> list[PointResult]:
         began = time.perf_counter()
         trainer, made = self._trainer(points, stacked=len(points) > 1)
-        probes = [build(p.registered, p.spec.values) for p in made.components.probes]
+        probes = [probe.build() for probe in made.components.probes]
         log = Log(points, probes, made, [self._data_of(point) for point in points])
         try:
             with threads(made.num_threads(len(points))):
@@ -158,7 +156,7 @@ class GroupRunner:
 
     def _trainer(self, points: Sequence[Point], *, stacked: bool, rows: int | None = None) -> tuple[Trainer, Assembly]:
         datas = list({id(data): data for data in map(self._data_of, points)}.values())
-        components = find_components(points[0].config, self._registry)
+        components = self._data_of.components(points[0])
         made = assemble(points[0].config, components, datas[0])
         course = made.course if rows is None else short_course(made.course)
         trainer = Trainer(
@@ -179,7 +177,7 @@ class GroupRunner:
         config, data = point.config, self._data_of(point)
         at = next(i for i, each in enumerate(datas) if each is data)
         params, buffers = self._start(point, data) if stacked else (made.inputs.params, made.inputs.buffers)
-        components = find_components(config, self._registry)
+        components = self._data_of.components(point)
         own = {} if len(datas) == 1 and rows is None else _rows(datas, at, rows)
         regs = {reg.spec.key: numbers_of(reg.params) for reg in components.regs}
         return RunInputs(
@@ -197,8 +195,8 @@ class GroupRunner:
         """Returns the initial tensors, which depend only on the seed and on the shapes of the data."""
         key = point.config.seed
         if key not in self._initial:
-            components = find_components(point.config, self._registry)
-            self._initial[key] = split_tensors(build_network(point.config, components, data).model)
+            network = build_network(point.config, self._data_of.components(point), data)
+            self._initial[key] = split_tensors(network.model)
         return self._initial[key]
 
     # How many at once.

@@ -1,4 +1,4 @@
-"""The data of a study's runs: read once for each data seed, split once for each fold."""
+"""The data of a study's runs, read once for each data seed and split once for each fold; and their components."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from regplug.data import Prepared, prepare
 from regplug.errors import DataError
 from regplug.registry import Registry
-from regplug.registry.components import find_components
+from regplug.registry.components import Components, find_components
 from regplug.runs.assembly import DTYPES, check_batch_size, find_device, load_data
 from regplug.runs.data_facts import DataFacts, facts_of
-from regplug.studies.config import Point, StudyConfig
+from regplug.studies.config import Point, Setting, StudyConfig
 from regplug.studies.folds import fold_data, trimming_note
 
 
 class StudyData:
-    """Returns each run's data; runs with equal data get the same object.
+    """Returns each run's data and components; runs with equal data get the same object.
 
     Args:
         study: The study.
@@ -29,6 +29,7 @@ class StudyData:
         self._study, self._registry = study, registry
         self._known: dict[tuple[Any, ...], Prepared] = {}
         self._facts: dict[str, DataFacts] = {}
+        self._components: dict[int, tuple[Setting, Components]] = {}
 
     def __call__(self, point: Point) -> Prepared:
         """Returns the data of one run.
@@ -42,6 +43,14 @@ class StudyData:
             self._known[key] = self._read(point) if point.fold is None else self._part(point)
         check_batch_size(config, self._known[key])
         return self._known[key]
+
+    def components(self, point: Point) -> Components:
+        """Returns the components of one run. The runs of a setting share them; they are found once."""
+        setting = point.setting
+        if id(setting) not in self._components:
+            # With the setting itself, so that no other object takes its id.
+            self._components[id(setting)] = setting, find_components(point.config, self._registry)
+        return self._components[id(setting)][1]
 
     def facts(self, point: Point) -> DataFacts:
         """Returns the stored facts about one run's data."""
@@ -65,7 +74,7 @@ class StudyData:
         return self(dataclasses.replace(point, fold=None))
 
     def _read(self, point: Point) -> Prepared:
-        return load_data(point.config, find_components(point.config, self._registry))
+        return load_data(point.config, self.components(point))
 
     def _part(self, point: Point) -> Prepared:
         whole, fold = self._whole(point), point.fold or (0, 0)
