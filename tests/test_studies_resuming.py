@@ -73,7 +73,7 @@ class Counter(StudyObserver):
 
 @pytest.fixture
 def by_twos(monkeypatch):
-    monkeypatch.setattr(running.GroupRunner, "_candidates", lambda self, most: [min(2, most)])
+    monkeypatch.setattr(running, "candidate_sizes", lambda most: [min(2, most)])
 
 
 def test_an_interrupted_study_is_killed_keeps_its_runs_and_goes_on(place, by_twos):
