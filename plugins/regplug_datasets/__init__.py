@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Lt
 
 from regplug.api import Dataset, InputFile, Needed, hookimpl
+from regplug_datasets.textbook import bundled, generated
 
 Count = Annotated[int, Ge(0)]
 Rows = Annotated[int, Ge(1)]
@@ -86,9 +87,40 @@ class CSVParams:
     "standard: mean 0 and standard deviation 1 over the training split, by column; none: as they are."
 
 
+@dataclass(frozen=True, kw_only=True)
+class CIFARParams:
+    """Parameters of `cifar10` and `cifar100`."""
+
+    normalize: Literal["unit", "standard", "none"] = "unit"
+    "unit: 0..255 to 0..1; standard: mean 0 and standard deviation 1 over the training split, by channel; none."
+    validation: Count = 0
+    "Images taken from the 50,000 training images to validate; 0 for none."
+    train_rows: Count = 0
+    "Training images to keep, drawn at random; 0 for all."
+
+
 @hookimpl
 def regplug_datasets() -> Iterator[Dataset]:
     """Yields the first-party datasets."""
+    yield from bundled()
+    yield from generated()
+    yield Dataset(
+        name="kmnist",
+        target="regplug_datasets.mnist:kmnist",
+        params=MNISTParams,
+        task="classification",
+        summary="70,000 cursive Japanese characters of 28x28 pixels; read from REGPLUG_DATA_DIR, else downloaded.",
+        source="Clanuwat et al. 2018, arXiv:1812.01718",
+    )
+    for classes in (10, 100):
+        yield Dataset(
+            name=f"cifar{classes}",
+            target=f"regplug_datasets.cifar:cifar{classes}",
+            params=CIFARParams,
+            task="classification",
+            summary=f"60,000 colour images of 32x32 pixels, {classes} classes; from REGPLUG_DATA_DIR, else downloaded.",
+            source="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
+        )
     yield Dataset(
         name="digits",
         target="regplug_datasets.digits:digits",

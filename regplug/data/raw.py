@@ -24,7 +24,7 @@ class Split:
     """Raw rows and their targets.
 
     Args:
-        x: Images `(B, C, H, W)` or rows `(B, F)`, of the dtype in `InputSpec`.
+        x: Images `(B, C, H, W)`, rows `(B, F)` or other arrays `(B, ...)`, of the dtype in `InputSpec`.
         y: Classes int64 `(B,)`, or values of a float dtype `(B, K)`.
     """
 
@@ -44,15 +44,15 @@ class InputSpec:
     """What one raw input looks like.
 
     Args:
-        layout: `image` or `row`.
-        shape: Shape without the batch axis: `(C, H, W)` or `(F,)`.
+        layout: `image`, `row`, or `array` for any other shape, such as sequences `(T, F)`.
+        shape: Shape without the batch axis: `(C, H, W)`, `(F,)` or another.
         dtype: Of the raw input.
         low: Least value it can take, where one is known.
         high: Greatest value it can take, where one is known.
         names: Column names of a row; empty where they have none.
     """
 
-    layout: Literal["image", "row"]
+    layout: Literal["image", "row", "array"]
     shape: tuple[int, ...]
     dtype: Literal["uint8", "float32"]
     low: float | None = None

@@ -147,8 +147,8 @@ _ROWS_AT_ONCE = 4096
 
 
 def _standardize(x: Array) -> tuple[Array, Array]:
-    """Mean and 1 / standard deviation (n in the denominator), per column `(F,)` or per channel `(C, 1, 1)`."""
-    axes = (0,) if x.ndim == 2 else (0, 2, 3)
+    """Mean and 1 / standard deviation (n in the denominator): by column `(F,)`, channel `(C, 1, 1)` or last axis."""
+    axes = (0, 2, 3) if x.ndim == 4 else tuple(range(x.ndim - 1))
     mean = x.mean(axis=axes, dtype=np.float64, keepdims=True)[0]
     # Two passes, a few rows at a time: 60,000 images in float64 would be 376 MB.
     squares = sum(
