@@ -9,9 +9,19 @@ import torch
 from regplug.api import DataContext
 from regplug.data import digest, prepare
 from regplug.errors import DataError
-from regplug_datasets import CIFARParams, curves, plane, sequences, sklearn_tables
+from regplug_datasets import CIFARParams
 from regplug_datasets.cifar import cifar10, cifar100
-from regplug_datasets.textbook import AddingParams, NoisyLineParams, PlaneParams, PolynomialParams, TableParams
+from regplug_datasets.textbook import (
+    AddingParams,
+    NoisyLineParams,
+    PlaneParams,
+    PolynomialParams,
+    TableParams,
+    curves,
+    plane,
+    sequences,
+    sklearn_tables,
+)
 
 SEED_0, SEED_1 = DataContext(data_seed=0), DataContext(data_seed=1)
 TABLES = {"iris": (150, 4, 3), "wine": (178, 13, 3), "breast_cancer": (569, 30, 2), "diabetes": (442, 10, 1)}

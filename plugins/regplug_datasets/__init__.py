@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Lt
 
 from regplug.api import Dataset, InputFile, Needed, hookimpl
+from regplug_datasets.own_files import own_files
 from regplug_datasets.textbook import bundled, generated
 
 Count = Annotated[int, Ge(0)]
@@ -104,6 +105,7 @@ def regplug_datasets() -> Iterator[Dataset]:
     """Yields the first-party datasets."""
     yield from bundled()
     yield from generated()
+    yield from own_files()
     yield Dataset(
         name="kmnist",
         target="regplug_datasets.mnist:kmnist",

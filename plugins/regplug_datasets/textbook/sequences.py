@@ -10,8 +10,8 @@ from numpy.random import Generator
 
 from regplug.api import DataContext, Task
 from regplug.data import InputSpec, RawData, Split
-from regplug_datasets.drawing import draw_splits
 from regplug_datasets.textbook import AddingParams
+from regplug_datasets.textbook.drawing import draw_splits
 
 
 def adding(params: AddingParams, context: DataContext) -> RawData:

@@ -108,7 +108,7 @@ def bundled() -> Iterator[Dataset]:
     ):
         yield Dataset(
             name=name,
-            target=f"regplug_datasets.sklearn_tables:{name}",
+            target=f"regplug_datasets.textbook.sklearn_tables:{name}",
             params=TableParams,
             task=task,  # type: ignore[arg-type] # one of the two
             summary=f"{summary}; ships with scikit-learn, offline.",
@@ -120,7 +120,7 @@ def generated() -> Iterator[Dataset]:
     """Yields the data that are drawn from the data seed."""
     yield Dataset(
         name="moons",
-        target="regplug_datasets.plane:moons",
+        target="regplug_datasets.textbook.plane:moons",
         params=PlaneParams,
         task="classification",
         summary="Two interleaved half circles in the plane; generated.",
@@ -128,7 +128,7 @@ def generated() -> Iterator[Dataset]:
     )
     yield Dataset(
         name="spirals",
-        target="regplug_datasets.plane:spirals",
+        target="regplug_datasets.textbook.plane:spirals",
         params=PlaneParams,
         task="classification",
         summary="Two spirals that wind around each other in the plane; generated.",
@@ -136,7 +136,7 @@ def generated() -> Iterator[Dataset]:
     )
     yield Dataset(
         name="rings",
-        target="regplug_datasets.plane:rings",
+        target="regplug_datasets.textbook.plane:rings",
         params=PlaneParams,
         task="classification",
         summary="Two circles around one centre in the plane; generated.",
@@ -144,14 +144,14 @@ def generated() -> Iterator[Dataset]:
     )
     yield Dataset(
         name="noisy_line",
-        target="regplug_datasets.curves:noisy_line",
+        target="regplug_datasets.textbook.curves:noisy_line",
         params=NoisyLineParams,
         task="regression",
         summary="Ten points of y = 1.5 x + noise; generated.",
     )
     yield Dataset(
         name="polynomial",
-        target="regplug_datasets.curves:polynomial",
+        target="regplug_datasets.textbook.curves:polynomial",
         params=PolynomialParams,
         task="regression",
         summary="y = 5 + 1.2 x - 3.4 x^2/2! + 5.6 x^3/3! + noise, x from N(0, 1); generated.",
@@ -159,7 +159,7 @@ def generated() -> Iterator[Dataset]:
     )
     yield Dataset(
         name="adding",
-        target="regplug_datasets.sequences:adding",
+        target="regplug_datasets.textbook.sequences:adding",
         params=AddingParams,
         task="regression",
         summary="Sequences (time, 2) of random numbers; the target is the sum of the two that are marked; generated.",

@@ -9,8 +9,8 @@ from numpy.random import Generator
 
 from regplug.api import DataContext, Task
 from regplug.data import Array, InputSpec, RawData, Split
-from regplug_datasets.drawing import draw_splits
 from regplug_datasets.textbook import NoisyLineParams, PolynomialParams
+from regplug_datasets.textbook.drawing import draw_splits
 
 _TASK = Task(kind="regression", num_outputs=1)
 
