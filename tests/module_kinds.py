@@ -253,7 +253,7 @@ REFUSED: dict[str, Refused] = {
     "weights in a list": (
         lambda: Of(lambda self, x: self.head(x @ self.more[0]), more=[torch.eye(WIDTH)]),
         ROWS,
-        ["state_dict does not hold all", "the model: more"],
+        ["not in the state_dict", "the model: more"],
     ),
     "autocast to bfloat16": (
         lambda: Autocast(torch.bfloat16),
@@ -272,13 +272,13 @@ REFUSED: dict[str, Refused] = {
     "one axis": (lambda: Of(lambda self, x: self.head(x)[:, 0]), ROWS, ["(2,)", "unsqueeze(1)"]),
     "a map": (lambda: nn.Conv2d(3, 2, 3), IMAGES, ["(2, 2, 6, 6)", "flatten(1)"]),
     "raises": (lambda: Of(lambda self, x: {}["mode"]), ROWS, ["KeyError: 'mode'", "module_kinds.py:", "(40, 6)"]),
-    "rows left out": (lambda: Of(lambda self, x: self.head(x[x[:, 0] < 9])), ROWS, ["How many rows", "torch.where"]),
+    "rows left out": (lambda: Of(lambda self, x: self.head(x[x[:, 0] < 9])), ROWS, ["number of rows", "torch.where"]),
     "branch on the batch": (
         lambda: Of(lambda self, x: self.head(x if x.sum() > 0 else -x)),
         ROWS,
-        ["decides by the numbers", "module_kinds.py:", "torch.where"],
+        ["branches on tensor values", "module_kinds.py:", "torch.where"],
     ),
-    "float()": (lambda: Of(lambda self, x: self.head(x) * float(x.amax())), ROWS, ["by the numbers", "float()"]),
+    "float()": (lambda: Of(lambda self, x: self.head(x) * float(x.amax())), ROWS, ["tensor values", "float()"]),
     "cdist": (
         lambda: Of(lambda self, x: torch.cdist(x, self.head.weight)),
         ROWS,
@@ -287,7 +287,7 @@ REFUSED: dict[str, Refused] = {
     "rows one by one": (
         lambda: Of(lambda self, x: torch.stack([self.head(row) for row in x])),
         ROWS,
-        ["A batch size is written into the model", "a loop over the rows"],
+        ["has a fixed batch size", "loops over the rows"],
     ),
     "autograd function": (
         lambda: Of(lambda self, x: Clip.apply(self.head(x))),

@@ -123,7 +123,7 @@ def test_predict_refuses_a_graph_that_is_not_as_its_manifest_says(tmp_path: Path
     _rename_input(model, "rows")
     onnx.save(model, bundle / "model.onnx")
     write_checksums(bundle)
-    with pytest.raises(VerificationError, match="cannot answer inputs as in its manifest"):
+    with pytest.raises(VerificationError, match="cannot run on inputs as in its manifest"):
         predict(bundle, [tmp_path / "x.npy"])
 
 
@@ -167,7 +167,7 @@ def test_a_packed_input_that_is_broken_is_refused_in_words(spoil: Callable[[byte
     np.savez_compressed(tmp_path / "x.npz", input=rows(500))
     content = (tmp_path / "x.npz").read_bytes()
     (tmp_path / "x.npz").write_bytes(spoil(content))
-    with pytest.raises(BundleError, match="is no array file"):
+    with pytest.raises(BundleError, match="is not an array file"):
         predict(bundle, [tmp_path / "x.npz"])
 
 

@@ -61,7 +61,7 @@ def test_the_manifest_says_what_is_live_and_so_does_inspect(live_bundle: Path) -
         "passes": RUNS * COPIES,
     }
     text = "\n".join(inspect_bundle(live_bundle))
-    assert "MC dropout, repeats differ: 2 (Dropout, p=0.4), 5 (Dropout, p=0.25)" in text
+    assert "MC dropout, outputs differ each time: 2 (Dropout, p=0.4), 5 (Dropout, p=0.25)" in text
     assert "without its noise" in text
 
 
@@ -212,8 +212,8 @@ SMALL = [("onnx_fp16", "model.fp16.onnx", OnnxFp16(OnnxParams())), ("onnx_int8",
         (nn.Sequential(nn.Linear(4, 3), nn.Dropout(0)), {}, RequestError, "no dropout that drops anything"),
         (nn.Sequential(OwnForward(0.5), nn.Linear(4, 3)), {}, RequestError, "no dropout that drops anything"),
         (nn.Sequential(nn.Dropout(1.0), nn.Linear(4, 3)), {}, RequestError, "drops everything"),
-        (network(), {"formats": SMALL}, RequestError, "onnx_fp16, onnx_int8 cannot hold live dropout"),
-        (nn.Sequential(nn.Dropout(1e-5), nn.Linear(4, 3)), {}, ExportError, "too little noise to prove"),
+        (network(), {"formats": SMALL}, RequestError, "onnx_fp16, onnx_int8 does not support live dropout"),
+        (nn.Sequential(nn.Dropout(1e-5), nn.Linear(4, 3)), {}, ExportError, "too little noise to verify"),
     ],
 )
 def test_what_cannot_be_stochastic_is_refused(
@@ -233,7 +233,7 @@ def test_a_mask_that_is_not_drawn_for_each_row_is_refused(tmp_path: Path) -> Non
         def forward(self, x: Tensor) -> Tensor:
             return self.last(x * self.drop(torch.ones(4)))
 
-    with pytest.raises(ExportError, match="not drawn anew for each row"):
+    with pytest.raises(ExportError, match="not drawn separately for each row"):
         write_bundle(refused(Shared(), formats=onnx_only()), tmp_path / "bundle")
 
 
@@ -298,7 +298,7 @@ def test_passes_that_mean_nothing_are_refused(live_bundle: Path, tmp_path: Path)
     with pytest.raises(RequestError, match="gives no spread"):
         predict(live_bundle, [tmp_path / "x.npy"], passes=1)
     quiet = write_bundle(row_request(network(), formats=onnx_only()), tmp_path / "bundle").path
-    with pytest.raises(RequestError, match="do not differ from pass to pass"):
+    with pytest.raises(RequestError, match="all passes give the same output"):
         predict(quiet, [tmp_path / "x.npy"], passes=20)
 
 

@@ -53,13 +53,13 @@ def test_one_changed_byte_is_found(bundle: Path, name: str) -> None:
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
     (bundle / name).write_bytes(content)
-    assert f"{name} is not the file that was proven" in failed(bundle)
+    assert f"{name} is not the verified file" in failed(bundle)
 
 
 def test_a_truncated_file_is_found(bundle: Path) -> None:
     content = (bundle / "model.onnx").read_bytes()
     (bundle / "model.onnx").write_bytes(content[: len(content) // 2])
-    assert "model.onnx is not the file that was proven" in failed(bundle)
+    assert "model.onnx is not the verified file" in failed(bundle)
 
 
 @pytest.mark.parametrize("name", ["model.ts", "sample_input.npz", "manifest.json"])
@@ -98,7 +98,7 @@ def test_a_file_swapped_with_another_bundles_is_found_though_its_checksum_holds(
     write_checksums(bundle)
     message = failed(bundle)
     for name in ("onnx", "torchscript"):
-        assert f"{name}.manifest: the file was made for another bundle" in message
+        assert f"{name}.manifest: the file belongs to another bundle" in message
         assert f"{name}.numbers.all.real" in message
 
 

@@ -212,14 +212,14 @@ def test_a_bundle_is_replaced_and_nothing_else_is(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_bundle_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
-    with pytest.raises(RequestError, match="is no bundle; it is left as it is"):
+    with pytest.raises(RequestError, match="is not a bundle; it was not replaced"):
         write_bundle(row_request(nn.Linear(4, 3)), tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RequestError, match="cannot be made in"):
+    with pytest.raises(RequestError, match="cannot be written to"):
         write_bundle(row_request(nn.Linear(4, 3)), tmp_path / "file" / "bundle")
 
 
@@ -275,7 +275,7 @@ def test_a_failed_check_means_no_bundle_and_says_which(tmp_path: Path) -> None:
         ({"samples": rows()[:0]}, "do not fit layout 'row'"),
         ({"samples": np.full((3, 4), np.nan, np.float32)}, "NaN"),
         ({"formats": []}, "No export format"),
-        ({"formats": [*onnx_only(), *onnx_only()]}, "asked for twice"),
+        ({"formats": [*onnx_only(), *onnx_only()]}, "requested twice"),
         ({"formats": [("onnx", "manifest.json", Onnx(OnnxParams()))]}, "cannot write"),
         ({"test": (rows(5), np.zeros(4))}, "do not fit samples"),
         ({"task": Task(kind="regression", num_outputs=3), "probabilities": True}, "the task is a regression"),

@@ -47,7 +47,7 @@ def test_a_place_that_is_taken_meanwhile_fails_the_run_and_is_no_wrong_request(p
         (place.folder / "bundles" / "mine").mkdir(parents=True)
         (place.folder / "bundles" / "mine" / "thesis.tex").write_text("years of work")
 
-    with pytest.raises(FailedError, match="is no bundle; it is left as it is") as caught:
+    with pytest.raises(FailedError, match="is not a bundle; it was not replaced") as caught:
         place.run(**ONNX, observers=[Does(take)])
     assert caught.value.exit_code == 1
     assert caught.value.result.status == caught.value.result.store_status == "FAILED"

@@ -100,7 +100,7 @@ def test_another_bundle_is_replaced_only_with_overwrite(run, terminal, tmp_path)
     said = terminal("export", run.run_id, "--out", module.path, "--json")
     assert said.code == 2
     error = said.document["error"]
-    assert "holds a bundle of a module" in error["message"]
+    assert "contains a bundle of a module" in error["message"]
     assert "--overwrite" in error["hint"]
     assert read_manifest(module.path).get("run_id") is None
     assert terminal("export", run.run_id, "--out", module.path, "--overwrite").code == 0
@@ -116,7 +116,7 @@ def test_another_bundle_is_replaced_only_with_overwrite(run, terminal, tmp_path)
         (["--alias", "champion"], "--register NAME"),
         (["--register", "a/b"], "no name of a registered model"),
         (["--register", "net", "--alias", "v1"], "'v1' is not a valid alias"),
-        (["--register", "net", "--format", "torchscript"], "model.onnx is registered"),
+        (["--register", "net", "--format", "torchscript"], "model.onnx would be registered"),
         (["--format", "onyx"], "Did you mean onnx?"),
         (["--format", "onnx:opset=7"], "opset"),
     ],
@@ -140,10 +140,10 @@ def test_a_state_that_was_changed_is_no_bundle(place):
     state = torch.load(file)
     state["output.bias"] += 1e-6
     torch.save(state, file)
-    with pytest.raises(VerificationError, match="is not what was trained"):
+    with pytest.raises(VerificationError, match="is not the trained state"):
         regplug.export(run.run_id, formats=ONNX, out="bundle")
     torch.save({"other.weight": state["output.bias"]}, file)
-    with pytest.raises(VerificationError, match="does not fit its model built anew"):
+    with pytest.raises(VerificationError, match="does not fit its rebuilt model"):
         regplug.export(run.run_id, formats=ONNX, out="bundle")
     assert place.leftovers() == []
 
@@ -160,7 +160,7 @@ def test_data_that_were_changed_are_no_ground_for_a_bundle(place):
 def test_a_run_of_objects_is_exported_when_they_are_handed_over_again(place):
     net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
     run = place.run(model=net)
-    with pytest.raises(RequestError, match="object that no registry holds"):
+    with pytest.raises(RequestError, match="with a Python object"):
         regplug.export(run.run_id, formats=ONNX, out="bundle")
     exported = regplug.export(run.run_id, formats=["torchscript"], out="bundle", model=net, dataset=toy())
     assert read_manifest(exported.path)["state_sha256"] == run.state_sha256
@@ -231,15 +231,15 @@ def test_task_layout_and_type_follow_from_module_and_example(module, example, ki
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"class_names": ["a", "a"]}, RequestError, "each name once"),
+        ({"class_names": ["a", "a"]}, RequestError, "distinct name"),
         (
             {"class_names": ["a", "b", "c"]},
             ExportError,
-            "gives 2 outputs for each row, and there are 3 class names: a, b, c",
+            "gives 2 outputs for each row, but there are 3 class names: a, b, c",
         ),
         ({"class_names": ["a", "b"], "task": "regression"}, RequestError, "a regression has none"),
-        ({"class_names": "ab"}, RequestError, "are one text"),
-        ({"module": print}, RequestError, "no torch.nn.Module"),
+        ({"class_names": "ab"}, RequestError, "are a single string"),
+        ({"module": print}, RequestError, "not a torch.nn.Module"),
         ({"module": nn.Linear(4, 2, device="meta")}, RequestError, "meta device"),
         ({"example": np.array([["a"] * 4])}, RequestError, "not file names"),
         ({"test": (np.ones((2, 4)), np.array([0, 2]))}, RequestError, "0 to 1"),

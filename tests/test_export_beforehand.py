@@ -112,12 +112,12 @@ HOPELESS = [
     (AlwaysRandom, ["draws random numbers in evaluation mode", "self.training"]),
     (RarelyRandom, ["draws random numbers in evaluation mode"]),
     (RandomByPython, ["random in evaluation mode"]),
-    (RowByRow, ["A batch size is written into the model"]),
-    (Branches, ["decides by the numbers", "test_export_beforehand.py:"]),
-    (LooseStatistics, ["state_dict does not hold all", "the model: mean", "register_buffer"]),
-    (UnsavedStatistics, ["state_dict does not hold all"]),
-    (PythonStatistics, ["state_dict does not hold all"]),
-    (CountsCalls, ["Inference writes into calls"]),
+    (RowByRow, ["has a fixed batch size"]),
+    (Branches, ["branches on tensor values", "test_export_beforehand.py:"]),
+    (LooseStatistics, ["not in the state_dict", "the model: mean", "register_buffer"]),
+    (UnsavedStatistics, ["not in the state_dict"]),
+    (PythonStatistics, ["not in the state_dict"]),
+    (CountsCalls, ["Inference writes to calls"]),
     (InList, ["not registered", "nn.ModuleList"]),
 ]
 

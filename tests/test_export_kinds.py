@@ -176,7 +176,7 @@ def test_a_random_weight_is_not_baked_but_found(tmp_path):
 def test_live_dropout_of_a_weight_stays_live(tmp_path):
     network = plain()
     parametrize.register_parametrization(network[0], "weight", nn.Dropout(0.5))
-    with pytest.raises(ExportError, match="not drawn anew for each row"):
+    with pytest.raises(ExportError, match="not drawn separately for each row"):
         regplug.export(network, ROWS, tmp_path / "b", formats=TORCHSCRIPT, stochastic=True)
 
 
@@ -210,7 +210,7 @@ def test_the_proof_is_made_on_real_inputs_though_the_network_writes_into_them(tm
 
 def test_class_names_and_outputs_that_differ_in_number_are_told_apart_from_the_batch(tmp_path):
     with pytest.raises(
-        ExportError, match=r"gives 5 outputs for each row, and there are 4 class names: a, b, c, d"
+        ExportError, match=r"gives 5 outputs for each row, but there are 4 class names: a, b, c, d"
     ) as caught:
         regplug.export(plain(last=5), ROWS, tmp_path / "b", class_names=list("abcd"))
     assert "batch" not in str(caught.value)
@@ -233,7 +233,7 @@ def test_a_bundle_is_replaced_only_where_that_is_asked_for(tmp_path):
     first = regplug.export(plain(), ROWS, place, formats=TORCHSCRIPT)
     kept = (place / "manifest.json").read_bytes()
     with pytest.raises(
-        RequestError, match=r"holds a bundle of a module, with state \w{12}; it is left .*\n.*overwrite=True"
+        RequestError, match=r"contains a bundle of a module, with state \w{12}, which was not .*\n.*overwrite=True"
     ):
         regplug.export(plain(), ROWS, place, formats=TORCHSCRIPT)
     assert (place / "manifest.json").read_bytes() == kept
@@ -241,5 +241,5 @@ def test_a_bundle_is_replaced_only_where_that_is_asked_for(tmp_path):
     assert (place / "manifest.json").read_bytes() != kept
     assert (first.path, [path.name for path in tmp_path.iterdir()]) == (again.path, ["b"])
     (place / "manifest.json").write_text("not JSON")
-    with pytest.raises(RequestError, match=r"holds a bundle; it is left as it is.\n.*overwrite=True"):
+    with pytest.raises(RequestError, match=r"contains a bundle, which was not replaced.\n.*overwrite=True"):
         regplug.export(plain(), ROWS, place, formats=TORCHSCRIPT)

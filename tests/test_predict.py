@@ -111,14 +111,14 @@ def test_a_table_without_header_is_taken_in_order(table_bundle: Path, tmp_path: 
     [
         ("a,b,c,d\n1,2,3,4\n1,2,red,4\n", r"line 3, column 'c': 'red' is no number"),
         ("a,b,c,d\n1,2,3\n", r"line 2, column 'd' is empty"),
-        ("a,b,c,d\n1,2,3,4,5\n", r"line 2: 5 cells, and the first line has 4"),
+        ("a,b,c,d\n1,2,3,4,5\n", r"line 2: 5 cells, but the first line has 4"),
         ("a;b;c;d\n1,5;2;3;4\n", r"Write decimals with a point"),
         ("a,b,c\n1,2,3\n", r"lacks the column d"),
         ("a,b,c,d,a\n1,2,3,4,5\n", r"has the column 'a' twice"),
         ("1,2,3\n", r"has 3 columns; this bundle takes rows of 4"),
-        ("a,b,c,d\n", r"header and no rows"),
+        ("a,b,c,d\n", r"header but no rows"),
         ("", r"is empty"),
-        ("a,b,c,d\n1,2,nan,4\n", r"row 0 holds NaN"),
+        ("a,b,c,d\n1,2,nan,4\n", r"row 0 has NaN"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_with_its_place(
@@ -155,7 +155,7 @@ def test_pixels_are_brought_to_the_models_range_and_that_is_said(tmp_path: Path)
     np.testing.assert_allclose(shares(answer)[0], shares(answer)[1], atol=1e-6)
     assert answer.notes == ("white.png: pixels of 0 to 255 were scaled to the model's range 0 to 16.",)
     beyond = predict(bundle, [saved(tmp_path / "beyond.npy", np.full((1, 8, 8), 200.0))])
-    assert "go beyond the range 0 to 16" in beyond.notes[0]
+    assert "outside the model's range 0 to 16" in beyond.notes[0]
 
 
 def test_an_image_of_another_size_is_not_resized_in_silence(image_bundle: Path, tmp_path: Path) -> None:
@@ -178,25 +178,25 @@ def test_inputs_of_the_wrong_shape_or_type_are_refused(image_bundle: Path, table
         (
             table_bundle,
             saved(tmp_path / "empty.npy", rows(0)),
-            r"holds no rows: its shape is \(0, 4\).\nGive at least one",
+            r"has no rows: its shape is \(0, 4\).\nGive at least one",
         ),
         (table_bundle, saved(tmp_path / "number.npy", np.array(3.0)), r"shape \(\)"),
-        (table_bundle, saved(tmp_path / "objects.npy", OBJECTS), r"holds Python objects.*\nSave numbers"),
-        (table_bundle, tmp_path / "objects.npz", r"holds Python objects.*\nSave numbers"),
+        (table_bundle, saved(tmp_path / "objects.npy", OBJECTS), r"contains Python objects.*\nSave numbers"),
+        (table_bundle, tmp_path / "objects.npz", r"contains Python objects.*\nSave numbers"),
         (table_bundle, tmp_path, r"is a folder.\nName the files in it: .*\*\.csv"),
         (table_bundle, tmp_path / "folder.csv", r"is a folder"),
         (image_bundle, saved(tmp_path / "flat.npy", np.zeros((5, 64))), r"array.reshape\(\(-1, 1, 8, 8\)\)"),
         (image_bundle, saved(tmp_path / "whole.npy", np.full((1, 8, 8), 7.0)), r"array.astype\('uint8'\)"),
         (table_bundle, saved(tmp_path / "text.npy", np.array([["a"] * 4])), "holds <U1"),
-        (table_bundle, saved(tmp_path / "nan.npy", np.full((2, 4), np.nan)), "row 0 holds NaN"),
+        (table_bundle, saved(tmp_path / "nan.npy", np.full((2, 4), np.nan)), "row 0 has NaN"),
         (table_bundle, tmp_path / "x.npz", "none is named 'input'"),
         (table_bundle, tmp_path / "x.png", "is an image; this bundle takes rows of 4"),
-        (table_bundle, tmp_path / "x.txt", "a type that predict does not read"),
-        (table_bundle, tmp_path / "broken.npy", "is no array file"),
+        (table_bundle, tmp_path / "x.txt", "a file type that predict does not read"),
+        (table_bundle, tmp_path / "broken.npy", "is not an array file"),
         (table_bundle, tmp_path / "none.npy", "There is no file"),
         (image_bundle, tmp_path / "broken.png", "cannot be read as an image"),
         (image_bundle, tmp_path / "x.csv", "is a table; this bundle takes images"),
-        (image_bundle, saved(tmp_path / "unit.npy", np.full((1, 8, 8), 0.5)), "normalisation is inside the model"),
+        (image_bundle, saved(tmp_path / "unit.npy", np.full((1, 8, 8), 0.5)), "normalisation is part of the model"),
         (image_bundle, saved(tmp_path / "big.npy", np.full((1, 8, 8), 256)), "from 256 to 256"),
     ]
     for bundle, path, message in cases:
@@ -211,7 +211,7 @@ def test_values_beyond_a_declared_range_are_told_with_that_range_and_what_may_be
     request = image_request(network, samples=digits, value_range=(0.0, 16.0), formats=onnx_only())
     bundle = write_bundle(request, tmp_path / "bundle").path
     note = predict(bundle, [saved(tmp_path / "x.npy", np.full((1, 8, 8), 200, np.uint8))]).notes[0]
-    assert "go beyond the range 0 to 16" in note
+    assert "outside the model's range 0 to 16" in note
     assert "numpy.rint(array * 0.0627451).astype('uint8')" in note
     with pytest.raises(BundleError, match="Give the raw values, 0 to 16"):
         predict(bundle, [saved(tmp_path / "y.npy", np.full((1, 8, 8), 0.5))])
@@ -244,7 +244,7 @@ def test_a_changed_byte_is_refused_before_it_answers(table_bundle: Path, tmp_pat
     content = bytearray((bundle / name).read_bytes())
     content[-2] ^= 1
     (bundle / name).write_bytes(content)
-    with pytest.raises(VerificationError, match=f"{name} is not the file that was proven"):
+    with pytest.raises(VerificationError, match=f"{name} is not the verified file"):
         predict(bundle, [saved(tmp_path / "x.npy", rows(1))])
 
 

@@ -11,13 +11,13 @@ from regplug.errors import ExportError
 
 
 def require_columns(output: object) -> Tensor:
-    """A model's output, if it is one tensor of floats with two axes.
+    """Returns a model's output after checking that it is one tensor of floats with two axes.
 
     Args:
-        output: Whatever the model returned.
+        output: The model's result.
 
     Raises:
-        ExportError: It is something else; says how to get such a tensor out of it.
+        ExportError: It is something else; the message says how to return such a tensor.
     """
     if not isinstance(output, Tensor):
         what, part = _parts(output)
@@ -28,7 +28,7 @@ def require_columns(output: object) -> Tensor:
     if not output.is_floating_point():
         raise ExportError(
             f"The model returns {output.dtype}, where one tensor of floats (batch, outputs) is needed.",
-            hint="Return the logits or values themselves, not what is chosen from them.",
+            hint="Return the logits or values themselves, not class indices.",
         )
     if output.ndim != 2:
         hint = "output.flatten(1)" if output.ndim > 2 else "output.unsqueeze(1)"
@@ -40,7 +40,7 @@ def require_columns(output: object) -> Tensor:
 
 
 def _parts(output: object) -> tuple[str, str]:
-    """What it is, and how its first part is got."""
+    """Describes the output, and how to access its first part."""
     if isinstance(output, Mapping):
         return f"a {type(output).__name__} of {', '.join(map(str, output))}", f"[{next(iter(output), '')!r}]"
     if isinstance(output, tuple | list):
@@ -49,26 +49,27 @@ def _parts(output: object) -> tuple[str, str]:
 
 
 def require_output(output: object, size: int, task: Task) -> None:
-    """Refuses what does not fit the task.
+    """Checks that the output fits the task.
 
     Args:
-        output: Whatever the model returned for `size` rows.
-        size: The batch.
-        task: Says how many outputs there are.
+        output: The model's result for `size` rows.
+        size: The batch size.
+        task: The task, with the number of outputs.
 
     Raises:
-        ExportError: It is no tensor `(size, num_outputs)` of floats.
+        ExportError: It is not a tensor `(size, num_outputs)` of floats.
     """
     columns = require_columns(output)
     width = columns.shape[1]
     if len(columns) != size:
         raise ExportError(
             f"The model gives {tuple(columns.shape)} for {size} rows; a {task.kind} needs {(size, task.num_outputs)}.",
-            hint="The first axis is the batch. If it is written into the model, take it from the input: x.flatten(1).",
+            hint="The first axis is the batch. If the model has a fixed batch size, take it from the input: "
+            "x.flatten(1).",
         )
     if width != task.num_outputs and task.class_names:
         raise ExportError(
-            f"The model gives {width} outputs for each row, and there are {len(task.class_names)} class names: "
+            f"The model gives {width} outputs for each row, but there are {len(task.class_names)} class names: "
             f"{', '.join(task.class_names)}.",
             hint="There must be one class name for each output, in the order of the outputs.",
         )

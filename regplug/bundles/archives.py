@@ -1,4 +1,4 @@
-"""Zip archives looked at before anything is unpacked: a few megabytes can hold gigabytes. numpy only."""
+"""Inspects zip archives before unpacking them, because a few megabytes can contain gigabytes. numpy only."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 from regplug.bundles.formats import Array
 
 _HEADER = 2**12
-"""Bytes that a header of an array needs at most."""
+"""Maximum size of an array's header in bytes."""
 
 _ENTRY = 2**10
-"""Bytes that an archive needs for an entry beside its content."""
+"""Maximum size of an archive's entry in bytes, without its content."""
 
 _MOST_GROWTH = 2**28
-"""Bytes that a model file may unpack to beyond its own size; only text is packed in it."""
+"""Bytes that a model file may unpack to beyond its own size; only its text is compressed."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Extent:
 
     @property
     def size_bytes(self) -> int:
-        """Of its numbers."""
+        """Size of its values in bytes."""
         size = self.dtype.itemsize
         for length in self.shape:
             size *= length
@@ -42,18 +42,18 @@ class Extent:
 
 
 def read_arrays(path: Path, wanted: Mapping[str, Extent]) -> dict[str, Array]:
-    """Reads an archive of arrays that holds exactly what it should.
+    """Reads an archive that must contain exactly the expected arrays.
 
     Args:
         path: `.npz`, not compressed.
-        wanted: Every array by name.
+        wanted: The expected arrays by name.
 
     Raises:
-        ValueError: It is no such archive, or has other arrays; nothing but its directory and headers was read then.
+        ValueError: It is not such an archive, or has other arrays; then only its directory and headers were read.
     """
     most = most_bytes_of(wanted)
     if path.stat().st_size > most:
-        raise ValueError(f"it has {path.stat().st_size:,} bytes, and its arrays need {most:,} at most")
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, but its arrays need at most {most:,}")
     with _opened(path) as archive:
         _require_entries(archive, wanted)
         for name, extent in wanted.items():
@@ -67,7 +67,7 @@ def read_arrays(path: Path, wanted: Mapping[str, Extent]) -> dict[str, Array]:
 
 
 def most_bytes_of(wanted: Mapping[str, Extent]) -> int:
-    """Bytes that an archive of these arrays can have at most."""
+    """Returns the maximum size of an archive of these arrays in bytes."""
     return sum(extent.size_bytes + _HEADER + _ENTRY for extent in wanted.values()) + _ENTRY
 
 
@@ -75,31 +75,31 @@ def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"it is no zip archive ({error})") from error
+        raise ValueError(f"it is not a zip archive ({error})") from error
 
 
 def _require_entries(archive: zipfile.ZipFile, wanted: Mapping[str, Extent]) -> None:
     entries = {entry.filename: entry for entry in archive.infolist()}
     names = {f"{name}.npy" for name in wanted}
     if set(entries) != names or len(entries) != len(archive.infolist()):
-        parts = (("it lacks", names - set(entries)), ("it holds", set(entries) - names))
+        parts = (("it lacks", names - set(entries)), ("it also contains", set(entries) - names))
         told = [f"{words} {', '.join(sorted(odd))[:200]}" for words, odd in parts if odd]
-        raise ValueError("; ".join(told) or "it holds an array twice")
+        raise ValueError("; ".join(told) or "it contains an array twice")
     for name, extent in wanted.items():
         entry = entries[f"{name}.npy"]
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > extent.size_bytes + _HEADER:
-            raise ValueError(f"{name} unpacks to {entry.file_size:,} bytes, and {extent} needs {extent.size_bytes:,}")
+            raise ValueError(f"{name} unpacks to {entry.file_size:,} bytes, but {extent} needs {extent.size_bytes:,}")
 
 
 def extent_in(path: Path, name: str) -> Extent:
-    """Shape and type of an array in an archive, of which nothing else is unpacked.
+    """Returns shape and type of an array in an archive, without unpacking anything else.
 
     Raises:
-        ValueError: It is no such archive, or holds no such array.
+        ValueError: It is not such an archive, or has no such array.
     """
     with _opened(path) as archive:
         if f"{name}.npy" not in archive.namelist():
-            raise ValueError(f"it holds no array {name!r}")
+            raise ValueError(f"it has no array {name!r}")
         with archive.open(f"{name}.npy") as entry:
             return _read_header(entry)
 
@@ -107,20 +107,20 @@ def extent_in(path: Path, name: str) -> Extent:
 def _require_extent(name: str, entry: IO[bytes], wanted: Extent) -> None:
     found = _read_header(entry)
     if found != wanted:
-        raise ValueError(f"{name} is {found}, and should be {wanted}")
+        raise ValueError(f"{name} is {found}, but should be {wanted}")
 
 
 def _read_header(entry: IO[bytes]) -> Extent:
     version = np.lib.format.read_magic(entry)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
-        raise ValueError(f"version {version} of the array format is not known")
+        raise ValueError(f"version {version} of the array format is unknown")
     shape, _, dtype = read(entry)
     return Extent(tuple(shape), dtype)
 
 
 def grows_too_large(path: Path) -> bool:
-    """Whether a file is a zip archive that unpacks to far more than itself."""
+    """Returns whether a file is a zip archive that unpacks to far more than its own size."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())

@@ -1,4 +1,4 @@
-"""Which module is to blame: names for people, and where a failure started."""
+"""Finds the module that causes a failure, and names it in messages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch.overrides import TorchFunctionMode
 Same: TypeAlias = Callable[[Tensor, Tensor], bool]
 
 STOCHASTIC_HINT = (
-    "If it shall stay random (MC dropout), write it as nn.Dropout or another of torch's dropout modules and ask for "
-    "that: `regplug export RUN --stochastic`, or regplug.export(..., stochastic=True)."
+    "To keep it random (MC dropout), write it as nn.Dropout or another of torch's dropout modules and use "
+    "`regplug export RUN --stochastic`, or regplug.export(..., stochastic=True)."
 )
 
 _HERE = Path(__file__).parents[1]
@@ -27,27 +27,27 @@ _CONVERTERS = ("/onnxscript/", "/onnx_ir/", "/site-packages/onnx/")
 
 
 def title(name: str, module: nn.Module) -> str:
-    """A module by its place and class: `module 'layers.3' (mypkg.nets.Noise)`."""
+    """Names a module by its path and class: `module 'layers.3' (mypkg.nets.Noise)`."""
     kind = type(module)
     where = place(name)
     return f"{where} ({kind.__module__}.{kind.__qualname__})"
 
 
 def place(name: str) -> str:
-    """A dotted name inside the deployed model, as the user knows it."""
+    """Returns the user's name for a dotted path inside the deployed model."""
     if name in ("", "network"):
         return "the model"
     return f"module '{name.removeprefix('network.')}'"
 
 
 def user_line(error: BaseException) -> str:
-    """The last line of the user's own code that an error went through, as `file:line`, or the empty text."""
+    """Returns the last line of the user's own code in a traceback as `file:line`, or an empty string."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
 def is_users(filename: str) -> bool:
-    """Whether a file is the user's own and neither a library's nor ours."""
+    """Returns whether a file is the user's own, and not of a library or of regplug."""
     is_standard = filename.startswith(_STANDARD_LIBRARY) and "site-packages" not in filename
     is_torch = filename.startswith((_TORCH, "<")) or any(part in filename for part in _CONVERTERS)
     return not is_standard and not is_torch and _HERE not in Path(filename).parents
@@ -62,10 +62,10 @@ class _Call:
 
 
 def where_they_part(module: nn.Module, first: Tensor, second: Tensor, same: Same) -> str:
-    """Names the innermost module that made two runs differ: same inputs, other outputs.
+    """Names the innermost module with equal inputs and different outputs in two runs.
 
     Args:
-        module: Run twice, with hooks that are removed again.
+        module: The model; run twice, with hooks that are removed again.
         first: Input of one run.
         second: Input of the other.
         same: Whether two tensors of the two runs count as equal.
@@ -97,7 +97,7 @@ def where_it_broke(module: nn.Module, raw: Tensor) -> str:
 
 
 class _DropoutWatch(TorchFunctionMode):
-    """Notes whether one of torch's dropout functions is called in training."""
+    """Detects calls of torch's dropout functions in training mode."""
 
     seen = False
 
@@ -109,7 +109,7 @@ class _DropoutWatch(TorchFunctionMode):
 
 
 def dropout_hint(module: nn.Module, raw: Tensor) -> str:
-    """What to do where noise is dropout that acts in evaluation; the empty text where it is none."""
+    """Returns a hint if the noise is dropout that acts in evaluation, else an empty string."""
     with torch.no_grad(), _DropoutWatch() as watch:
         module(raw)
     return f" {STOCHASTIC_HINT}" if watch.seen else ""

@@ -1,8 +1,8 @@
-"""How large a tolerance can be: constants of its formula, and what a bundle's file says of its rounding. numpy only.
+"""Bounds of a tolerance: the constants of its formula, and the measured rounding of a bundle's file. numpy only.
 
-The formula stands in `regplug.bundles.tolerance`, and needs the model. Without the model its lower bound is known. Its
-upper bound is measured where a tolerance is large beside the outputs: what the last bits of every operator's result do
-to the answers of the saved file.
+The formula is in `regplug.bundles.tolerance` and needs the model. Without the model, its lower bound is known. If a
+tolerance is large relative to the outputs, its upper bound is measured: the effect of changing the last bits of every
+operator's result on the outputs of the saved file.
 """
 
 from __future__ import annotations
@@ -16,62 +16,62 @@ from regplug.bundles.cases import Reference
 from regplug.bundles.formats import Array, Run
 
 FACTOR = 16.0
-"""How many times the model's rounding a file may be off."""
+"""A file may differ by this many times the model's rounding."""
 
 EPS = float(np.finfo(np.float32).eps)
 
 SEEDS = (0, 1, 2, 3)
-"""Of the perturbed runs of a file."""
+"""Seeds of the perturbed runs of a file."""
 
 _PLAIN = 1e-4
-"""Share of the largest output up to which a tolerance needs no reason; that of most models is near 1e-5."""
+"""Share of the largest output up to which a tolerance is accepted without measurement; usually it is near 1e-5."""
 
 _UNMEASURED = 1.0
-"""The largest share where no file can tell its rounding."""
+"""The largest share if no file's rounding can be measured."""
 
 _SLACK = 32.0
-"""How many times the rounding that is measured here the model's own may have been."""
+"""The model's rounding may have been this many times the rounding that is measured here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Perturbed:
-    """A saved file, and the same with the last bits of every operator's result moved.
+    """A saved file, and the same file with the last bits of every operator's result changed.
 
     Args:
-        plain: The file as it is.
-        moved: One run for each of `SEEDS`.
+        plain: The unchanged file.
+        moved: One perturbed run for each of `SEEDS`.
     """
 
     plain: Run
     moved: Sequence[Run]
 
     def rounding(self, inputs: Array) -> float:
-        """The largest difference that the last bits make; 0 where the file does not answer."""
+        """Returns the largest difference from changing the last bits; 0 if the file cannot be run."""
         try:
             still = self.plain(inputs)
             return max(_difference(run(inputs), still) for run in self.moved)
         except Exception:
-            # The checks of the file tell what is wrong with it.
+            # The checks of the file report what is wrong with it.
             return 0.0
 
 
 def largest(outputs: Array) -> float:
-    """The largest absolute output that is a number; 0 where none is."""
+    """Returns the largest finite absolute output; 0 if there is none."""
     return float(np.abs(outputs[np.isfinite(outputs)]).max(initial=0.0))
 
 
 def least_tolerance(outputs: Array) -> float:
-    """What the formula gives at least, but for the rounding of this product."""
+    """Returns the smallest possible value of the formula, up to the rounding of this product."""
     return 0.999 * FACTOR * EPS * largest(outputs)
 
 
 def most_tolerance(reference: Reference, scale: float, opened: Callable[[], Sequence[Perturbed]]) -> float:
-    """What a tolerance may be at most.
+    """Returns the largest allowed tolerance.
 
     Args:
         reference: The case.
         scale: The largest output of the case, or of the real rows if that is larger.
-        opened: Opens the files whose rounding can be measured; called only where that is needed.
+        opened: Opens the files whose rounding can be measured; called only if needed.
     """
     if reference.tolerance <= _PLAIN * scale:
         return _PLAIN * scale
@@ -83,11 +83,11 @@ def most_tolerance(reference: Reference, scale: float, opened: Callable[[], Sequ
 
 
 def most_given_tolerance(given: Reference, real: Reference) -> float:
-    """What the tolerance of the real rows with live dropout may be at most, from that without.
+    """Returns the largest allowed tolerance of the real rows with live dropout, from the tolerance without noise.
 
     Args:
-        given: The real rows with given noise.
-        real: The real rows without noise, whose tolerance is bounded already.
+        given: The real rows with supplied noise.
+        real: The real rows without noise, whose tolerance has already been bounded.
     """
     growth = largest(given.outputs) / (largest(real.outputs) or 1.0)
     return max(_PLAIN * largest(given.outputs), _SLACK * real.tolerance * max(1.0, growth))

@@ -1,4 +1,4 @@
-"""Step 3: the model captured once by `torch.export`, with a symbolic batch axis, and what the graph must not hold."""
+"""Step 3: captures the model once with `torch.export` and a symbolic batch axis, and checks the graph."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from regplug.bundles.report import Check, holds
 from regplug.errors import ExportError
 
 EXAMPLE_ROWS = 3
-"""Neither 1, which `torch.export` takes for a constant, nor a batch size that is tried later."""
+"""Neither 1, which `torch.export` treats as a constant, nor a batch size that is tried later."""
 
 _TRAINING = ("train", "training")
-"""What torch calls the argument by which an operator is told that this is training."""
+"""torch's names for the argument of an operator that switches training mode on."""
 
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
 _NUMPY = re.compile(r"numpy", re.IGNORECASE)
@@ -37,17 +37,17 @@ _FIXED_BATCH = re.compile(r"Constraints violated|specialized it to be a constant
 def capture(
     deployed: nn.Module, example: Tensor, draws: int = 0, *, is_trained: bool = True
 ) -> tuple[ExportedProgram, list[Check]]:
-    """Captures the model and judges the graph.
+    """Captures the model and checks the graph.
 
     Args:
         deployed: The isolated model.
         example: Three raw rows `(3, ...)`.
-        draws: How many places shall draw uniform random numbers, as live dropout does.
-        is_trained: Whether a file will be made of it. The graph of an untrained model is not decomposed, which takes
+        draws: Expected number of operators that draw uniform random numbers, for live dropout.
+        is_trained: Whether a file will be written. The graph of an untrained model is not decomposed, which would take
             longer than the capture of a small model.
 
     Raises:
-        ExportError: The model cannot be captured, or its graph is random, writes buffers, or takes batch statistics.
+        ExportError: The model cannot be captured, or its graph is random, writes buffers, or uses batch statistics.
     """
     with torch.no_grad():
         try:
@@ -60,17 +60,17 @@ def capture(
 
 
 def judge(program: ExportedProgram, draws: int = 0) -> list[Check]:
-    """Walks through a captured graph.
+    """Checks a captured graph.
 
     Args:
         program: The graph.
         draws: See `capture`.
 
     Raises:
-        ExportError: It is random, writes buffers, takes batch statistics, or has a fixed batch size.
+        ExportError: It is random, writes buffers, uses batch statistics, or has a fixed batch size.
     """
     checks = _judge_structure(program)
-    # After decomposition an instance norm looks like batch statistics, so those are judged before it.
+    # After decomposition an instance norm looks like batch statistics, so those are checked before it.
     low_level = program.run_decompositions()
     return [*checks, no_random_op(low_level, draws), no_buffer_written(low_level)]
 
@@ -81,10 +81,10 @@ def _judge_structure(program: ExportedProgram) -> list[Check]:
 
 
 def batch_symbolic(program: ExportedProgram) -> Check:
-    """The input's first axis has no fixed size.
+    """Checks that the input's first axis has no fixed size.
 
     Raises:
-        ExportError: It has.
+        ExportError: It has a fixed size.
     """
     raw = next(node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs)
     size = raw.meta["val"].shape[0]
@@ -94,23 +94,23 @@ def batch_symbolic(program: ExportedProgram) -> Check:
 
 
 def _require_every_row(program: ExportedProgram) -> None:
-    # Loaded by torch.export already; importing it here keeps it out of whatever reads a bundle.
+    # torch.export has already loaded it; a local import keeps it out of code that only reads a bundle.
     from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
     answer = next(node for node in program.graph.nodes if node.op == "output").args[0][-1]
     rows = answer.meta["val"].shape[0]
     if not isinstance(rows, int) and free_unbacked_symbols(rows):
         raise ExportError(
-            f"How many rows come out of {where(answer)} depends on the numbers that go in.",
-            hint="Give every row an answer: use torch.where in the place of x[mask].",
+            f"The number of rows that {where(answer)} returns depends on the input values.",
+            hint="Return an output for every row: use torch.where instead of x[mask].",
         )
 
 
 def training_arguments_off(program: ExportedProgram) -> Check:
-    """Every dropout and every batch norm in the graph is told that this is no training.
+    """Checks that every dropout and every batch norm in the graph is in evaluation mode.
 
     Raises:
-        ExportError: One is not; module and line are named.
+        ExportError: One is not; the message names module and line.
     """
     told = [(node, training) for node in _operators(program) if (training := _training(node)) is not None]
     for node, training in told:
@@ -121,11 +121,11 @@ def training_arguments_off(program: ExportedProgram) -> Check:
                 hint="Pass training=self.training; a batch norm needs running statistics (track_running_stats=True)."
                 + _stochastic_hint(node),
             )
-    return holds("training_arguments", True, f"{len(told)} operators are told that this is no training")
+    return holds("training_arguments", True, f"{len(told)} operators are in evaluation mode")
 
 
 def _training(node: Node) -> object:
-    """What an operator is told of training, or `None` where it does not ask."""
+    """Returns the training argument of an operator; `None` if it has none."""
     return _argument(node, _TRAINING)
 
 
@@ -139,10 +139,10 @@ def _argument(node: Node, names: Sequence[str]) -> object:
 
 
 def no_random_op(program: ExportedProgram, draws: int = 0) -> Check:
-    """No operator in the graph draws random numbers but the uniform ones of live dropout.
+    """Checks that no operator in the graph draws random numbers, except the uniform ones of live dropout.
 
     Raises:
-        ExportError: One does; operator, module and line are named.
+        ExportError: One does; the message names operator, module and line.
     """
     random = [node for node in _operators(program) if _is_random(node)]
     wanted = [node for node in random if draws and node.target is torch.ops.aten.rand_like.default]
@@ -150,7 +150,7 @@ def no_random_op(program: ExportedProgram, draws: int = 0) -> Check:
         if node not in wanted:
             raise ExportError(
                 f"{where(node)} draws random numbers in evaluation mode ({node.target}).",
-                hint=f"Let the noise depend on self.training.{_stochastic_hint(node)}",
+                hint=f"Make the noise depend on self.training.{_stochastic_hint(node)}",
             )
     if draws:
         return Check(
@@ -173,16 +173,16 @@ def _stochastic_hint(node: Node) -> str:
 
 
 def no_buffer_written(program: ExportedProgram) -> Check:
-    """The graph writes no buffer.
+    """Checks that the graph writes no buffer.
 
     Raises:
-        ExportError: It does; the buffers are named.
+        ExportError: It does; the message names the buffers.
     """
     written = sorted({name.removeprefix("network.") for name in program.graph_signature.buffers_to_mutate.values()})
     if written:
         raise ExportError(
-            f"Inference writes into {', '.join(written)}.",
-            hint="Write buffers only where self.training is true; an exported graph cannot write them.",
+            f"Inference writes to {', '.join(written)}.",
+            hint="Write buffers only if self.training is true; an exported graph cannot write them.",
         )
     return holds("no_buffer_written", True, "the graph writes no buffer")
 
@@ -192,7 +192,7 @@ def _operators(program: ExportedProgram) -> list[Node]:
 
 
 def where(node: Node) -> str:
-    """The module and the line of the user's own code that an operator comes from."""
+    """Returns the module and the line of the user's own code of an operator."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     name, kind = (stack[-1][0], stack[-1][1]) if stack else ("", "")
     lines = [f"{file}:{line}" for file, line in _FRAME.findall(node.meta.get("stack_trace") or "") if is_users(file)]
@@ -206,35 +206,35 @@ def _explained(error: Exception) -> ExportError:
     if _FIXED_BATCH.search(text):
         return _fixed_batch(text)
     if _NUMPY.search(text):
-        return ExportError(f"The model leaves torch for numpy in its forward{at}.", hint="Use torch's functions there.")
+        return ExportError(f"The model's forward uses numpy{at}.", hint="Use torch's functions instead.")
     if _DATA_DEPENDENT.search(text):
         return ExportError(
-            f"The model's forward decides by the numbers that go through it{at}.",
-            hint="A graph has no branches on numbers: use torch.where, and tensors in place of .item() and float().",
+            f"The model's forward branches on tensor values{at}.",
+            hint="A graph cannot branch on values: use torch.where, and tensors instead of .item() and float().",
         )
     return ExportError(
         f"The model cannot be captured{at}: {cause(error)}",
-        hint="torch.export says so. Write this in plain tensor operations on the whole batch.",
+        hint="This is an error of torch.export. Write this part in plain tensor operations on the whole batch.",
     )
 
 
 def _fixed_batch(text: str) -> ExportError:
-    """The refusal of a model that is one graph only for some sizes of the batch, with what torch says of them."""
+    """Returns the error for a model whose graph holds only for some batch sizes, with torch's reason."""
     bound = _BOUND.search(text)
     if bound is None:
-        return ExportError("A batch size is written into the model: it takes batches of 3 rows only.", hint=_BATCH_HINT)
+        return ExportError("The model has a fixed batch size: it takes batches of 3 rows only.", hint=_BATCH_HINT)
     return ExportError(
-        f"The model computes otherwise in larger or smaller batches: what was captured holds for "
+        f"The model computes differently in larger or smaller batches: the captured graph holds for "
         f"{_SIZE.sub('batch', bound[1]).rstrip('.')}.",
-        hint=f"{_BATCH_HINT} In the place of torch.cdist(x, y) write (x[:, None] - y).norm(dim=-1).",
+        hint=f"{_BATCH_HINT} Instead of torch.cdist(x, y), write (x[:, None] - y).norm(dim=-1).",
     )
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what torch logs, prints and warns of in a capture out of the user's terminal; an error says it shorter.
+    """Silences torch's logs, prints and warnings during a capture; errors are reported in a shorter form.
 
-    Of nn.GRU's own weights it warns that they are assigned, which would be an error where warnings are errors.
+    One warning, on the weights of nn.GRU, would be an error wherever warnings are errors.
     """
     logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level, logger.level = logger.level, logging.CRITICAL
@@ -247,5 +247,5 @@ def _quiet() -> Iterator[None]:
 
 
 _BATCH_HINT = (
-    "Take the batch size from the input: x.flatten(1), x.view(x.shape[0], -1); len(x) and a loop over the rows fix it."
+    "Take the batch size from the input: x.flatten(1), x.view(x.shape[0], -1). Avoid len(x) and loops over the rows."
 )

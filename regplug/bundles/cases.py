@@ -1,7 +1,7 @@
-"""The inputs on which files are compared: real ones, and those that their type allows. numpy only.
+"""Cases: sets of inputs on which files are compared, real ones and others that their type allows. numpy only.
 
-Every case but `real` follows from the real rows and the declared range, so a bundle's samples can be checked against
-what they should be.
+Every case except `real` is derived from the real rows and the declared range, so a bundle's samples can be recomputed
+and checked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from regplug.bundles.stochastic.uniforms import uniforms
 from regplug.bundles.varied import varied_rows
 
 BATCHES = (1, 2, 7, 64, 97)
-"""Batch sizes that are tried. The last one takes every real and every varied row at once."""
+"""Batch sizes to try. The last one holds all real and all varied rows."""
 
 REAL = "real"
 """The case of real rows."""
@@ -24,7 +24,7 @@ REAL_ROWS = 64
 """Rows of the case `real`."""
 
 VARIED = "varied"
-"""The case of random rows that all differ, with which the real rows are mixed into batches."""
+"""The case of different random rows, which are mixed with the real rows in batches."""
 
 VARIED_ROWS = BATCHES[-1] - REAL_ROWS
 """Rows of the case `varied`."""
@@ -42,12 +42,12 @@ EXTREME_ROWS = 7
 """Rows of every other case."""
 
 LARGE_FACTOR = 1e4
-"""What the numbers of `normal` are multiplied by in `large`."""
+"""Factor from `normal` to `large`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What the model puts out for one case, and how far a file may be from it.
+    """The model's outputs for one case, and the allowed difference of a file.
 
     Args:
         case: Name of the case.
@@ -63,16 +63,16 @@ class Reference:
 
 
 def make_cases(samples: Array, value_range: tuple[float, float] | None = None) -> dict[str, Array]:
-    """Makes the inputs of every case.
+    """Returns the inputs of every case.
 
     Args:
-        samples: Real raw rows `(N, ...)`; the first 64 are taken, repeated where there are fewer.
-        value_range: Least and greatest raw value, where they are declared.
+        samples: Real raw rows `(N, ...)`; the first 64 are used, repeated if there are fewer.
+        value_range: Smallest and largest raw value, if declared.
 
     Returns:
         Raw rows by case, `real` first: 64 real ones, 33 varied ones, 7 in each other case.
     """
-    # A copy: torch refuses to share arrays that may not be written.
+    # A copy, because torch cannot share read-only arrays.
     real = np.resize(samples[:REAL_ROWS], (REAL_ROWS, *samples.shape[1:])).copy()
     shape = (EXTREME_ROWS, *samples.shape[1:])
     cases = {REAL: real, VARIED: varied_rows(real, value_range, VARIED_ROWS)}
@@ -90,7 +90,7 @@ def make_cases(samples: Array, value_range: tuple[float, float] | None = None) -
 
 
 def case_rows(dtype: np.dtype[np.generic]) -> dict[str, int]:
-    """The cases of inputs of a type, with the rows of each.
+    """Returns the cases for inputs of a type, with the number of rows of each.
 
     >>> case_rows(np.dtype("int64"))
     {'real': 64, 'varied': 33}
@@ -99,7 +99,7 @@ def case_rows(dtype: np.dtype[np.generic]) -> dict[str, int]:
 
 
 def _normal(shape: tuple[int, ...]) -> Array:
-    """Box and Muller 1958, for numpy's own normal numbers may change between its versions."""
+    """Box and Muller 1958, because numpy's normal numbers may change between versions."""
     radius = np.sqrt(-2 * np.log(uniforms(1, shape).astype(np.float64)))
     normal: Array = radius * np.cos(2 * np.pi * uniforms(2, shape).astype(np.float64))
     return normal

@@ -1,17 +1,17 @@
-"""What an exception says, fit for one line of a message: whole, without line breaks or terminal escape codes."""
+"""Formats an exception for one line of a message, without line breaks or terminal escape codes."""
 
 from __future__ import annotations
 
 import re
 
 LONGEST = 1500
-"""Characters of a cause that are shown. Converters print whole graphs; what went wrong stands before them."""
+"""Most characters of a cause to show. Converters print whole graphs after the actual error."""
 
 _ESCAPE_CODE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 def one_line(text: str) -> str:
-    r"""Text without line breaks and escape codes, cut only where it is longer than `LONGEST`.
+    r"""Returns text without line breaks and escape codes, shortened to `LONGEST` characters.
 
     >>> one_line("step \x1b[96m3/3\x1b[0m\n  failed")
     'step 3/3 failed'
@@ -21,7 +21,7 @@ def one_line(text: str) -> str:
 
 
 def cause(error: BaseException) -> str:
-    """The type and the message of an error.
+    """Returns the type and the message of an error.
 
     >>> cause(KeyError("mode"))
     "KeyError: 'mode'"
@@ -32,7 +32,7 @@ def cause(error: BaseException) -> str:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The error that began a chain of `raise ... from`."""
+    """Returns the first error of a chain of `raise ... from`."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error

@@ -1,4 +1,4 @@
-"""Step 8: the file runs in a process of its own, where neither torch nor regplug is imported."""
+"""Step 8: runs the file in a separate process, where neither torch nor regplug is imported."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _GUARD = "\nimport sys\nassert 'torch' not in sys.modules and 'regplug' not in s
 
 
 class CleanProcess:
-    """A run of a saved file in a fresh interpreter, started now and judged later.
+    """Runs a saved file in a new interpreter, started now and checked later.
 
-    Use it as a context manager: a process that nobody waits for any more is ended.
+    Use it as a context manager, which ends the process if it is still running.
 
     Args:
         program: See `Format.standalone`.
@@ -65,26 +65,26 @@ class CleanProcess:
         self._folder.cleanup()
 
     def check(self, reference: Reference) -> Check:
-        """Waits for the process and compares what it wrote.
+        """Waits for the process and compares its outputs.
 
         Args:
-            reference: What the model puts out for the real rows.
+            reference: The model's outputs for the real rows.
         """
         return self.judge(lambda outputs: _same(outputs, reference))
 
     def judge(self, verdict: Callable[[Array], Check]) -> Check:
-        """Waits for the process and judges what it wrote.
+        """Waits for the process and checks its outputs.
 
         Args:
-            verdict: Makes the check of the outputs for the real rows.
+            verdict: Returns the check of the outputs for the real rows.
         """
         try:
             _, said = self._process.communicate(timeout=_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            return holds("clean_process", False, f"no answer within {_TIMEOUT_S:.0f} s")
+            return holds("clean_process", False, f"no result within {_TIMEOUT_S:.0f} s")
         if self._process.returncode != 0 or not self._output.is_file():
-            last = (said.strip().splitlines() or ["no word"])[-1]
-            return holds("clean_process", False, f"ends with {self._process.returncode}: {one_line(last)}")
+            last = (said.strip().splitlines() or ["no output"])[-1]
+            return holds("clean_process", False, f"exit code {self._process.returncode}: {one_line(last)}")
         return verdict(np.load(self._output, allow_pickle=False))
 
 

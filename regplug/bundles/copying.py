@@ -1,4 +1,4 @@
-"""A copy of a module that shares nothing with it, and whose weights are plain parameters."""
+"""Copies a module without sharing anything, and turns computed weights into plain parameters."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def own_copy(module: nn.Module) -> nn.Module:
-    """Copies a module, without the wrappers that only training has a use for.
+    """Copies a module without wrappers that only training needs.
 
     Args:
-        module: Any module; it is not changed.
+        module: Any module; not changed.
 
     Raises:
-        ExportError: It holds something that cannot be copied; the attribute is named.
+        ExportError: It contains something that cannot be copied; the message names the attribute.
     """
     module = _unwrapped(module)
     try:
@@ -37,7 +37,7 @@ def own_copy(module: nn.Module) -> nn.Module:
     except Exception as error:
         raise ExportError(
             f"{type(module).__module__}.{type(module).__qualname__} cannot be copied{_culprit(module)}: {cause(error)}",
-            hint="Take what is open or shared (a file, a lock, a generator) out of the module before it is exported.",
+            hint="Remove open or shared objects (a file, a lock, a generator) from the module before exporting it.",
         ) from error
     for part in copied.modules():
         for name, child in part.named_children():
@@ -46,17 +46,17 @@ def own_copy(module: nn.Module) -> nn.Module:
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
-    """What `torch.compile` and the data-parallel wrappers wrap."""
+    """Returns the module inside `torch.compile` and the data-parallel wrappers."""
     compiled = module._modules.get("_orig_mod")
     inner = module.module if isinstance(module, _WRAPPERS) else compiled
     return module if inner is None else _unwrapped(inner)
 
 
 def without_history(module: nn.Module) -> dict[int, Tensor]:
-    """Copies of the tensors that a forward pass computed and left on a module, by their id: a memo for `copy.deepcopy`.
+    """Copies tensors that a forward pass stored on a module, by their id: a memo for `copy.deepcopy`.
 
-    Without it they are refused. Such are the weights of the old weight_norm and of pruning, and a loss or an attention
-    map that is kept to be looked at.
+    `copy.deepcopy` itself refuses them. Examples are the weights of the old weight_norm and of pruning, and stored
+    losses or attention maps.
     """
     kept = [value for _, value in values_in(module, Tensor) if value.grad_fn is not None]
     return {id(value): value.detach().clone() for value in kept}
@@ -73,13 +73,13 @@ def _culprit(module: nn.Module) -> str:
 
 
 def bake_weights(network: nn.Module) -> list[str]:
-    """Puts in plain parameters what parametrizations, pruning, weight_norm and spectral_norm compute.
+    """Replaces weights that parametrizations, pruning, weight_norm and spectral_norm compute by plain parameters.
 
     Args:
         network: In evaluation mode; changed in place.
 
     Returns:
-        Which weights, in words.
+        The names of these weights.
     """
     baked = []
     with torch.no_grad():
@@ -91,10 +91,10 @@ def bake_weights(network: nn.Module) -> list[str]:
 
 
 def _bakers(part: nn.Module) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Names of a module's computed weights, with what makes each a plain parameter."""
+    """Yields the names of a module's computed weights, with a function that makes each a plain parameter."""
     if parametrize.is_parametrized(part) and not isinstance(part, nn.RNNBase) and _is_settled(part):
         yield ", ".join(_parametrized(part)), partial(_bake_parametrized, part)
-    # The last one first: what was put on later may act on what an earlier one made.
+    # In reverse order, because a later one may act on the result of an earlier one.
     for hook in reversed(list(part._forward_pre_hooks.values())):
         if isinstance(hook, WeightNorm):
             yield hook.name, partial(remove_weight_norm, part, hook.name)
@@ -110,7 +110,7 @@ def _parametrized(part: nn.Module) -> dict[str, nn.Module]:
 
 
 def _is_settled(part: nn.Module) -> bool:
-    """Whether parametrized weights are the same each time; random ones are left as they are, for the checks to find."""
+    """Returns whether parametrized weights are deterministic; random ones are left for the checks to find."""
     lists = _parametrized(part)
     if any(isinstance(module, LiveDropout) for each in lists.values() for module in each.modules()):
         return False
@@ -118,7 +118,7 @@ def _is_settled(part: nn.Module) -> bool:
 
 
 def _bake_parametrized(part: nn.Module) -> None:
-    # torch's remove_parametrizations would take the weight off the class, which the user's own module shares.
+    # torch's remove_parametrizations would remove the weight from the class, which the user's own module shares.
     weights = {name: getattr(part, name).detach().clone() for name in _parametrized(part)}
     part.__class__ = parametrize.type_before_parametrizations(part)
     del part.parametrizations

@@ -1,4 +1,4 @@
-"""What a bundle is, in ten lines. Standard library only."""
+"""Describes a bundle in ten lines. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _NAMES_SHOWN = 10
 
 
 def inspect_bundle(path: Path) -> list[str]:
-    """Tells what a bundle is, from its manifest and report; nothing is proven here.
+    """Describes a bundle from its manifest and report; verifies nothing.
 
     Raises:
-        BundleError: The path is no bundle.
+        BundleError: The path is not a bundle.
         VerificationError: Its manifest or report cannot be read.
     """
     path = Path(path)
@@ -47,13 +47,16 @@ def _lines(path: Path, manifest: dict[str, Any], report: Report) -> list[str]:
 
 
 def _stochastic(manifest: dict[str, Any]) -> list[str]:
-    """Of a stochastic bundle an eleventh line: what is live, and what is not."""
+    """Returns the eleventh line of a stochastic bundle: which dropout is live, and which is not."""
     part = manifest.get("stochastic")
     if not part:
         return []
     layers = ", ".join(f"{layer['name']} ({layer['kind']}, p={layer['rate']:g})" for layer in part["layers"])
     others = f"; not live: {', '.join(part['not_live'])}" if part["not_live"] else ""
-    return [f"noise     MC dropout, repeats differ: {layers}{others}; held against {part['passes']} passes of torch"]
+    return [
+        f"noise     MC dropout, outputs differ each time: {layers}{others}; compared with {part['passes']} "
+        "passes of torch"
+    ]
 
 
 def _model(manifest: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Checks of a bundle's folder before any model file is opened: plain files, bounded sizes, checksums, nothing else."""
+"""Checks a bundle's folder before any model file is opened: regular files, bounded sizes, checksums, no extra files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from regplug.errors import BundleError, VerificationError
 
 
 def plain_files(path: Path) -> Check:
-    """The folder holds plain files and nothing else: no links, folders, or pipes."""
+    """Checks that the folder contains only regular files: no links, folders or pipes."""
     reasons = {entry.name: why_not_plain(entry) for entry in path.iterdir()}
     odd = sorted(f"{name} {reason}" for name, reason in reasons.items() if reason)
     return at_most("bundle.plain_files", len(odd), 0, "; ".join(odd) or f"{len(reasons)} plain files")
 
 
 def schema(path: Path) -> Check:
-    """The manifest is of the schema, and its fields fit each other."""
+    """Checks that the manifest conforms to the schema, and that its fields are consistent."""
     try:
         manifest = read_manifest(path)
     except (VerificationError, BundleError) as error:
@@ -31,22 +31,22 @@ def schema(path: Path) -> Check:
 
 
 def sizes(path: Path, manifest: Mapping[str, Any]) -> Check:
-    """No file is far larger than it can be, packed or unpacked; looked at before anything is read."""
+    """Checks, before anything is read, that no file is far larger than possible, packed or unpacked."""
     limits = {name: most_bytes_of_model(name) for name in manifest["files"]}
     limits |= {**dict.fromkeys(RESERVED, MOST_BYTES), **most_bytes(manifest)}
     found = {entry.name: entry.stat().st_size for entry in path.iterdir()}
     large = [
-        f"{name} has {found[name]:,} bytes, and {limit:,} are the most"
+        f"{name} has {found[name]:,} bytes, but at most {limit:,} are possible"
         for name, limit in limits.items()
         if found.get(name, 0) > limit
     ]
     names = [name for name in manifest["files"] if name in found]
-    large += [f"{name} unpacks to far more than it holds" for name in names if grows_too_large(path / name)]
-    return at_most("bundle.sizes", len(large), 0, "; ".join(large) or "no file is larger than it can be")
+    large += [f"{name} unpacks to far more than its size" for name in names if grows_too_large(path / name)]
+    return at_most("bundle.sizes", len(large), 0, "; ".join(large) or "no file is larger than possible")
 
 
 def checksums(path: Path) -> list[Check]:
-    """Every file is the one that was proven, and there is no other."""
+    """Checks that the files are exactly those that were verified at export."""
     try:
         sums = read_checksums(path)
     except (VerificationError, BundleError) as error:
@@ -55,13 +55,13 @@ def checksums(path: Path) -> list[Check]:
     there = {entry.name for entry in path.iterdir()} - {CHECKSUMS}
     extra = sorted(there - set(sums))
     return [
-        at_most("bundle.checksums", len(faults), 0, " ".join(faults) or f"{len(sums)} files as they were proven"),
-        at_most("bundle.no_extra_file", len(extra), 0, ", ".join(extra) or "no file beside the proven ones"),
+        at_most("bundle.checksums", len(faults), 0, " ".join(faults) or f"{len(sums)} files as they were verified"),
+        at_most("bundle.no_extra_file", len(extra), 0, ", ".join(extra) or "no other files"),
     ]
 
 
 def contents(path: Path, manifest: Mapping[str, Any]) -> Check:
-    """The checksums cover the files of a bundle and the model files that the manifest names, and no others."""
+    """Checks that the checksums cover exactly the files of a bundle and the model files in the manifest."""
     listed, wanted = set(read_checksums(path)), {*manifest["files"], *RESERVED} - {CHECKSUMS}
     told = [
         f"{words}: {', '.join(sorted(names))}"

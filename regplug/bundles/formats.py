@@ -1,8 +1,8 @@
-"""What an export format is: the contract between the host and a `format` component.
+"""The contract between the host and a `format` component.
 
-A format writes the captured model into one file, opens that file again without the model, tells what the file says of
-itself, and walks through what it holds. The host does the rest: the pre-flight, the comparison of numbers, the clean
-process, the folder.
+A format writes the captured model into one file, opens that file again without the model, reads the manifest inside it,
+and checks its graph. The host does the rest: the pre-flight checks, the comparison of outputs, the clean process, the
+folder.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Run: TypeAlias = Callable[[Array], Array]
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseRuns:
-    """A stochastic file run as only its verifier runs it.
+    """Ways of running a stochastic file that only the verifier uses.
 
     Args:
-        off: Raw rows to outputs with every factor that is drawn in the place of 1, and every summand of 0.
-        given: The same with given uniform numbers in the place of drawn ones, in the order in which they are drawn.
-        drawn: What each place draws for raw rows, and the rate that it is compared with; NaN where there is none.
+        off: Maps raw rows to outputs with the noise off: every drawn factor is 1, and every drawn summand is 0.
+        given: The same with supplied uniform numbers instead of drawn ones, in the order of the draws.
+        drawn: Returns the draws of each place for raw rows, and the rate with which they are compared, or NaN.
     """
 
     off: Run
@@ -44,14 +44,14 @@ class NoiseRuns:
 
 @dataclass(frozen=True, kw_only=True)
 class Captured:
-    """A model captured once, for every format.
+    """A model captured once for all formats.
 
     Args:
-        module: Raw input to output, isolated: own copy, CPU, float32, evaluation mode, no hooks.
+        module: Maps raw input to output; isolated: a copy on the CPU, float32, evaluation mode, no hooks.
         program: The same, captured by `torch.export` with a symbolic batch axis.
         example: Three raw rows `(3, ...)`.
-        input_name: Name that the graph's input must have.
-        output_name: Name that the graph's output must have.
+        input_name: Required name of the graph's input.
+        output_name: Required name of the graph's output.
     """
 
     module: nn.Module
@@ -63,14 +63,14 @@ class Captured:
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What a format may lose that computes with fewer bits than float32: its own limits, in the place of rounding's.
+    """Limits of a format that computes with fewer bits than float32, instead of the rounding tolerance.
 
     Args:
-        relative_error: Largest difference of an output, as a share of the case's largest output.
-        agreement: Least share of test rows with the same answer as torch's.
-        accuracy: Most test accuracy that may be lost, as a share of all rows.
-        mse: Most that a regression's mean squared error on the test set may grow, as a share of itself.
-        not_asked: Cases (see `regplug.bundles.cases`) that are not asked of it, with the reason.
+        relative_error: Largest difference of an output, relative to the case's largest output.
+        agreement: Smallest share of test rows with torch's prediction.
+        accuracy: Largest loss of test accuracy, as a share of all rows.
+        mse: Largest relative increase of a regression's mean squared error on the test set.
+        not_asked: Cases (see `regplug.bundles.cases`) that are not checked, with the reason.
     """
 
     relative_error: float
@@ -84,22 +84,22 @@ class Format(abc.ABC):
     """One export format. Called with the component's parameters: `target(params)`."""
 
     loss: Loss | None = None
-    """What its files may lose; `None` where they compute in float32."""
+    """Limits of its files; `None` if they compute in float32."""
 
     holds_noise: bool = False
-    """Whether a file may hold live dropout (`torch.rand_like` in the captured program); then `open_noise` is there."""
+    """Whether a file may contain live dropout (`torch.rand_like` in the captured program); requires `open_noise`."""
 
     def facts(self) -> Mapping[str, Any]:
-        """What the manifest says of a file of this format before it is written, such as the opset."""
+        """Returns the facts about a file of this format for the manifest, such as the opset."""
         return {}
 
     @abc.abstractmethod
     def write(self, captured: Captured, path: Path, manifest: Mapping[str, Any]) -> None:
-        """Writes the model, and the manifest inside it.
+        """Writes the model with the manifest inside.
 
         Raises:
-            ExportError: The model cannot be written in this format; names operator, module and fix.
-            OSError: The disk refused; the host cleans up.
+            ExportError: The model cannot be written in this format; the message names operator, module and fix.
+            OSError: The disk cannot be written; the host cleans up.
         """
 
     @abc.abstractmethod
@@ -107,21 +107,21 @@ class Format(abc.ABC):
         """Opens a saved file with the runtime's optimiser fully on or off.
 
         Raises:
-            Exception: The runtime cannot open it; the host makes it a failed check.
+            Exception: The runtime cannot open it; the host reports a failed check.
         """
 
     def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
-        """Opens a saved stochastic file so that its noise can be taken out, given, and looked at.
+        """Opens a saved stochastic file so that its noise can be turned off, supplied and inspected.
 
         Raises:
-            Exception: The runtime cannot open it, or it is built otherwise; the host makes it a failed check.
+            Exception: The runtime cannot open it, or it has another structure; the host reports a failed check.
         """
-        raise NotImplementedError(f"{type(self).__qualname__} holds no noise")
+        raise NotImplementedError(f"{type(self).__qualname__} does not support noise")
 
     def open_perturbed(self, path: Path, *, seed: int) -> Run | None:
-        """Opens a saved file so that the result of every operator is moved by its last bits, at random.
+        """Opens a saved file so that the last bits of every operator's result are changed at random.
 
-        How far that moves the answers tells the size of the file's rounding. `None` where a format cannot do that; then
+        The effect on the outputs measures the file's rounding. Returns `None` if the format does not support this; then
         large tolerances of its bundles are bounded less tightly.
         """
         del path, seed
@@ -129,25 +129,25 @@ class Format(abc.ABC):
 
     @abc.abstractmethod
     def manifest(self, path: Path) -> Mapping[str, Any]:
-        """The manifest that `write` put inside the file.
+        """Returns the manifest that `write` put inside the file.
 
         Raises:
-            Exception: The file cannot be read or holds none; the host makes it a failed check.
+            Exception: The file cannot be read or has none; the host reports a failed check.
         """
 
     @abc.abstractmethod
     def inspect(self, path: Path, manifest: Mapping[str, Any]) -> Sequence[Check]:
-        """Walks through the saved graph, without running it.
+        """Checks the saved graph without running it.
 
         Args:
             path: The saved file.
-            manifest: What the bundle says of it: names, shapes, opset.
+            manifest: The bundle's manifest: names, shapes, opset.
         """
 
     def standalone(self) -> str | None:
-        """A Python program that needs neither regplug nor torch, or `None` where the runtime is torch.
+        """Returns a Python program that needs neither regplug nor torch, or `None` if the runtime is torch.
 
         It is called as `python -c PROGRAM MODEL INPUT.npz NAME OUTPUT.npy`: it runs MODEL on the array NAME of
-        INPUT.npz and writes what comes out.
+        INPUT.npz and writes the outputs.
         """
         return None

@@ -1,4 +1,4 @@
-"""Step 2, continued: does a row get the same answer alone and in any batch? Asked in torch, on rows that differ."""
+"""Step 2, continued: checks in torch, on different rows, that a row gets the same output alone and in any batch."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _ROWS_ALONE = (0, 1, 6, 63, 64, 96)
 
 
 def rows_alone(deployed: Deployed, known: Sequence[Reference]) -> Check:
-    """A row gets the same answer alone and in any batch, up to rounding.
+    """Checks that a row gets the same output alone and in any batch, up to rounding.
 
     Args:
         deployed: The isolated model.
-        known: What it puts out, the cases `real` and `varied` among them.
+        known: Its outputs, including the cases `real` and `varied`.
 
     Raises:
-        RequestError: All rows are equal, so that nothing can be seen.
-        ExportError: A row's answer depends on its batch; the module is named.
+        RequestError: All rows are equal, so that the check is impossible.
+        ExportError: A row's output depends on its batch; the message names the module.
     """
     pool = Pool.of(known)
     if not pool.has_distinct_rows:
         raise RequestError(
-            "All example rows are equal, so whether an answer depends on the rows beside it cannot be seen.",
-            hint="Give at least two real inputs that differ.",
+            "All example rows are equal, so it cannot be checked whether an output depends on other rows of the batch.",
+            hint="Give at least two different real inputs.",
         )
     run = _run_of(deployed)
     alone = [compared(run, pool, np.array([row])) for row in _ROWS_ALONE]
@@ -55,7 +55,7 @@ def _run_of(deployed: Deployed) -> Callable[[Array], Array]:
             raise ExportError(
                 f"The model cannot take a batch of {len(rows)} rows: {type(error).__name__}: "
                 f"{' '.join(str(error).split())[:200]}",
-                hint="A file has no fixed batch size: take it from the input, and set no limit.",
+                hint="A file must take any batch size: take it from the input, without a limit.",
             ) from error
         return outputs
 
@@ -64,18 +64,18 @@ def _run_of(deployed: Deployed) -> Callable[[Array], Array]:
 
 def _depends(error: float, tolerance: float, where: str) -> ExportError:
     return ExportError(
-        "A row's answer depends on its batch (on the rows beside it, its place in it, or its size), "
+        "A row's output depends on its batch (on other rows, its position, or the batch size), "
         f"by {error:.3g} (rounding allows {tolerance:.3g}). It starts in {where}.",
-        hint="Compute each row from itself alone: nothing may be averaged, sorted, moved or multiplied across the "
-        "first axis. Where statistics are needed, use running ones in evaluation, as nn.BatchNorm does.",
+        hint="Compute each row only from itself: do not average, sort, move or multiply across the first axis. If you "
+        "need statistics, use running statistics in evaluation, as nn.BatchNorm does.",
     )
 
 
 def _where(deployed: Deployed, pool: Pool, worst: Mixed) -> str:
-    """The module in which a row's answer in a batch parts from its answer alone."""
+    """Returns the module in which a row's output in a batch first differs from its output alone."""
     row = int(worst.rows[worst.place])
     alone = torch.from_numpy(pool.inputs[row : row + 1])
-    # Either the batch was off, or the one in which the known answer was given.
+    # Either this batch is wrong, or the one that gave the known output.
     known = pool.batch_of(row)
     for rows, place in ((worst.rows, worst.place), (known, int(np.argmax(known == row)))):
         batch = torch.from_numpy(pool.inputs[rows])

@@ -1,4 +1,4 @@
-"""What to do about an input that does not fit a bundle. numpy only."""
+"""Hints for inputs that do not fit a bundle. numpy only."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _FULL_SCALE = 255.0
 
 
 def folder_hint(folder: Path, form: InputForm) -> str:
-    """How the files of a folder are named."""
+    """Returns how to name the files of a folder."""
     suffixes = {"image": "png", "row": "csv"}
     return f"Name the files in it: {folder / '*'}.{suffixes.get(form.layout, 'npy')}"
 
 
 def shape_hint(array: Array, form: InputForm) -> str:
-    """How an array of another shape becomes one that fits, where that can be told."""
+    """Returns how to turn an array of another shape into one that fits, if that is known."""
     if form.layout == "image" and array.shape[1:] == (*form.shape[1:], form.shape[0]) and form.shape[0] > 1:
         return "Its channels come last; they must come first: array.transpose(0, 3, 1, 2)."
     numbers = math.prod(form.shape)
@@ -33,22 +33,22 @@ def shape_hint(array: Array, form: InputForm) -> str:
 
 
 def raw_hint(rows: Array, form: InputForm) -> str:
-    """How numbers that whole ones cannot hold become raw values."""
+    """Returns how to turn floating-point numbers into raw integer values."""
     limits = np.iinfo(form.dtype)
     low, high = form.range or (limits.min, limits.max)
     if limits.min <= rows.min() and rows.max() <= limits.max and (rows == np.rint(rows)).all():
-        return f"If these are the raw values, {low:g} to {high:g}, save them as such: array.astype('{form.dtype}')."
-    return f"Give the raw values, {low:g} to {high:g}: normalisation is inside the model."
+        return f"If these are the raw values, {low:g} to {high:g}, convert them: array.astype('{form.dtype}')."
+    return f"Give the raw values, {low:g} to {high:g}: normalisation is part of the model."
 
 
 def range_notes(path: Path, rows: Array, form: InputForm) -> tuple[str, ...]:
-    """What is doubtful about values beyond the range that the model was made for, and what may be meant."""
+    """Returns a warning about values outside the model's range, with a possible cause."""
     if form.range is None or (rows.min() >= form.range[0] and rows.max() <= form.range[1]):
         return ()
     low, high = form.range
     note = (
-        f"{path.name}: values from {rows.min():.6g} to {rows.max():.6g} go beyond the range "
-        f"{low:g} to {high:g} that the model was made for"
+        f"{path.name}: values from {rows.min():.6g} to {rows.max():.6g} are outside the model's range "
+        f"{low:g} to {high:g}"
     )
     if form.layout == "image" and rows.min() >= 0 and high < rows.max() <= _FULL_SCALE:
         scaled = f"array * {(high - low) / _FULL_SCALE:.6g}" + (f" + {low:g}" if low else "")

@@ -1,4 +1,4 @@
-"""What people have in files - arrays, tables, images - as the raw input of a bundle. numpy only; Pillow for images."""
+"""Reads files with arrays, tables and images as raw input of a bundle. numpy only; Pillow for images."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _DELIMITERS = ",;\t"
 
 @dataclass(frozen=True, kw_only=True)
 class InputForm:
-    """What a bundle takes, from its manifest.
+    """The input of a bundle, from its manifest.
 
     Args:
         name: Name of the graph's input.
         layout: `image`, `row` or `array`.
-        dtype: Of the raw input.
+        dtype: dtype of the raw input.
         shape: Shape without the batch axis.
-        range: Least and greatest raw value, where there is one.
-        columns: Column names of rows; empty where none are known.
+        range: Smallest and largest raw value, or `None`.
+        columns: Column names of rows; empty if unknown.
     """
 
     name: str
@@ -66,11 +66,11 @@ class InputForm:
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """One file, read.
+    """The content of one file.
 
     Args:
         rows: Raw rows `(B, ...)` in the bundle's dtype.
-        notes: What was done or looks doubtful, for a person.
+        notes: Conversions and warnings for the user.
     """
 
     rows: Array
@@ -82,10 +82,10 @@ def read_input(path: Path, form: InputForm) -> Input:
 
     Args:
         path: `.npy`, `.npz`, `.csv`, or an image.
-        form: What the bundle takes.
+        form: The input of the bundle.
 
     Raises:
-        BundleError: The file cannot be read, or does not fit; says what is needed.
+        BundleError: The file cannot be read, or does not fit; the message says what is needed.
     """
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -98,58 +98,60 @@ def read_input(path: Path, form: InputForm) -> Input:
         return _checked(path, _read_csv(path, form), form)
     if suffix in IMAGE_SUFFIXES:
         return _read_image(path, form)
-    raise BundleError(f"{path} has a type that predict does not read.", hint="Give .npy, .npz, .csv or image files.")
+    raise BundleError(
+        f"{path} has a file type that predict does not read.", hint="Give .npy, .npz, .csv or image files."
+    )
 
 
 def _read_array(path: Path, form: InputForm) -> Array:
     try:
         return _loaded(path, form)
     except MemoryError:
-        raise BundleError(f"{path} does not fit into memory.", hint="Give it in several files.") from None
+        raise BundleError(f"{path} does not fit into memory.", hint="Split it into several files.") from None
     except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        # What numpy advises, to load pickled objects, would run whatever code lies in the file.
+        # numpy suggests loading pickled objects, which would run any code in the file.
         if "Object arrays" in str(error):
-            message = f"{path} holds Python objects and not numbers; this bundle takes {form}."
+            message = f"{path} contains Python objects, not numbers; this bundle takes {form}."
             raise BundleError(message, hint="Save numbers: numpy.save(path, array.astype(float)).") from None
-        reason = "it does not begin as one" if "pickle" in str(error) else str(error)
-        raise BundleError(f"{path} is no array file: {reason}.", hint="Write it with numpy.save.") from None
+        reason = "it has another file header" if "pickle" in str(error) else str(error)
+        raise BundleError(f"{path} is not an array file: {reason}.", hint="Write it with numpy.save.") from None
 
 
 def _loaded(path: Path, form: InputForm) -> Array:
-    # numpy leaves a file open that it cannot read.
+    # numpy does not close a file that it cannot read.
     with path.open("rb") as file:
         loaded = np.load(file, allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else _chosen(path, loaded, form)
 
 
 def _chosen(path: Path, loaded: Any, form: InputForm) -> Array:
-    """The only array of an archive, or the one that is named as the bundle's input."""
+    """Returns the only array of an archive, or the one with the name of the bundle's input."""
     names = list(loaded.files)
     wanted = names[0] if len(names) == 1 else form.name
     if wanted not in names:
         raise BundleError(
-            f"{path} holds {', '.join(names) or 'no array'}; none is named {form.name!r}.",
-            hint=f"Save one array, or name it {form.name!r}.",
+            f"{path} contains {', '.join(names) or 'no array'}; none is named {form.name!r}.",
+            hint=f"Save a single array, or name it {form.name!r}.",
         )
     extent = extent_in(path, wanted)
     if extent.dtype.hasobject or form.shape in (extent.shape, extent.shape[1:]):
         array: Array = loaded[wanted]
         return array
-    # It is refused for its shape, which must not wait for gigabytes to be unpacked.
+    # Its shape is refused without unpacking gigabytes.
     return np.broadcast_to(np.zeros((), extent.dtype), extent.shape)
 
 
 def _checked(path: Path, array: Array, form: InputForm) -> Input:
     rows = array[None] if array.shape == form.shape else array
     if rows.dtype.kind not in "buif":
-        raise BundleError(f"{path} holds {rows.dtype}; this bundle takes {form}.", hint="Give numbers.")
+        raise BundleError(f"{path} contains {rows.dtype}; this bundle takes {form}.", hint="Give numbers.")
     if rows.shape[1:] != form.shape or not rows.ndim:
         raise BundleError(f"{path} has shape {array.shape}; this bundle takes {form}.", hint=shape_hint(array, form))
     if not len(rows):
-        raise BundleError(f"{path} holds no rows: its shape is {array.shape}.", hint="Give at least one row.")
+        raise BundleError(f"{path} has no rows: its shape is {array.shape}.", hint="Give at least one row.")
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         row = int(np.argmax(~np.isfinite(rows).reshape(len(rows), -1).all(1)))
-        raise BundleError(f"{path}: row {row} holds NaN or infinity.", hint="Fill it in, or leave the row out.")
+        raise BundleError(f"{path}: row {row} has NaN or infinity.", hint="Fill in a value, or leave the row out.")
     return Input(rows=_converted(path, rows, form), notes=range_notes(path, rows, form))
 
 
@@ -160,7 +162,7 @@ def _converted(path: Path, rows: Array, form: InputForm) -> Array:
         limits = np.iinfo(form.dtype)
         if rows.dtype.kind == "f" or rows.min() < limits.min or rows.max() > limits.max:
             raise BundleError(
-                f"{path} holds {rows.dtype} from {rows.min():.6g} to {rows.max():.6g}; this bundle takes {form}.",
+                f"{path} contains {rows.dtype} from {rows.min():.6g} to {rows.max():.6g}; this bundle takes {form}.",
                 hint=raw_hint(rows, form),
             )
     return np.ascontiguousarray(rows.astype(form.dtype))
@@ -183,19 +185,19 @@ def _read_csv(path: Path, form: InputForm) -> Array:
     body = lines if header is None else lines[1:]
     columns = _columns(path, header, len(lines[0][1]), form)
     if not body:
-        raise BundleError(f"{path} has a header and no rows.", hint=f"This bundle takes {form}.")
+        raise BundleError(f"{path} has a header but no rows.", hint=f"This bundle takes {form}.")
     width = len(lines[0][1])
     uneven = next(((number, line) for number, line in body if len(line) > width), None)
     if uneven is not None:
         raise BundleError(
-            f"{path}, line {uneven[0]}: {len(uneven[1])} cells, and the first line has {width}.",
-            hint="Every line must have as many cells; a decimal comma cuts a number in two.",
+            f"{path}, line {uneven[0]}: {len(uneven[1])} cells, but the first line has {width}.",
+            hint="Every line must have the same number of cells; a decimal comma splits a number in two.",
         )
     return np.array([_numbers(path, number, line, columns) for number, line in body])
 
 
 def _columns(path: Path, header: Sequence[str] | None, width: int, form: InputForm) -> list[tuple[int, str]]:
-    """Position and name of each column that the model takes, in the model's order."""
+    """Returns position and name of each column of the model, in the model's order."""
     needed = form.shape[0]
     if header is not None and form.columns:
         missing = [name for name in form.columns if name not in header]
@@ -224,12 +226,12 @@ def _numbers(path: Path, number: int, line: Sequence[str], columns: Sequence[tup
         cell = line[position].strip() if position < len(line) else ""
         if not cell:
             raise BundleError(
-                f"{path}, line {number}, column {name!r} is empty.", hint="Fill it in, or leave the row out."
+                f"{path}, line {number}, column {name!r} is empty.", hint="Fill in a value, or leave the row out."
             )
         if not _is_number(cell):
             is_comma = _is_number(cell.replace(",", "."))
             hint = "Write decimals with a point: 1.5." if is_comma else "Every column must be a number."
-            raise BundleError(f"{path}, line {number}, column {name!r}: {cell!r} is no number.", hint=hint)
+            raise BundleError(f"{path}, line {number}, column {name!r}: {cell!r} is not a number.", hint=hint)
         values.append(float(cell))
     return values
 
@@ -248,7 +250,7 @@ def _read_image(path: Path, form: InputForm) -> Input:
     channels, height, width = form.shape
     if channels not in _IMAGE_MODES:
         raise BundleError(f"No image file has {channels} channels.", hint=f"Give an .npy file: {form}.")
-    # Pillow is needed for images alone, and predict on a table must not pay for it.
+    # Only images need Pillow; predicting from a table must not import it.
     from PIL import Image
 
     try:
@@ -260,15 +262,17 @@ def _read_image(path: Path, form: InputForm) -> Input:
     if size != (width, height):
         raise BundleError(
             f"{path} is {size[0]} x {size[1]} pixels; this bundle takes {width} x {height} (width x height).",
-            hint="Crop or resize it yourself: what is cut away or blurred changes the answer.",
+            hint="Crop or resize it yourself: cropping or blurring changes the prediction.",
         )
     if mode.startswith(("I", "F")):
-        raise BundleError(f"{path} has more than 8 bits a pixel ({mode}).", hint="Give an 8-bit image or an .npy file.")
+        raise BundleError(
+            f"{path} has more than 8 bits per pixel ({mode}).", hint="Give an 8-bit image or an .npy file."
+        )
     return _scaled(path, pixels.reshape(height, width, channels).transpose(2, 0, 1)[None], form)
 
 
 def _scaled(path: Path, pixels: Array, form: InputForm) -> Input:
-    """Pixels in the model's raw units: full scale is 255 in a file and the range's end in the model."""
+    """Scales pixels to the model's raw units: 255 in a file is the largest value of the model's range."""
     if form.range is None or form.range == (0.0, _FULL_SCALE):
         return Input(rows=np.ascontiguousarray(pixels.astype(form.dtype)))
     low, high = form.range

@@ -1,4 +1,4 @@
-"""Step 1: an own copy of the model, on the CPU, in float32, in evaluation mode, without hooks."""
+"""Step 1: copies the model to the CPU, in float32, in evaluation mode, without hooks."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ class Deployed(nn.Module):
         network: Normalised `(B, ...)` to logits or values `(B, K)`.
         probabilities: Whether to end in a softmax over K.
 
-    Its `noise` is what its dropout draws from, where that shall act in inference; it is off until it is asked for.
-    Whatever floating type the network answers in, float32 comes out. `writes_input` says that the network changes its
-    input in place, so that it gets a copy of it.
+    `noise` is the source of live dropout's draws; it is off by default. The output is float32, whatever the network's
+    floating type. If `writes_input` is true, the network changes its input in place and therefore receives a copy.
     """
 
     noise: Noise | None = None
@@ -43,7 +42,7 @@ class Deployed(nn.Module):
         self.probabilities = probabilities
 
     def forward(self, raw: Tensor) -> Any:
-        """Raw `(B, ...)` to logits, probabilities or values `(B, K)`; what is no tensor is left to the checks."""
+        """Maps raw `(B, ...)` to logits, probabilities or values `(B, K)`; other results are left to the checks."""
         output = self.network(self.preprocess(raw.clone() if self.writes_input else raw))
         if not isinstance(output, Tensor):
             return output
@@ -55,16 +54,16 @@ class Deployed(nn.Module):
 def isolate(
     preprocess: nn.Module, network: nn.Module, probabilities: bool, *, stochastic: bool = False
 ) -> tuple[Deployed, list[Check]]:
-    """Makes the copy that is exported.
+    """Returns the copy that is exported.
 
     Args:
         preprocess: See `Deployed`.
         network: See `Deployed`.
         probabilities: See `Deployed`.
-        stochastic: Whether its dropout shall act in inference.
+        stochastic: Whether its dropout stays live in inference.
 
     Raises:
-        RequestError: Dropout shall act, and there is none.
+        RequestError: Live dropout was requested, but there is none.
         ExportError: It cannot be copied, or a submodule stays in training mode.
     """
     deployed = Deployed(own_copy(preprocess), own_copy(network), probabilities)
@@ -76,16 +75,16 @@ def isolate(
     except Exception as error:
         raise ExportError(
             f"{title('', network)} cannot be put into evaluation mode: {cause(error)}",
-            hint="If it was exported or compiled before, export the module that it was made from.",
+            hint="If it was exported or compiled before, export the original module.",
         ) from error
     return deployed, [evaluation_mode(deployed)]
 
 
 def evaluation_mode(deployed: nn.Module) -> Check:
-    """No submodule is left in training mode after `.eval()`.
+    """Checks that no submodule stays in training mode after `.eval()`.
 
     Raises:
-        ExportError: One is; it is named.
+        ExportError: One does; the message names it.
     """
     for name, module in deployed.named_modules():
         if module.training:
@@ -98,7 +97,7 @@ def evaluation_mode(deployed: nn.Module) -> Check:
 
 
 def guard_input(deployed: Deployed, raw: Tensor) -> None:
-    """Notes whether the network changes its input in place; from then on it gets a copy of it.
+    """Detects whether the network changes its input in place; if so, it receives a copy from now on.
 
     Args:
         deployed: The copy; changed in place.
@@ -109,53 +108,53 @@ def guard_input(deployed: Deployed, raw: Tensor) -> None:
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             deployed(given)
-    except Exception:  # noqa: S110 - whether it can answer is asked by the checks that follow
+    except Exception:  # noqa: S110 - later checks report whether it can run
         pass
     deployed.writes_input = given._version != version
 
 
 def remove_hooks(deployed: Deployed, raw: Tensor) -> Check:
-    """Bakes weights that are computed into plain ones, takes every hook off, and shows that the output stays as it was.
+    """Turns computed weights into plain ones, removes every hook, and checks that the output does not change.
 
     Args:
         deployed: The copy; changed in place.
-        raw: A few raw rows `(B, ...)` that it takes.
+        raw: A few raw rows `(B, ...)`.
 
     Raises:
-        ExportError: The output is another one than before; the hooks are named.
+        ExportError: The output changes; the message names the hooks.
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         before = _seeded_answer(deployed, raw)
         baked = bake_weights(deployed)
         left = [f"{title(name, module)}: {_hook_name(hook)}" for name, module, hook in _hooks(deployed)]
         if not left and not baked:
-            return holds("model.hooks", True, "no hook was left on a module")
+            return holds("model.hooks", True, "no module has a hook")
         _clear_hooks(deployed)
         deployed.eval()
         error = largest_gap(before, _seeded_answer(deployed, raw))
     if not error <= 0 and not left:
         raise ExportError(
-            f"The model does not compute with the weights that are computed for it ({'; '.join(baked)}): with them its "
+            f"The model does not use its computed weights ({'; '.join(baked)}): with them as plain tensors, its "
             f"outputs differ by {error:.3g}.",
-            hint="Remove what computes them, keeping the weight: torch.nn.utils.parametrize.remove_parametrizations.",
+            hint="Remove the parametrization but keep the weight: torch.nn.utils.parametrize.remove_parametrizations.",
         )
     if not error <= 0:
         raise ExportError(
-            f"Hooks change what the model puts out, by {error:.3g}: {'; '.join(left)}.",
-            hint="No file can hold a hook. Remove it (`handle.remove()`), or write what it does as a module.",
+            f"Hooks change the model's outputs by {error:.3g}: {'; '.join(left)}.",
+            hint="A file cannot contain a hook. Remove it (`handle.remove()`), or write it as a module.",
         )
-    return at_most("model.hooks", error, 0.0, f"{len(left)} hooks removed that changed nothing")
+    return at_most("model.hooks", error, 0.0, f"removed {len(left)} hooks without effect")
 
 
 def _seeded_answer(deployed: Deployed, raw: Tensor) -> Tensor:
-    """What is random in it is the same each time, so that it is not blamed on a hook."""
+    """Returns the output for a fixed seed, so that randomness is not attributed to a hook."""
     torch.manual_seed(0)
     output: Tensor = deployed(raw)
     return output
 
 
 def largest_gap(one: Tensor, other: Tensor) -> float:
-    """The largest difference of two outputs; 0 where both are NaN or the same infinity, infinite for other shapes."""
+    """Returns the largest difference of two outputs; 0 for equal NaN or infinity, infinite for different shapes."""
     if one.shape != other.shape:
         return float("inf")
     same = (one == other) | (one.isnan() & other.isnan())

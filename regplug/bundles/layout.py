@@ -1,4 +1,4 @@
-"""The contract of the bundle folder: which files, which JSON, which checksums. Standard library only."""
+"""The contract of a bundle's folder: files, JSON and checksums. Standard library only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from regplug.bundles.schema import is_plain_name, manifest_fault, report_fault
 from regplug.errors import BundleError, VerificationError
 
 SCHEMA_VERSION = 1
-"""Raised when a reader of the older manifest could misread the newer one."""
+"""Incremented when a reader of the older manifest could misread the newer one."""
 
 MANIFEST = "manifest.json"
 VERIFICATION = "verification.json"
@@ -35,7 +35,7 @@ MODEL_ONNX = "model.onnx"
 
 
 def canonical_json(document: Mapping[str, Any]) -> str:
-    """One text for one document: sorted keys, no NaN.
+    """Returns a canonical text of a document: sorted keys, no NaN.
 
     Raises:
         TypeError: A value is not JSON.
@@ -45,13 +45,13 @@ def canonical_json(document: Mapping[str, Any]) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """The checksum of a file's bytes, as hexadecimal digits."""
+    """Returns the checksum of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_checksums(folder: Path) -> None:
-    """Writes `SHA256SUMS` over every other file of the folder, in the format of `sha256sum`."""
+    """Writes `SHA256SUMS` for all other files of the folder, in the format of `sha256sum`."""
     names = sorted(path.name for path in folder.iterdir() if path.name != CHECKSUMS)
     lines = [f"{sha256_file(folder / name)}  {name}\n" for name in names]
     (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
@@ -61,13 +61,13 @@ def read_checksums(folder: Path) -> dict[str, str]:
     """Reads `SHA256SUMS`.
 
     Raises:
-        BundleError: There is no such file: the folder is no bundle.
-        VerificationError: A line is not a checksum and a plain file name.
+        BundleError: There is no such file: the folder is not a bundle.
+        VerificationError: A line is not a checksum with a plain file name.
     """
     try:
         text = read_small(folder, CHECKSUMS).decode()
     except UnicodeDecodeError as error:
-        raise BundleError(f"{folder} is no bundle: its {CHECKSUMS} cannot be read ({error}).", hint=WHAT) from error
+        raise BundleError(f"{folder} is not a bundle: its {CHECKSUMS} cannot be read ({error}).", hint=WHAT) from error
     pairs = [_parse_line(folder, line) for line in text.splitlines()]
     sums = dict(pairs)
     if not sums or len(sums) < len(pairs):
@@ -80,21 +80,21 @@ def _parse_line(folder: Path, line: str) -> tuple[str, str]:
     digest, separator, name = line.partition("  ")
     if not separator or len(digest) != 64 or not is_plain_name(name):
         raise VerificationError(
-            f"{folder}: {CHECKSUMS} has a line that is no checksum: {line[:200]!r}.", hint=COPY_AGAIN
+            f"{folder}: {CHECKSUMS} has a line that is not a checksum: {line[:200]!r}.", hint=COPY_AGAIN
         )
     return name, digest
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder says of itself that it is a bundle."""
+    """Returns whether a folder has the files of a bundle."""
     return (folder / CHECKSUMS).is_file() and (folder / MANIFEST).is_file()
 
 
 def require_bundle(folder: Path) -> None:
-    """Refuses what is no bundle folder.
+    """Checks that a path is a bundle's folder.
 
     Raises:
-        BundleError: The path does not exist, is no folder, or has neither manifest nor checksums.
+        BundleError: The path does not exist, is not a folder, or has neither manifest nor checksums.
     """
     if not folder.exists():
         raise BundleError(f"There is no bundle at {folder}.", hint=WHAT)
@@ -102,21 +102,21 @@ def require_bundle(folder: Path) -> None:
         hint = f"Name its folder: {folder.parent}" if is_bundle(folder.parent) else WHAT
         raise BundleError(f"{folder} is a file, not a bundle.", hint=hint)
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise BundleError(f"{folder} cannot be read.", hint="Ask its owner for the permission to read it.")
+        raise BundleError(f"{folder} cannot be read.", hint="Ask its owner for read permission.")
     if not (folder / CHECKSUMS).is_file() and not (folder / MANIFEST).is_file():
-        raise BundleError(f"{folder} is no bundle: it has neither {MANIFEST} nor {CHECKSUMS}.", hint=WHAT)
+        raise BundleError(f"{folder} is not a bundle: it has neither {MANIFEST} nor {CHECKSUMS}.", hint=WHAT)
 
 
 def most_bytes_of_model(name: str) -> float:
-    """What a model file can have at most; what ends in `.onnx` is one protobuf message."""
+    """Returns the maximum size of a model file in bytes; an `.onnx` file is one protobuf message."""
     return MOST_ONNX_BYTES if name.endswith(".onnx") else math.inf
 
 
 def require_small_enough(folder: Path, name: str) -> None:
-    """Refuses a model file that is larger than its kind can be, before it is read.
+    """Checks, before it is read, that a model file is not larger than its format allows.
 
     Raises:
-        VerificationError: It is.
+        VerificationError: It is larger.
     """
     path = folder / name
     if path.is_file() and path.stat().st_size > most_bytes_of_model(name):
@@ -124,11 +124,11 @@ def require_small_enough(folder: Path, name: str) -> None:
 
 
 def require_unchanged(folder: Path, names: Iterable[str]) -> None:
-    """Refuses files that are missing or whose bytes are not those that were proven.
+    """Checks that files are exactly those that were verified at export.
 
     Raises:
-        BundleError: The folder is no bundle.
-        VerificationError: A file is missing, not listed, or changed.
+        BundleError: The folder is not a bundle.
+        VerificationError: A file is missing, not listed or changed.
     """
     sums = read_checksums(folder)
     for name in names:
@@ -138,7 +138,7 @@ def require_unchanged(folder: Path, names: Iterable[str]) -> None:
 
 
 def changed(folder: Path, name: str, sums: Mapping[str, str]) -> str:
-    """Why a file is not the one that was proven, or the empty text."""
+    """Returns why a file is not the verified one, or an empty string."""
     if name not in sums:
         return f"{name} is not listed in {CHECKSUMS}."
     reason = why_not_plain(folder / name)
@@ -149,7 +149,7 @@ def changed(folder: Path, name: str, sums: Mapping[str, str]) -> str:
     except OSError as error:
         return f"{name} cannot be read ({error})."
     if digest != sums[name]:
-        return f"{name} is not the file that was proven: its sha256 differs from {CHECKSUMS}."
+        return f"{name} is not the verified file: its sha256 differs from {CHECKSUMS}."
     return ""
 
 
@@ -158,7 +158,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Raises:
         BundleError: The folder has no manifest.
-        VerificationError: The manifest is no JSON object, of another schema, or not what the schema asks for.
+        VerificationError: The manifest is not a JSON object, has another schema version, or does not conform to the
+            schema.
     """
     document = read_json(folder, MANIFEST)
     found = document.get("schema_version") if isinstance(document, dict) else None
@@ -175,7 +176,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _reserved_fault(manifest: Mapping[str, Any]) -> str:
     taken = sorted(set(RESERVED) & set(manifest["files"]))
-    return f"files names {taken[0]}, which is no model file" if taken else ""
+    return f"files names {taken[0]}, which is not a model file" if taken else ""
 
 
 def read_report(folder: Path) -> Report:
@@ -183,7 +184,7 @@ def read_report(folder: Path) -> Report:
 
     Raises:
         BundleError: The folder has none.
-        VerificationError: It is no JSON object, not what the schema asks for, or contradicts itself.
+        VerificationError: It is not a JSON object, does not conform to the schema, or contradicts itself.
     """
     document = read_json(folder, VERIFICATION)
     fault = report_fault(document)

@@ -1,7 +1,7 @@
-"""How the checks of numbers become those of a format that computes with fewer bits than float32. numpy only.
+"""Adapts the checks of outputs to a format that computes with fewer bits than float32. numpy only.
 
-Every check is made as ever, with the format's own limit in the place of rounding's where that is the wider one. On the
-test set the answers that changed are counted and the accuracy lost is held against what the format may lose.
+All checks are the same, but with the format's own limit if it is wider than the rounding tolerance. On the test set,
+the number of changed predictions and the loss of accuracy are compared with the format's limits.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from regplug.bundles.report import Check, at_most
 
 
 def widened(references: Sequence[Reference], loss: Loss | None) -> list[Reference]:
-    """The cases that are asked of a format, each with the limit that it is held to.
+    """Returns the cases that are checked for a format, each with its limit.
 
-    tolerance = max(rounding's tolerance, relative_error * max|output|)
+    tolerance = max(rounding tolerance, relative_error * max|output|)
 
     Args:
-        references: What the model puts out, `real` first.
-        loss: What the format may lose; `None` for nothing.
+        references: The model's outputs, `real` first.
+        loss: The format's limits; `None` for float32.
     """
     if loss is None:
         return list(references)
@@ -39,13 +39,13 @@ def _largest(outputs: Array) -> float:
 
 
 def lost_classes(outputs: Array, expected: Array, targets: Array, loss: Loss) -> list[Check]:
-    """What a classifier's file loses on the test set.
+    """Checks how much a classifier's file loses on the test set.
 
     Args:
-        outputs: The file's `(T, C)`.
-        expected: The model's own `(T, C)`.
+        outputs: The file's outputs `(T, C)`.
+        expected: The model's own outputs `(T, C)`.
         targets: Classes `(T,)`.
-        loss: What may be lost; one changed answer always may.
+        loss: The format's limits; one changed prediction is always allowed.
     """
     rows = len(outputs)
     answers, before = outputs.argmax(1), expected.argmax(1)
@@ -60,17 +60,17 @@ def lost_classes(outputs: Array, expected: Array, targets: Array, loss: Loss) ->
 
 
 def lost_values(outputs: Array, expected: Array, targets: Array, loss: Loss) -> list[Check]:
-    """What a regression's file loses on the test set.
+    """Checks how much a regression's file loses on the test set.
 
     Args:
-        outputs: The file's `(T, K)`.
-        expected: The model's own `(T, K)`.
-        targets: Values of as many entries.
-        loss: What may be lost.
+        outputs: The file's outputs `(T, K)`.
+        expected: The model's own outputs `(T, K)`.
+        targets: Values with the same number of entries.
+        loss: The format's limits.
     """
     wanted = targets.reshape(outputs.shape)
     error, whole = float(np.mean((outputs - wanted) ** 2)), float(np.mean((expected - wanted) ** 2))
     detail = f"mean squared error of the file on {len(outputs)} test rows; float32 has {whole:.4g}"
-    # A model that is right to the last bit has no error of which a share could be lost.
+    # A perfect model has no error, so a relative increase is not defined.
     slack = (loss.relative_error * _largest(expected)) ** 2
     return [at_most("test_mse", error, whole * (1 + loss.mse) + slack, detail)]

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a bundle says of itself. The same text lies inside the model files."""
+"""`manifest.json`, which describes a bundle. The model files contain the same text."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _DISTRIBUTIONS = ("regplug", "torch", "onnx", "onnxruntime", "numpy")
 
 
 def build_manifest(request: BundleRequest) -> dict[str, Any]:
-    """Puts together what the bundle says of itself.
+    """Builds the manifest.
 
     Raises:
-        RequestError: The caller's part claims a key of the schema, or is not JSON or not of the schema.
+        RequestError: The caller's fields use a reserved key, are not JSON, or do not conform to the schema.
     """
     own = _own(request)
     taken = sorted(set(own) & set(request.manifest))
     if taken:
-        raise RequestError(f"The manifest's own keys cannot be given: {', '.join(taken)}.", hint="Give other names.")
+        raise RequestError(f"These keys of the manifest are reserved: {', '.join(taken)}.", hint="Use other names.")
     document = {**request.manifest, **own}
     try:
         fault = manifest_fault(parse_json(canonical_json(document).encode()))
     except (TypeError, ValueError, RecursionError) as error:
         raise RequestError(
-            f"The manifest is not JSON: {error}.", hint="Give text, numbers, lists and mappings."
+            f"The manifest is not JSON: {error}.", hint="Use only text, numbers, lists and mappings."
         ) from error
     if fault:
-        raise RequestError(f"The manifest would contradict its schema: {fault}.", hint="docs/bundle.md has its keys.")
+        raise RequestError(f"The manifest would contradict its schema: {fault}.", hint="docs/bundle.md lists its keys.")
     return document
 
 
@@ -73,7 +73,7 @@ def _baked_in(request: BundleRequest) -> list[str]:
 
 
 def _onnx_facts(request: BundleRequest) -> dict[str, Any]:
-    """Opset and IR of the first format that has them, where a reader looks for them first."""
+    """Returns opset and IR version of the first format that has them, for the top level of the manifest."""
     facts = [form.facts() for _, _, form in request.formats]
     return {key: next((fact[key] for fact in facts if key in fact), None) for key in ("opset", "ir_version")}
 

@@ -1,7 +1,7 @@
-"""Real and varied rows mixed into batches of several sizes and orders: no answer may depend on its batch. numpy only.
+"""Mixes real and varied rows in batches of several sizes and orders: no output may depend on its batch. numpy only.
 
-A model that mixes rows, sorts them, averages over them, or looks at a row's place or at the batch's size gives a row
-another answer in another batch.
+A model that mixes, sorts or averages rows, or uses a row's position or the batch size, gives a row different outputs in
+different batches.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from regplug.bundles.formats import Array, Run
 _LARGE_BATCH = 1031
 _MOST_BYTES = 2**24
 _MOST_S = 0.5
-"""The large batch is left out where it would take longer, as the quickest batch per row foretells."""
+"""Longest time for the large batch, estimated from the fastest batch per row; it is skipped if it would take longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """All rows that batches are mixed from.
+    """All rows that are mixed in batches.
 
     Args:
         inputs: Raw rows `(97, ...)`: the real ones, then the varied ones.
-        outputs: What the model gives for each `(97, K)`.
-        tolerance: Largest allowed difference of an answer.
-        real_rows: How many of them are real ones; the model answered these in one batch and the others in another.
+        outputs: The model's outputs for each `(97, K)`.
+        tolerance: Largest allowed difference of an output.
+        real_rows: Number of real rows; the model computed these in one batch and the others in another.
     """
 
     inputs: Array
@@ -40,7 +40,7 @@ class Pool:
 
     @classmethod
     def of(cls, known: Sequence[Reference]) -> Pool:
-        """Takes the cases `real` and `varied` together."""
+        """Combines the cases `real` and `varied`."""
         parts = [next(reference for reference in known if reference.case == case) for case in (REAL, VARIED)]
         return cls(
             inputs=np.concatenate([part.inputs for part in parts]),
@@ -51,21 +51,21 @@ class Pool:
 
     @property
     def has_distinct_rows(self) -> bool:
-        """Whether any row differs from another."""
+        """Whether any two rows differ."""
         return bool((self.inputs != self.inputs[:1]).any())
 
     def batch_of(self, row: int) -> Array:
-        """The rows of the batch in which the model gave the known answer to a row."""
+        """Returns the rows of the batch in which the model computed the known output of a row."""
         return np.arange(self.real_rows) if row < self.real_rows else np.arange(self.real_rows, len(self.inputs))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed:
-    """One batch and how far its answers are from the known ones.
+    """One batch and the differences of its outputs from the known ones.
 
     Args:
-        rows: Place of each row in the pool `(B,)`.
-        errors: Largest difference of each row `(B,)`; infinite where there is no number.
+        rows: Index of each row in the pool `(B,)`.
+        errors: Largest difference of each row `(B,)`; infinite if an output is not finite.
     """
 
     rows: Array
@@ -73,21 +73,21 @@ class Mixed:
 
     @property
     def error(self) -> float:
-        """The largest difference of all."""
+        """The largest difference of all rows."""
         return float(self.errors.max())
 
     @property
     def place(self) -> int:
-        """Place in the batch of the row that is furthest off."""
+        """Index in the batch of the row with the largest difference."""
         return int(self.errors.argmax())
 
 
 def mixed_batches(run: Run, pool: Pool) -> Iterator[Mixed]:
-    """Runs batches of every size, each in an order of its own, and one large batch where that is quick.
+    """Runs batches of every size, each in a different order, and one large batch if that is fast.
 
     Args:
-        run: Raw rows to outputs.
-        pool: Where the rows are taken from.
+        run: Maps raw rows to outputs.
+        pool: The pool of rows.
     """
     seconds_per_row = math.inf
     for size in BATCHES:
@@ -100,7 +100,7 @@ def mixed_batches(run: Run, pool: Pool) -> Iterator[Mixed]:
 
 
 def sizes_of(batches: Sequence[Mixed]) -> str:
-    """The sizes of batches, as they stand in a report."""
+    """Returns the sizes of batches as text for a report."""
     return ", ".join(str(len(batch.rows)) for batch in batches)
 
 
@@ -112,15 +112,15 @@ def compared(run: Run, pool: Pool, rows: Array) -> Mixed:
     """Runs one batch of rows of the pool.
 
     Args:
-        run: Raw rows to outputs.
-        pool: Where the rows are taken from.
-        rows: Their places in it `(B,)`.
+        run: Maps raw rows to outputs.
+        pool: The pool of rows.
+        rows: Indices of the rows in the pool `(B,)`.
     """
     return Mixed(rows=rows, errors=row_errors(run(pool.inputs[rows]), pool.outputs[rows]))
 
 
 def row_errors(got: Array, want: Array) -> Array:
-    """The largest difference of each row where the known answer is finite, infinite where the other is not: `(B,)`.
+    """Returns each row's largest difference `(B,)` where the known output is finite; infinite if the other is not.
 
     >>> row_errors(np.array([[1.0], [np.nan], [3.0]]), np.array([[1.5], [2.0], [np.nan]]))
     array([0.5, inf, 0. ])

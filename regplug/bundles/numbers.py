@@ -1,4 +1,4 @@
-"""Step 7: a saved file, run as a deployer runs it, against what the model puts out. numpy only."""
+"""Step 7: runs a saved file as in deployment and compares its outputs with the model's. numpy only."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from regplug.bundles.mixed import Pool, mixed_batches, sizes_of
 from regplug.bundles.report import Check, at_most, holds
 
 LEVELS = {"all": True, "disabled": False}
-"""Optimisation of the runtime by its name in a check."""
+"""Name in a check -> whether the runtime's optimisation is on."""
 
 _ROWS_ALONE = (0, 1, 6)
 _MODEL_BATCH, _FILE_BATCH = 512, 211
-"""Rows at once of the test set. Two sizes, so that an answer that depends on its batch differs."""
+"""Batch sizes for the test set. Two sizes, so that outputs that depend on the batch differ."""
 
 
 def check_file(
     form: Format, path: Path, references: Sequence[Reference], *, classes: bool, test: TestData | None = None
 ) -> list[Check]:
-    """Runs every check of numbers on a saved file, with optimisation on and off.
+    """Runs every check of outputs on a saved file, with optimisation on and off.
 
     Args:
         form: Opens the file.
         path: The file.
-        references: What the model puts out, `real` first.
-        classes: Whether the outputs are judged by their largest, too.
-        test: The test set on which the optimised file is measured.
+        references: The model's outputs, `real` first.
+        classes: Whether the predicted classes are also compared.
+        test: The test set on which the optimised file is evaluated.
     """
     checks: list[Check] = []
     asked = widened(references, form.loss)
@@ -51,7 +51,7 @@ def check_file(
 
 
 def cannot_open(level: str, error: BaseException) -> Check:
-    """A file that its runtime refuses; where it has no kernel, with what to do about that."""
+    """Returns the failed check of a file that its runtime cannot open, with a hint if a kernel is missing."""
     no_kernel = re.search(r"Could not find an implementation for (\w+)", str(error))
     detail = f"the runtime cannot open it: {_line(error)}"
     if no_kernel:
@@ -63,13 +63,13 @@ def cannot_open(level: str, error: BaseException) -> Check:
 
 
 def check_run(run: Run, level: str, references: Sequence[Reference], *, classes: bool) -> list[Check]:
-    """Runs every check of numbers on an opened file.
+    """Runs every check of outputs on an opened file.
 
     Args:
         run: Runs the file.
         level: Name of the runtime's optimisation.
-        references: What the model puts out, `real` first.
-        classes: Whether the outputs are judged by their largest, too.
+        references: The model's outputs, `real` first.
+        classes: Whether the predicted classes are also compared.
     """
     checks: list[Check] = []
     for reference in references:
@@ -78,13 +78,13 @@ def check_run(run: Run, level: str, references: Sequence[Reference], *, classes:
         except Exception as error:
             checks.append(holds(f"numbers.{level}.{reference.case}", False, f"the file raises: {_line(error)}"))
     if not {REAL, VARIED} <= {reference.case for reference in references}:
-        # A format that computes with fewer bits may not be asked for some cases.
+        # Some cases may not be checked for a format that computes with fewer bits.
         return checks
     return [*checks, _mixed(f"mixed_batches.{level}", run, Pool.of(references))]
 
 
 def _mixed(name: str, run: Run, pool: Pool) -> Check:
-    """Each row gets the same answer in any batch."""
+    """Checks that each row gets the same output in any batch."""
     try:
         batches = list(mixed_batches(run, pool))
     except Exception as error:
@@ -117,12 +117,14 @@ def _numbers(name: str, run: Run, outputs: Array, reference: Reference) -> Check
 
 
 def _extreme(name: str, outputs: Array, reference: Reference) -> Check:
-    """The file gives what the model gives, numbers for numbers and none where there are none."""
+    """Checks that the file's outputs equal the model's, including where they are not finite."""
     error, detail = worst_error(outputs, reference.outputs), "largest difference from torch"
     answered = np.isfinite(outputs) & ~np.isfinite(reference.outputs)
-    # Where numbers overflow, one operator more or less makes infinity of the largest float.
+    # On overflow, one operator more or less can turn the largest float into infinity.
     if answered.all() if reference.case == LARGE else answered.any():
-        return at_most(name, float("inf"), reference.tolerance, f"{answered.sum()} numbers where torch has none")
+        return at_most(
+            name, float("inf"), reference.tolerance, f"{answered.sum()} finite outputs where torch's are not finite"
+        )
     return at_most(name, error, reference.tolerance, detail)
 
 
@@ -131,14 +133,14 @@ def _nonfinite(name: str, outputs: Array, reference: Reference) -> Check:
     swallowed = int((np.isnan(reference.outputs[:2]) & np.isfinite(outputs[:2])).any(1).sum())
     detail = "NaN and infinity do not change the other rows"
     if swallowed:
-        # onnxruntime's max pooling skips NaN. No file can mend that, so it is told and not refused.
-        detail += f"; in {swallowed} rows torch answers NaN and the file a number"
+        # onnxruntime's max pooling skips NaN. No file can avoid that, so it is reported but not a failure.
+        detail += f"; in {swallowed} rows torch gives NaN and the file a number"
     return at_most(name, error, reference.tolerance, detail)
 
 
 def _argmax(name: str, outputs: Array, reference: Reference) -> Check:
     wrong = int(changed_answers(outputs, reference.outputs, reference.tolerance).sum())
-    return at_most(name, wrong, 0, "rows with another answer than torch's, near ties left out")
+    return at_most(name, wrong, 0, "rows with another prediction than torch's, except near ties")
 
 
 def _row_alone(name: str, run: Run, outputs: Array, reference: Reference) -> Check:
@@ -149,7 +151,7 @@ def _row_alone(name: str, run: Run, outputs: Array, reference: Reference) -> Che
 
 @dataclass(frozen=True, kw_only=True)
 class TestData:
-    """The test set, with what the model itself answers to it.
+    """The test set with the model's own outputs.
 
     Args:
         inputs: Raw rows `(T, ...)`.
@@ -158,7 +160,7 @@ class TestData:
         tolerance: Allowed difference of one output.
     """
 
-    __test__ = False  # not a test, whatever pytest takes its name for
+    __test__ = False  # not a test, despite its name
 
     inputs: Array
     targets: Array
@@ -167,13 +169,13 @@ class TestData:
 
 
 def check_test(run: Run, test: TestData, *, classes: bool, loss: Loss | None = None) -> list[Check]:
-    """Measures the file itself on the test set and holds it against the model.
+    """Evaluates the file itself on the test set and compares it with the model.
 
     Args:
         run: Runs the file.
         test: The test set.
-        classes: Whether accuracy is measured; else the mean squared error.
-        loss: What the format may lose; `None` for nothing but rounding.
+        classes: Whether to measure accuracy; else the mean squared error.
+        loss: The format's limits; `None` for rounding only.
     """
     name = "test_accuracy" if classes else "test_mse"
     try:
@@ -190,7 +192,7 @@ def _test_accuracy(name: str, outputs: Array, test: TestData) -> Check:
     accuracy = float((outputs.argmax(1) == test.targets).mean())
     expected = float((test.outputs.argmax(1) == test.targets).mean())
     changed = int(changed_answers(outputs, test.outputs, test.tolerance).sum())
-    detail = f"accuracy of the file on {len(outputs)} test rows, held against torch's; {changed} answers differ"
+    detail = f"accuracy of the file on {len(outputs)} test rows, compared with torch's; {changed} predictions differ"
     return Check(name=name, passed=changed == 0, figure=accuracy, limit=expected, detail=detail)
 
 
@@ -199,17 +201,17 @@ def _test_mse(name: str, outputs: Array, test: TestData) -> Check:
     error = worst_error(outputs, test.outputs)
     figure = float(np.mean((outputs - targets) ** 2))
     expected = float(np.mean((test.outputs - targets) ** 2))
-    detail = f"mean squared error of the file on {len(outputs)} test rows, held against torch's; off by {error:.2g}"
+    detail = f"mean squared error of the file on {len(outputs)} test rows, compared with torch's; off by {error:.2g}"
     return Check(name=name, passed=error <= test.tolerance, figure=figure, limit=expected, detail=detail)
 
 
 def in_batches(run: Run, inputs: Array, size: int = _MODEL_BATCH) -> Array:
-    """Runs all rows, a few hundred at a time."""
+    """Runs all rows in batches of a few hundred."""
     return np.concatenate([run(inputs[i : i + size]) for i in range(0, len(inputs), size)])
 
 
 def worst_error(got: Array, want: Array) -> float:
-    """The largest absolute difference where the model's own answer is finite; infinity where the shapes differ.
+    """Returns the largest absolute difference where the model's own output is finite; infinite for different shapes.
 
     >>> worst_error(np.array([1.0, 7.0]), np.array([1.5, np.nan]))
     0.5
@@ -225,7 +227,7 @@ def worst_error(got: Array, want: Array) -> float:
 
 
 def changed_answers(got: Array, want: Array, tolerance: float) -> Array:
-    """Which rows have another largest output, though its lead is more than rounding: booleans `(B,)`."""
+    """Returns booleans `(B,)`: the rows whose largest output changed although its margin exceeds rounding."""
     if want.shape[1] < 2:
         return np.zeros(len(want), bool)
     top = np.sort(want, axis=1)

@@ -1,4 +1,4 @@
-"""What a module keeps as plain attributes, where neither its state nor `.to()`, `.eval()` and `.parameters()` reach."""
+"""Finds plain attributes of a module, which are not in its state and which `.to()` and `.eval()` do not reach."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from regplug.errors import ExportError
 Kind = TypeVar("Kind")
 
 _OWN = frozenset(vars(nn.Module()))
-"""What every module has: its parameters, buffers, children and hooks."""
+"""Attributes of every module: parameters, buffers, children and hooks."""
 
 _DEEPEST = 4
-"""Containers within containers that are looked into."""
+"""Depth of nested containers to search."""
 
 
 def attributes(part: nn.Module) -> list[tuple[str, Any]]:
-    """The plain attributes of one module. Properties are not asked, for they may compute and write."""
+    """Returns the plain attributes of one module. Skips properties, because they may compute and write."""
     return [(name, value) for name, value in vars(part).items() if name not in _OWN]
 
 
 def values_in(module: nn.Module, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
-    """Values of a kind among plain attributes, also in lists, tuples, sets and dicts, with where they are."""
+    """Yields values of a type in plain attributes, including lists, tuples, sets and dicts, with their locations."""
     for name, part in module.named_modules():
         for attribute, value in attributes(part):
             for found in _within(value, kind, _DEEPEST):
@@ -45,13 +45,13 @@ def _within(value: Any, kind: type[Kind], depth: int) -> Iterator[Kind]:
 
 
 def loose_modules(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Modules in plain lists and dicts that are not registered anywhere, with where they are."""
+    """Returns modules in plain lists and dicts that are not registered anywhere, with their locations."""
     registered = set(module.modules())
     return [(where, each) for where, each in values_in(module, nn.Module) if each not in registered]
 
 
 def loose_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
-    """Floating tensors outside the state, those of loose modules included, with where they are."""
+    """Returns floating-point tensors outside the state, including those of loose modules, with their locations."""
     state = {id(value) for value in (*module.parameters(), *module.buffers())}
     found = [(where, value) for where, value in values_in(module, Tensor) if id(value) not in state]
     for where, each in loose_modules(module):
@@ -60,16 +60,16 @@ def loose_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def refuse_loose_modules(deployed: nn.Module, raw: Tensor) -> None:
-    """Refuses a module in a plain list that takes part in the answer.
+    """Refuses a module in a plain list that affects the output.
 
-    Activations, which hold no numbers and know no mode, may lie where they want.
+    Activations without tensors or modes are allowed anywhere.
 
     Args:
         deployed: The copy that is exported.
         raw: A few raw rows.
 
     Raises:
-        ExportError: One does; the attribute is named.
+        ExportError: There is one; the message names the attribute.
     """
     suspects = [(where, each) for where, each in loose_modules(deployed) if _needs_registering(each)]
     if not suspects:
@@ -79,14 +79,14 @@ def refuse_loose_modules(deployed: nn.Module, raw: Tensor) -> None:
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             deployed(raw)
-    except Exception:  # noqa: S110 - whether it can answer is asked by other checks
+    except Exception:  # noqa: S110 - other checks report whether it can run
         pass
     finally:
         for handle in handles:
             handle.remove()
     if called:
         raise ExportError(
-            f"The model answers with modules that are not registered ({called[0]}): torch does not look into a plain "
+            f"The model uses modules that are not registered ({called[0]}): torch does not look into a plain "
             "list or dict, so they are neither trained, nor saved, nor put into evaluation mode.",
             hint="Use nn.ModuleList or nn.ModuleDict: self.layers = nn.ModuleList([...]); then train again.",
         )

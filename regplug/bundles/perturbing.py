@@ -1,4 +1,4 @@
-"""A torch program in which the result of every operator is moved by its last bits."""
+"""Runs torch code with the last bits of every operator's result changed at random."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class LastBits(TorchDispatchMode):  # type: ignore[no-untyped-call] # of torch
-    """Multiplies each number that an operator gives in float32 by 1 + eps * uniform(-1, 1); views stay what they are.
+    """Multiplies each float32 number that an operator returns by 1 + eps * uniform(-1, 1); leaves views unchanged.
 
     Args:
-        seed: Of the uniform numbers.
+        seed: Seed of the uniform numbers.
 
     Source: Parker 1997, Monte Carlo arithmetic.
     """
@@ -23,7 +23,7 @@ class LastBits(TorchDispatchMode):  # type: ignore[no-untyped-call] # of torch
         self._generator = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Runs an operator and moves its results."""
+        """Runs an operator and perturbs its results."""
         result = function(*args, **(kwargs or {}))
         if any(returned.alias_info is not None for returned in function._schema.returns):
             return result

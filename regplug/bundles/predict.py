@@ -1,4 +1,4 @@
-"""Inference from a bundle with onnxruntime and numpy: neither torch nor mlflow is imported."""
+"""Predicts with a bundle, using onnxruntime and numpy: imports neither torch nor mlflow."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from regplug.bundles.layout import (
 from regplug.errors import BundleError, RequestError, VerificationError
 
 PASSES = 20
-"""Random passes over which the answer of a stochastic bundle is taken, unless told otherwise."""
+"""Default number of random passes over which a stochastic bundle averages."""
 
 _ROWS_AT_ONCE = 512
 _WARNINGS_AND_ABOVE = 3
 _PATTERN = "*?["
-_PROVE = "Ask `regplug verify` what is wrong with the bundle, or export the run again."
+_PROVE = "Run `regplug verify` to see what is wrong with the bundle, or export the run again."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The answer to one row.
+    """The prediction for one row.
 
     Args:
-        source: The file that it was read from.
-        row: Its place in the file, from 0.
-        top: The likeliest classes with their probabilities, likeliest first; empty for a regression.
+        source: The row's file.
+        row: Its index in the file, from 0.
+        top: The most probable classes with their probabilities, in descending order; empty for a regression.
         values: The values of a regression; empty for a classification.
-        spread: Of a stochastic bundle: the standard deviation over the passes of each probability or value.
+        spread: For a stochastic bundle: the standard deviation over the passes of each probability or value.
     """
 
     source: str
@@ -51,11 +51,11 @@ class Prediction:
 
     @property
     def label(self) -> str:
-        """The likeliest class, or the empty text for a regression."""
+        """The most probable class, or an empty string for a regression."""
         return self.top[0][0] if self.top else ""
 
     def as_json(self) -> dict[str, Any]:
-        """The answer as JSON."""
+        """Returns the prediction as JSON."""
         answer: dict[str, Any] = {"source": self.source, "row": self.row}
         if self.values:
             return {**answer, "values": list(self.values), **({"spread": list(self.spread)} if self.spread else {})}
@@ -69,13 +69,13 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """The answers to all rows of all files, in order.
+    """The predictions for all rows of all files, in order.
 
     Args:
         task: `classification` or `regression`.
-        rows: One answer a row.
-        notes: What was done to an input, or looks doubtful about it.
-        passes: How many random passes the answers are means of; 0 where the bundle is not stochastic.
+        rows: One prediction per row.
+        notes: Conversions of inputs, and warnings about them.
+        passes: Number of averaged random passes; 0 if the bundle is not stochastic.
     """
 
     task: str
@@ -84,7 +84,7 @@ class Predictions:
     passes: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """The document of `regplug predict --json`."""
+        """Returns the document of `regplug predict --json`."""
         passes = {"passes": self.passes} if self.passes else {}
         rows = [row.as_json() for row in self.rows]
         return {"task": self.task, "predictions": rows, "notes": list(self.notes), **passes}
@@ -94,18 +94,18 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
     """Runs a bundle's ONNX model on files.
 
     Args:
-        bundle: The bundle's folder. Its manifest and model must be the bytes that were proven.
-        inputs: `.npy`, `.npz`, `.csv` or image files with raw values; `*`, `?` and `[...]` in a name mean several.
-        top: How many classes an answer names, at least 1.
-        passes: Of a stochastic bundle: the answer is the mean over so many random passes, at least 2; 20 by default.
+        bundle: The bundle's folder. Its manifest and model must be the verified files.
+        inputs: `.npy`, `.npz`, `.csv` or image files with raw values; `*`, `?` and `[...]` in a name match several.
+        top: Number of most probable classes in a prediction, at least 1.
+        passes: For a stochastic bundle: number of random passes to average, at least 2; 20 by default.
 
     Raises:
-        BundleError: The folder is no bundle, or an input does not fit it; says what is needed.
-        VerificationError: The manifest or the model is not what was proven.
-        RequestError: `top` is below 1, there is no input, or passes are asked for that the bundle does not have.
+        BundleError: The folder is not a bundle, or an input does not fit it; the message says what is needed.
+        VerificationError: The manifest or the model is not the verified file.
+        RequestError: `top` is below 1, there is no input, or `passes` is given for a bundle that is not stochastic.
     """
     if top < 1:
-        raise RequestError(f"--top {top} asks for no class.", hint="Give 1 or more.")
+        raise RequestError(f"--top {top} selects no class.", hint="Give 1 or more.")
     if not inputs:
         raise RequestError("No input was given.", hint="Give .npy, .npz, .csv or image files.")
     manifest, run = _open(Path(bundle))
@@ -115,17 +115,19 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
     rows = tuple(answer for path, given in read for answer in _answers(path, given, run, manifest, top, count))
     notes = [note for _, given in read for note in given.notes]
     if count:
-        notes.append(f"dropout is live: means and standard deviations over {count} passes, others at each call.")
+        notes.append(
+            f"dropout is live: means and standard deviations over {count} passes, which vary from call to call."
+        )
     return Predictions(task=manifest["task"], rows=rows, notes=tuple(notes), passes=count)
 
 
 def _passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> int:
-    """How many random passes are made; 0 for a bundle whose answers do not differ."""
+    """Returns the number of random passes; 0 for a bundle that is not stochastic."""
     if not manifest.get("stochastic"):
         if asked is not None:
             raise RequestError(
-                f"--passes {asked}: the answers of {bundle} do not differ from pass to pass.",
-                hint="Leave it out, or export the run with --stochastic to keep its dropout live.",
+                f"--passes {asked}: {bundle} is not stochastic, so all passes give the same output.",
+                hint="Leave it out, or export the run with --stochastic to keep dropout live.",
             )
         return 0
     if asked is not None and asked < 2:
@@ -134,7 +136,7 @@ def _passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> int:
 
 
 def _matching(given: Path) -> list[Path]:
-    """The files that a pattern means, sorted; a file is itself, whatever its name holds."""
+    """Returns the files that match a pattern, sorted; the name of an existing file is not a pattern."""
     if given.exists() or not set(given.name) & set(_PATTERN):
         return [given]
     found = sorted(path for path in given.parent.glob(given.name) if path.is_file())
@@ -147,7 +149,7 @@ def _open(bundle: Path) -> tuple[dict[str, Any], Run]:
     require_bundle(bundle)
     require_unchanged(bundle, [MANIFEST])
     manifest = read_manifest(bundle)
-    # A bundle without the whole file may have one of fewer bits.
+    # A bundle without the float32 file may have one with fewer bits.
     name = next((n for n in (MODEL_ONNX, *sorted(manifest["files"])) if n in manifest["files"] and _is_onnx(n)), None)
     if name is None:
         raise BundleError(f"{bundle} has no {MODEL_ONNX}.", hint="Export the run with `--format onnx`.")
@@ -167,7 +169,7 @@ def _open(bundle: Path) -> tuple[dict[str, Any], Run]:
 
 
 def _checked_run(session: onnxruntime.InferenceSession, file: Path, manifest: dict[str, Any]) -> Run:
-    """Raw rows to outputs, held against what the manifest says of both."""
+    """Returns a function from raw rows to outputs that checks both against the manifest."""
     given, width = manifest["input"]["name"], manifest["num_outputs"]
 
     def run(rows: Array) -> Array:
@@ -175,7 +177,7 @@ def _checked_run(session: onnxruntime.InferenceSession, file: Path, manifest: di
             outputs: Array = session.run(None, {given: rows})[0]
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise VerificationError(f"{file} cannot answer inputs as in its manifest: {reason}", hint=_PROVE) from None
+            raise VerificationError(f"{file} cannot run on inputs as in its manifest: {reason}", hint=_PROVE) from None
         if not isinstance(outputs, np.ndarray) or outputs.dtype.kind != "f" or outputs.shape != (len(rows), width):
             found = f"{outputs.dtype} {outputs.shape}" if isinstance(outputs, np.ndarray) else type(outputs).__name__
             raise VerificationError(f"{file} gives {found}; its manifest says {(len(rows), width)}.", hint=_PROVE)
@@ -209,22 +211,22 @@ def _answers(
 
 
 def softmaxed(run: Run) -> Run:
-    """A run whose logits become probabilities, each pass by itself."""
+    """Returns a run with probabilities instead of logits, computed for each pass separately."""
     return lambda rows: softmax(run(rows))
 
 
 def mean_and_spread(run: Run, rows: Array, passes: int) -> tuple[Array, Array]:
-    """The mean of several passes, and their standard deviation (n - 1); of 0 passes the one answer and zeros.
+    """Returns the mean of several passes and their standard deviation (n - 1); for 0 passes, one output and zeros.
 
     Args:
-        run: Raw rows to outputs.
+        run: Maps raw rows to outputs.
         rows: Raw rows `(B, ...)`.
-        passes: How many, 0 or at least 2.
+        passes: Number of passes: 0 or at least 2.
     """
     first = run(rows)
     if not passes:
         return first, np.zeros_like(first)
-    # Welford 1962: no pass is kept, and nothing is lost where the spread is small beside the mean.
+    # Welford 1962: stores no passes, and loses no precision if the spread is small relative to the mean.
     mean, squares = first.astype(np.float64), np.zeros(first.shape)
     for number in range(2, passes + 1):
         answer = run(rows)

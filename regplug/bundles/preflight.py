@@ -1,6 +1,6 @@
-"""Step 2: is the model a function of its input and its state? Asked in torch, before anything is written.
+"""Step 2: checks in torch, before anything is written, that the model is a function of its input and its state.
 
-Each failure is an error of its own that names the module and the fix.
+Each failure is a separate error that names the module and a fix.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def weights_finite(deployed: nn.Module) -> Check:
-    """No parameter is NaN or infinite, no buffer NaN (a mask may well hold -inf).
+    """Checks that no parameter is NaN or infinite, and no buffer is NaN (a mask may contain -inf).
 
     Raises:
-        ExportError: Names the first one and how many of its entries are bad.
+        ExportError: One is; the message names the first one and the number of its bad entries.
     """
     parameters, buffers = deployed.named_parameters(), deployed.named_buffers()
     state: list[tuple[str, Tensor, Tensor]] = [(name, value, ~torch.isfinite(value)) for name, value in parameters]
@@ -43,31 +43,31 @@ def weights_finite(deployed: nn.Module) -> Check:
 
 
 def running_statistics(deployed: nn.Module) -> Check:
-    """Every batch norm has running statistics.
+    """Checks that every batch norm has running statistics.
 
     Raises:
-        ExportError: One would normalise by the batch that it happens to be given.
+        ExportError: One would normalise by batch statistics.
     """
     norms = [(name, module) for name, module in deployed.named_modules() if isinstance(module, _NORMS)]
     for name, module in norms:
         if module.running_mean is None or module.running_var is None:
             raise ExportError(
-                f"{title(name, module)} keeps no running statistics, so its answer to a row depends on the batch.",
+                f"{title(name, module)} has no running statistics, so its output for a row depends on the batch.",
                 hint="Build it with track_running_stats=True and train again.",
             )
     return holds("model.running_statistics", True, f"{len(norms)} batch norms, all with running statistics")
 
 
 def takes_every_batch(deployed: Deployed, raw: Tensor, task: Task) -> Check:
-    """The model takes batches of 1, 2, 7, 64 and 97 rows and gives `(B, K)` floats.
+    """Checks that the model takes batches of 1, 2, 7, 64 and 97 rows and returns `(B, K)` floats.
 
     Args:
         deployed: The isolated model.
         raw: 64 raw rows `(64, ...)`, repeated for larger batches.
-        task: Says what K is.
+        task: The task, which determines K.
 
     Raises:
-        ExportError: It raises, or gives another shape or dtype.
+        ExportError: It raises, or returns another shape or dtype.
     """
     for size in BATCHES:
         rows = raw[torch.arange(size) % len(raw)]
@@ -86,12 +86,12 @@ def _broke(deployed: Deployed, raw: Tensor, size: int, error: Exception) -> Expo
     return ExportError(
         f"The model cannot take a batch of {size} rows of shape {tuple(raw.shape[1:])}: "
         f"{where_it_broke(deployed, raw)} raises {type(error).__name__}{at}: {one_line(str(error))}",
-        hint="If a batch size is written into the model, take it from the input: x.flatten(1), x.view(x.shape[0], -1).",
+        hint="If the model has a fixed batch size, take it from the input: x.flatten(1), x.view(x.shape[0], -1).",
     )
 
 
 def output_finite(reference: Reference) -> Check:
-    """The outputs on real inputs are finite.
+    """Checks that the outputs on real inputs are finite.
 
     Raises:
         ExportError: They are not.
@@ -100,16 +100,16 @@ def output_finite(reference: Reference) -> Check:
     if bad:
         raise ExportError(
             f"{bad} of {reference.outputs.size} outputs on real inputs are NaN or infinite.",
-            hint="The weights are finite, so something overflows or divides by zero: look at the layers' outputs.",
+            hint="The weights are finite, so a layer overflows or divides by zero: inspect the layers' outputs.",
         )
     return at_most("model.output_finite", 0.0, 0.0, "on real inputs")
 
 
 def repeats_equal(deployed: Deployed, reference: Reference) -> Check:
-    """The same rows give the same bits again.
+    """Checks that the same rows give bit-identical outputs again.
 
     Raises:
-        ExportError: Something is random in evaluation mode; the module is named.
+        ExportError: A module is random in evaluation mode; the message names it.
     """
     raw, before = torch.from_numpy(reference.inputs), torch.from_numpy(reference.outputs)
     with torch.no_grad():
@@ -118,17 +118,17 @@ def repeats_equal(deployed: Deployed, reference: Reference) -> Check:
         raise ExportError(
             f"The model is random in evaluation mode: the same input gives outputs that differ by {error:.3g}. "
             f"It starts in {where_they_part(deployed, raw, raw, torch.equal)}.",
-            hint="Let the noise depend on self.training: F.dropout(x, p, training=self.training), or nn.Dropout."
+            hint="Make the noise depend on self.training: F.dropout(x, p, training=self.training), or nn.Dropout."
             + dropout_hint(deployed, raw),
         )
     return at_most("model.repeat", error, 0.0, "largest difference of a repeat")
 
 
 def state_unchanged(deployed: Deployed, raw: Tensor) -> Check:
-    """Inference writes nothing: no buffer, no parameter, no training flag.
+    """Checks that inference changes no buffer, parameter or training flag.
 
     Raises:
-        ExportError: Names what was written.
+        ExportError: It does; the message names what was changed.
     """
     before = {name: value.clone() for name, value in _tensors(deployed)}
     digest = state_sha256(deployed)
@@ -139,8 +139,8 @@ def state_unchanged(deployed: Deployed, raw: Tensor) -> Check:
         changed = [name for name, value in _tensors(deployed) if not torch.equal(value, before[name])]
         names = ", ".join(name.removeprefix("network.") for name in changed)
         raise ExportError(
-            f"Inference writes into {names or 'what get_extra_state() gives'}.",
-            hint="Write buffers only where self.training is true; an exported graph cannot write them.",
+            f"Inference writes to {names or 'the result of get_extra_state()'}.",
+            hint="Write buffers only if self.training is true; an exported graph cannot write them.",
         )
     return holds("model.state_unchanged", True, f"sha256 {digest[:16]} before and after")
 
@@ -148,13 +148,13 @@ def state_unchanged(deployed: Deployed, raw: Tensor) -> Check:
 def rebuilt_equal(
     deployed: Deployed, network: nn.Module, rebuild: Callable[[], nn.Module], reference: Reference
 ) -> Check:
-    """A fresh model with the trained `state_dict` gives the same output.
+    """Checks that a new model with the trained `state_dict` gives the same output.
 
     Args:
         deployed: The isolated model.
-        network: The trained network, whose state is taken.
-        rebuild: Makes the network anew.
-        reference: What the model puts out.
+        network: The trained network with the state.
+        rebuild: Returns a new, untrained network.
+        reference: The model's outputs.
 
     Raises:
         ExportError: Something that was learned is not in the state.
@@ -164,8 +164,8 @@ def rebuilt_equal(
         fresh.load_state_dict(network.state_dict())
     except RuntimeError as error:
         raise ExportError(
-            f"The trained state does not fit a model built anew: {one_line(str(error))}",
-            hint="The structure changed in training; build the model with that structure from the start.",
+            f"The trained state does not fit a rebuilt model: {one_line(str(error))}",
+            hint="The structure changed during training; build the model with that structure from the start.",
         ) from error
     again = Deployed(deployed.preprocess, fresh.to("cpu").float().eval(), deployed.probabilities)
     again.writes_input = deployed.writes_input
@@ -174,14 +174,14 @@ def rebuilt_equal(
     error_size = float((outputs - torch.from_numpy(reference.outputs)).abs().max())
     if not error_size <= reference.tolerance:
         raise not_in_state(deployed, error_size)
-    return at_most("model.rebuilt", error_size, reference.tolerance, "built anew from its state")
+    return at_most("model.rebuilt", error_size, reference.tolerance, "rebuilt from its state")
 
 
 def state_is_all(deployed: Deployed, raw: Tensor) -> Check:
-    """No tensor outside the state takes part in the answer; asked where the model cannot be built anew.
+    """Checks that no tensor outside the state affects the output, for models that cannot be rebuilt.
 
     Raises:
-        ExportError: A tensor that is a plain attribute changes the output; it is named.
+        ExportError: A tensor in a plain attribute affects the output; the message names it.
     """
     with torch.no_grad():
         before = deployed(raw)
@@ -190,17 +190,17 @@ def state_is_all(deployed: Deployed, raw: Tensor) -> Check:
         error = _without(deployed, value, raw, before)
         if not error <= 0:
             raise not_in_state(deployed, error)
-    return holds("model.rebuilt", True, f"{len(loose)} tensors outside the state, none takes part in the answer")
+    return holds("model.rebuilt", True, f"{len(loose)} tensors outside the state, none affects the output")
 
 
 def _tensors(deployed: nn.Module) -> list[tuple[str, Tensor]]:
-    """The state without what `get_extra_state` adds to it."""
+    """Returns the state without the additions of `get_extra_state`."""
     return [(name, value) for name, value in deployed.state_dict().items() if isinstance(value, Tensor)]
 
 
 def _without(deployed: Deployed, value: Tensor, raw: Tensor, before: Tensor) -> float:
     kept = value.data
-    # Not zero: statistics that were never updated are zero, and would hide.
+    # Not zero, because statistics that were never updated are zero.
     value.data = torch.full_like(kept, 0.7311)
     try:
         with torch.no_grad():
@@ -210,15 +210,15 @@ def _without(deployed: Deployed, value: Tensor, raw: Tensor, before: Tensor) -> 
 
 
 def not_in_state(deployed: nn.Module, error: float) -> ExportError:
-    """The refusal of a model whose state is not all that it answers with.
+    """Returns the error for a model whose outputs depend on tensors outside its state.
 
     Args:
         deployed: The model.
-        error: How much the answers differ without the rest.
+        error: The difference of the outputs without these tensors.
     """
     loose = sorted({where for where, _ in loose_tensors(deployed)})
     return ExportError(
-        f"The state_dict does not hold all that the model answers with: without the rest, they differ by {error:.3g}."
+        f"The outputs depend on values that are not in the state_dict: without them, the outputs differ by {error:.3g}."
         + (f" Tensors kept as plain attributes: {'; '.join(loose)}." if loose else ""),
         hint="Keep statistics and constants with self.register_buffer(name, tensor).",
     )

@@ -1,7 +1,7 @@
-"""The folder appears whole or not at all: built beside its place, then renamed.
+"""Publishes a folder completely or not at all: writes it next to its final path, then renames it.
 
-A process that is killed meanwhile leaves what it was building. Its folder is locked for as long as it lives, so that
-the next one here knows what nobody builds any more, and removes it.
+A killed process leaves its partial folder. The folder is locked while its process lives, so that the next export here
+can recognise and remove abandoned folders.
 """
 
 from __future__ import annotations
@@ -21,50 +21,49 @@ from regplug.bundles.layout import is_bundle, read_manifest
 from regplug.config.values import is_utf8
 from regplug.errors import ExportError, RegplugError, RequestError
 
-_ELSEWHERE = "Give another place with --out, or remove it."
-
-OVERWRITE = "Give another place with out=, or replace it with overwrite=True (at the terminal --out and --overwrite)."
-"""What to do about a bundle in the way, where it may be replaced on request."""
+_ELSEWHERE = "Choose another path with --out, or remove it."
+OVERWRITE = "Choose another path with out=, or replace it with overwrite=True (at the terminal --out and --overwrite)."
+"""Hint for an existing bundle that may be replaced on request."""
 
 
 @contextlib.contextmanager
 def published(out: Path) -> Iterator[Path]:
-    """Gives a folder to build in, and renames it to `out` where the block ends without an error.
+    """Yields a temporary folder, and renames it to `out` if the block ends without an error.
 
     Args:
-        out: Where the bundle shall lie. A bundle that lies there already is replaced.
+        out: The bundle's folder. An existing bundle there is replaced.
 
     Raises:
-        RequestError: Something else lies there, or its parent cannot be written; nothing was done.
-        ExportError: The disk refused while the files were written; nothing is left.
+        RequestError: Something else exists there, or its parent cannot be written; nothing was done.
+        ExportError: The files could not be written; nothing is left.
     """
-    out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link that is to be refused
+    out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link, which must be refused
     fresh, folder = _begin(out), _beside(out, "part")
     try:
         with _locked(fresh):
-            fresh.rename(folder)  # under the name that `_tidy` knows only once it is locked
+            fresh.rename(folder)  # gets the name that `_tidy` recognises only after it is locked
             yield folder
             _replace(folder, out)
     except OSError as error:
         raise ExportError(
             f"The bundle cannot be written to {out}: {error}.",
-            hint="Nothing was left behind. Free space, or give another place with --out.",
+            hint="Nothing was left behind. Free some space, or choose another path with --out.",
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_free(out: Path, run_id: str = "", *, overwrite: bool = False, hint: str = _ELSEWHERE) -> None:
-    """Refuses a place where no new bundle can appear, before anything is done for it.
+    """Checks, before anything is done, that a bundle can be written to a path.
 
     Args:
-        out: Where the bundle shall lie.
-        run_id: The run whose own bundle may be replaced there; empty for none.
-        overwrite: Whether any bundle may be replaced there.
-        hint: What to do where a bundle lies there.
+        out: The bundle's folder.
+        run_id: The run whose own bundle may be replaced; empty for none.
+        overwrite: Whether any bundle may be replaced.
+        hint: Hint for an existing bundle.
 
     Raises:
-        RequestError: Something lies there, be it the bundle of another run, or its parent cannot be written.
+        RequestError: Something else exists there, such as the bundle of another run, or its parent cannot be written.
     """
     try:
         _refuse_taken(out)
@@ -76,9 +75,9 @@ def require_free(out: Path, run_id: str = "", *, overwrite: bool = False, hint: 
 
 
 def _try_to_make(out: Path) -> None:
-    """Makes the folders that `published` will make, in a folder that is removed at once.
+    """Creates the folders that `published` will create, in a folder that is removed immediately.
 
-    Permission bits tell nothing of a read-only file system or of a name that is too long; an attempt does.
+    Permission bits do not reveal a read-only file system or a name that is too long; an attempt does.
     """
     parent = next(folder for folder in out.parents if folder.exists())
     with tempfile.TemporaryDirectory(dir=parent, prefix=".regplug-") as trial:
@@ -87,10 +86,10 @@ def _try_to_make(out: Path) -> None:
 
 def _cannot_make(out: Path, error: OSError) -> RequestError:
     if error.errno == errno.ENAMETOOLONG:
-        return RequestError(f"The name of the bundle {out} is too long.", hint="Give a shorter one with --out.")
+        return RequestError(f"The name of the bundle {out} is too long.", hint="Choose a shorter one with --out.")
     return RequestError(
-        f"A bundle cannot be made in {out.parent}: {error.strerror}.",
-        hint="Give a folder that you may write with --out.",
+        f"A bundle cannot be written to {out.parent}: {error.strerror}.",
+        hint="Choose a folder with write permission with --out.",
     )
 
 
@@ -103,14 +102,14 @@ def _refuse_other(out: Path, run_id: str, hint: str) -> None:
     if run_id and owner == run_id:
         return
     of_what = f"of run {str(owner)[:8]}" if owner else f"of a module, with state {str(state)[:12]}" if state else ""
-    raise RequestError(f"{out} holds a bundle {of_what}".rstrip() + "; it is left as it is.", hint=hint)
+    raise RequestError(f"{out} contains a bundle {of_what}".rstrip() + ", which was not replaced.", hint=hint)
 
 
 def _refuse_taken(out: Path) -> None:
     if not is_utf8(str(out)):
-        raise RequestError(f"The path {str(out)!r} is not valid UTF-8.", hint="Give another place with --out.")
+        raise RequestError(f"The path {str(out)!r} is not valid UTF-8.", hint="Choose another path with --out.")
     if out.is_symlink() or (out.exists() and not _may_replace(out)):
-        raise RequestError(f"{out} exists and is no bundle; it is left as it is.", hint=_ELSEWHERE)
+        raise RequestError(f"{out} exists and is not a bundle; it was not replaced.", hint=_ELSEWHERE)
 
 
 def _begin(out: Path) -> Path:
@@ -152,7 +151,7 @@ _BESIDE = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(part|old)")
 
 
 def _tidy(parent: Path) -> None:
-    """Removes what killed processes left in a folder; a bundle that was being replaced is put back where none came."""
+    """Removes what killed processes left in a folder; restores a bundle whose replacement was not finished."""
     for path in parent.iterdir():
         found = _BESIDE.fullmatch(path.name)
         if found is None or not path.is_dir() or path.is_symlink():
@@ -167,14 +166,14 @@ def _tidy(parent: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path, *, is_needed: bool = False) -> Iterator[None]:
-    """Holds the lock of a folder, which ends with the process however that ends.
+    """Holds the lock of a folder, which ends with the process.
 
     Args:
         folder: The folder.
-        is_needed: Whether to go on without one, where the file system has none, is wrong.
+        is_needed: Whether it is an error if the file system does not support locks.
 
     Raises:
-        OSError: Another process holds it, or there is none, and it is needed.
+        OSError: Another process holds the lock, or locks are needed but not supported.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""Text files of a bundle, read with suspicion: no links, bounded sizes and depths. Standard library only."""
+"""Reads text files of an untrusted bundle: no links, bounded sizes and depths. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _TOO_DEEP = f"it has more than {_MOST_LEVELS} levels"
 
 
 def why_not_plain(path: Path) -> str:
-    """Why a path is no plain file, or the empty text."""
+    """Returns why a path is not a regular file, or an empty string."""
     try:
         mode = path.lstat().st_mode
     except (OSError, ValueError):
         return "is missing"
     if stat.S_ISLNK(mode):
-        return "is a link; a bundle holds its files itself"
-    return "" if stat.S_ISREG(mode) else "is no plain file"
+        return "is a link; a bundle must contain its files"
+    return "" if stat.S_ISREG(mode) else "is not a regular file"
 
 
 def require_plain(folder: Path, name: str) -> None:
-    """Refuses what is not a file of the folder itself.
+    """Checks that a file is a regular file in the folder itself.
 
     Raises:
-        VerificationError: It is missing, a link, or no plain file.
+        VerificationError: It is missing, a link or not a regular file.
     """
     reason = why_not_plain(folder / name)
     if reason:
@@ -44,8 +44,8 @@ def read_small(folder: Path, name: str) -> bytes:
     """Reads a text file of a bundle.
 
     Raises:
-        BundleError: It is missing or cannot be read: the folder is no bundle.
-        VerificationError: It is a link or no plain file, or far too large.
+        BundleError: It is missing or cannot be read: the folder is not a bundle.
+        VerificationError: It is a link, not a regular file, or far too large.
     """
     path = folder / name
     if path.is_symlink() or path.exists():
@@ -54,20 +54,20 @@ def read_small(folder: Path, name: str) -> bytes:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise VerificationError(
-                f"{folder}: {name} has {size / 2**20:,.0f} MiB; no bundle's has more than {MOST_BYTES / 2**20:.0f}.",
+                f"{folder}: {name} has {size / 2**20:,.0f} MiB; at most {MOST_BYTES / 2**20:.0f} are allowed.",
                 hint=COPY_AGAIN,
             )
         return path.read_bytes()
     except OSError as error:
-        raise BundleError(f"{folder} is no bundle: its {name} cannot be read ({error}).", hint=WHAT) from error
+        raise BundleError(f"{folder} is not a bundle: its {name} cannot be read ({error}).", hint=WHAT) from error
 
 
 def read_json(folder: Path, name: str) -> Any:
     """Reads a JSON file of a bundle.
 
     Raises:
-        BundleError: It cannot be read: the folder is no bundle.
-        VerificationError: It is not JSON, or JSON that regplug does not write: a key twice, NaN, an odd text, or many
+        BundleError: It cannot be read: the folder is not a bundle.
+        VerificationError: It is not JSON, or JSON that regplug never writes: duplicate keys, NaN, invalid text, or many
             levels.
     """
     try:
@@ -78,10 +78,10 @@ def read_json(folder: Path, name: str) -> Any:
 
 
 def parse_json(content: bytes) -> Any:
-    """Parses JSON, with less allowed than Python allows.
+    """Parses JSON more strictly than Python.
 
     Raises:
-        ValueError: It is no JSON, has a key twice, NaN or infinity, half a character, or more than 50 levels.
+        ValueError: It is not JSON, has duplicate keys, NaN or infinity, lone surrogates, or more than 50 levels.
     """
     if len(content) > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES / 2**20:.0f} MiB")
@@ -96,23 +96,23 @@ def parse_json(content: bytes) -> Any:
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        raise ValueError("a mapping has a key twice")
+        raise ValueError("a mapping has a duplicate key")
     return mapping
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is beyond every float")
+        raise ValueError(f"{text[:20]} does not fit into a float")
     return number
 
 
 def _require_shallow(document: Any) -> None:
-    """Walks level by level: whoever reads or writes the document later recurses into it."""
+    """Checks the depth level by level, because later readers and writers recurse into the document."""
     level = [document]
     for _ in range(_MOST_LEVELS):
         for text in level:
@@ -132,5 +132,5 @@ def _items(value: Any) -> Iterator[Any]:
         yield from value
 
 
-WHAT = "A bundle is the folder that `regplug run` or `regplug export` wrote."
-COPY_AGAIN = "Copy the bundle again from where it was made, or export the run again."
+WHAT = "A bundle is a folder that `regplug run` or `regplug export` wrote."
+COPY_AGAIN = "Copy the bundle again from its origin, or export the run again."

@@ -1,4 +1,4 @@
-"""Modules that no bundle can be made from, told from the module alone: it is neither run nor changed."""
+"""Refuses modules that cannot be exported, without running or changing them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _REFERENCES = "torch.ao.nn.quantized.reference."
 _FLOAT_STAND_INS = ("FloatFunctional", "FXFloatFunctional")
 _WATCHING = ("observer", "fake_quantize")
 
-_INT8 = "For a file of 8 bits, export the float module with formats=['onnx', 'onnx_int8']."
+_INT8 = "For an 8-bit file, export the float module with formats=['onnx', 'onnx_int8']."
 
 
 def refuse_module(module: nn.Module) -> None:
-    """Refuses a module that cannot be exported whatever its numbers are.
+    """Refuses a module that cannot be exported, whatever its weights.
 
     Args:
-        module: Any module; it is only looked at.
+        module: Any module; only inspected.
 
     Raises:
-        RequestError: It is lazy, quantized, TorchScript, without numbers, or takes other than one input.
+        RequestError: It is lazy, quantized, TorchScript, on the meta device, or does not take exactly one input.
     """
     for name, part in module.named_modules():
         _refuse_part(name, part)
@@ -39,23 +39,23 @@ def refuse_module(module: nn.Module) -> None:
 def _refuse_part(name: str, part: nn.Module) -> None:
     if isinstance(part, torch.jit.ScriptModule):
         which = "The module" if not name else f"{_capital(place(name))}"
-        raise RequestError(f"{which} is TorchScript already.", hint="Export the module that it was made from.")
+        raise RequestError(f"{which} is already TorchScript.", hint="Export the original module.")
     if is_quantized(part):
         raise RequestError(
             f"{_capital(title(name, part))} is quantized: it computes with integers, for which only torch has kernels.",
-            hint=f"No format here holds it. {_INT8}",
+            hint=f"No export format supports it. {_INT8}",
         )
     if _is_observer(part):
         raise RequestError(
-            f"{_capital(title(name, part))} is an observer of quantization: it measures or rounds what passes, so that "
+            f"{_capital(title(name, part))} is a quantization observer: it measures or rounds activations, so that "
             "the module can be quantized later.",
-            hint="torch.ao.quantization.convert(module) makes the quantized module that you deploy; only torch runs "
-            f"that one. {_INT8}",
+            hint="torch.ao.quantization.convert(module) returns the quantized module, which only torch can run. "
+            f"{_INT8}",
         )
 
 
 def is_quantized(part: nn.Module) -> bool:
-    """Whether it is one of torch's quantized modules, as `torch.ao.quantization.convert` makes them."""
+    """Returns whether it is one of torch's quantized modules, as from `torch.ao.quantization.convert`."""
     return any(
         kind.__module__.startswith(_QUANTIZED)
         and not kind.__module__.startswith(_REFERENCES)
@@ -77,18 +77,18 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _refuse_tensor(name: str, value: Tensor) -> None:
     if is_lazy(value):
         raise RequestError(
-            f"'{name}' has no shape yet: its layer is lazy and has seen no input.",
-            hint="Call the module on a batch once, then train it or load its weights. An export would make them up.",
+            f"'{name}' has no shape yet: its layer is lazy and has not seen an input.",
+            hint="Call the module on a batch once, then train it or load its weights.",
         )
     if value.is_meta:
         raise RequestError(
-            f"'{name}' lies on the meta device, which holds no numbers.", hint="Load the trained weights first."
+            f"'{name}' is on the meta device, which has no data.", hint="Load the trained weights first."
         )
     if value.is_quantized or value.is_nested or value.layout != torch.strided:
         kind = "quantized" if value.is_quantized else "nested" if value.is_nested else str(value.layout)
         raise RequestError(
-            f"'{name}' is a tensor of kind {kind}, which no format here holds.",
-            hint="Keep it as an ordinary tensor: value.to_dense() or value.dequantize().",
+            f"'{name}' is a tensor of kind {kind}, which no export format supports.",
+            hint="Convert it to an ordinary tensor: value.to_dense() or value.dequantize().",
         )
 
 
@@ -104,8 +104,8 @@ def _refuse_inputs(module: nn.Module) -> None:
         raise RequestError(
             f"{type(module).__qualname__} takes {len(needed)} inputs{names}; modules with one input tensor are "
             "supported.",
-            hint="Wrap it in a module whose forward takes one tensor (batch, ...): it can cut that into parts, and "
-            "hold what is constant as buffers.",
+            hint="Wrap it in a module whose forward takes one tensor (batch, ...); split that tensor into parts "
+            "there, and store constants as buffers.",
         )
 
 

@@ -1,4 +1,4 @@
-"""What was checked, what it came to, and what it was held against."""
+"""Checks with their results and limits."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Check:
     """One check of a bundle.
 
     Args:
-        name: Dotted, from the part checked to what was checked: `onnx.numbers.disabled.real`.
-        passed: Whether it held.
-        figure: What was measured; `None` where nothing is measured in numbers.
-        limit: What the figure must not exceed; `None` where the check is no inequality.
-        detail: One line for a person: what it means, or what failed and what to do.
+        name: Dotted name, from general to specific: `onnx.numbers.disabled.real`.
+        passed: Whether it passed.
+        figure: The measured number, or `None`.
+        limit: The limit of the figure; `None` if the check is not an inequality.
+        detail: One line for the user: what it means, or what failed and what to do.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Check:
     detail: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The check as it stands in `verification.json`."""
+        """Returns the check as in `verification.json`."""
         return {
             "name": self.name,
             "passed": self.passed,
@@ -44,52 +44,52 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All checks of one bundle, in the order in which they were made."""
+    """All checks of one bundle, in order."""
 
     checks: tuple[Check, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether every check held; a report without checks proves nothing."""
+        """Whether every check passed; False for a report without checks."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        """The checks that did not hold."""
+        """The failed checks."""
         return tuple(check for check in self.checks if not check.passed)
 
     def as_json(self) -> dict[str, Any]:
-        """The report as `verification.json` holds it."""
+        """Returns the report as in `verification.json`."""
         return {"passed": self.passed, "checks": [check.as_json() for check in self.checks]}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Report:
-        """Reads what `as_json` wrote.
+        """Reads the result of `as_json`.
 
         Raises:
             KeyError: A key is missing.
-            TypeError: A value is not what it should be.
+            TypeError: A value has the wrong type.
         """
         return cls(checks=tuple(Check(**check) for check in document["checks"]))
 
 
 def _finite(number: float | None) -> float | None:
-    """JSON knows neither NaN nor infinity."""
+    """Replaces NaN and infinity, which JSON does not have, by `None`."""
     return number if number is not None and math.isfinite(number) else None
 
 
 def at_most(name: str, figure: float, limit: float, detail: str = "") -> Check:
-    """A check that holds where `figure <= limit`; NaN never holds."""
+    """Returns a check that passes if `figure <= limit`; NaN never passes."""
     return Check(name=name, passed=bool(figure <= limit), figure=float(figure), limit=float(limit), detail=detail)
 
 
 def holds(name: str, passed: bool, detail: str = "") -> Check:
-    """A check without a figure."""
+    """Returns a check without a figure."""
     return Check(name=name, passed=passed, detail=detail)
 
 
 def prefixed(prefix: str, checks: Sequence[Check]) -> list[Check]:
-    """The same checks under `prefix.`."""
+    """Returns the checks with `prefix.` before their names."""
     return [
         Check(name=f"{prefix}.{c.name}", passed=c.passed, figure=c.figure, limit=c.limit, detail=c.detail)
         for c in checks

@@ -1,4 +1,4 @@
-"""Checks of what a bundle's report says of the export, against what is checked now. Standard library only."""
+"""Compares a bundle's export report with the checks made now. Standard library only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MODEL = (
     "capture.training_arguments",
     "capture.no_buffer_written",
 )
-"""Checks that every export makes of its model."""
+"""Checks of the model in every export."""
 
 _STILL = ("capture.no_random_operator",)
 _LIVE = ("model.live_dropout", "model.other_noise", "model.live_repeats_differ", "capture.random_operators")
@@ -32,37 +32,37 @@ _ROUNDING = 1e-6
 
 
 def proven_at_export(report: Report) -> Check:
-    """The export's own report says that it passed."""
+    """Checks that the export's own report passed."""
     detail = f"{len(report.checks)} checks at export, {len(report.failures)} failed"
     return holds("bundle.proven_at_export", report.passed, detail)
 
 
 def told_as_made(report: Report, made: Sequence[Check], manifest: Mapping[str, Any], model_limit: float) -> list[Check]:
-    """The report tells every check that an export of these files makes, with its limit, and none of another task.
+    """Checks that the report lists every check of such an export with its limit, and none of another task.
 
     Args:
-        report: The export's.
-        made: The checks made now, each of which an export makes too.
-        manifest: Says which task it is, and whether dropout is live.
+        report: The export's report.
+        made: The checks made now, all of which an export makes as well.
+        manifest: The manifest, with the task and whether dropout is live.
         model_limit: The limit of `model.row_alone`.
     """
     told = {check.name: check for check in report.checks}
     wanted = {*_MODEL, *(_LIVE if manifest["stochastic"] else _STILL), *(check.name for check in made)}
     other = [name for task, parts in _OF_TASK.items() if task != manifest["task"] for name in parts]
     faults = [f"{name} is missing" for name in sorted(wanted - set(told))]
-    faults += [f"{name} is of another task" for name in sorted(told) if set(name.split(".")) & set(other)]
-    faults += [f"{check.name} has a limit of its own" for check in made if not _agrees(told.get(check.name), check)]
-    faults += [f"{name} is beyond its limit" for name in _MODEL if name in told and _exceeds(told[name])]
+    faults += [f"{name} belongs to another task" for name in sorted(told) if set(name.split(".")) & set(other)]
+    faults += [f"{check.name} has a different limit" for check in made if not _agrees(told.get(check.name), check)]
+    faults += [f"{name} exceeds its limit" for name in _MODEL if name in told and _exceeds(told[name])]
     if not _is_near(told.get("model.row_alone", at_most("", 0, model_limit)).limit, model_limit):
-        faults.append("model.row_alone has a limit of its own")
-    detail = "; ".join(faults[:5]) or f"{len(wanted)} checks are told as they are made"
+        faults.append("model.row_alone has a different limit")
+    detail = "; ".join(faults[:5]) or f"{len(wanted)} checks agree with the report"
     return [at_most("bundle.checks_at_export", len(faults), 0, detail)]
 
 
 def _agrees(told: Check | None, made: Check) -> bool:
-    """Whether a check was told with the same limit, on the same side of it."""
+    """Returns whether a check was reported with the same limit, on the same side of it."""
     if told is None or not made.passed:
-        # A check that is missing, or fails now, is reported as that.
+        # A check that is missing, or fails now, is reported separately.
         return True
     if not _is_near(told.limit, made.limit):
         return False

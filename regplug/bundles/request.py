@@ -1,4 +1,4 @@
-"""What a bundle is made from, and what comes back."""
+"""The request for a bundle, and the result."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _KINDS = "buif"
 
 @dataclass(frozen=True, kw_only=True)
 class BundleRequest:
-    """A trained network and all that its files must say and do.
+    """A trained network and the specification of its files.
 
     Args:
-        module: The trained network: normalised float input `(B, ...)` to logits `(B, C)` or values `(B, K)`. It is
+        module: The trained network: maps normalised float input `(B, ...)` to logits `(B, C)` or values `(B, K)`. It is
             copied, never changed; its training flags and device do not matter.
-        preprocess: Raw input `(B, ...)` to normalised float input; becomes part of the graph.
-        samples: Real raw inputs `(N, ...)` in the dtype in which a deployer has them; 64 rows are used.
+        preprocess: Maps raw input `(B, ...)` to normalised float input; becomes part of the graph.
+        samples: Real raw inputs `(N, ...)` with the dtype that they have in deployment; 64 rows are used.
         layout: `image` for N,C,H,W; `row` for N,F; `array` for any other shape, such as the N,T,F of sequences.
-        task: What was learned.
+        task: The task.
         formats: Name, file name and object of each format.
         input_name: Name of the graph's input.
-        value_range: Least and greatest raw value, where there is one.
-        test: Raw test inputs `(T, ...)` and targets, on which the files themselves are measured.
+        value_range: Smallest and largest raw value, or `None`.
+        test: Raw test inputs `(T, ...)` and targets, on which the files themselves are evaluated.
         probabilities: Whether the graph ends in a softmax.
-        stochastic: Whether the dropout stays live in inference (MC dropout).
-        live: With `stochastic`: the same network with its dropout as modules, where `module` no longer has them.
-        rebuild: Makes the network anew, untrained; with it, the check that the state alone holds all that was learned
-            is made on a fresh module.
-        manifest: More for `manifest.json`: resolved configuration, run id, plugins; `column_names` for rows.
+        stochastic: Whether dropout stays live in inference (MC dropout).
+        live: With `stochastic`: the same network with dropout modules, if `module` no longer has them.
+        rebuild: Returns a new, untrained network; used to check that the state contains everything that was learned.
+        manifest: Additional fields for `manifest.json`: resolved configuration, run id, plugins; `column_names` for
+            rows.
     """
 
     module: nn.Module
@@ -68,19 +68,21 @@ class BundleRequest:
         return "probabilities" if self.probabilities else "logits"
 
     def validate(self) -> None:
-        """Refuses what no bundle can be made from.
+        """Checks the request.
 
         Raises:
-            RequestError: Samples, layout, test data or formats do not fit together.
+            RequestError: Samples, layout, test data or formats are inconsistent.
         """
         for part in (self.module, self.preprocess):
             refuse_module(part)
         self._validate_samples()
         self._validate_formats()
         if self.probabilities and not self.task.is_classification:
-            raise RequestError("Probabilities were asked for, and the task is a regression.", hint="Leave them out.")
+            raise RequestError("Probabilities were requested, but the task is a regression.", hint="Leave them out.")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
-            raise RequestError(f"The range {self.value_range} is empty.", hint="Give the least and the greatest value.")
+            raise RequestError(
+                f"The range {self.value_range} is empty.", hint="Give the smallest and the largest value."
+            )
         if self.test is not None:
             self._validate_test(*self.test)
 
@@ -92,11 +94,11 @@ class BundleRequest:
         if inputs.shape[1:] != self.samples.shape[1:] or shape not in wanted or not len(inputs):
             raise RequestError(
                 f"Test inputs {inputs.shape} with targets {shape} do not fit samples {self.samples.shape}.",
-                hint="Give raw test inputs of the samples' shape and one target for each.",
+                hint="Give raw test inputs with the shape of the samples, and one target for each.",
             )
         if self.task.is_classification and not np.isin(targets, np.arange(width)).all():
             raise RequestError(
-                f"A test target is no class: there are {width}, 0 to {width - 1}.",
+                f"A test target is not a class: there are {width}, 0 to {width - 1}.",
                 hint="Give each row's class as a number, in the order of the class names.",
             )
 
@@ -114,22 +116,22 @@ class BundleRequest:
         if self.samples.dtype.kind not in _KINDS:
             raise RequestError(f"Samples have dtype {self.samples.dtype}.", hint="Give numbers: uint8 or float32.")
         if self.samples.dtype.kind == "f" and not np.isfinite(self.samples).all():
-            raise RequestError("The samples hold NaN or infinity.", hint="Give real, finite inputs.")
+            raise RequestError("The samples contain NaN or infinity.", hint="Give real, finite inputs.")
 
     def _validate_formats(self) -> None:
         files = [filename for _, filename, _ in self.formats]
         names = [name for name, _, _ in self.formats]
         if not files:
-            raise RequestError("No export format was asked for.", hint="Ask for onnx, torchscript, or both.")
+            raise RequestError("No export format was requested.", hint="Request onnx, torchscript, or both.")
         for words, what in ((files, "file"), (names, "format")):
             twice = sorted({word for word in words if words.count(word) > 1})
             if twice:
-                raise RequestError(f"The same {what} was asked for twice: {', '.join(twice)}.", hint="Ask once.")
+                raise RequestError(f"The same {what} was requested twice: {', '.join(twice)}.", hint="Request it once.")
         silent = [name for name, _, form in self.formats if self.stochastic and not form.holds_noise]
         if silent:
             raise RequestError(
-                f"A file of format {', '.join(silent)} cannot hold live dropout.",
-                hint="With --stochastic leave it out: `--format onnx` can, and so can torchscript and pt2.",
+                f"The format {', '.join(silent)} does not support live dropout.",
+                hint="With --stochastic, use onnx, torchscript or pt2.",
             )
         bad = sorted(set(RESERVED) & set(files)) + [name for name in files if Path(name).name != name]
         if bad:
@@ -138,13 +140,13 @@ class BundleRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A proven bundle.
+    """A verified bundle.
 
     Args:
         path: The folder.
         files: The names of all files in it, sorted.
-        verification: What was checked.
-        seconds: Wall-clock time of each stage of making it.
+        verification: The checks.
+        seconds: Wall-clock time of each stage of the export.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Checks of a bundle's samples without any model: what follows from other numbers must follow. numpy only."""
+"""Checks the consistency of a bundle's samples without any model. numpy only."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from regplug.bundles.report import Check, at_most, holds
 from regplug.bundles.stochastic.record import Draws
 
 _ROUNDING = 1e-5
-"""Share of the largest number by which an input may be off that was computed on another machine."""
+"""Allowed difference of an input that was computed on another machine, as a share of the largest number."""
 
 _SUM_ERROR = 1e-3
-"""By how much probabilities may miss a sum of 1."""
+"""Allowed difference of the sum of probabilities from 1."""
 
 
 def inputs_follow(known: Sequence[Reference], manifest: Mapping[str, Any]) -> Check:
-    """The inputs of every case are those that the real rows and the declared range give."""
+    """Checks that the inputs of every case can be derived from the real rows and the declared range."""
     found = {reference.case: reference.inputs for reference in known}
     if found[REAL].dtype.kind == "f" and not np.isfinite(found[REAL]).all():
-        return holds("samples.inputs", False, "the real rows hold NaN or infinity")
+        return holds("samples.inputs", False, "the real rows contain NaN or infinity")
     declared = manifest["input"]["range"]
     wanted = make_cases(found[REAL], None if declared is None else tuple(declared))
     if NORMAL in wanted:
-        # Only so far are these numbers the same on every machine.
+        # These numbers are equal on all machines only up to this tolerance.
         wanted[LARGE] = found[NORMAL] * found[NORMAL].dtype.type(LARGE_FACTOR)
     wrong = [case for case in wanted if not _is_close(found[case], wanted[case])]
-    detail = f"cases that are not what they should be: {', '.join(wrong) or 'none'}"
+    detail = f"cases with wrong inputs: {', '.join(wrong) or 'none'}"
     return at_most("samples.inputs", len(wrong), 0, detail)
 
 
@@ -46,19 +46,21 @@ def _is_close(found: Array, wanted: Array) -> bool:
 
 
 def outputs_fit(known: Sequence[Reference], draws: Draws | None, manifest: Mapping[str, Any]) -> Check:
-    """The answers on real rows are numbers, the same beside NaN and infinity, and probabilities where so named."""
+    """Checks that outputs on real rows are finite, ignore NaN in other rows, and sum to 1 if they are probabilities."""
     by_case = {reference.case: reference for reference in known}
     real = by_case[REAL]
     if not np.isfinite(real.outputs).all():
-        return holds("samples.outputs", False, "the answers on real rows hold NaN or infinity")
+        return holds("samples.outputs", False, "the outputs on real rows contain NaN or infinity")
     if draws is not None and not (np.isfinite(draws.given.outputs).all() and np.isfinite(draws.passes).all()):
-        return holds("samples.outputs", False, "the answers with live dropout hold NaN or infinity")
+        return holds("samples.outputs", False, "the outputs with live dropout contain NaN or infinity")
     if manifest["output"]["name"] == "probabilities" and not _are_shares(real.outputs):
-        return holds("samples.outputs", False, "the answers are named probabilities, and do not sum to 1")
+        return holds("samples.outputs", False, "the outputs are named probabilities, but do not sum to 1")
     again = by_case.get(NONFINITE)
     if again is not None and not _answers_again(again, real):
-        return holds("samples.outputs", False, "the real rows beside NaN and infinity have other answers than alone")
-    return holds("samples.outputs", True, f"{len(known)} cases, the real rows with numbers")
+        return holds(
+            "samples.outputs", False, "real rows have other outputs in a batch with NaN and infinity than alone"
+        )
+    return holds("samples.outputs", True, f"{len(known)} cases, finite outputs on the real rows")
 
 
 def _are_shares(outputs: Array) -> bool:
@@ -71,21 +73,21 @@ def _answers_again(again: Reference, real: Reference) -> bool:
 
 
 def impossible_tolerances(known: Sequence[Reference], draws: Draws | None) -> list[Check]:
-    """A failed check where a tolerance is no number, or below what the formula gives for its answers."""
+    """Returns a failed check if a tolerance is not a number, or smaller than the formula allows for its outputs."""
     given = [] if draws is None else [("given", draws.given)]
     named = [*((reference.case, reference) for reference in known), *given]
     odd = [name for name, reference in named if not _is_possible(reference)]
-    return [holds("samples.tolerances", False, f"no tolerances of their answers: {', '.join(odd)}")] if odd else []
+    return [holds("samples.tolerances", False, f"impossible tolerances: {', '.join(odd)}")] if odd else []
 
 
 def tolerances_bounded(
     known: Sequence[Reference], draws: Draws | None, opened: Callable[[], Sequence[Perturbed]]
 ) -> Check:
-    """No tolerance is larger than the formula can give.
+    """Checks that no tolerance is larger than the formula allows.
 
     Args:
         known: The cases, `real` first.
-        draws: The answers with live dropout.
+        draws: The outputs with live dropout.
         opened: See `most_tolerance`.
     """
     references = {reference.case: reference for reference in known}
@@ -98,7 +100,9 @@ def tolerances_bounded(
     if draws is not None:
         shares["given"] = _share(draws.given.tolerance, most_given_tolerance(draws.given, known[0]))
     worst = max(shares, key=shares.__getitem__)
-    return at_most("samples.tolerances", shares[worst], 1.0, f"largest tolerance as a share of the most, of {worst!r}")
+    return at_most(
+        "samples.tolerances", shares[worst], 1.0, f"largest tolerance relative to its maximum, for {worst!r}"
+    )
 
 
 def _is_possible(reference: Reference) -> bool:

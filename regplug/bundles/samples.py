@@ -1,8 +1,8 @@
-"""The sample files: inputs and proven outputs of every case, so that a bundle can be proven again from itself.
+"""The sample files: inputs and verified outputs of every case, from which a bundle can be verified again.
 
-`sample_input.npz` holds the real rows under the input's name and every other case as `NAME.CASE`; `sample_output.npz`
-the outputs alike, and `tolerance` and `tolerance.CASE`. A stochastic bundle also has the outputs `NAME.given` and
-`NAME.live`; see `regplug.bundles.stochastic.record`.
+`sample_input.npz` contains the real rows under the input's name and every other case as `NAME.CASE`.
+`sample_output.npz` contains the outputs in the same way, and `tolerance` and `tolerance.CASE`. A stochastic bundle also
+has the outputs `NAME.given` and `NAME.live`; see `regplug.bundles.stochastic.record`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def write_samples(
     """Writes both sample files.
 
     Args:
-        folder: Where they lie.
-        references: What the model puts out.
+        folder: The bundle's folder.
+        references: The model's outputs.
         input_name: Name of the graph's input.
         output_name: Name of its output.
         more: Further arrays of outputs.
@@ -49,17 +49,17 @@ def write_samples(
 
 
 def read_samples(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Reference], Draws | None]:
-    """Reads what `write_samples` wrote.
+    """Reads the files of `write_samples`.
 
     Args:
-        folder: Where they lie.
-        manifest: Says which arrays there are, and their shapes and types.
+        folder: The bundle's folder.
+        manifest: Determines the arrays with their shapes and types.
 
     Returns:
-        The cases, `real` first, and what the model answers with live dropout; `None` where it has none.
+        The cases, `real` first, and the outputs with live dropout, or `None`.
 
     Raises:
-        VerificationError: A file is no archive of just these arrays.
+        VerificationError: A file is not an archive of exactly these arrays.
     """
     given, answer = manifest["input"]["name"], manifest["output"]["name"]
     inputs = _read(folder, SAMPLE_INPUT, _input_extents(manifest))
@@ -77,7 +77,7 @@ def read_samples(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Refere
 
 
 def most_bytes(manifest: Mapping[str, Any]) -> dict[str, int]:
-    """What each sample file of a bundle can have at most."""
+    """Returns the maximum size of each sample file in bytes."""
     return {
         SAMPLE_INPUT: most_bytes_of(_input_extents(manifest)),
         SAMPLE_OUTPUT: most_bytes_of(_output_extents(manifest)),
@@ -90,7 +90,7 @@ def _read(folder: Path, name: str, extents: Mapping[str, Extent]) -> dict[str, A
         return read_arrays(folder / name, extents)
     except Exception as error:
         raise VerificationError(
-            f"{folder}: {name} does not hold the samples of such a bundle: {error or type(error).__name__}.",
+            f"{folder}: {name} does not contain the samples of such a bundle: {error or type(error).__name__}.",
             hint=COPY_AGAIN,
         ) from error
 

@@ -1,6 +1,6 @@
-"""What `manifest.json` and `verification.json` may hold: the type of every field, and how fields depend on each other.
+"""The schema of `manifest.json` and `verification.json`: the type of every field, and how fields depend on each other.
 
-It holds for what is written as for what is read. Standard library only.
+Both written and read files are checked against it. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 TASKS = ("classification", "regression")
 RANKS = {"image": 4, "row": 2}
-"""Number of axes of the input, the batch included, by layout; an `array` has any."""
+"""Layout -> number of axes of the input, including the batch axis; an `array` may have any."""
 
 _DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 _DTYPES += tuple(f"float{bits}" for bits in (16, 32, 64))
@@ -29,8 +29,8 @@ class Kind:
     """A kind of value.
 
     Args:
-        words: What it must be, for a person.
-        holds: Whether a value is that.
+        words: Description for messages.
+        holds: Whether a value is of this kind.
     """
 
     words: str
@@ -39,7 +39,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Each:
-    """A list, or a mapping by text, of values of one form."""
+    """A list, or a mapping with string keys, of values of one form."""
 
     form: Form
     is_mapping: bool = False
@@ -51,9 +51,9 @@ class Fields:
     """A mapping with these keys.
 
     Args:
-        needed: Form of each key that must be there.
-        other: Form of each key that may be there.
-        is_open: Whether there may be further keys, of any form.
+        needed: Form of each required key.
+        other: Form of each optional key.
+        is_open: Whether further keys of any form are allowed.
     """
 
     needed: Mapping[str, Form]
@@ -65,17 +65,17 @@ Form: TypeAlias = Kind | Each | Fields
 
 
 def is_whole(value: Any, least: int = 1) -> bool:
-    """Whether a value is a whole number, and neither true nor false."""
+    """Returns whether a value is an integer, and not a boolean."""
     return type(value) is int and least <= value < _MOST_WIDE
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number that a float holds."""
+    """Returns whether a value is a number that fits into a float."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def is_plain_name(value: Any) -> bool:
-    """Whether a value is the name of a file in the folder itself."""
+    """Returns whether a value is the name of a file in the folder itself."""
     return isinstance(value, str) and value not in ("", ".", "..") and not re.search(r"[/\\\x00-\x1f]", value)
 
 
@@ -166,7 +166,7 @@ MANIFEST_FORM = Fields(
     },
     is_open=True,
 )
-"""The form of a manifest; what is about more than one field is asked by `manifest_fault`."""
+"""The form of a manifest; `manifest_fault` also checks relations between fields."""
 
 _CHECK = Fields({"name": NAME, "passed": TRUTH, "figure": NUMBER_OR_NULL, "limit": NUMBER_OR_NULL, "detail": TEXT}, {})
 REPORT_FORM = Fields({"passed": TRUTH, "checks": Each(_CHECK, least=1)}, {})
@@ -174,7 +174,7 @@ REPORT_FORM = Fields({"passed": TRUTH, "checks": Each(_CHECK, least=1)}, {})
 
 
 def manifest_fault(manifest: Any) -> str:
-    """What is wrong with a manifest, or the empty text."""
+    """Returns what is wrong with a manifest, or an empty string."""
     found = next(_faults(manifest, MANIFEST_FORM, ""), "")
     if not found and manifest["stochastic"] is not None:
         found = next(_faults(manifest["stochastic"], _STOCHASTIC, "stochastic"), "")
@@ -182,7 +182,7 @@ def manifest_fault(manifest: Any) -> str:
 
 
 def report_fault(document: Any) -> str:
-    """What is wrong with a report, or the empty text."""
+    """Returns what is wrong with a report, or an empty string."""
     found = next(_faults(document, REPORT_FORM, ""), "")
     if found:
         return found
@@ -194,19 +194,19 @@ def report_fault(document: Any) -> str:
 
 
 def _faults(value: Any, form: Form, where: str) -> Iterator[str]:
-    """What is not of its form, depth first."""
+    """Yields everything that does not have its form, depth first."""
     if isinstance(form, Kind):
         if not form.holds(value):
-            yield f"{where} must be {form.words}, and is {reprlib.repr(value)}"
+            yield f"{where} must be {form.words}, but is {reprlib.repr(value)}"
     elif isinstance(form, Each):
         yield from _faults_of_each(value, form, where)
     elif not isinstance(value, dict):
-        yield f"{where or 'it'} must be a mapping, and is {reprlib.repr(value)}"
+        yield f"{where or 'it'} must be a mapping, but is {reprlib.repr(value)}"
     else:
         known = {**form.other, **form.needed}
         yield from (f"{_inside(where, key)} is missing" for key in form.needed if key not in value)
         if not form.is_open:
-            yield from (f"{_inside(where, key)} is no key that is known" for key in value if key not in known)
+            yield from (f"{_inside(where, key)} is an unknown key" for key in value if key not in known)
         for key in value:
             if key in known:
                 yield from _faults(value[key], known[key], _inside(where, key))
@@ -216,7 +216,7 @@ def _faults_of_each(value: Any, form: Each, where: str) -> Iterator[str]:
     is_right = isinstance(value, dict if form.is_mapping else list)
     if not is_right or len(value) < form.least:
         words = ("a mapping" if form.is_mapping else "a list") + (" that is not empty" if form.least else "")
-        yield f"{where} must be {words}, and is {reprlib.repr(value)}"
+        yield f"{where} must be {words}, but is {reprlib.repr(value)}"
         return
     for key, item in value.items() if form.is_mapping else enumerate(value):
         yield from _faults(item, form.form, f"{where}[{key!r}]")
@@ -227,11 +227,11 @@ def _inside(where: str, key: str) -> str:
 
 
 def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Fields that do not fit each other."""
+    """Yields contradictions between fields."""
     task, width, names = manifest["task"], manifest["num_outputs"], manifest["class_names"]
     given, output = manifest["input"], manifest["output"]
     if names and task == "regression":
-        yield f"a regression has no class names, and {len(names)} are given"
+        yield f"a regression has no class names, but {len(names)} are given"
     if names and (len(names) != width or len(set(names)) != width):
         yield f"class_names holds {len(set(names))} names, and num_outputs is {width}"
     if output["shape"] != ["batch", width]:
@@ -252,10 +252,10 @@ def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
 def _file_contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
     files = manifest["files"]
     odd = (name for name in files if not is_plain_name(name))
-    yield from (f"files names {reprlib.repr(name)}, which is no plain file name" for name in odd)
+    yield from (f"files names {reprlib.repr(name)}, which is not a plain file name" for name in odd)
     twice = _twice(facts["format"] for facts in files.values())
     if twice:
-        yield f"two files are of format {twice!r}"
+        yield f"two files have the format {twice!r}"
     for key in ("opset", "ir_version"):
         found = {facts[key] for facts in files.values() if key in facts} or {None}
         if manifest[key] not in found:

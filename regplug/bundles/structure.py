@@ -1,6 +1,6 @@
-"""What can be known of a network before it is trained: whether a bundle of it is possible at all.
+"""Checks before training whether a network can be exported.
 
-Nothing here holds numbers against a tolerance, for those of an untrained network say nothing.
+Compares no outputs with a tolerance, because the outputs of an untrained network have no meaning.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TRAINING_ROWS = 16
 
 
 def settle(request: BundleRequest, deployed: Deployed, raw: Tensor) -> list[Check]:
-    """Makes of the copy what is exported: weights as plain parameters, no hooks, an input that stays as it is.
+    """Prepares the copy for export: weights become plain parameters, hooks are removed, the input is not changed.
 
     Args:
         request: The bundle.
@@ -36,7 +36,7 @@ def settle(request: BundleRequest, deployed: Deployed, raw: Tensor) -> list[Chec
         raw: Real raw rows.
 
     Raises:
-        ExportError: It has a structure of which no bundle can be made.
+        ExportError: Its structure cannot be exported.
     """
     refuse_loose_modules(deployed, raw[:EXAMPLE_ROWS])
     guard_input(deployed, raw[:EXAMPLE_ROWS])
@@ -48,13 +48,13 @@ def settle(request: BundleRequest, deployed: Deployed, raw: Tensor) -> list[Chec
 
 
 def check_untrained(request: BundleRequest) -> None:
-    """Refuses an untrained network of which no bundle could be made, whatever it learns.
+    """Refuses an untrained network that cannot be exported, whatever it learns.
 
     Args:
         request: The bundle with the untrained network.
 
     Raises:
-        RequestError: The request does not fit together.
+        RequestError: The request is inconsistent.
         ExportError: The network cannot be captured, is random, or keeps what it learns outside its state.
     """
     request.validate()
@@ -72,13 +72,13 @@ def check_untrained(request: BundleRequest) -> None:
 
 
 def _learns_into_state(deployed: Deployed, raw: Tensor) -> None:
-    """A pass in training leaves nothing outside the state that later answers depend on."""
+    """Checks that a pass in training stores nothing outside the state that affects later outputs."""
     trained, fresh = copy.deepcopy(deployed), copy.deepcopy(deployed)
     try:
         with torch.no_grad():
             trained.train()(raw)
     except Exception:
-        # What it needs in training, only the training can give.
+        # A model may need something in training that only the training provides.
         return
     trained.eval()
     for learned, part in zip(trained.modules(), fresh.modules(), strict=True):

@@ -1,12 +1,13 @@
-"""How far a file may be from the model: a bound from the model's own rounding, not from a constant.
+"""The tolerance of a file: a bound derived from the model's own rounding, not a constant.
 
 tolerance = max(16 * max(|torch32 - torch64|, |torch64 - nudged64|, eps * max|output|), |torch32 - perturbed32|)
 
-with the maximum over all outputs of a case and eps of float32. A fixed rtol and atol either misses faults or cries
-wolf: the rounding of a model depends on its depth and on the size of what goes through it. One rounding can be lucky
-where a normalization divides by a spread that is almost zero: onnxruntime's error was seen to be 21 times torch's. What
-the last bit of every weight does to the exact answer, the backward error, tells how ill-conditioned such a case is.
-Where weights play no part, as in the norm of an image of one colour, the last bits of every operator's result tell it.
+with the maximum over all outputs of a case and eps of float32. A fixed rtol and atol either misses faults or gives
+false alarms, because a model's rounding depends on its depth and on the size of its activations. If a normalization
+divides by a spread of almost zero, torch's own rounding error can be small by chance: onnxruntime's error was up to 21
+times torch's. The effect of the last bit of every weight on the exact output, the backward error, shows how
+ill-conditioned such a case is. If weights do not matter, as in the norm of an image of one colour, the last bits of
+every operator's result show it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def references(deployed: Deployed, cases: dict[str, Array]) -> list[Reference]:
         cases: Raw rows by case.
 
     Raises:
-        ExportError: It raises for one of them; case and module are named.
+        ExportError: It raises for one of them; the message names case and module.
     """
     raws = [torch.from_numpy(inputs) for inputs in cases.values()]
     with torch.no_grad():
@@ -61,12 +62,12 @@ def _answer(deployed: Deployed, raw: Tensor, case: str) -> Tensor:
     except Exception as error:
         line = user_line(error)
         raise ExportError(
-            f"The model cannot answer the inputs {case!r} (values that {raw.dtype} allows): "
+            f"The model fails on the inputs {case!r} (values that {raw.dtype} allows): "
             f"{where_it_broke(deployed, raw)} raises {type(error).__name__}{f' at {line}' if line else ''}: "
             f"{one_line(str(error))}",
             hint=_VARIED_HINT
             if case == VARIED
-            else "No file can raise: let it answer whatever its input's type allows, if only with NaN.",
+            else "A file cannot raise: return an output for every value that the input's type allows, if only NaN.",
         ) from error
     return output
 
@@ -83,12 +84,12 @@ def _rounding(deployed: Deployed, raws: Sequence[Tensor], outputs: Sequence[Tens
     try:
         exact = [_run_double(double, raw) for raw in raws]
     except Exception:
-        # It ran in float32, but makes float32 tensors of its own. How it answers to the last bits of its weights tells
-        # its rounding as well.
+        # It runs in float32, but creates its own float32 tensors. The effect of the last bits of its weights also
+        # measures its rounding.
         nudged = _nudged_outputs(deployed, Deployed.__call__, raws)
         return [_worst(output, others) for output, others in zip(outputs, nudged, strict=True)]
     few = [raw[:_NUDGED_ROWS] for raw in raws]
-    # Run again and not cut out of `exact`: of a model that looks across the batch that would be no rounding.
+    # Run again instead of slicing `exact`, which would be wrong for a model that depends on the batch.
     still = [_run_double(double, raw) for raw in few]
     nudged = _nudged_outputs(double, _run_double, few)
     return [
@@ -98,13 +99,13 @@ def _rounding(deployed: Deployed, raws: Sequence[Tensor], outputs: Sequence[Tens
 
 
 def _moved_by_last_bits(deployed: Deployed, raw: Tensor) -> float:
-    """The largest difference that the last bits of all operators' results make to the rows with the least spread."""
+    """Returns the largest effect of the last bits of all operators' results on the rows with the smallest spread."""
     spread = raw.double().flatten(1).std(1, correction=0).nan_to_num(nan=torch.inf)
     rows = raw[spread.argsort(stable=True)[:_NUDGED_ROWS]]
     try:
         return _worst(deployed(rows), [_perturbed(deployed, rows, seed) for seed in SEEDS])
     except Exception:
-        # It answers, but not while its operators are watched. What the weights tell must do.
+        # It runs, but not under a dispatch mode. The effect of the weights' last bits has to be enough.
         return 0.0
 
 
@@ -115,7 +116,7 @@ def _perturbed(deployed: Deployed, rows: Tensor, seed: int) -> Tensor:
 
 
 def _run_double(double: Deployed, raw: Tensor) -> Tensor:
-    # A copy in any case: the network may write into it.
+    # Always a copy, because the network may change it.
     wide = raw.double() if raw.is_floating_point() else raw.clone()
     output: Tensor = double.network(double.preprocess(wide).double())
     return output.softmax(1) if double.probabilities else output
@@ -124,7 +125,7 @@ def _run_double(double: Deployed, raw: Tensor) -> Tensor:
 def _nudged_outputs(
     deployed: Deployed, run: Callable[[Deployed, Tensor], Tensor], raws: Sequence[Tensor]
 ) -> list[list[Tensor]]:
-    """The outputs for each of `raws` of several models whose weights are moved by their last bit."""
+    """Returns the outputs for each of `raws` of several models whose weights differ in their last bits."""
     outputs: list[list[Tensor]] = [[] for _ in raws]
     for seed in range(_NUDGES):
         nudged = _nudged(deployed, seed)

@@ -1,7 +1,7 @@
-"""Random rows that all differ, as a model may meet them: what its batches are mixed from. numpy only.
+"""Different random rows for mixed batches. numpy only.
 
-A row's answer must not depend on its batch. Equal rows cannot show that, and one example row is all that some exports
-are given, so half of these rows are drawn from the declared range and half from what the real rows hold.
+A row's output must not depend on its batch. Equal rows cannot show that, and some exports have only one example row. So
+half of these rows are drawn from the declared range, and half from the values of the real rows.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from regplug.bundles.formats import Array
 from regplug.bundles.stochastic.uniforms import uniforms
 
 _OWN, _DECLARED = 3, 4
-"""Streams of uniform numbers; 0 to 2 belong to other cases."""
+"""Streams of uniform numbers; other cases use 0 to 2."""
 
 _WIDEST = 2.0**31
 
 
 def varied_rows(real: Array, value_range: tuple[float, float] | None, count: int) -> Array:
-    """Draws rows, the same ones for the same real rows.
+    """Draws rows deterministically from the real rows.
 
     Args:
         real: Real raw rows `(N, ...)`.
-        value_range: Least and greatest raw value, where they are declared.
-        count: How many rows are drawn.
+        value_range: Smallest and largest raw value, if declared.
+        count: Number of rows to draw.
 
     Returns:
-        Rows `(count, ...)` in the dtype of the real ones. They differ from each other, unless every number of the
-        real rows is 0 and their type is whole numbers of unknown range.
+        Rows `(count, ...)` in the dtype of the real ones. They all differ, unless the real rows are integers of unknown
+        range that are all 0.
     """
     shape = (count, *real.shape[1:])
     rows = _like_real(real, uniforms(_OWN, shape))
@@ -43,9 +43,9 @@ def varied_rows(real: Array, value_range: tuple[float, float] | None, count: int
 
 
 def _like_real(real: Array, shares: Array) -> Array:
-    """Numbers that each place of a row can hold: whole ones as they were seen there, others between the extremes.
+    """Returns plausible values for each position of a row: observed integers, or floats between the extremes.
 
-    Whole numbers may be codes, each with an entry in a table, so one that was never seen may have none.
+    Integers may be codes with entries in a table, so an unobserved one may have no entry.
     """
     low, high = real.min(0), real.max(0)
     if (low == high).all():
@@ -58,7 +58,7 @@ def _like_real(real: Array, shares: Array) -> Array:
 
 
 def _around(row: Array) -> tuple[Array, Array]:
-    """Bounds for a single row: from 0 to twice each number, or to the number itself where it is whole."""
+    """Returns bounds for a single row: from 0 to twice each number, or to the number itself for integers."""
     if row.dtype.kind != "f":
         zero = np.zeros_like(row)
         return np.minimum(zero, row), np.maximum(zero, row)
@@ -68,7 +68,7 @@ def _around(row: Array) -> tuple[Array, Array]:
 
 
 def _bounds(dtype: np.dtype[Any], declared: tuple[float, float]) -> tuple[Array, Array]:
-    """The declared range within what the type can hold."""
+    """Returns the declared range, limited to the range of the dtype."""
     if dtype.kind == "f":
         return np.float64(declared[0]), np.float64(declared[1])  # type: ignore[return-value] # arrays of no axis
     limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
@@ -77,7 +77,7 @@ def _bounds(dtype: np.dtype[Any], declared: tuple[float, float]) -> tuple[Array,
 
 
 def _between(low: Array, high: Array, shares: Array, dtype: np.dtype[Any]) -> Array:
-    """Returns low + share * (high - low); of whole numbers both ends are as likely as the rest."""
+    """Returns low + share * (high - low); for integers both ends are as likely as the other values."""
     wide_low, wide_high = np.asarray(low, np.float64), np.asarray(high, np.float64)
     if dtype.kind == "f":
         most = float(np.finfo(dtype).max)

@@ -1,4 +1,4 @@
-"""A bundle proven again, from its files alone."""
+"""Verifies a bundle from its files alone."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _PLAIN_NAME = re.compile(r"(?:(?P<distribution>[\w.-]+)/)?(?P<name>[a-z][a-z0-9_
 
 
 class _StoppedError(Exception):
-    """A check failed without which no further one is to be made."""
+    """A check failed on which all further checks depend."""
 
 
 def verify_bundle(path: Path, formats: Mapping[str, Format] | None = None) -> Report:
-    """Proves a bundle again: its folder, schema, checksums, samples and report, and each file's graph and numbers.
+    """Verifies a bundle: its folder, schema, checksums, samples and report, and each file's graph and outputs.
 
-    No model file is opened before the folder and the samples hold.
+    No model file is opened before the checks of folder and samples have passed.
 
     Args:
         path: The bundle's folder.
-        formats: Formats by the name in the manifest; what is not given here is taken from the registry.
+        formats: Name in the manifest -> format; others are taken from the registry.
 
     Returns:
-        Every check with its figure; it has not passed where one of them does not hold.
+        Every check with its figure.
 
     Raises:
-        BundleError: The path is no bundle.
+        BundleError: The path is not a bundle.
         RequestError: A format of the bundle is not installed.
     """
     path = Path(path)
@@ -77,7 +77,7 @@ def _verify(path: Path, formats: Mapping[str, Format], checks: list[Check]) -> N
 
 
 def _require(found: Sequence[Check], checks: list[Check]) -> None:
-    """Adds checks, and stops where one of them does not hold."""
+    """Adds checks, and stops if one of them failed."""
     checks += found
     if not all(check.passed for check in found):
         raise _StoppedError
@@ -122,14 +122,14 @@ class _Opened:
     Args:
         path: The bundle's folder.
         forms: The format of each file.
-        is_stochastic: Whether their answers differ anyway.
+        is_stochastic: Whether the files are stochastic.
     """
 
     def __init__(self, path: Path, forms: Mapping[str, Format], *, is_stochastic: bool) -> None:
         self._path, self._forms, self._is_stochastic = path, forms, is_stochastic
 
     def perturbed(self) -> list[Perturbed]:
-        """Opens each file that computes in float32, unless it cannot be opened so."""
+        """Opens each float32 file that can be perturbed."""
         if self._is_stochastic:
             return []
         whole = {name: form for name, form in self._forms.items() if form.loss is None}
@@ -141,21 +141,21 @@ class _Opened:
             runs = [form.open_perturbed(path, seed=seed) for seed in SEEDS]
             plain = form.open(path, optimised=False)
         except Exception:
-            # The checks of the file tell what is wrong with it.
+            # The checks of the file report what is wrong with it.
             return None
         moved = [run for run in runs if run is not None]
         return Perturbed(plain=plain, moved=moved) if moved else None
 
 
 def _facts(forms: Mapping[str, Format], manifest: Mapping[str, Any]) -> Check:
-    """The manifest says of each file what its format says, its limits included."""
+    """Checks that the manifest's entry of each file agrees with its format, including its limits."""
     faults = []
     for filename, form in forms.items():
         facts = manifest["files"][filename]
         faults += [f"{filename} has no {name}" for name in sorted(set(form.facts()) - set(facts))]
         if facts.get("may_lose") != (None if form.loss is None else dataclasses.asdict(form.loss)):
-            faults.append(f"may_lose of {filename} is not what its format may lose")
-    return at_most("bundle.facts", len(faults), 0, "; ".join(faults) or f"of {len(forms)} files, as their formats say")
+            faults.append(f"may_lose of {filename} differs from its format's limits")
+    return at_most("bundle.facts", len(faults), 0, "; ".join(faults) or f"{len(forms)} files agree with their formats")
 
 
 def _file(
@@ -180,7 +180,7 @@ def _installed(name: str) -> Format:
     match = _PLAIN_NAME.fullmatch(name)
     if match is None:
         raise BundleError(
-            f"The format {name!r} is the user's own code, which a bundle cannot bring along.",
+            f"The format {name!r} is the user's own code, which a bundle does not contain.",
             hint="Verify it from Python: verify_bundle(path, formats={name: the format object}).",
         )
     spec = ComponentSpec(name=match["name"], distribution=match["distribution"])

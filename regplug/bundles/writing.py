@@ -1,4 +1,4 @@
-"""From a trained network to a bundle that cannot exist unless it is proven."""
+"""Writes a trained network as a bundle, which is published only if it is verified."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from regplug.errors import ExportError, RegplugError, VerificationError
 
 @dataclass
 class _Work:
-    """What is known so far: the checks made and the time spent."""
+    """The checks made and the time spent so far."""
 
     checks: list[Check] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -70,19 +70,19 @@ class _Work:
 
 
 def write_bundle(request: BundleRequest, out: Path) -> Bundle:
-    """Exports a trained network in every format asked for, proves the files, and only then lets the folder appear.
+    """Exports a trained network in every requested format, verifies the files, and then publishes the folder.
 
     Args:
-        request: The network and what its files must say and do.
-        out: The folder that appears, by one rename. A bundle that lies there is replaced; anything else is refused.
+        request: The network and the specification of its files.
+        out: The bundle's folder, published by one rename. An existing bundle is replaced; anything else is refused.
 
     Returns:
-        The bundle with its verification report, in which every check has passed.
+        The bundle with its verification report. Every check has passed.
 
     Raises:
-        RequestError: The request does not fit together, or the place cannot be written; nothing was done.
-        ExportError: The network cannot be exported; names module and fix.
-        VerificationError: A file does not do what the network does; the failed checks are listed.
+        RequestError: The request is inconsistent, or the folder cannot be written; nothing was done.
+        ExportError: The network cannot be exported; the message names the module and a fix.
+        VerificationError: A file differs from the network; the message lists the failed checks.
     """
     request.validate()
     manifest = build_manifest(request)
@@ -101,13 +101,13 @@ def write_bundle(request: BundleRequest, out: Path) -> Bundle:
 
 @dataclass(frozen=True, kw_only=True)
 class _Model:
-    """The proven model.
+    """The model after its checks.
 
     Args:
-        captured: For the formats.
-        known: What it puts out, without noise.
-        draws: What it puts out with its dropout live; `None` where that was not asked for.
-        stochastic: What the manifest says of that.
+        captured: The captured model for the formats.
+        known: Its outputs without noise.
+        draws: Its outputs with live dropout; `None` if not stochastic.
+        stochastic: The manifest's part on live dropout.
     """
 
     captured: Captured
@@ -117,7 +117,7 @@ class _Model:
 
     @property
     def live(self) -> contextlib.AbstractContextManager[None]:
-        """Within it the dropout acts, where it shall."""
+        """Returns a context in which live dropout is active, if there is any."""
         noise = self.captured.module.noise
         return noise.live() if isinstance(noise, Noise) else contextlib.nullcontext()
 
@@ -136,7 +136,7 @@ def _proven_model(request: BundleRequest, work: _Work) -> _Model:
     with work.stage("capture"), noise.live() if noise else contextlib.nullcontext():
         program, checks = capture(deployed, raw[:EXAMPLE_ROWS], len(stochastic["layers"]) if stochastic else 0)
         work.checks += checks
-    # After the capture, which tells a branch on the numbers from an answer that depends on the batch.
+    # After the capture, which distinguishes a branch on values from an output that depends on the batch.
     with work.stage("preflight"):
         known = _preflight(request, deployed, cases, work)
     captured = Captured(
@@ -150,7 +150,7 @@ def _proven_model(request: BundleRequest, work: _Work) -> _Model:
 
 
 def _live_preflight(deployed: Deployed, noise: Noise, real: np.ndarray, work: _Work) -> tuple[Draws, dict[str, Any]]:
-    """What the model does with its dropout live, and what the manifest says of it."""
+    """Returns the model's outputs with live dropout, and their part of the manifest."""
     raw = torch.from_numpy(real[:EXAMPLE_ROWS])
     layers, others = live_layers(deployed, noise, raw), other_noise(deployed, raw)
     draws = model_draws(deployed, noise, layers, real)
@@ -187,7 +187,7 @@ def _proven_files(
                 _write(name, form, model.captured, folder / filename, manifest)
             program = form.standalone()
             if program is not None:
-                # It starts now and is judged last, so that its start-up passes while the others are checked.
+                # It starts now and is checked last, so that it starts up while the other checks run.
                 process = CleanProcess(program, folder / filename, folder / SAMPLE_INPUT, request.input_name)
                 clean.append((name, form, running.enter_context(process)))
         test = _test_data(request, model.captured.module, model.known[0], work)
@@ -232,7 +232,7 @@ def _check(
 
 
 def _size(path: Path, module: torch.nn.Module) -> Check:
-    """What a format of fewer bits is for; told and not judged, for of a tiny model the graph is the larger part."""
+    """Reports the size of a format with fewer bits; always passes, because in a tiny model the graph is larger."""
     size = path.stat().st_size
     whole = sum(value.numel() * 4 for value in module.state_dict().values() if value.is_floating_point())
     detail = f"{size / 2**10:,.1f} KiB, as a share of the weights in float32 ({whole / 2**10:,.1f} KiB)"
@@ -245,14 +245,14 @@ def _test_data(request: BundleRequest, module: torch.nn.Module, real: Reference,
     inputs = np.require(request.test[0], requirements=["C", "W"])
     with work.stage("test"), torch.no_grad():
         outputs = in_batches(lambda rows: module(torch.from_numpy(rows)).numpy(), inputs)
-    # Rounding grows with what is rounded, and the test set may hold larger rows than the samples.
+    # Rounding grows with the size of the values, and the test set may contain larger ones than the samples.
     growth = max(1.0, float(np.abs(outputs).max()) / (float(np.abs(real.outputs).max()) or 1.0))
     targets = np.asarray(request.test[1])
     return TestData(inputs=inputs, targets=targets, outputs=outputs, tolerance=real.tolerance * growth)
 
 
 def _listed(failures: Sequence[Check]) -> list[str]:
-    """One line for each failure; checks that say the same but for numbers share one."""
+    """Returns one line for each failure; checks with the same message except for numbers share one."""
     alike: dict[str, list[Check]] = {}
     for check in failures:
         alike.setdefault(check.name if check.figure is not None else re.sub(r"\d+", "#", check.detail), []).append(
@@ -269,7 +269,7 @@ def _finish(folder: Path, manifest: dict[str, Any], work: _Work) -> Report:
     report = Report(checks=tuple(work.checks))
     if not report.passed:
         raise VerificationError(
-            "The files do not do what the model does, so no bundle was made:\n"
+            "The files differ from the model, so no bundle was written:\n"
             + "\n".join(f"  {line}" for line in _listed(report.failures)),
             hint="Nothing was written. Leave out the format that fails (--format), or report it with the model.",
         )

@@ -1,4 +1,4 @@
-"""From a trained model to its proven bundle: at the end of a run, of a tracked run again, of a user's own module."""
+"""Exports a trained model as a verified bundle: at the end of a run, of a tracked run, or of a user's own module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a run could be exported at its end, asked before it is trained."""
+"""Checks before training whether a run can be exported at its end."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from regplug.runs.assembly import Assembly
 
 
 def require_exportable(made: Assembly) -> None:
-    """Refuses a run that would export a network of which no bundle can be made, whatever it learns.
+    """Refuses a run whose network cannot be exported, whatever it learns.
 
-    The untrained network is captured as the trained one will be. Its numbers are not judged.
+    The untrained network is captured like the trained one. Its outputs are not checked.
 
     Args:
-        made: What the run is made of; not changed.
+        made: The assembled run; not changed.
 
     Raises:
-        ModelError: The network is always random, has a fixed batch size, decides by the numbers that go through it, or
-            keeps what it learns outside its state.
+        ModelError: The network is random in evaluation, has a fixed batch size, branches on tensor values, or keeps
+            what it learns outside its state.
     """
     if not made.config.export:
         return
@@ -31,5 +31,5 @@ def require_exportable(made: Assembly) -> None:
         raise ModelError(
             f"The model {made.components.model.registered.name} cannot be exported, so nothing was trained: "
             f"{error.message}",
-            hint=f"{error.hint} Or train it without a bundle: --no-export, from Python export=False.",
+            hint=f"{error.hint} Or train without a bundle: --no-export, or export=False from Python.",
         ) from error

@@ -1,4 +1,4 @@
-"""The ONNX file of a bundle as a model that MLflow keeps."""
+"""The ONNX file of a bundle as an MLflow model."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from regplug.bundles.stochastic.checks import mean_agrees, rows_differ
 from regplug.bundles.stochastic.record import COPIES, as_passes, asked_rows
 
 DEPLOYED_FILE = "model.onnx"
-"""The bundle's file that MLflow keeps as a model of its own."""
+"""The file of a bundle that becomes an MLflow model."""
 
 _DEPLOYED_WITH = ("onnx", "onnxruntime", "numpy")
 
 
 def deployment_samples(bundle: Bundle) -> tuple[Any, Any]:
-    """Real raw inputs and the model's answers to them, out of a bundle's sample files.
+    """Returns real raw inputs and the model's outputs for them, from a bundle's sample files.
 
-    Of a stochastic bundle: copies of two rows, and live answers to them.
+    For a stochastic bundle: copies of two rows, and random outputs for them.
     """
     manifest = read_manifest(bundle.path)
     known, draws = read_samples(bundle.path, manifest)
@@ -35,16 +35,16 @@ def deployment_samples(bundle: Bundle) -> tuple[Any, Any]:
 
 
 def deployment_requirements() -> list[str]:
-    """What the deployed file needs, pinned to what it was proven with."""
+    """Returns the requirements of the deployed file, pinned to the versions that verified it."""
     return [f"{name}=={metadata.version(name)}" for name in _DEPLOYED_WITH]
 
 
 def live_disagreement(bundle: Bundle) -> Callable[[Any], str] | None:
-    """What is asked of a model that MLflow saved of a stochastic bundle, whose answers are never the proven ones.
+    """Returns the check of a stochastic bundle's model that MLflow saved, whose outputs are always new.
 
     Returns:
-        From the answers to `deployment_samples` to what is wrong with them, empty for nothing; `None` for a bundle
-        whose answers do not differ.
+        A function from the outputs for `deployment_samples` to a description of what is wrong, or an empty string;
+        `None` for a bundle that is not stochastic.
     """
     _, draws = read_samples(bundle.path, read_manifest(bundle.path))
     if draws is None:

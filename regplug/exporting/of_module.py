@@ -1,4 +1,4 @@
-"""A user's own trained module as a proven bundle; nothing of it needs a run."""
+"""Exports a user's own trained module as a verified bundle, without a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from regplug.registry.components import Chosen
 
 FORMATS = ("onnx", "torchscript")
 _UINT8_RANGE = (0.0, 255.0)
-_NAMES = "Give one name for each class, each name once; a regression has none."
+_NAMES = "Give one distinct name for each class; a regression has none."
 
 
 def export_module(
@@ -50,30 +50,30 @@ def export_module(
     overwrite: bool = False,
     registry: Registry | None = None,
 ) -> Exported:
-    """Exports and proves a trained module.
+    """Exports and verifies a trained module.
 
     Args:
         module: Takes a batch `(B, ...)` and returns logits `(B, C)` or values `(B, K)`. It is copied, never changed.
-        example: A few real inputs `(N, ...)` in the type in which a deployer has them; the more, the more is proven.
-        out: The folder that appears.
+        example: A few real inputs `(N, ...)` with the dtype that they have in deployment; more rows verify more.
+        out: The bundle's folder.
         class_names: One name for each class.
         formats: Formats as components.
-        preprocess: Raw input to what `module` takes, such as the normalisation; becomes part of the graph.
+        preprocess: Maps raw input to the input of `module`, such as a normalisation; becomes part of the graph.
         probabilities: Whether the graph ends in a softmax.
-        stochastic: Whether its nn.Dropout modules and their kin stay live in inference (MC dropout).
-        task: `classification` or `regression`; by default a classification where there are class names or two or more
+        stochastic: Whether its dropout modules stay live in inference (MC dropout).
+        task: `classification` or `regression`; by default a classification if there are class names or two or more
             outputs.
-        test: Raw test inputs and targets, on which the files themselves are measured.
-        value_range: Least and greatest raw value; by default 0 to 255 for uint8.
+        test: Raw test inputs and targets, on which the files themselves are evaluated.
+        value_range: Smallest and largest raw value; by default 0 to 255 for uint8.
         column_names: Names of the columns of rows.
-        manifest: More for `manifest.json`.
-        overwrite: Whether a bundle that lies at `out` is replaced.
-        registry: What is installed; by default all of it.
+        manifest: Additional fields for `manifest.json`.
+        overwrite: Whether to replace an existing bundle at `out`.
+        registry: The available components; by default all that are installed.
 
     Raises:
-        RequestError: The request does not fit together; nothing was done.
-        ExportError: The module cannot be exported; names module and fix.
-        VerificationError: A file does not do what the module does; nothing appears.
+        RequestError: The request is inconsistent; nothing was done.
+        ExportError: The module cannot be exported; the message names the submodule and a fix.
+        VerificationError: A file differs from the module; no bundle is written.
     """
     transform = nn.Identity() if preprocess is None else preprocess
     for part in (module, transform):
@@ -83,7 +83,7 @@ def export_module(
     if column_names and samples.shape[1:] != (len(column_names),):
         raise RequestError(
             f"{len(column_names)} column names were given for inputs of shape {samples.shape}.",
-            hint="Give one name for each column of rows (N, F); other inputs have none.",
+            hint="Give one name for each column of rows (N, F); other inputs have no column names.",
         )
     request = BundleRequest(
         module=module,
@@ -104,8 +104,8 @@ def export_module(
 def _require_module(module: object) -> None:
     if not isinstance(module, nn.Module):
         raise RequestError(
-            f"{module!r} is a {type(module).__name__} and no torch.nn.Module.",
-            hint="Give a trained module, or the id or name of a run; a function is wrapped in a module.",
+            f"{module!r} is a {type(module).__name__}, not a torch.nn.Module.",
+            hint="Give a trained module, or the id or name of a run; wrap a function in a module.",
         )
     refuse_module(module)
 
@@ -118,10 +118,10 @@ def _array(value: Any) -> Array:
     array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
     if array.dtype.kind not in "buif":
         raise RequestError(
-            f"Inputs and targets are numbers, and {array.dtype} was given.",
+            f"Inputs and targets must be numbers, but {array.dtype} was given.",
             hint="Give arrays or tensors of numbers, not file names; classes as 0, 1, 2 in the order of their names.",
         )
-    # Nothing that a deployer has is a Python float; torch's layers are float32.
+    # Python floats become float64, but inputs in deployment and torch's layers are float32.
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
@@ -134,17 +134,17 @@ def _task(
     module: nn.Module, preprocess: nn.Module, samples: Array, class_names: Sequence[str] | None, kind: TaskKind | None
 ) -> Task:
     if isinstance(class_names, str):
-        raise RequestError(f"The class names are one text, {class_names!r}.", hint=_NAMES)
+        raise RequestError(f"The class names are a single string, {class_names!r}.", hint=_NAMES)
     names = tuple(class_names or ())
     if names and (kind == "regression" or len(set(names)) != len(names)):
         raise RequestError(f"Class names {', '.join(names)} were given for a {kind or 'classification'}.", hint=_NAMES)
-    # With names the width is known, and what a module gets wrong is told by the checks, which name its part.
+    # With class names the number of outputs is known; the later checks name the submodule of an error.
     width = len(names) or _num_outputs(module, preprocess, samples)
     return Task(kind=kind or ("classification" if width > 1 else "regression"), num_outputs=width, class_names=names)
 
 
 def _num_outputs(module: nn.Module, preprocess: nn.Module, samples: Array) -> int:
-    """Columns of what a copy of the module gives to two rows; torch's random state stays as it is."""
+    """Returns the number of outputs of a copy of the module for two rows, without changing torch's random state."""
     deployed, _ = isolate(preprocess, module, probabilities=False)
     raw = torch.from_numpy(np.resize(samples, (2, *samples.shape[1:])).copy()) if samples.size else torch.empty(0)
     try:
@@ -153,9 +153,9 @@ def _num_outputs(module: nn.Module, preprocess: nn.Module, samples: Array) -> in
     except Exception as error:
         line = user_line(error)
         raise RequestError(
-            f"{type(module).__qualname__} cannot take inputs of shape {samples.shape}: given two of them, "
+            f"{type(module).__qualname__} cannot take inputs of shape {samples.shape}: for two of them, "
             f"{where_it_broke(deployed, raw)} raises{f' at {line}' if line else ''} {cause(error)}",
-            hint="The example's first axis is the batch, of any size; `preprocess` makes of it what the module takes.",
+            hint="The example's first axis is the batch, of any size; `preprocess` maps it to the module's input.",
         ) from error
     try:
         return require_columns(output).shape[1]

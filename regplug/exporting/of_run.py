@@ -1,4 +1,4 @@
-"""From a finished run to its proven bundle."""
+"""Exports a finished run as a verified bundle."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ SAMPLE_ROWS = 256
 
 
 def export_run(made: Assembly, model: nn.Module, *, run_id: str, out: Path) -> Bundle:
-    """Exports and proves a run's trained model.
+    """Exports and verifies a run's trained model.
 
     Args:
-        made: What the run was made of.
+        made: The assembled run.
         model: The trained model, in evaluation mode on the CPU.
-        run_id: MLflow's.
-        out: The folder that appears.
+        run_id: MLflow's run id.
+        out: The bundle's folder.
 
     Raises:
-        ExportError: The model cannot be exported; nothing appears.
-        VerificationError: A file does not do what the model does; nothing appears.
+        ExportError: The model cannot be exported; no bundle is written.
+        VerificationError: A file differs from the model; no bundle is written.
     """
     return write_bundle(request_of_run(made.config, made.components, made.data, model, run_id=run_id), out)
 
@@ -46,16 +46,16 @@ def request_of_run(
     probabilities: bool = False,
     stochastic: bool = False,
 ) -> BundleRequest:
-    """What a bundle of a run is made from.
+    """Returns the request for a run's bundle.
 
     Args:
-        config: What was asked for.
-        components: What it means; its formats are those that are written.
-        data: What the model was trained and tested on.
+        config: The run's configuration.
+        components: Its components, including the formats to write.
+        data: The data on which the model was trained and tested.
         model: The trained model, in evaluation mode on the CPU.
-        run_id: MLflow's.
+        run_id: MLflow's run id.
         probabilities: Whether the graph ends in a softmax.
-        stochastic: Whether the dropout stays live in inference.
+        stochastic: Whether dropout stays live in inference.
     """
     raw, inputs = data.raw, data.inputs
     has_range = inputs.low is not None and inputs.high is not None
@@ -66,7 +66,7 @@ def request_of_run(
         layout=inputs.layout,
         task=data.task,
         formats=[named_format(chosen) for chosen in components.formats],
-        value_range=(inputs.low, inputs.high) if has_range else None,  # type: ignore[arg-type] # both are there
+        value_range=(inputs.low, inputs.high) if has_range else None,  # type: ignore[arg-type] # neither is None
         test=(raw.test.x, raw.test.y),
         probabilities=probabilities,
         stochastic=stochastic,
@@ -77,13 +77,13 @@ def request_of_run(
 
 
 def rebuilt_network(config: RunConfig, components: Components, data: Prepared, members: int = 1) -> nn.Module:
-    """The network as it is deployed, with the structure that its regularizers gave it, untrained.
+    """Returns the untrained network as deployed, with the structure from its regularizers.
 
     Args:
-        config: What was asked for.
-        components: What it means.
-        data: What the model was trained on.
-        members: How many networks it is an ensemble of.
+        config: The run's configuration.
+        components: Its components.
+        data: The data on which the model was trained.
+        members: Number of networks in the ensemble.
     """
 
     def make() -> nn.Module:
@@ -94,16 +94,16 @@ def rebuilt_network(config: RunConfig, components: Components, data: Prepared, m
 
 
 def live_network(config: RunConfig, components: Components, data: Prepared, trained: nn.Module) -> nn.Module:
-    """The trained network with modules of torch in the place of the dropout that its regularizers put in for training.
+    """Returns the trained network with torch's dropout modules instead of its regularizers' dropout layers.
 
     Args:
-        config: What was asked for.
-        components: What it means.
-        data: What the model was trained on.
-        trained: The network as it is deployed.
+        config: The run's configuration.
+        components: Its components.
+        data: The data on which the model was trained.
+        trained: The network as deployed.
 
     Raises:
-        ExportError: A layer brings tensors of its own, so that what was trained cannot be put in.
+        ExportError: A dropout module has its own tensors, so that the trained state does not fit.
     """
     params = {chosen.spec.key: chosen.params for chosen in components.regs}
 
@@ -113,19 +113,19 @@ def live_network(config: RunConfig, components: Components, data: Prepared, trai
 
     members = count_members(list(trained.state_dict()))
     live = as_one(make, members, is_classification=data.task.is_classification)
-    # Only names differ: a module with dropout behind it lies one deeper.
+    # Only names differ: a module followed by dropout is one level deeper.
     names, values = list(live.state_dict()), list(trained.state_dict().values())
     if len(names) != len(values):
         raise ExportError(
-            "The trained state does not fit the model with its dropout live.",
-            hint="What a layer's in_inference() returns must hold no tensors; or leave --stochastic out.",
+            "The trained state does not fit the model with live dropout.",
+            hint="The module that a layer's in_inference() returns must have no tensors; or leave --stochastic out.",
         )
     live.load_state_dict(dict(zip(names, values, strict=True)))
     return live.cpu().eval()
 
 
 def named_format(chosen: Chosen) -> tuple[str, str, Any]:
-    """Name, file name and object of a format, as a bundle's request takes them."""
+    """Returns name, file name and object of a format for a bundle's request."""
     registered = chosen.registered
     filename = registered.component.filename  # type: ignore[attr-defined] # found as a format
     return registered.name, filename, chosen.build()

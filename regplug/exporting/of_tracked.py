@@ -1,4 +1,4 @@
-"""A tracked run exported again: rebuilt from its configuration and its trained state, and held against both."""
+"""Exports a tracked run again, from its configuration and its trained state, after comparing both with the store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from regplug.training.ensemble import count_members
 from regplug.training.state_hash import state_sha256
 
 CONFIG_FILE, STATE_FILE, BUNDLE_FOLDER, STOCHASTIC_FOLDER = "config.toml", "state.pt", "bundle", "bundle_stochastic"
-"""What a run keeps of itself, as it names them."""
+"""The stored files of a run that an export needs, with their names in messages."""
 
 _STATE_TAG, _BUNDLE_TAG, _STOCHASTIC_TAG = "regplug.state_sha256", "regplug.bundle", "regplug.bundle_stochastic"
 _DIGEST_KEPT = 36
@@ -59,30 +59,30 @@ def export_tracked(
     registry: Registry | None = None,
     tracking_uri: str | None = None,
 ) -> Exported:
-    """Exports and proves a tracked run's model again.
+    """Exports and verifies a tracked run's model again.
 
-    The run keeps the bundle where it has none yet; with `register` the ONNX file is logged as a model of the run and
-    registered.
+    The bundle is stored with the run if the run has none yet. With `register`, the ONNX file is logged as a model of
+    the run and registered.
 
     Args:
-        run: Its id, the beginning of it, or its name.
+        run: The run's id, the beginning of its id, or its name.
         formats: Formats as components; by default those of the run.
-        out: The folder that appears; by default `bundles/` and the start of the run id, with `-stochastic` behind it
-            where it is that.
+        out: The bundle's folder; by default `bundles/` and the start of the run id, followed by `-stochastic` for a
+            stochastic bundle.
         probabilities: Whether the graph ends in a softmax.
-        stochastic: Whether the dropout stays live in inference (MC dropout).
+        stochastic: Whether dropout stays live in inference (MC dropout).
         register: Name of the registered model that gets a new version; empty for none.
         alias: Alias that points to that version; empty for none.
-        overwrite: Whether the bundle of another run or module that lies at `out` is replaced; the run's own always is.
-        registry: What is installed; by default all of it.
-        tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
+        overwrite: Whether to replace an existing bundle of another run or module at `out`; the run's own always is.
+        registry: The available components; by default all that are installed.
+        tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in the current folder.
 
     Raises:
-        RequestError: There is no such run, it kept no trained state, or the request does not fit it.
-        DataError: The dataset is no longer the one that it was trained on.
-        ExportError: The model cannot be exported; nothing appears.
-        VerificationError: The state is not the one that was tracked, or a file does not do what the model does.
-        TrackingLostError: The bundle is made, and the store cannot keep or register it.
+        RequestError: There is no such run, it stored no trained state, or the request does not fit it.
+        DataError: The dataset has changed since the training.
+        ExportError: The model cannot be exported; no bundle is written.
+        VerificationError: The state is not the one that was tracked, or a file differs from the model.
+        TrackingLostError: The bundle is written, but the store cannot save or register it.
     """
     check_registration(register, alias)
     registry, store = registry or default_registry(), open_store(tracking_uri, is_read=True)
@@ -119,26 +119,26 @@ def export_tracked(
         _keep(store, info, bundle, *where)
         model_uri, registered = _register(store, info, bundle, register, alias)
     except RegplugError as error:
-        error.message += f" The bundle {bundle.path} is complete and proven."
+        error.message += f" The bundle {bundle.path} is complete and verified."
         raise_after_start(error, exported)
     return replace(exported, model_uri=model_uri, registered=registered)
 
 
 class _Kept:
-    """What a run kept: its configuration with the formats asked for, its data and its trained state.
+    """The stored parts of a run: its configuration with the requested formats, its data and its trained state.
 
     Args:
-        store: Where it is tracked.
+        store: Its store.
         info: The run.
-        registry: What is installed.
-        formats: Formats as components; none for those of the run.
+        registry: The installed components.
+        formats: Formats as components; empty for those of the run.
     """
 
     def __init__(self, store: Store, info: RunInfo, registry: Registry, formats: Sequence[str]) -> None:
         self._store, self._info = store, info
         missing = [name for name in (CONFIG_FILE, STATE_FILE) if name not in store.artifact_names(info.run_id)]
         if missing:
-            raise RequestError(f"Run {info.name} ({info.run_id[:8]}) keeps no {missing[0]}.", hint=_why(info))
+            raise RequestError(f"Run {info.name} ({info.run_id[:8]}) has no {missing[0]}.", hint=_why(info))
         flags = {"format": tuple(formats) or None, "export": True}
         self.config: RunConfig = load_config(store.read_artifact(info.run_id, CONFIG_FILE), flags=flags)
         # The model is exported from the CPU, wherever it was trained.
@@ -152,20 +152,20 @@ class _Kept:
             if "'yours/" not in error.message:
                 raise
             raise RequestError(
-                f"Run {self._info.name} was made with an object that no registry holds: {error.message}",
-                hint="Hand it over again, as regplug.run was given it: regplug.export(run, model=..., dataset=...).",
+                f"Run {self._info.name} was trained with a Python object: {error.message}",
+                hint="Pass the same object again: regplug.export(run, model=..., dataset=...).",
             ) from error
 
     def require_deployable(self) -> None:
-        """Refuses formats without the file that is registered."""
+        """Checks that the formats include the file to register."""
         files = [chosen.registered.component.filename for chosen in self.components.formats]  # type: ignore[attr-defined] # found as formats
         if DEPLOYED_FILE not in files:
             raise RequestError(
-                f"{DEPLOYED_FILE} is registered, and no format here writes it.", hint="Add --format onnx."
+                f"{DEPLOYED_FILE} would be registered, but no requested format writes it.", hint="Add --format onnx."
             )
 
     def load_data(self) -> Prepared:
-        """The data, if they are still those that the run saw."""
+        """Returns the data after checking that they have not changed since the run."""
         data = load_data(self._here, self.components)
         digests = self._store.dataset_digests(self._info.run_id)
         seen = digests.get(data.raw.name)
@@ -173,12 +173,12 @@ class _Kept:
             raise DataError(
                 f"Dataset {data.raw.name} is not the one that run {self._info.name} was trained on: "
                 f"its digest was {seen[:12]} and is {data.digest[:12]}.",
-                hint="Bring the data back as they were: normalisation and test accuracy of the file come from them.",
+                hint="Restore the data: normalisation and test accuracy of the file are computed from them.",
             )
         return data
 
     def load_model(self, data: Prepared) -> nn.Module:
-        """The trained network, if its state is the one that was tracked."""
+        """Returns the trained network after checking that its state is the one that was tracked."""
         state = torch.load(
             self._store.read_artifact(self._info.run_id, STATE_FILE), map_location="cpu", weights_only=True
         )
@@ -187,31 +187,29 @@ class _Kept:
             model.load_state_dict(state)
         except RuntimeError as error:
             raise VerificationError(
-                f"The trained state of run {self._info.name} does not fit its model built anew: {error}",
-                hint="The code of the model or of a regularizer was changed since; bring it back as it was.",
+                f"The trained state of run {self._info.name} does not fit its rebuilt model: {error}",
+                hint="The code of the model or of a regularizer has changed since the run; restore it.",
             ) from error
         digest, tracked = state_sha256(model), self._info.tags.get(_STATE_TAG)
         if tracked is not None and digest != tracked:
             raise VerificationError(
-                f"{STATE_FILE} of run {self._info.name} is not what was trained: its sha256 is {digest[:16]}, "
-                f"tracked was {tracked[:16]}.",
-                hint="The file was changed after the run; train it again: regplug run --config config.toml.",
+                f"{STATE_FILE} of run {self._info.name} is not the trained state: its sha256 is {digest[:16]}, "
+                f"but {tracked[:16]} was tracked.",
+                hint="The file was changed after the run; train again: regplug run --config config.toml.",
             )
         return model.eval()
 
 
 def _why(info: RunInfo) -> str:
     if info.parent_id is not None:
-        return "A study keeps numbers of its runs, not their weights: train it alone with `regplug run`."
+        return "A study stores the metrics of its runs, not their weights: train it alone with `regplug run`."
     if info.status == "FINISHED":
-        return (
-            "It was not made by `regplug run`; a module of yours is exported by regplug.export(module, example, out)."
-        )
+        return "It was not tracked by `regplug run`. Export your own module with regplug.export(module, example, out)."
     return f"It ended {info.status}: train it again with `regplug run`."
 
 
 def _keep(store: Store, info: RunInfo, bundle: Bundle, folder: str, tag: str) -> None:
-    """A run that has no such bundle yet keeps this one."""
+    """Stores the bundle with the run if the run has no such bundle yet."""
     if folder in store.artifact_names(info.run_id):
         return
     tracked = store.attach(info.run_id)

@@ -1,4 +1,4 @@
-"""What an export came to."""
+"""The results of an export."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Registered:
 
     Args:
         name: The registered model.
-        version: Its version, from `"1"` on.
-        alias: The alias that points to it now; empty for none.
+        version: Its version, starting with `"1"`.
+        alias: The alias that now points to it; empty for none.
         uri: Address for MLflow: `models:/NAME/VERSION`.
     """
 
@@ -30,18 +30,18 @@ class Registered:
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """A proven bundle and where it came from.
+    """A verified bundle and its origin.
 
     Args:
         path: The bundle's folder.
         files: The names of all files in it.
-        verification: What was checked; every check has passed.
+        verification: The checks, all of which have passed.
         seconds: Wall-clock time of each stage.
-        run_id: The tracked run, or empty for a module of the caller's own.
+        run_id: The tracked run, or empty for the caller's own module.
         run_name: That run's name.
-        tracking_uri: Where it is tracked.
-        model_uri: Address of the ONNX file as MLflow model, where it was logged.
-        registered: The version that was registered, where that was asked for.
+        tracking_uri: That run's store.
+        model_uri: Address of the ONNX file as MLflow model, if it was logged.
+        registered: The registered version, if requested.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Exported:
 
     @classmethod
     def of(cls, bundle: Bundle, **more: Any) -> Exported:
-        """A bundle, and more of the fields above."""
+        """Creates it from a bundle and further fields."""
         return cls(
             path=bundle.path,
             files=bundle.files,
@@ -65,7 +65,7 @@ class Exported:
         )
 
     def document(self) -> dict[str, Any]:
-        """The document of `regplug export --json`."""
+        """Returns the document of `regplug export --json`."""
         registered = self.registered and {
             "name": self.registered.name,
             "version": self.registered.version,

@@ -1,4 +1,4 @@
-"""Bundles whose dropout stays live in inference (MC dropout): repeats differ, and the checks are made for that.
+"""Bundles with live dropout in inference (MC dropout): repeated outputs differ, so they have their own checks.
 
-torch is needed in `layers` and `reference` alone; a bundle is proven again with numpy.
+Only `layers` and `reference` need torch; verifying a bundle again needs only numpy.
 """

@@ -1,9 +1,8 @@
-"""The checks of a file whose dropout is live. numpy only.
+"""The checks of a file with live dropout. numpy only.
 
-With its noise off the file is an ordinary one, and is asked what every file is asked. With the noise given it must
-answer as the model does with the same numbers. What is left is whether it draws as it should, and that is statistics:
-each such check cries wolf with a chance of `ALARM`, shared among all of its outputs (Bonferroni), under the normal
-approximation.
+With its noise off, the file must pass the checks of every file. With supplied noise, it must give the model's outputs
+for the same numbers. Only the runtime's own draws need statistical checks: each has a false alarm rate of `ALARM` over
+all of its outputs (Bonferroni), under the normal approximation.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from regplug.bundles.stochastic.record import COPIES, RUNS, Draws, as_passes, as
 from regplug.bundles.stochastic.uniforms import given_uniforms, mask_shape
 
 ALARM = 1e-7
-"""Chance of a false alarm of one statistical check."""
+"""False alarm rate of one statistical check."""
 
 _LEAST_DISTINCT = 2.0
 
@@ -47,11 +46,11 @@ def check_stochastic_file(
     Args:
         form: Opens the file.
         path: The file.
-        known: What the model puts out without noise, `real` first.
-        draws: What it puts out with noise.
+        known: The model's outputs without noise, `real` first.
+        draws: The model's outputs with noise.
         layers: `stochastic.layers` of the manifest.
-        classes: Whether the outputs are judged by their largest, too.
-        test: The test set on which the optimised file is measured without noise.
+        classes: Whether the predicted classes are also compared.
+        test: The test set on which the optimised file is evaluated without noise.
     """
     checks: list[Check] = []
     for level, optimised in LEVELS.items():
@@ -79,9 +78,9 @@ def _asked(name: str, ask: Callable[..., list[Check]], *given: Any) -> list[Chec
 
 
 def _given(runs: NoiseRuns, draws: Draws, layers: Sequence[Mapping[str, Any]]) -> list[Check]:
-    """With given numbers in the place of drawn ones the file answers as the model does with the same."""
+    """Checks that with supplied numbers the file gives the model's outputs for the same numbers."""
     real = draws.given.inputs
-    # The numbers may be many. None are made for masks that the file does not draw.
+    # There may be many numbers. Skips masks that the file does not draw.
     found = [numbers.shape for numbers, _ in runs.drawn(real[:2])]
     wanted = [mask_shape(layer["mask"], 2) for layer in layers]
     if found != wanted:
@@ -100,7 +99,7 @@ def _drawn(runs: NoiseRuns, draws: Draws, layers: Sequence[Mapping[str, Any]]) -
 
 
 def layers_live(found: int, layers: Sequence[Mapping[str, Any]]) -> Check:
-    """As many places draw as dropout layers are called."""
+    """Checks that the graph draws once for each call of a dropout layer."""
     detail = f"places that draw; {len(layers)} calls of dropout layers are live in the model"
     return Check(
         name="layers_live", passed=found == len(layers), figure=float(found), limit=float(len(layers)), detail=detail
@@ -108,7 +107,7 @@ def layers_live(found: int, layers: Sequence[Mapping[str, Any]]) -> Check:
 
 
 def rates(found: Sequence[float], layers: Sequence[Mapping[str, Any]]) -> Check:
-    """What each place compares its draws with is the layer's rate."""
+    """Checks that each draw is compared with its layer's rate."""
     if len(found) != len(layers):
         return holds("rates", False, f"{len(found)} rates for {len(layers)} layers")
     errors = [abs(rate - layer["rate"]) for rate, layer in zip(found, layers, strict=True)]
@@ -118,9 +117,9 @@ def rates(found: Sequence[float], layers: Sequence[Mapping[str, Any]]) -> Check:
 
 
 def masks(drawn: Sequence[Array], layers: Sequence[Mapping[str, Any]], rows: int) -> Check:
-    """Each place draws a number for each entry of its mask, each row its own, and below the rate as often as it should.
+    """Checks that each draw has the shape of its mask, and the right share of numbers below the rate.
 
-    The chance of a share q in place of p among n is at most exp(-n KL(q, p)) on either side (Chernoff), for any n.
+    The probability of a share q instead of p among n is at most exp(-n KL(q, p)) on either side (Chernoff), for any n.
     """
     if len(drawn) != len(layers):
         return holds("masks", False, f"{len(drawn)} masks for {len(layers)} layers")
@@ -133,12 +132,12 @@ def masks(drawn: Sequence[Array], layers: Sequence[Mapping[str, Any]], rows: int
             return holds("masks", False, f"{layer['name']} draws from {numbers.min():.3g} to {numbers.max():.3g}")
         scores.append(numbers.size * _divergence(float((numbers < rate).mean()), rate))
     limit = math.log(2 * len(scores) / ALARM)
-    detail = f"shapes as in torch; -log of the chance of the share dropped, the smallest of {len(scores)} layers"
+    detail = f"shapes as in torch; -log of the probability of the dropped share, the smallest of {len(scores)} layers"
     return at_most("masks", max(scores), limit, detail)
 
 
 def _divergence(share: float, rate: float) -> float:
-    """Kullback-Leibler divergence of two coins."""
+    """Returns the Kullback-Leibler divergence of two Bernoulli distributions."""
     pairs = ((share, rate), (1 - share, 1 - rate))
     return sum(one * math.log(one / other) for one, other in pairs if one > 0)
 
@@ -149,10 +148,10 @@ def _live(run: Run, draws: Draws) -> list[Check]:
     passes = np.concatenate(runs)
     if passes.shape != draws.passes.shape or not np.isfinite(passes).all():
         return [
-            holds("finite", False, f"live answers {passes.shape}, torch's {draws.passes.shape}, or some not finite")
+            holds("finite", False, f"random outputs {passes.shape}, torch's {draws.passes.shape}, or some not finite")
         ]
     return [
-        holds("finite", True, f"{len(passes)} live answers to each row are finite"),
+        holds("finite", True, f"{len(passes)} random outputs for each row are finite"),
         _batches(run, draws.given.inputs, passes.shape[-1]),
         repeats_differ(runs),
         rows_differ(runs),
@@ -168,26 +167,27 @@ def _batches(run: Run, real: Array, width: int) -> Check:
 
 
 def repeats_differ(runs: Sequence[Array]) -> Check:
-    """The same batch gives other answers when it is asked again."""
+    """Checks that the same batch gives different outputs when it is run again."""
     distinct = len({answers.tobytes() for answers in runs})
-    detail = f"distinct answers to one batch asked {len(runs)} times; the limit is the least allowed"
+    detail = f"distinct outputs of one batch run {len(runs)} times; the limit is the least allowed"
     return _at_least("repeats_differ", distinct, _LEAST_DISTINCT, detail)
 
 
 def rows_differ(runs: Sequence[Array]) -> Check:
-    """One row that stands many times in a batch is answered differently there."""
+    """Checks that copies of one row in a batch get different outputs."""
     distinct = max(len(np.unique(answers[:, row], axis=0)) for answers in runs for row in range(answers.shape[1]))
-    detail = f"distinct answers to {COPIES} copies of a row in one batch; the limit is the least allowed"
+    detail = f"distinct outputs of {COPIES} copies of a row in one batch; the limit is the least allowed"
     return _at_least("rows_differ", distinct, _LEAST_DISTINCT, detail)
 
 
 def rows_independent(runs: Array) -> Check:
-    """Copies of a row in one batch are as different as copies in different batches: no mask is shared over the batch.
+    """Checks that copies of a row differ as much within a batch as across batches, so no mask is shared in a batch.
 
-    F = C var(means of the batches) / mean(variance within a batch), about chi-square of R - 1 degrees divided by them.
+    F = C var(means of the batches) / mean(variance within a batch), approximately chi-square with R - 1 degrees of
+    freedom, divided by R - 1.
 
     Args:
-        runs: Answers `(R, C, rows, K)`: batches, copies.
+        runs: Outputs `(R, C, rows, K)`: batches, copies.
     """
     between, within = runs.mean(1, dtype=np.float64).var(0, ddof=1), runs.var(1, ddof=1, dtype=np.float64).mean(0)
     is_live = between > 0
@@ -198,21 +198,21 @@ def rows_independent(runs: Array) -> Check:
 
 
 def mean_agrees(got: Array, want: Array, tolerance: float) -> Check:
-    """The mean over passes is torch's.
+    """Checks that the mean over passes equals torch's.
 
     z = (|m1 - m2| - tolerance) / sqrt(s1^2 / N1 + s2^2 / N2), the largest over rows and outputs
 
     Args:
-        got: Live answers of the file `(N, rows, K)`.
-        want: Live answers of torch `(N, rows, K)`.
-        tolerance: Of one answer.
+        got: Random outputs of the file `(N, rows, K)`.
+        want: Random outputs of torch `(N, rows, K)`.
+        tolerance: Tolerance of one output.
     """
     detail = f"largest z of the mean over {len(got)} passes against torch's {len(want)}, {got[0].size} outputs"
     return at_most("mean", _largest_z(got, want, tolerance), alarm_limit(got[0].size), detail)
 
 
 def spread_agrees(got: Array, want: Array, tolerance: float) -> Check:
-    """The variance over passes is torch's: `mean_agrees` of the squared deviations from the mean of the passes."""
+    """Checks that the variance over passes equals torch's: `mean_agrees` of the squared deviations from the mean."""
     ours, theirs = ((answers - answers.mean(0, dtype=np.float64)) ** 2 for answers in (got, want))
     slack = 2 * tolerance * math.sqrt(float(theirs.mean(0).max())) + tolerance**2
     detail = f"largest z of the variance over {len(got)} passes against torch's {len(want)}, {got[0].size} outputs"
@@ -226,7 +226,7 @@ def _largest_z(got: Array, want: Array, slack: float) -> float:
 
 
 def alarm_limit(tests: int) -> float:
-    """The z that one of so many normal numbers exceeds, in absolute value, with a chance of at most `ALARM`.
+    """Returns the z that the largest of this many normal numbers exceeds in absolute value with probability `ALARM`.
 
     >>> round(alarm_limit(20), 2)
     5.85
@@ -235,21 +235,21 @@ def alarm_limit(tests: int) -> float:
 
 
 def _chi_square_limit(degrees: int, z: float) -> float:
-    """Wilson and Hilferty 1931: the number that a chi-square exceeds as often as a normal number exceeds z."""
+    """Returns the quantile of chi-square that corresponds to z of a normal distribution (Wilson and Hilferty 1931)."""
     return float(degrees * (1 - 2 / (9 * degrees) + z * math.sqrt(2 / (9 * degrees))) ** 3)
 
 
 def clean_check(
     process: CleanProcess, form: Format, path: Path, known: Sequence[Reference], manifest: Mapping[str, Any]
 ) -> Check:
-    """Judges what a process of its own answered.
+    """Checks the outputs of a separate process.
 
     Args:
         process: Runs the file.
         form: Opens it here.
         path: The file.
-        known: What the model puts out, `real` first.
-        manifest: Says whether the file is stochastic.
+        known: The model's outputs, `real` first.
+        manifest: The manifest, which tells whether the file is stochastic.
     """
     real = widened(known, form.loss)[0]
     if stochastic_part(manifest) is None:
@@ -259,12 +259,12 @@ def clean_check(
 
 
 def _judge_live(outputs: Array, here: Array, off: Reference) -> Check:
-    """What a process without torch answered: as many rows, finite, with noise, and other noise than here."""
+    """Checks the outputs of a process without torch: same rows, finite, with noise, and other noise than here."""
     name, detail = "clean_process", "runs where torch is not imported, and draws other numbers than this process"
     if outputs.shape != off.outputs.shape or not np.isfinite(outputs).all():
-        return holds(name, False, f"it answers {outputs.shape}, or NaN")
+        return holds(name, False, f"it returns {outputs.shape}, or NaN")
     if worst_error(outputs, off.outputs) <= off.tolerance:
-        return holds(name, False, "it answers without noise")
+        return holds(name, False, "it has no noise")
     if np.array_equal(outputs, here):
         return holds(name, False, "every process draws the same numbers")
     return holds(name, True, detail)

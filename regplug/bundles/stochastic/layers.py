@@ -1,7 +1,7 @@
-"""Dropout that acts in inference: torch's own dropout modules, replaced by the same distribution in plain operators.
+"""Live dropout: replaces torch's dropout modules by the same distribution in plain operators.
 
-A runtime takes its own dropout operator for the identity, so the mask is written out: uniform numbers, compared with
-the rate. Kept entries are those with u >= p.
+A runtime treats its own dropout operator as the identity, so the mask is written out: uniform numbers, compared with
+the rate. Entries with u >= p are kept.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from regplug.errors import RequestError
 
 ALPHA = 1.7580993408473766
-"""Minus the value at which SELU saturates, to which alpha dropout sets what it drops (Klambauer et al. 2017)."""
+"""Minus the value at which SELU saturates; alpha dropout sets dropped entries to that value (Klambauer et al. 2017)."""
 
 CHANNELS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
 KINDS: tuple[type[nn.Module], ...] = (nn.Dropout, nn.AlphaDropout, *CHANNELS)
 _ALPHA_KINDS = (nn.AlphaDropout, nn.FeatureAlphaDropout)
 _WITHOUT_BATCH = {nn.Dropout1d: 2, nn.Dropout3d: 4}
-"""Ranks that torch takes for one input without a batch: its first axis then is that of the channels."""
+"""Ranks that torch interprets as one input without a batch axis, so that the first axis is the channels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Call:
     Args:
         name: The layer's name in the network.
         kind: Its class.
-        rate: Chance that an entry, or a channel, is dropped.
+        rate: Probability that an entry, or a channel, is dropped.
         mask: Shape of its mask.
     """
 
@@ -45,7 +45,7 @@ class Call:
 
 
 class Noise:
-    """Where the layers of one model draw from: nowhere, torch's generator, or numbers that were given."""
+    """The source of the layers' noise: none, torch's generator, or supplied numbers."""
 
     def __init__(self) -> None:
         self.is_live = False
@@ -55,10 +55,10 @@ class Noise:
 
     @contextlib.contextmanager
     def live(self, given: Sequence[Tensor] = ()) -> Iterator[None]:
-        """Lets the layers act.
+        """Activates the layers.
 
         Args:
-            given: A call's numbers for every call of a forward pass; without them they are drawn.
+            given: Numbers for each call in a forward pass; by default they are drawn.
         """
         self.is_live, self._given, self._place = True, list(given), 0
         try:
@@ -68,7 +68,7 @@ class Noise:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[list[Call]]:
-        """Lets the layers act, and lists their calls."""
+        """Activates the layers and lists their calls."""
         self._seen = []
         try:
             with self.live():
@@ -77,7 +77,7 @@ class Noise:
             self._seen = None
 
     def draw(self, like: Tensor, layer: LiveDropout) -> Tensor:
-        """Uniform numbers of the shape and type of `like`."""
+        """Returns uniform numbers with the shape and type of `like`."""
         if self._seen is not None:
             self._seen.append(Call(name=layer.name, kind=layer.kind, rate=layer.rate, mask=tuple(like.shape)))
         if not self._given:
@@ -89,12 +89,12 @@ class Noise:
 
 
 class LiveDropout(nn.Module):
-    """What one of torch's dropout modules does in training, whatever the mode; the identity while its noise is off.
+    """Acts like one of torch's dropout modules in training, whatever its mode; the identity while its noise is off.
 
     Args:
         module: One of `KINDS`.
         name: Its name in the network.
-        noise: Where it draws from.
+        noise: The source of its noise.
     """
 
     def __init__(self, module: Any, name: str, noise: Noise) -> None:
@@ -102,12 +102,12 @@ class LiveDropout(nn.Module):
         self.name, self.rate, self.noise = name, float(module.p), noise
         self.base = next(kind for kind in KINDS if isinstance(module, kind))
         self.kind, self.is_inplace = type(module).__name__, bool(module.inplace)
-        # What hangs on the module is judged, and taken off, like every other hook.
+        # The module's hooks are checked and removed like every other hook.
         self._forward_pre_hooks.update(module._forward_pre_hooks)
         self._forward_hooks.update(module._forward_hooks)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape that torch's module takes; each entry or channel is dropped with chance `rate`."""
+        """Takes any shape that torch's module takes; drops each entry or channel with probability `rate`."""
         if not self.noise.is_live or self.rate == 0:
             return x
         kept = (self.noise.draw(self._like(x), self) >= self.rate).to(x.dtype)
@@ -115,7 +115,7 @@ class LiveDropout(nn.Module):
         return x.copy_(dropped) if self.is_inplace else dropped
 
     def _like(self, x: Tensor) -> Tensor:
-        """As large as the mask: the first entry of each channel, for those that drop whole channels."""
+        """Returns a tensor with the mask's shape: the first entry of each channel for layers that drop channels."""
         if self.base not in CHANNELS:
             return x
         axes = 1 if _WITHOUT_BATCH.get(self.base) == x.ndim else 2
@@ -127,9 +127,9 @@ class LiveDropout(nn.Module):
 
 
 def make_live(deployed: nn.Module) -> Noise:
-    """Replaces every dropout module of a model, and returns where they all draw from.
+    """Replaces every dropout module of a model, and returns the source of their noise.
 
-    A subclass of torch's modules with a forward of its own is left as it is: what it draws is not known.
+    Does not replace a subclass of torch's modules with its own forward, because its draws are unknown.
 
     Raises:
         RequestError: There is no dropout that drops anything, or one that drops everything.
@@ -147,7 +147,7 @@ def make_live(deployed: nn.Module) -> Noise:
 
 
 def is_dropout(module: nn.Module) -> bool:
-    """Whether a module does what one of torch's dropout modules does."""
+    """Returns whether a module acts like one of torch's dropout modules."""
     return any(isinstance(module, kind) and type(module).forward is kind.forward for kind in KINDS)
 
 
@@ -162,8 +162,8 @@ def _require_noise(layers: Sequence[LiveDropout]) -> None:
             )
 
 
-NO_DROPOUT = "A stochastic export was asked for, and the model has no dropout that drops anything."
+NO_DROPOUT = "A stochastic export was requested, but the model has no dropout with a rate above 0."
 NO_DROPOUT_HINT = (
-    "Leave --stochastic out, or train with dropout: `regplug run --reg dropout`; in a module of your own nn.Dropout or "
-    "another of torch's dropout modules with a rate above 0 (of F.dropout no export can know)."
+    "Leave --stochastic out, or train with dropout: `regplug run --reg dropout`. In your own module, use nn.Dropout or "
+    "another of torch's dropout modules with a rate above 0 (an export cannot detect F.dropout)."
 )

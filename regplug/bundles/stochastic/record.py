@@ -1,4 +1,4 @@
-"""What a stochastic bundle keeps of torch's own draws, and what its manifest says. numpy only."""
+"""torch's own draws in a stochastic bundle, and its part of the manifest. numpy only."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from regplug.bundles.cases import REAL, Reference
 from regplug.bundles.formats import Array
 
 ROWS, RUNS, COPIES = 2, 8, 64
-"""Rows that are asked, how often they are asked, and how often each stands in the batch that asks."""
+"""Number of tested rows, of runs, and of copies of each row in a batch."""
 
 PASSES = RUNS * COPIES
-"""Answers to each row."""
+"""Random outputs for each row."""
 
 KIND = "mc_dropout"
-"""The only kind of stochastic bundle there is."""
+"""The only kind of stochastic bundle."""
 
 GIVEN, LIVE = "given", "live"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """What the model itself answers with its dropout live.
+    """The model's own outputs with live dropout.
 
     Args:
-        given: The real rows with the numbers of `given_uniforms` in the place of drawn ones.
-        passes: Live answers `(PASSES, ROWS, K)` to the first real rows.
+        given: The real rows with the numbers of `given_uniforms` instead of drawn ones.
+        passes: Random outputs `(PASSES, ROWS, K)` for the first real rows.
     """
 
     given: Reference
@@ -37,24 +37,24 @@ class Draws:
 
 
 def stochastic_part(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What a manifest says of a stochastic bundle; `None` for any other."""
+    """Returns a manifest's part on stochastic bundles; `None` for other bundles."""
     part: Mapping[str, Any] | None = manifest.get("stochastic")
     return part
 
 
 def asked_rows(real: Array) -> Array:
-    """The batch that is asked: each of the first rows `COPIES` times, copies side by side."""
+    """Returns the test batch: `COPIES` adjacent copies of each of the first rows."""
     return np.repeat(np.resize(real, (ROWS, *real.shape[1:])), COPIES, axis=0)
 
 
 def as_passes(outputs: Array) -> Array:
-    """The answers to one batch of `asked_rows` `(ROWS * COPIES, K)` by pass: `(COPIES, ROWS, K)`."""
+    """Reshapes the outputs of one batch of `asked_rows` `(ROWS * COPIES, K)` by pass: `(COPIES, ROWS, K)`."""
     passes: Array = outputs.reshape(-1, COPIES, outputs.shape[-1]).swapaxes(0, 1)
     return passes
 
 
 def draws_arrays(draws: Draws, output_name: str) -> dict[str, Any]:
-    """What goes into `sample_output.npz`."""
+    """Returns the arrays for `sample_output.npz`."""
     return {
         f"{output_name}.{GIVEN}": draws.given.outputs,
         f"tolerance.{GIVEN}": np.float64(draws.given.tolerance),
@@ -63,7 +63,7 @@ def draws_arrays(draws: Draws, output_name: str) -> dict[str, Any]:
 
 
 def read_draws(outputs: Mapping[str, Array], output_name: str, real: Reference) -> Draws:
-    """Reads what `draws_arrays` gave.
+    """Reads the arrays of `draws_arrays`.
 
     Args:
         outputs: The arrays of `sample_output.npz`.

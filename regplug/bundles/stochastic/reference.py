@@ -1,4 +1,4 @@
-"""The model with its dropout live, in torch: which layers act, what is random besides, and what it answers."""
+"""The model with live dropout in torch: its active layers, other randomness, and its outputs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from regplug.errors import ExportError, RequestError
 
 _SEED = 0
 _MOST_ALIKE = 0.96
-"""Largest share of one and the same answer: then the chance that all of 448 draws are alike is below 2e-8."""
+"""Largest share of equal outputs: then the probability that all of 448 draws are equal is below 2e-8."""
 
 
 @contextmanager
 def slow_attention() -> Iterator[None]:
-    """Keeps torch from its fused attention, which in evaluation never calls the dropout of a transformer's layers."""
+    """Disables torch's fused attention, which in evaluation never calls the dropout of a transformer's layers."""
     was_on = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -39,22 +39,24 @@ def slow_attention() -> Iterator[None]:
 
 
 def live_layers(deployed: Deployed, noise: Noise, raw: Tensor) -> list[dict[str, Any]]:
-    """What the manifest says of each call of a dropout layer, in the order of the forward pass.
+    """Returns the manifest's description of each call of a dropout layer, in the order of the forward pass.
 
     Args:
         deployed: The model.
         noise: Its noise.
-        raw: Three raw rows or more.
+        raw: Three or more raw rows.
 
     Raises:
-        RequestError: No layer is ever called.
-        ExportError: The calls, or the shape of a mask, depend on the batch in a way that no file can hold.
+        RequestError: No layer is called.
+        ExportError: The calls, or the shape of a mask, depend on the batch in a way that a file cannot represent.
     """
     two, three = (_calls(deployed, noise, raw[:size]) for size in (2, 3))
     if not two:
         raise RequestError(NO_DROPOUT, hint=NO_DROPOUT_HINT)
     if [call.name for call in two] != [call.name for call in three]:
-        raise ExportError("Which dropout layers are called depends on the batch.", hint="Call each one always.")
+        raise ExportError(
+            "Which dropout layers are called depends on the batch.", hint="Call every layer in each forward pass."
+        )
     return [_described(one, other) for one, other in zip(two, three, strict=True)]
 
 
@@ -69,22 +71,22 @@ def _described(two: Call, three: Call) -> dict[str, Any]:
     if mask is None or not any(isinstance(axis, str) for axis in mask):
         raise ExportError(
             f"The mask of module '{two.name}' ({two.kind}) has shape {two.mask} for two rows and {three.mask} for "
-            "three: it is not drawn anew for each row.",
-            hint="Give the dropout a tensor with an axis for the batch.",
+            "three: it is not drawn separately for each row.",
+            hint="Give the dropout a tensor with a batch axis.",
         )
     return {"name": two.name, "kind": two.kind, "rate": two.rate, "mask": mask}
 
 
 def layers_check(layers: Sequence[dict[str, Any]]) -> Check:
-    """Which dropout is live."""
+    """Returns the check that lists the live dropout."""
     named = ", ".join(f"{layer['name']} (p={layer['rate']:g})" for layer in layers)
     return Check(name="model.live_dropout", passed=True, figure=float(len(layers)), detail=f"live: {named}")
 
 
 def other_noise(deployed: Deployed, raw: Tensor) -> list[str]:
-    """Modules that are random in training by other means than a dropout module; they stay as in evaluation.
+    """Returns modules that are random in training without a dropout module; they act as in evaluation.
 
-    Such are attention and recurrent layers with `dropout=`, stochastic depth, and `F.dropout` in a forward.
+    Examples are attention and recurrent layers with `dropout=`, stochastic depth, and `F.dropout` in a forward.
 
     Args:
         deployed: The model; not changed.
@@ -98,7 +100,7 @@ def other_noise(deployed: Deployed, raw: Tensor) -> list[str]:
 
 
 def _is_random(model: nn.Module, parts: Sequence[nn.Module], raw: Tensor) -> bool:
-    """Whether anything draws random numbers where only these parts are in training mode."""
+    """Returns whether anything draws random numbers if only these parts are in training mode."""
     for part in parts:
         part.training = True
     try:
@@ -107,7 +109,7 @@ def _is_random(model: nn.Module, parts: Sequence[nn.Module], raw: Tensor) -> boo
             model(raw)
         return watch.seen
     except Exception:
-        # In training it may need what it is not given: as a whole it cannot be asked, its parts can.
+        # The whole model may fail in training mode, while its parts can be tested.
         return len(parts) > 1
     finally:
         for part in parts:
@@ -115,7 +117,7 @@ def _is_random(model: nn.Module, parts: Sequence[nn.Module], raw: Tensor) -> boo
 
 
 class _RandomWatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # of torch
-    """Notes whether an operator draws random numbers."""
+    """Detects operators that draw random numbers."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # of torch
@@ -131,14 +133,14 @@ class _RandomWatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # of tor
 
 
 def others_check(names: Sequence[str]) -> Check:
-    """What is random in training and not in the file; told and not judged."""
+    """Returns the check that lists randomness of training that is not in the file; it always passes."""
     if not names:
         return holds("model.other_noise", True, "nothing else is random in training")
-    return holds("model.other_noise", True, f"not live, for it is no dropout module: {', '.join(names)}")
+    return holds("model.other_noise", True, f"not live, because it is not a dropout module: {', '.join(names)}")
 
 
 def model_draws(deployed: Deployed, noise: Noise, layers: Sequence[dict[str, Any]], real: Array) -> Draws:
-    """What the model answers with given numbers, and in live passes.
+    """Returns the model's outputs with supplied numbers, and in random passes.
 
     Args:
         deployed: The model.
@@ -157,24 +159,24 @@ def model_draws(deployed: Deployed, noise: Noise, layers: Sequence[dict[str, Any
 
 
 def draws_checks(draws: Draws) -> list[Check]:
-    """The model's own live answers are finite, and differ often enough for a file to be judged by that.
+    """Checks that the model's own random outputs are finite, and vary enough to verify a file.
 
     Raises:
         ExportError: They are not, or do not.
     """
     if not np.isfinite(draws.passes).all():
         raise ExportError(
-            "With its dropout live the model puts out NaN or infinity.",
-            hint="Something overflows for what dropout scales up: look at the layers behind it.",
+            "With live dropout the model returns NaN or infinity.",
+            hint="A layer overflows for values that dropout scales up: inspect the layers after it.",
         )
     alike = min(_most_alike(draws.passes[:, row]) for row in range(ROWS))
     if alike > _MOST_ALIKE:
         raise ExportError(
-            f"With its dropout live {100 * alike:.1f} % of {PASSES} answers to one row are one and the same, which is "
-            "too little noise to prove.",
+            f"With its dropout live {100 * alike:.1f} % of {PASSES} outputs for one row are equal, which is "
+            "too little noise to verify.",
             hint="Raise the rates, or export it without --stochastic. A last layer of zeros hides it too.",
         )
-    detail = f"share of the commonest among {PASSES} live answers to one row ({RUNS} runs, {COPIES} copies each)"
+    detail = f"share of the most frequent among {PASSES} random outputs for one row ({RUNS} runs, {COPIES} copies each)"
     return [at_most("model.live_repeats_differ", alike, _MOST_ALIKE, detail)]
 
 

@@ -1,4 +1,4 @@
-"""Numbers that stand in for a file's own draws, the same on every machine and in every version of numpy and torch."""
+"""Numbers that replace a file's own draws, equal on every machine and in every version of numpy and torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STEPS = 65536
 
 
 def given_uniforms(layers: Sequence[Mapping[str, Any]], rows: int) -> list[Array]:
-    """Numbers for every call of a dropout layer, in the order of the calls.
+    """Returns numbers for every call of a dropout layer, in the order of the calls.
 
     Args:
         layers: `stochastic.layers` of a manifest.
@@ -25,12 +25,12 @@ def given_uniforms(layers: Sequence[Mapping[str, Any]], rows: int) -> list[Array
 
 
 def uniforms(stream: int, shape: Sequence[int]) -> Array:
-    """Numbers in (0, 1) at the middle of 65,536 steps, float32: exact in every float format of 17 bits and more.
+    """Returns float32 numbers in (0, 1) at the middle of 65,536 steps: exact in every float format of 17 bits or more.
 
     u_i = (floor(splitmix64(i + 2^40 stream) / 2^48) + 1/2) / 2^16
 
     Args:
-        stream: Which numbers, from 0 on.
+        stream: Index of the stream, from 0.
         shape: Shape of the array.
 
     >>> uniforms(0, (3,))
@@ -48,10 +48,10 @@ def uniforms(stream: int, shape: Sequence[int]) -> Array:
 
 
 def mask_shape(mask: Sequence[int | str], rows: int) -> tuple[int, ...]:
-    """The shape of a mask for a batch.
+    """Returns the shape of a mask for a batch.
 
     Args:
-        mask: As in the manifest: numbers, `batch`, or `6*batch` for an axis that holds six of each row.
+        mask: As in the manifest: numbers, `batch`, or `6*batch` for an axis with six entries per row.
         rows: Size of the batch.
 
     >>> mask_shape(["6*batch", "batch", 8], 2)
@@ -61,7 +61,7 @@ def mask_shape(mask: Sequence[int | str], rows: int) -> tuple[int, ...]:
 
 
 def symbolic_mask(at_two: Sequence[int], at_three: Sequence[int]) -> list[int | str] | None:
-    """A mask's shape in terms of the batch, or `None` where an axis is not a multiple of it.
+    """Returns a mask's shape in terms of the batch, or `None` if an axis is not a multiple of it.
 
     Args:
         at_two: Its shape for two rows.
