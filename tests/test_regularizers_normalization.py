@@ -188,7 +188,7 @@ def test_weight_standardization_spares_the_last_layer():
         "hidden1.weight",
         "hidden2.weight",
     ]
-    with pytest.raises(CompositionError, match="found no place"):
+    with pytest.raises(CompositionError, match="found no site"):
         assembled(model="linear", reg=["weight_standardization"])
 
 

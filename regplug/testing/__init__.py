@@ -1,4 +1,4 @@
-"""The conformance kit: does a component keep to the contract of its kind?
+"""The conformance kit: checks that a component fulfils the contract of its kind.
 
     import pytest
     from regplug.testing import conformance
@@ -8,9 +8,9 @@
         check()
 
 From Python, `check_regularizer("my_reg").lines()`; from a shell, `regplug plugins check my-regs`. What applies follows
-from the descriptor: its phases, its tags and its `Stackable(off=...)`. A check that does not concern a component is
-skipped with the reason; one that does and cannot be made is a failure, and so is an expected failure that passes. No
-check looks at the text of a message. `regplug.testing.fixtures` has two pytest fixtures, `make_plugin` and `host`.
+from the descriptor: its phases, its tags and its `Stackable(off=...)`. A check that does not apply to a component is
+skipped with the reason. A check that applies but cannot run is a failure, and so is an expected failure that passes. No
+check depends on the text of a message. `regplug.testing.fixtures` has two pytest fixtures, `make_plugin` and `host`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from regplug.training.state import Pool
 
 FEATURES, HIDDEN, OUTPUTS, SIDE = 6, 8, 3, 6
 TRAIN_ROWS, BATCH = 20, 8
-"""Three steps an epoch; the last batch has four rows."""
+"""Three steps per epoch; the last batch has four rows."""
 
 CLASSES = Task(kind="classification", num_outputs=OUTPUTS, class_names=("a", "b", "c"))
 VALUES = Task(kind="regression", num_outputs=OUTPUTS)

@@ -1,4 +1,4 @@
-"""What a check says: it holds, it does not, it does not concern this component, or it could not be made."""
+"""Outcomes of a check: it passes, fails, does not apply to the component, or could not run."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from regplug.testing.subject import Subject
 
 Check: TypeAlias = "Callable[[Subject], None]"
-"""A named function whose docstring says what it protects against. It returns, or raises one of the classes below."""
+"""A named function whose docstring names the bug it finds. It returns, or raises one of the classes below."""
 
 
 class CheckFailed(AssertionError):  # noqa: N818 - it is the outcome of a check and no error of the kit
-    """The component is not what the check asks for."""
+    """The component fails the check."""
 
 
 class NotApplicable(unittest.SkipTest):
-    """The descriptor says that the check does not concern this component."""
+    """The check does not apply to this component, according to its descriptor."""
 
 
 class CouldNotRun(Exception):  # noqa: N818 - it is the outcome of a check
-    """The check concerns the component and could not be made here: a mandatory check skipped, which is a failure.
+    """The check applies to the component but could not run, which counts as a failure.
 
     Args:
-        reason: Why not.
-        hint: What makes it possible; may be empty.
+        reason: The reason.
+        hint: How to make it run; may be empty.
     """
 
     def __init__(self, reason: str, *, hint: str = "") -> None:
@@ -45,7 +45,7 @@ def expect(condition: object, reason: str) -> None:
 
 @contextmanager
 def attempting(what: str) -> Iterator[None]:
-    """Turns what plugin code raises into a failed check that says what was attempted."""
+    """Turns an exception of plugin code into a failed check with the name of the attempted operation."""
     try:
         yield
     except (CheckFailed, NotApplicable, CouldNotRun):
@@ -55,11 +55,11 @@ def attempting(what: str) -> Iterator[None]:
 
 
 def told(error: BaseException) -> str:
-    """An exception in one line: its class and what it says."""
+    """Returns an exception in one line: its class and message."""
     text = error.message if isinstance(error, RegplugError) else str(error)
     return f"{type(error).__name__}: {in_one_line(text)}"
 
 
 def in_one_line(text: str) -> str:
-    """The first 300 characters of a text, each row of blanks and line ends as one blank."""
+    """Returns the first 300 characters of a text, with runs of whitespace replaced by one space."""
     return " ".join(text.split())[:300]

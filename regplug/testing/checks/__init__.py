@@ -1,1 +1,1 @@
-"""The checks, by kind and phase. Each is a named function of a `Subject` whose docstring says what it guards."""
+"""The checks, by kind and phase. Each is a named function of a `Subject` whose docstring names the bug it finds."""

@@ -25,7 +25,7 @@ _LEAST_JUMP = 1e-3
 
 def _module(subject: Subject) -> nn.Module:
     module = subject.build()
-    expect(isinstance(module, nn.Module), f"it is a {type(module).__name__}, and must be a torch.nn.Module")
+    expect(isinstance(module, nn.Module), f"it is a {type(module).__name__}, but must be a torch.nn.Module")
     return module  # type: ignore[no-any-return] # looked at above
 
 
@@ -49,15 +49,15 @@ def _seeded() -> torch.Generator:
 
 
 def acts_on_each_entry_alone(subject: Subject) -> None:
-    """A function that looks at its neighbours, as softmax does: it is no activation, and sites would mislead."""
+    """A function that depends on neighbouring entries, such as softmax, is not an activation."""
     module, x = _module(subject).double(), torch.randn(5, 7, dtype=torch.float64, generator=_seeded())
     with attempting("the activation"), torch.no_grad():
         whole = module(x)
         expect(whole.shape == x.shape, f"the shape {tuple(x.shape)} becomes {tuple(whole.shape)}")
         each = torch.stack([module(entry.view(1)).view(()) for entry in x.flatten()]).view(5, 7)
         turned = module(x.T.contiguous()).T
-    expect(torch.allclose(whole, each, rtol=1e-12), "an entry's value depends on the entries beside it")
-    expect(torch.allclose(whole, turned, rtol=1e-12), "an entry's value depends on where it stands")
+    expect(torch.allclose(whole, each, rtol=1e-12), "an entry's value depends on other entries")
+    expect(torch.allclose(whole, turned, rtol=1e-12), "an entry's value depends on its position")
 
 
 def keeps_dtype_and_input(subject: Subject) -> None:
@@ -81,7 +81,7 @@ def is_the_same_in_training(subject: Subject) -> None:
 
 
 def is_finite_far_out(subject: Subject) -> None:
-    """Exp that overflows: the value may be saved by a bound, and the gradient is NaN."""
+    """An exponential that overflows: a bound may keep the value finite while the gradient is NaN."""
     points = torch.tensor([sign * x for x in EXTREMES for sign in (-1, 1)])
     for dtype in (torch.float32, torch.float64):
         y, slope = _values(_module(subject), points.to(dtype))
@@ -91,7 +91,7 @@ def is_finite_far_out(subject: Subject) -> None:
 
 
 def declared_derivative_is_true(subject: Subject) -> None:
-    """A derivative that is not the function's, wherever the function has one."""
+    """A declared derivative that differs from the function's."""
     declared = subject.descriptor(Activation).derivative
     if not declared:
         raise NotApplicable("it declares no derivative")
@@ -124,7 +124,7 @@ def _derivative(subject: Subject, target: str) -> Any:
 
 
 def range_is_true(subject: Subject) -> None:
-    """A range that values leave, or that they never come near."""
+    """A declared range that values exceed, or never come close to."""
     declared = subject.descriptor(Activation).range
     if declared is None:
         raise NotApplicable("it declares no range")
@@ -141,7 +141,7 @@ def range_is_true(subject: Subject) -> None:
 
 
 def kinks_are_true(subject: Subject) -> None:
-    """A jump of the derivative that is not declared, or a declared one that is none: checks of gradients avoid them."""
+    """An undeclared jump of the derivative, or a declared one that does not exist; checks of gradients avoid kinks."""
     module, declared = _module(subject), subject.descriptor(Activation).kinks
     for kink in declared:
         _, slopes = _values(module, torch.tensor([kink - _NEAR, kink + _NEAR], dtype=torch.float64))
@@ -152,7 +152,7 @@ def kinks_are_true(subject: Subject) -> None:
     for index in ((slopes[1:] - slopes[:-1]).abs() > _LEAST_JUMP).nonzero().flatten().tolist():
         at = _jump(module, float(points[index]), float(points[index + 1]))
         is_known = at is None or any(abs(at - kink) < step for kink in declared)
-        expect(is_known, f"the derivative jumps at {at or 0.0:.6g}, which is no declared kink")
+        expect(is_known, f"the derivative jumps at {at or 0.0:.6g}, which is not a declared kink")
 
 
 def _jump(module: nn.Module, left: float, right: float) -> float | None:
@@ -181,7 +181,7 @@ def gain_is_true(subject: Subject) -> None:
 def each_call_makes_a_module(subject: Subject) -> None:
     """One module for all layers: sites and hooks could not tell its calls apart, and its parameters would be shared."""
     one, two = _module(subject), _module(subject)
-    expect(one is not two, "two calls give one module")
+    expect(one is not two, "two calls return the same module")
     with attempting("copying it"):
         copy.deepcopy(one)
 

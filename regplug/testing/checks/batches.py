@@ -37,7 +37,7 @@ def _rigs(
 
 
 def _targets(rig: Rig, rows: int) -> Tensor:
-    """Targets as the host hands them over: probabilities where it asks for them."""
+    """Returns targets as the host passes them: probabilities if the regularizer needs them."""
     y = rig.y(rows)
     return F.one_hot(y, bench.OUTPUTS).to(rig.dtype) if rig.functions.needs_soft_targets and _is_class(y) else y
 
@@ -80,13 +80,13 @@ def targets_stay_targets(subject: Subject) -> None:
 
 
 def batch_is_not_written(subject: Subject) -> None:
-    """A change in place: the rows in memory are the user's data, and would be changed again in each epoch."""
+    """An in-place change: the rows in memory are the user's data, and would be changed again in each epoch."""
     for rig in _rigs(subject):
         x, y, noise = rig.x(), _targets(rig, bench.BATCH), rig.noise()[0]
         before = [x.clone(), y.clone()]
         with attempting("a batch"):
             rig.functions.batch(rig.own_step(noise), x, y)
-        expect(same_bits([x, y], before), f"{rig.name}: the batch that was handed over has changed")
+        expect(same_bits([x, y], before), f"{rig.name}: the batch was changed in place")
 
 
 def same_seed_same_batch(subject: Subject) -> None:
@@ -96,18 +96,18 @@ def same_seed_same_batch(subject: Subject) -> None:
         for seed in (1, 2):
             with seeded_globally(seed), generators_untouched("changing a batch"):
                 made.append(_batch(rig, seed=5))
-        expect(same_bits(*made), f"{rig.name}: the batch follows a global generator")
+        expect(same_bits(*made), f"{rig.name}: the batch depends on a global generator")
 
 
 def other_seed_other_batch(subject: Subject) -> None:
     """A random change that is the same in every step."""
     require_stochastic(subject)
     for rig in _rigs(subject):
-        expect(not same_bits(_batch(rig, seed=1), _batch(rig, seed=2)), f"{rig.name}: two seeds give one batch")
+        expect(not same_bits(_batch(rig, seed=1), _batch(rig, seed=2)), f"{rig.name}: two seeds give the same batch")
 
 
 def batch_is_exact_where_off(subject: Subject) -> None:
-    """A change that remains where the strength is off."""
+    """A change that remains when the strength is off."""
     fields = off_values(subject)
     if not fields:
         raise NotApplicable("no parameter declares a value at which it changes nothing: Stackable(off=...)")
@@ -119,7 +119,7 @@ def batch_is_exact_where_off(subject: Subject) -> None:
 
 
 def batch_mean_is_kept(subject: Subject) -> None:
-    """Noise with a mean: the network would be trained on shifted inputs and evaluated on others."""
+    """Noise with a nonzero mean: the network would be trained on shifted inputs."""
     if KEEPS_MEAN not in subject.component.tags:
         raise NotApplicable(f"it has no tag {KEEPS_MEAN}")
     for rig in _rigs(subject):
@@ -135,7 +135,7 @@ def batch_mean_is_kept(subject: Subject) -> None:
         )
         error = gaps.std(0) / MEAN_DRAWS**0.5
         worst = float((gaps.mean(0).abs() - STANDARD_ERRORS * error - 1e-9).max())
-        expect(worst <= 0, f"{rig.name}: the mean of the inputs moves, and it declares to keep it")
+        expect(worst <= 0, f"{rig.name}: the mean of the inputs changes, although it declares to keep it")
 
 
 CHECKS = (

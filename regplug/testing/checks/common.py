@@ -1,4 +1,4 @@
-"""What holds for a component of every kind."""
+"""Checks for components of every kind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from regplug.testing.tags import meant
 from regplug.testing.values import bounds_of
 
 _IMPORT_TIMEOUT_S = 120
-_NOT_FOUND = "the descriptor was handed over and not found in a distribution"
+_NOT_FOUND = "the descriptor was passed directly and not found in a distribution"
 
 
 def name_can_be_typed(subject: Subject) -> None:
@@ -30,26 +30,29 @@ def name_can_be_typed(subject: Subject) -> None:
     name = subject.component.name
     if subject.registered.is_user_code:
         raise NotApplicable("it is named by its path")
-    expect(re.fullmatch("[a-z][a-z0-9_]*", name), f"{name!r} has other than lower case letters, digits, underscores")
+    expect(
+        re.fullmatch("[a-z][a-z0-9_]*", name),
+        f"{name!r} has characters other than lower case letters, digits and underscores",
+    )
 
 
 def descriptor_imports_nothing_heavy(subject: Subject) -> None:
-    """A descriptor module that imports torch makes every command of everybody wait for it."""
+    """A descriptor module that imports torch delays every command for every user."""
     module, location = subject.registered.origin.module.partition(":")[0], subject.registered.location
     if not module or subject.registered.is_user_code:
         raise NotApplicable(_NOT_FOUND)
     heavy = heavy_imports(module, (*sys.path, location))
-    expect(heavy == "[]", f"importing {module} alone pulls in {heavy}")
+    expect(heavy == "[]", f"importing {module} alone imports {heavy}")
 
 
 @functools.cache
 def heavy_imports(module: str, search_path: tuple[str, ...]) -> str:
-    """The heavy libraries that a fresh process has after importing a module; one process serves all its components."""
+    """Returns the heavy libraries in a new process after importing a module; one process serves all its components."""
     program = (
         f"import sys; sys.path[:] = {list(search_path)!r}; import importlib; importlib.import_module({module!r}); "
         f"print([name for name in {HEAVY_LIBRARIES!r} if name in sys.modules])"
     )
-    done = subprocess.run(  # noqa: S603 - this interpreter, with a program of our own
+    done = subprocess.run(  # noqa: S603 - this interpreter with our own program
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=_IMPORT_TIMEOUT_S, check=False
     )
     expect(done.returncode == 0, f"importing {module} in a fresh process failed: {done.stderr.strip()[-300:]}")
@@ -57,7 +60,7 @@ def heavy_imports(module: str, search_path: tuple[str, ...]) -> str:
 
 
 def target_resolves(subject: Subject) -> None:
-    """A target that names nothing is found only when a user builds the component."""
+    """A wrong target would be noticed only when a user builds the component."""
     with attempting(f"importing {subject.component.target}"):
         target = subject.target
     expect(callable(target), f"{subject.component.target} is a {type(target).__name__} and cannot be called")
@@ -124,16 +127,16 @@ def bounds_hold(subject: Subject) -> None:
 
 
 def unknown_parameter_is_refused(subject: Subject) -> None:
-    """A misspelt parameter that is silently ignored: the user believes in a setting that never was."""
+    """A misspelt parameter that is silently ignored, so that the user's setting has no effect."""
     try:
         subject.params(no_such_parameter_=1)
     except RegplugError:
         return
-    expect(False, "no_such_parameter_=1 is taken")
+    expect(False, "no_such_parameter_=1 is accepted")
 
 
 def parameters_survive_json(subject: Subject) -> None:
-    """Parameters that cannot be logged and read back: a run could not be repeated from its record."""
+    """Parameters that cannot be logged and read back, so that a run cannot be repeated from its record."""
     params = subject.params()
     with attempting("writing the parameters as JSON"):
         text = json.dumps(params_to_dict(params), allow_nan=False)
@@ -143,7 +146,7 @@ def parameters_survive_json(subject: Subject) -> None:
 
 
 def building_leaves_generators_alone(subject: Subject) -> None:
-    """A component that seeds or draws globally when it is built moves every random number of the run after it."""
+    """A component that seeds or draws from a global generator when built changes all later numbers of the run."""
     if subject.component.kind == "model":
         # torch's layers start from the global generator, which the host seeds; reseeding it would undo that.
         ends = []
@@ -160,7 +163,7 @@ def building_leaves_generators_alone(subject: Subject) -> None:
 
 
 def hook_is_idempotent(subject: Subject) -> None:
-    """A hook that gives something else at the second call, such as a generator kept in a module variable."""
+    """A hook that returns something else at the second call, such as a generator in a module variable."""
     origin = subject.registered.origin
     if not origin.module or subject.registered.is_user_code:
         raise NotApplicable(_NOT_FOUND)
@@ -168,12 +171,12 @@ def hook_is_idempotent(subject: Subject) -> None:
     attribute = origin.module.partition(":")[2]
     plugin = getattr(module, attribute) if attribute else module
     once, twice = (collect(origin, plugin).components for _ in range(2))
-    expect(once == twice, f"its plugin offered {len(once)} components and then {len(twice)}, or others")
+    expect(once == twice, f"its plugin first offered {len(once)} components, then {len(twice)} or different ones")
     expect(any(one.component == subject.component for one in once), "its plugin no longer offers it")
 
 
 def plugin_is_whole(subject: Subject) -> None:
-    """A plugin of which another part is refused: what is left conforms, and users miss the rest."""
+    """A plugin of which another part is refused, so that users miss that part."""
     origin = subject.registered.origin
     if not origin.module or subject.registered.is_user_code:
         raise NotApplicable(_NOT_FOUND)
@@ -182,18 +185,20 @@ def plugin_is_whole(subject: Subject) -> None:
 
 
 def name_is_not_reserved(subject: Subject) -> None:
-    """A name of the host's own: users would get the host's component under it."""
+    """A name of one of the host's components: users would get the host's component."""
     origin = subject.registered.origin
     if origin.is_first_party:
         raise NotApplicable("it is one of the host's own components")
     taken = [one.name for one in subject.registry.components(subject.component.kind) if one.origin.is_first_party]
-    expect(subject.component.name not in taken, f"{subject.component.name} is a name of the host's own components")
+    expect(
+        subject.component.name not in taken, f"{subject.component.name} is the name of one of the host's own components"
+    )
 
 
 def tags_are_spelt_as_the_kit_reads_them(subject: Subject) -> None:
-    """A tag in another spelling, `keeps_mean` for `keeps-mean`: the promise would be read by nobody."""
+    """A misspelt tag, such as `keeps_mean` for `keeps-mean`, which would have no effect."""
     wrong = {tag: meant(tag) for tag in subject.component.tags if meant(tag)}
-    expect(not wrong, ", ".join(f"the tag {tag} is written {right}" for tag, right in wrong.items()))
+    expect(not wrong, ", ".join(f"the tag {tag} must be written {right}" for tag, right in wrong.items()))
 
 
 def summary_is_one_line(subject: Subject) -> None:

@@ -1,4 +1,4 @@
-"""Datasets: raw arrays in splits that do not meet."""
+"""Datasets: raw arrays in disjoint splits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXACT = 1e-6
 
 
 def _raw(subject: Subject, seed: int = 0) -> RawData:
-    """The data, read once for each seed; a dataset that is not here is told as such."""
+    """Returns the data, read once for each seed; reports a dataset that is not available."""
     key = f"raw {seed}"
     if key not in subject.cache:
         subject.cache[key] = _read(subject, seed)
@@ -32,7 +32,7 @@ def _raw(subject: Subject, seed: int = 0) -> RawData:
 
 
 def _read(subject: Subject, seed: int) -> RawData:
-    if "absent" in subject.cache:  # to ask a server that is away once more for each check takes minutes
+    if "absent" in subject.cache:  # asking an unreachable server again for each check would take minutes
         raise subject.cache["absent"]
     try:
         raw = subject.make(DataContext(data_seed=seed))
@@ -44,7 +44,7 @@ def _read(subject: Subject, seed: int) -> RawData:
         absent = CouldNotRun(f"the data cannot be read here: {error.message}", hint=hint)
         subject.cache["absent"] = absent
         raise absent from error
-    expect(isinstance(raw, RawData), f"it is a {type(raw).__name__}, and must be a regplug.data.RawData")
+    expect(isinstance(raw, RawData), f"it is a {type(raw).__name__}, but must be a regplug.data.RawData")
     return raw  # type: ignore[no-any-return] # looked at above
 
 
@@ -54,19 +54,19 @@ def fits_what_it_declares(subject: Subject) -> None:
     with attempting("preparing the data as a run does"):
         prepared = prepare(raw)
     for name, split in raw.splits():
-        expect(len(split.x) == len(split.y), f"{name} has {len(split.x)} rows and {len(split.y)} targets")
+        expect(len(split.x) == len(split.y), f"{name} has {len(split.x)} rows but {len(split.y)} targets")
     declared = subject.descriptor(Dataset).task
     if not subject.values:
-        expect(prepared.task.kind == declared, f"it declares a {declared} and is a {prepared.task.kind}")
+        expect(prepared.task.kind == declared, f"it declares a {declared} but is a {prepared.task.kind}")
     names = raw.task.class_names
     expect(len(names) in (0, raw.task.num_outputs), f"{len(names)} names for {raw.task.num_outputs} classes")
 
 
 def splits_are_disjoint(subject: Subject) -> None:
-    """Rows that train and test: every result on them is too good. By content, so copies count as well.
+    """Rows in both training and test split, which make every result too optimistic. Compares contents.
 
     Tables with few different values repeat rows by chance: one row, and up to twice the share of repetitions within the
-    training split and one in a hundred, may be repeated.
+    training split plus one in a hundred, may be repeated.
     """
     splits = dict(_raw(subject).splits())
     train = Counter(_rows(splits["train"]))
@@ -77,7 +77,7 @@ def splits_are_disjoint(subject: Subject) -> None:
             shared = sum(row in train for row in rows)
             share = shared / max(1, len(rows))
             is_chance = shared <= 1 or share <= _CHANCE + 2 * repeated
-            expect(is_chance, f"{share:.1%} of the {name} rows stand in the training split")
+            expect(is_chance, f"{share:.1%} of the {name} rows are also in the training split")
 
 
 def _rows(split: Split) -> list[bytes]:
@@ -86,18 +86,18 @@ def _rows(split: Split) -> list[bytes]:
 
 
 def seed_decides_the_split(subject: Subject) -> None:
-    """A split from a global generator: the same configuration would be another experiment."""
+    """A split from a global generator: the same configuration would give different experiments."""
     digests = []
     for global_seed in (1, 2):
         with seeded_globally(global_seed):
             before = state_of_generators()
             digests.append(digest(_read(subject, 5)))
             expect_generators(before, "reading the data")
-    expect(digests[0] == digests[1], "one data seed gives two splits, depending on a global generator")
+    expect(digests[0] == digests[1], "one data seed gives different splits, depending on a global generator")
 
 
 def is_offline_once_cached(subject: Subject) -> None:
-    """A dataset that asks the network each time: no run on a cluster, on a train, or when the server is gone."""
+    """A dataset that needs the network each time, and so fails on a cluster, offline, or if the server is down."""
     _raw(subject)
     with _without_network(), attempting("reading it a second time without a network"):
         subject.make(DataContext(data_seed=0))
@@ -106,7 +106,7 @@ def is_offline_once_cached(subject: Subject) -> None:
 @contextmanager
 def _without_network() -> Iterator[None]:
     def refuse(*_: Any, **__: Any) -> Any:
-        raise CouldNotConnectError("the kit has taken the network away")
+        raise CouldNotConnectError("the kit has disabled the network")
 
     saved = socket.socket.connect, socket.create_connection, socket.getaddrinfo
     try:
@@ -117,7 +117,7 @@ def _without_network() -> Iterator[None]:
 
 
 class CouldNotConnectError(ConnectionError):
-    """What a dataset meets that wants the network."""
+    """Raised when a dataset uses the disabled network."""
 
 
 def can_be_pickled(subject: Subject) -> None:
@@ -125,11 +125,11 @@ def can_be_pickled(subject: Subject) -> None:
     raw = _raw(subject)
     with attempting("pickling the data"):
         again = pickle.loads(pickle.dumps(raw))  # noqa: S301 - what we have just written
-    expect(digest(again) == digest(raw), "pickled and read again it is other data")
+    expect(digest(again) == digest(raw), "pickling changes the data")
 
 
 def statistics_are_those_of_training(subject: Subject) -> None:
-    """Rows scaled by a mean that the test rows took part in: they would have told the network something."""
+    """Rows scaled by a mean that includes the test rows, which leaks information about them."""
     raw = _raw(subject)
     everything = np.concatenate([split.x for _, split in raw.splits()])
     if raw.fixed is not None:

@@ -34,7 +34,7 @@ def _metrics(loss: float) -> dict[str, Tensor]:
 
 
 def _epochs(rig: Rig) -> Iterator[tuple[Tensors, Tensors, EpochEnd]]:
-    """Parameters, state before, and what each of some epochs ended with."""
+    """Yields parameters, the state before, and the result of each of some epochs."""
     params, buffers = rig.params, rig.buffers
     state: Tensors = rig.initial_state()
     for epoch, loss in enumerate(LOSSES, start=1):
@@ -47,7 +47,7 @@ def _epochs(rig: Rig) -> Iterator[tuple[Tensors, Tensors, EpochEnd]]:
 
 
 def state_is_made_of_tensors(subject: Subject) -> None:
-    """State that is no tensor, or shares memory with the parameters, cannot be saved, stacked or frozen."""
+    """State that is not a tensor, or shares memory with the parameters, cannot be saved, stacked or frozen."""
     for rig in _rigs(subject, "init"):
         params, buffers = rig.params, rig.buffers
         with attempting("init"), generators_untouched("init"):
@@ -59,7 +59,7 @@ def state_is_made_of_tensors(subject: Subject) -> None:
 
 
 def state_keeps_its_shape(subject: Subject) -> None:
-    """State whose names, shapes or dtypes change: a run that goes on, or a stack, could not hold it."""
+    """State whose names, shapes or dtypes change, which a resumed run or a stack cannot hold."""
     for rig in _rigs(subject, "after_epoch"):
         for _, before, end in _epochs(rig):
             expect(isinstance(end, EpochEnd), f"{rig.name}: after_epoch returns a {type(end).__name__}")
@@ -70,7 +70,7 @@ def state_keeps_its_shape(subject: Subject) -> None:
 
 
 def stop_is_a_truth_and_scale_a_number(subject: Subject) -> None:
-    """A stop that is no boolean scalar, or a factor on the learning rate that is zero, negative or NaN."""
+    """A `stop` that is not a boolean scalar, or a factor on the learning rate that is zero, negative or NaN."""
     for rig in _rigs(subject, "after_epoch"):
         for _, _, end in _epochs(rig):
             if end.stop is not None:
@@ -82,7 +82,7 @@ def stop_is_a_truth_and_scale_a_number(subject: Subject) -> None:
 
 
 def epoch_end_writes_nothing(subject: Subject) -> None:
-    """A change in place of parameters, buffers or the state: runs that have stopped could not be frozen."""
+    """An in-place change of parameters, buffers or state: stopped runs could not be frozen."""
     for rig in _rigs(subject, "after_epoch"):
         params, buffers = rig.params, rig.buffers
         state = rig.initial_state(params, buffers)
@@ -90,11 +90,11 @@ def epoch_end_writes_nothing(subject: Subject) -> None:
         before = [value.clone() for value in kept]
         with torch.no_grad(), attempting("after_epoch"), generators_untouched("after_epoch"):
             rig.functions.after_epoch(rig.own_step({}, epoch=9, state=state), _metrics(0.5), params, buffers)
-        expect(same_bits(before, kept), f"{rig.name}: after_epoch wrote to what it was given")
+        expect(same_bits(before, kept), f"{rig.name}: after_epoch wrote to its arguments")
 
 
 def evaluated_is_like_the_network(subject: Subject) -> None:
-    """Weights to evaluate that are not those of the network, or are made by writing to the trained ones."""
+    """Evaluated weights that do not fit the network, or that overwrite the trained ones."""
     for rig in _rigs(subject, "evaluated"):
         for params, _, end in _epochs(rig):
             before = [value.clone() for value in params.values()]
@@ -109,7 +109,7 @@ def evaluated_is_like_the_network(subject: Subject) -> None:
 
 
 def finishing_twice_is_finishing_once(subject: Subject) -> None:
-    """A finish that goes on from where the last one ended: a run that is resumed at its end would change."""
+    """A `finalize` that is not idempotent: a run that is resumed at its end would change."""
     for name in networks_of(subject):
         rig = make_rig(subject, name)
         if not rig.program.regularizer.acting("finalize"):

@@ -1,4 +1,4 @@
-"""The structure phase: what layers keep, and that all of it is saved, copied, moved and exported."""
+"""The structure phase: everything that layers store is saved, copied, moved and exported."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def _in_place(rig: Rig, x: Tensor, noise: object) -> None:
 
 
 def evaluation_leaves_buffers(subject: Subject) -> None:
-    """Statistics that move in evaluation: measuring a model would change it, and no file could hold it."""
+    """Statistics that change in evaluation: evaluating a model would change it, and it could not be exported."""
     for rig in _rigs(subject):
         before = rig.buffers
         rig.eval_logits(rig.x())
-        expect(same_bits(list(before.values()), list(rig.buffers.values())), f"{rig.name}: evaluation moved a buffer")
+        expect(same_bits(list(before.values()), list(rig.buffers.values())), f"{rig.name}: evaluation changed a buffer")
 
 
 def training_moves_statistics(subject: Subject) -> None:
-    """`self.running_mean = ...` instead of `copy_`: seen where a run trains alone, and lost where runs are stacked."""
+    """`self.running_mean = ...` instead of `copy_`: works for a run alone, but is lost in a stack."""
     for name in networks_of(subject):
         alone, apart = make_rig(subject, name), make_rig(subject, name)
         if len(alone.buffers) == 0:
@@ -63,7 +63,9 @@ def training_moves_statistics(subject: Subject) -> None:
         now = dict(alone.model.named_buffers())
         moved = [key for key in before if not torch.equal(before[key], now[key])]
         lost = [key for key in own if not torch.allclose(own[key].double(), now[key].double(), rtol=1e-9)]
-        expect(not lost, f"{name}: {', '.join(lost)} moves in a run alone and not in a stack; write buffers by copy_")
+        expect(
+            not lost, f"{name}: {', '.join(lost)} changes in a run alone but not in a stack; write buffers with copy_"
+        )
         has_statistics = BATCH_STATISTICS in subject.component.tags
         expect(
             moved or not has_statistics, f"{name}: a step in training moved no buffer, and it has {BATCH_STATISTICS}"
@@ -104,7 +106,7 @@ def copies_are_equal(subject: Subject) -> None:
 
 
 def rows_are_independent_in_evaluation(subject: Subject) -> None:
-    """Batch statistics in evaluation: an answer would depend on who else asked."""
+    """Batch statistics in evaluation: a row's output would depend on the other rows."""
     for name in networks_of(subject):
         rig = _stepped(subject, name)
         together = rig.eval_logits(rig.x())
@@ -114,7 +116,7 @@ def rows_are_independent_in_evaluation(subject: Subject) -> None:
 
 
 def strides_do_not_matter(subject: Subject) -> None:
-    """A `.view` or a flat index that takes memory to be contiguous."""
+    """A `.view` or a flat index that assumes contiguous memory."""
     for rig in _rigs(subject):
         x = rig.x()
         strided = x.transpose(0, -1).contiguous().transpose(0, -1)
@@ -126,7 +128,7 @@ def strides_do_not_matter(subject: Subject) -> None:
 
 
 def no_tensor_is_a_plain_attribute(subject: Subject) -> None:
-    """A tensor that is neither parameter nor buffer stays behind when the model is saved, moved or stacked."""
+    """A tensor that is neither parameter nor buffer is lost when the model is saved, moved or stacked."""
     for name in networks_of(subject):
         rig = _stepped(subject, name)
         kept = [
@@ -139,11 +141,11 @@ def no_tensor_is_a_plain_attribute(subject: Subject) -> None:
         kept += [
             f"{type(rig.functions).__name__}.{key}" for key, v in vars(rig.functions).items() if isinstance(v, Tensor)
         ]
-        expect(not kept, f"{name}: {', '.join(kept)} is a tensor and neither parameter, buffer nor state")
+        expect(not kept, f"{name}: {', '.join(kept)} is a tensor but neither parameter, buffer nor state")
 
 
 def works_without_memory(subject: Subject) -> None:
-    """A tensor made on a device of the layer's own choice: on a GPU, and on the meta device, it fails."""
+    """A tensor created on a fixed device, which fails on a GPU and on the meta device."""
     for rig in _rigs(subject):
         model = copy.deepcopy(rig.model).to("meta").eval()
         with attempting(f"{rig.name} on the meta device"):
@@ -159,7 +161,7 @@ def _exported(subject: Subject, form: str) -> None:
 
 
 def exports_with_torch_export(subject: Subject) -> None:
-    """A graph that branches on numbers, or has the batch size written into it (`torch.export`, symbolic batch)."""
+    """A graph that branches on values, or has a fixed batch size (`torch.export`, symbolic batch)."""
     _exported(subject, "")
 
 
@@ -169,7 +171,7 @@ def exports_as_trace(subject: Subject) -> None:
 
 
 def exports_to_onnx(subject: Subject) -> None:
-    """An ONNX file that differs from the network at any batch size, or holds a Dropout or random node."""
+    """An ONNX file that differs from the network at any batch size, or has a Dropout or random node."""
     _exported(subject, "onnx")
 
 

@@ -25,7 +25,7 @@ def _rigs(subject: Subject) -> Iterator[Rig]:
 
 
 def is_stochastic(subject: Subject) -> bool:
-    """Whether it says of itself that it draws random numbers in training."""
+    """Returns whether its tags declare that it draws random numbers in training."""
     return STOCHASTIC in subject.component.tags
 
 
@@ -36,12 +36,12 @@ def require_stochastic(subject: Subject) -> None:
 
 
 def network_is_changed(subject: Subject) -> None:
-    """A structural regularizer that finds no place and acts nowhere, in silence."""
+    """A structural regularizer that silently acts nowhere."""
     for rig in _rigs(subject):
         network = bench.network(rig.name, rig.dtype, activate=activation_of(subject))
         bare = {name: type(module) for name, module in network.named_modules()}
         now = {name: type(module) for name, module in rig.model.named_modules()}
-        expect(bare != now, f"the network {rig.name} is as it was before restructure")
+        expect(bare != now, f"restructure did not change the network {rig.name}")
 
 
 def restructuring_draws_nothing(subject: Subject) -> None:
@@ -59,7 +59,7 @@ def shapes_and_dtypes_are_kept(subject: Subject) -> None:
             for rows in (1, 2, 7, 0):
                 output = rig.eval_logits(rig.x(rows))
                 _expect_like(output, rows, dtype, f"evaluation of {name} with {rows} rows")
-            # Of one row and of none there are no batch statistics.
+            # Zero rows or one have no batch statistics.
             for rows in (2, 7, *((0, 1) if is_stochastic(subject) and name != "normed" else ())):
                 with attempting(f"training of {name} with {rows} rows"):
                     output = rig.train_logits(rig.x(rows), rig.noise(rows=rows)[0])

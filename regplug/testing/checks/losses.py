@@ -1,4 +1,4 @@
-"""Losses: one number for each row, of that row alone."""
+"""Losses: one number for each row, which depends only on that row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAR = 100.0
 
 def _loss(subject: Subject, **values: Any) -> LossFunction:
     loss = subject.build(**values)
-    expect(isinstance(loss, LossFunction), f"it is a {type(loss).__name__}, and must be a regplug.losses.LossFunction")
+    expect(isinstance(loss, LossFunction), f"it is a {type(loss).__name__}, but must be a regplug.losses.LossFunction")
     return loss  # type: ignore[no-any-return] # looked at above
 
 
@@ -36,7 +36,7 @@ def _settings(subject: Subject, dtype: torch.dtype = torch.float64, **values: An
 
 
 def _cases(subject: Subject, rows: int = ROWS, seed: int = 0) -> Iterator[tuple[Task, Tensor, Tensor]]:
-    """Outputs and targets for each task that it is for, in float64."""
+    """Yields outputs and targets for each supported task, in float64."""
     for kind in subject.descriptor(Loss).tasks:
         task = bench.TASKS[kind]
         yield task, 2 * bench.targets(bench.VALUES, rows, seed=seed + 40), bench.targets(task, rows, seed=seed + 1)
@@ -48,26 +48,26 @@ def _each(subject: Subject, outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def is_a_loss(subject: Subject) -> None:
-    """A target that makes something else, or a default for a task that the loss is not for."""
+    """A target that returns something else, or a default for a task that the loss does not support."""
     _loss(subject)
     declared = subject.descriptor(Loss)
-    expect(declared.tasks, "it is for no task")
+    expect(declared.tasks, "it supports no task")
     strange = set(declared.default_for) - set(declared.tasks)
-    expect(not strange, f"it is the default for {sorted(strange)}, which it is not for")
+    expect(not strange, f"it is the default for {sorted(strange)}, which it does not support")
 
 
 def default_is_regplugs(subject: Subject) -> None:
-    """A claim to be a task's default that has no effect: what `auto` means does not depend on what is installed."""
+    """A declared default without effect, because `auto` does not depend on the installed plugins."""
     claimed = set(subject.descriptor(Loss).default_for)
     if not claimed or subject.registered.origin.is_first_party:
-        raise NotApplicable("it claims to be no default, or is regplug's own")
+        raise NotApplicable("it is not declared as a default, or is regplug's own")
     ours = [one.component for one in subject.registry.components("loss") if one.origin.is_first_party]
     taken = {task for one in ours if isinstance(one, Loss) for task in one.default_for}
     expect(not claimed & taken, f"regplug has a default of its own for {sorted(claimed & taken)}")
 
 
 def one_loss_for_each_row(subject: Subject) -> None:
-    """A loss that has taken its mean already, or has one number for each column: nothing could weigh its rows."""
+    """A loss that is already averaged, or has one number per column, so that its rows cannot be weighted."""
     for rows in (1, 2, ROWS):
         for task, outputs, targets in _cases(subject, rows):
             for dtype in (torch.float64, torch.float32):
@@ -80,7 +80,7 @@ def one_loss_for_each_row(subject: Subject) -> None:
 
 
 def rows_do_not_mix(subject: Subject) -> None:
-    """A row whose loss depends on the rows beside it, such as one that is scaled by the batch."""
+    """A row whose loss depends on other rows, for example by scaling with the batch."""
     for _, outputs, targets in _cases(subject):
         together = _each(subject, outputs, targets)
         alone = torch.cat([_each(subject, outputs[i : i + 1], targets[i : i + 1]) for i in range(ROWS)])
@@ -88,17 +88,17 @@ def rows_do_not_mix(subject: Subject) -> None:
 
 
 def mean_is_the_mean(subject: Subject) -> None:
-    """A `mean` that is written for speed and is something else than the mean of the rows' losses."""
+    """A `mean` written for speed that differs from the mean of the rows' losses."""
     for _, outputs, targets in _cases(subject):
         with attempting("the mean"):
             mean = _loss(subject).mean(outputs, targets, _settings(subject))
-        expect(mean.ndim == 0, f"it is no scalar but has the shape {tuple(mean.shape)}")
+        expect(mean.ndim == 0, f"it is not a scalar but has the shape {tuple(mean.shape)}")
         expected = _each(subject, outputs, targets).mean()
         expect(worst_difference([mean], [expected]) < 1e-12, f"it is {float(mean)}, and the rows' is {float(expected)}")
 
 
 def losing_changes_nothing(subject: Subject) -> None:
-    """A loss that writes to what it is given, remembers, or draws: it would be another one at the next call."""
+    """A loss that writes to its arguments, keeps state or draws, and so changes from call to call."""
     for _, outputs, targets in _cases(subject):
         before, loss = [outputs.clone(), targets.clone()], _loss(subject)
         with generators_untouched("the loss"), attempting("the loss, twice"):
@@ -108,14 +108,14 @@ def losing_changes_nothing(subject: Subject) -> None:
 
 
 def right_answer_costs_least(subject: Subject) -> None:
-    """A loss with the wrong sign, or of targets and outputs confused: training would flee from the targets."""
+    """A loss with the wrong sign, or with targets and outputs swapped."""
     for task, _, targets in _cases(subject):
         if task.is_classification:
             right, wrong = (8.0 * F.one_hot((targets + by) % bench.OUTPUTS, bench.OUTPUTS).double() for by in (0, 1))
         else:
             right, wrong = targets, targets + bench.targets(task, ROWS, seed=9)
         gap = _each(subject, wrong, targets) - _each(subject, right, targets)
-        expect((gap > 0).all(), "a wrong answer costs no more than the right one")
+        expect((gap > 0).all(), "a wrong prediction does not cost more than the right one")
 
 
 def gradient_is_that_of_the_loss(subject: Subject) -> None:
@@ -132,7 +132,7 @@ def gradient_is_that_of_the_loss(subject: Subject) -> None:
 
 
 def is_finite_far_out(subject: Subject) -> None:
-    """A logarithm of what has become 0, or an exponential that overflows: one bad step, and a run is NaN."""
+    """A logarithm of 0, or an exponential that overflows: one bad step makes a run NaN."""
     for task, outputs, targets in _cases(subject):
         wanted = targets if task.is_classification else targets.float()
         for far in (FAR * outputs.sign().float(), torch.zeros_like(outputs).float(), wanted):
@@ -147,14 +147,14 @@ def is_finite_far_out(subject: Subject) -> None:
 
 
 def soft_targets_are_taken(subject: Subject) -> None:
-    """Class probabilities that are taken for something else, where the descriptor says `soft_targets=True`."""
+    """Class probabilities that are misinterpreted although the descriptor has `soft_targets=True`."""
     if not subject.descriptor(Loss).soft_targets:
         raise NotApplicable("it does not declare soft_targets")
     for task, outputs, classes in _cases(subject):
         expect(task.is_classification, "soft targets are a classification's")
         sure = F.one_hot(classes, bench.OUTPUTS).double()
         gap = worst_difference([_each(subject, outputs, sure)], [_each(subject, outputs, classes)])
-        expect(gap < 1e-12, "the probability 1 of a class is not the class")
+        expect(gap < 1e-12, "probability 1 for a class gives another loss than the class")
         expect(torch.isfinite(_each(subject, outputs, (sure + sure.roll(1, 1)) / 2)).all(), "a mixture is not finite")
 
 
@@ -175,7 +175,7 @@ def numbers_come_from_the_settings(subject: Subject) -> None:
 
 
 def stacked_is_alone(subject: Subject) -> None:
-    """A loss that fails under vmap or mixes runs: stacked, a study would be another one."""
+    """A loss that fails under vmap or mixes runs, so that a stacked study differs."""
     values = {info.name: three_values(subject, info) for info in subject.stackable}
     settings = [_settings(subject, **{name: own[i % len(own)] for name, own in values.items()}) for i in range(3)]
     loss, names = _loss(subject), list(values)

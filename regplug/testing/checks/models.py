@@ -49,7 +49,7 @@ def _network(subject: Subject, task: Task | None = None, seed: int = 0) -> nn.Mo
     context = ModelContext(input_shape=_shape(subject), task=task or _task(subject))
     with seeded_globally(seed):
         model = subject.build(context)
-    expect(isinstance(model, nn.Module), f"it is a {type(model).__name__}, and must be a torch.nn.Module")
+    expect(isinstance(model, nn.Module), f"it is a {type(model).__name__}, but must be a torch.nn.Module")
     return model  # type: ignore[no-any-return] # looked at above
 
 
@@ -63,7 +63,7 @@ def _tasks(subject: Subject) -> Iterator[Task]:
 
 
 def gives_one_row_for_each_input(subject: Subject) -> None:
-    """Outputs of another shape, or a model that fails on one input, as a user who asks for one has."""
+    """Outputs of another shape, or a model that fails on a single row."""
     for task in _tasks(subject):
         model = _network(subject, task)
         for rows in (1, 2, 7):
@@ -77,7 +77,7 @@ def gives_one_row_for_each_input(subject: Subject) -> None:
 
 
 def rows_are_independent_in_evaluation(subject: Subject) -> None:
-    """An answer that depends on who else asked, or on when."""
+    """An output that depends on other rows, or changes from call to call."""
     model, x = _network(subject).eval(), _x(subject, 7)
     with torch.no_grad(), attempting("evaluation"), generators_untouched("evaluation"):
         together, again = model(x), model(x)
@@ -88,7 +88,7 @@ def rows_are_independent_in_evaluation(subject: Subject) -> None:
 
 
 def input_is_not_written(subject: Subject) -> None:
-    """A first layer in place: the rows in memory are the user's data."""
+    """An in-place first layer: the rows in memory are the user's data."""
     model, x = _network(subject), _x(subject, 4)
     before = x.clone()
     with attempting("a forward pass"), seeded_globally(0):
@@ -97,7 +97,7 @@ def input_is_not_written(subject: Subject) -> None:
 
 
 def every_parameter_gets_a_gradient(subject: Subject) -> None:
-    """A layer that is built and not used, or a graph that is cut: it would be counted, exported and never trained."""
+    """An unused layer or a detached graph: its parameters would be counted and exported but never trained."""
     for task in _tasks(subject):
         model, y = _network(subject, task).train(), bench.targets(task, 8, torch.float32)
         with attempting("a training step"), seeded_globally(0):
@@ -115,7 +115,7 @@ def _loss(task: Task, output: Tensor, y: Tensor) -> Tensor:
 
 
 def overfits_sixteen_rows(subject: Subject) -> None:
-    """A network that cannot learn sixteen rows by heart: something in it is broken, or saturated."""
+    """A network that cannot overfit sixteen rows: a part of it is broken or saturated."""
     task = _task(subject)
     x, y = _x(subject, 16), bench.targets(task, 16, torch.float32)
     if not task.is_classification:
@@ -141,7 +141,7 @@ def overfits_sixteen_rows(subject: Subject) -> None:
 
 
 def seed_decides_the_weights(subject: Subject) -> None:
-    """Weights that are the same for every seed, or differ for one: no repetition would be worth anything."""
+    """Weights that are equal for different seeds, or differ for the same seed, so that repetitions are meaningless."""
     one, again, other = (list(_network(subject, seed=seed).state_dict().values()) for seed in (1, 1, 2))
     expect(same_bits(one, again), "the same seed gives two networks")
     expect(not same_bits(one, other), "two seeds give the same network")
@@ -158,12 +158,12 @@ def state_dict_holds_all(subject: Subject) -> None:
 
 
 def exports_with_torch_export(subject: Subject) -> None:
-    """A forward that branches on numbers, or has a batch size written into it (`torch.export`, symbolic batch)."""
+    """A forward that branches on values, or has a fixed batch size (`torch.export`, symbolic batch)."""
     prove_model(subject, "", _network(subject).eval(), _x(subject, 64), _task(subject))
 
 
 def exports_to_onnx(subject: Subject) -> None:
-    """An ONNX file that is not the network at some batch size."""
+    """An ONNX file that differs from the network at some batch size."""
     prove_model(subject, "onnx", _network(subject).eval(), _x(subject, 64), _task(subject))
 
 

@@ -39,7 +39,7 @@ def _penalty(rig: Rig, params: Tensors | None = None, step: Step | None = None) 
     outputs = rig.program.forward(params, rig.buffers, rig.step(), rig.x())
     with attempting("the penalty"):
         value = rig.functions.penalty(step or _later(rig), rig.weights(params), outputs)
-    expect(isinstance(value, Tensor), f"the penalty is a {type(value).__name__}, and must be a tensor")
+    expect(isinstance(value, Tensor), f"the penalty is a {type(value).__name__}, but must be a tensor")
     return cast(Tensor, value)
 
 
@@ -57,7 +57,7 @@ def _strengths(subject: Subject) -> dict[str, float]:
 
 
 def penalty_is_a_finite_scalar(subject: Subject) -> None:
-    """A penalty that is no scalar, negative, infinite or NaN would lead the optimizer anywhere."""
+    """A penalty that is not a scalar, or is negative, infinite or NaN."""
     for rig in _rigs(subject):
         value = _penalty(rig)
         expect(value.ndim == 0, f"{rig.name}: the penalty has the shape {tuple(value.shape)}")
@@ -74,7 +74,7 @@ def penalty_is_zero_at_zero(subject: Subject) -> None:
 
 
 def penalty_is_linear_in_strength(subject: Subject) -> None:
-    """A strength that enters squared or twice: no published strength could be compared."""
+    """A strength that enters squared or twice, so that it cannot be compared with published values."""
     for field in _strengths(subject):
         for rig in _rigs(subject):
             values = [float(_penalty(rig, step=_at(rig, field, factor))) for factor in (1.0, 2.0, 5.0)]
@@ -91,7 +91,7 @@ def _at(rig: Rig, field: str, factor: float) -> Step:
 
 
 def penalty_has_a_gradient(subject: Subject) -> None:
-    """A penalty that leaves the graph, by `.item()`, `.detach()` or `.data`: it is logged and never felt."""
+    """A penalty detached by `.item()`, `.detach()` or `.data`: it is logged but has no effect."""
     for rig in _rigs(subject):
         params = {name: value.requires_grad_() for name, value in rig.params.items()}
         value = _penalty(rig, params)
@@ -117,7 +117,7 @@ def penalty_gradient_is_true(subject: Subject) -> None:
 
 
 def biases_and_norms_are_spared(subject: Subject) -> None:
-    """A penalty on biases and normalization parameters, which nobody means by L2, unless it says so by its tag."""
+    """A penalty on biases and normalization parameters without the tag for it."""
     if PENALISES_BIASES in subject.component.tags:
         raise NotApplicable(f"it has the tag {PENALISES_BIASES}")
     for rig in _rigs(subject):
@@ -133,7 +133,7 @@ def biases_and_norms_are_spared(subject: Subject) -> None:
 
 
 def penalty_writes_nothing(subject: Subject) -> None:
-    """A penalty that writes to the weights, or to what the network put out, while it looks at them."""
+    """A penalty that writes to the weights or to the network's outputs."""
     for rig in _rigs(subject):
         params = rig.params
         outputs = rig.program.forward(params, rig.buffers, rig.step(), rig.x())
@@ -145,7 +145,7 @@ def penalty_writes_nothing(subject: Subject) -> None:
 
 
 def negative_strength_is_refused(subject: Subject) -> None:
-    """A strength without a lower bound: a misplaced minus would reward what it should punish."""
+    """A strength without a lower bound: a negative value would reward instead of penalise."""
     if not overrides(subject.build(), "penalty"):
         raise NotApplicable("it has no penalty")
     for field in _strengths(subject):
@@ -157,7 +157,7 @@ def negative_strength_is_refused(subject: Subject) -> None:
 
 
 def penalties_add_up(subject: Subject) -> None:
-    """A penalty that remembers, or looks at what is not its own: two of them would not be their sum."""
+    """A penalty that keeps state or uses another one's data, so that two of them do not add up."""
     for rig in _rigs(subject):
         pair = compose([("one", rig.functions), ("two", subject.build())])
         settings = rig.setting_tensors()[KEY]
@@ -184,7 +184,7 @@ def _doubled(outputs: Outputs) -> Outputs:
 
 
 def wrapped_loss_is_a_scalar(subject: Subject) -> None:
-    """A loss around the loss that is no finite scalar with a gradient, or returns no outputs."""
+    """A wrapped loss that is not a finite scalar with a gradient, or returns no outputs."""
     for rig in _wrapping(subject):
         params = {name: value.requires_grad_() for name, value in rig.params.items()}
         value, outputs, _ = _wrapped(rig, params)
@@ -195,7 +195,7 @@ def wrapped_loss_is_a_scalar(subject: Subject) -> None:
 
 
 def every_pass_is_taken(subject: Subject) -> None:
-    """Passes that are declared and share one number, hence one mask."""
+    """Declared passes that share one number, and therefore one mask."""
     for rig in _wrapping(subject):
         _, _, numbers = _wrapped(rig, rig.params)
         declared = set(range(rig.functions.passes))

@@ -1,4 +1,4 @@
-"""Optimizers: an update rule keeps what lasts in its state, and moves each run as if it were alone."""
+"""Optimizers: an update rule keeps everything in its state, and updates each run as if it were alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _drawn(seed: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
 
 def _rule(subject: Subject, **values: Any) -> UpdateRule:
     rule = subject.build(**values)
-    expect(isinstance(rule, UpdateRule), f"it is a {type(rule).__name__}, and must be a regplug.optimizers.UpdateRule")
+    expect(isinstance(rule, UpdateRule), f"it is a {type(rule).__name__}, but must be a regplug.optimizers.UpdateRule")
     return rule  # type: ignore[no-any-return] # looked at above
 
 
@@ -41,7 +41,7 @@ def _numbers(subject: Subject, **values: Any) -> dict[str, Any]:
 
 
 class _Course:
-    """Parameters on their way.
+    """A course of updates of some parameters.
 
     Args:
         subject: The optimizer.
@@ -93,12 +93,12 @@ class _Course:
 
 
 def is_an_update_rule(subject: Subject) -> None:
-    """A target that makes something else, such as an optimizer of torch, which knows one rate for all runs."""
+    """A target that returns something else, such as an optimizer of torch, which has one rate for all runs."""
     _rule(subject)
 
 
 def moves_every_parameter(subject: Subject) -> None:
-    """A parameter that is left behind, or becomes NaN, where every gradient is there and finite."""
+    """A parameter that is not updated, or becomes NaN, although every gradient is finite."""
     for dtype in (torch.float64, torch.float32):
         course = _Course(subject, dtype=dtype)
         before = course.everything()
@@ -110,14 +110,14 @@ def moves_every_parameter(subject: Subject) -> None:
 
 
 def rate_of_zero_moves_nothing(subject: Subject) -> None:
-    """A move that the rate does not scale: a warm-up or a schedule would not hold it."""
+    """An update that the learning rate does not scale, so that warm-up and schedules have no effect."""
     course = _Course(subject)
     before = course.everything()[: len(SHAPES)]
     expect(same_bits(before, course.go(rates=(0.0,))[: len(SHAPES)]), "the parameters moved at a rate of 0")
 
 
 def gradients_stay(subject: Subject) -> None:
-    """Gradients that are written to: who looks at them after the optimizer would see others."""
+    """An update that writes to the gradients, which are read after the optimizer."""
     course = _Course(subject)
     grads = course.grads()
     with attempting("an update"), torch.no_grad():
@@ -126,16 +126,16 @@ def gradients_stay(subject: Subject) -> None:
 
 
 def state_is_all_it_keeps(subject: Subject) -> None:
-    """Something kept in the object: a run that was broken off would go on as another one."""
+    """State in the object: a resumed run would differ."""
     whole, course = _Course(subject).go(), _Course(subject)
     course.go(STEPS // 2)
     course.state = {slot: [tensor.clone() for tensor in tensors] for slot, tensors in course.state.items()}
     course.renew()
-    expect(same_bits(whole, course.go(STEPS - STEPS // 2)), "a new rule with the saved state goes another way")
+    expect(same_bits(whole, course.go(STEPS - STEPS // 2)), "a new rule with the saved state gives different updates")
 
 
 def moving_draws_nothing(subject: Subject) -> None:
-    """Random numbers of its own: the run's seed would not decide them."""
+    """Random numbers from a global generator, which the run's seed does not determine."""
     ends = []
     for seed in (1, 2):
         with seeded_globally(seed), generators_untouched("the updates"):
@@ -157,7 +157,7 @@ def numbers_come_from_the_settings(subject: Subject) -> None:
 
 
 def stacked_is_alone(subject: Subject) -> None:
-    """Runs that mix, or share a rate or a number: stacked, a study would be another one."""
+    """Runs that mix, or share a learning rate or a number, so that a stacked study differs."""
     if not subject.descriptor(Optimizer).stackable:
         raise NotApplicable("it declares that it cannot be stacked")
     for info in (None, *subject.stackable):
@@ -178,10 +178,10 @@ def stacked_is_alone(subject: Subject) -> None:
 
 
 def goes_downhill(subject: Subject) -> None:
-    """A move along the gradient instead of against it: on a round bowl some rate must halve the height."""
+    """An update along the gradient instead of against it: some rate must halve a quadratic function."""
     found = [_height_after(subject, rate) for rate in _DOWNHILL_RATES]
     start = sum(float(param.square().sum()) for param in _drawn(0))
-    expect(min(found) < start / 2, f"from a height of {start:.3g} it came to {min(found):.3g} at best")
+    expect(min(found) < start / 2, f"it reduced the function from {start:.3g} only to {min(found):.3g}")
 
 
 def _height_after(subject: Subject, rate: float) -> float:

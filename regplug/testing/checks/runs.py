@@ -1,4 +1,4 @@
-"""Whole runs of a regularizer: alone, off, stacked, stopped and continued, broken off."""
+"""Whole runs of a regularizer: alone, off, stacked, resumed and interrupted."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _BROKEN_AT = 5
 
 
 class _BrokenOffError(Exception):
-    """What the kit raises in the middle of a run."""
+    """Raised by the kit in the middle of a run."""
 
 
 def is_a_regularizer(subject: Subject) -> None:
-    """A target that makes something else: it would fail in the middle of assembling a run."""
-    expect(isinstance(subject.build(), RegularizerFunctions), "it is no regplug.regularizer.RegularizerFunctions")
+    """A target that returns something else, which would fail while a run is assembled."""
+    expect(isinstance(subject.build(), RegularizerFunctions), "it is not a regplug.regularizer.RegularizerFunctions")
 
 
 def composition_is_judged(subject: Subject) -> None:
-    """A `check` that raises, or says something else than notices: every run with the component would fail there."""
+    """A `check` that raises, or yields something other than notices, so that every run with the component fails."""
     task = bench.TASKS[subject.descriptor(Regularizer).tasks[0]]
     for is_there in (True, False):
         context = RunContext(
@@ -66,11 +66,11 @@ def composition_is_judged(subject: Subject) -> None:
         with attempting("check"):
             notices = list(subject.build().check(context))
         good = all(isinstance(notice, Notice) and notice.kind in ("refuse", "warn") for notice in notices)
-        expect(good, f"check gave {notices}, and must give regplug.regularizer.Notice objects")
+        expect(good, f"check yielded {notices}, but must yield regplug.regularizer.Notice objects")
 
 
 def trains_and_repeats(subject: Subject) -> None:
-    """A run that another state of the global generators changes cannot be repeated."""
+    """A run that depends on the state of global generators cannot be repeated."""
     for name in networks_of(subject):
         runs = []
         for seed in (1, 2):
@@ -81,9 +81,9 @@ def trains_and_repeats(subject: Subject) -> None:
 
 
 def off_changes_no_bit(subject: Subject) -> None:
-    """A value declared as off that leaves a trace: a sweep's zero would not be the run without the component.
+    """A value declared as off that has an effect: a sweep's zero would differ from the run without the component.
 
-    Running statistics are left out where it takes more than one pass a step: each pass moves them.
+    Ignores running statistics if it makes more than one pass per step, because each pass changes them.
     """
     fields = off_values(subject)
     if not fields:
@@ -124,7 +124,7 @@ def _is_neutral(subject: Subject, name: str) -> bool:
 
 
 def goes_on_after_any_epoch(subject: Subject) -> None:
-    """State kept in the object instead of in `state`: a run that was stopped would go on as another one."""
+    """State in the object instead of in `state`: a resumed run would differ."""
     for name in networks_of(subject):
         expected = trained(subject, name=name, epochs=EPOCHS + 1)
         for stop in range(1, EPOCHS + 1):
@@ -148,7 +148,7 @@ def _continued(subject: Subject, name: str, stop: int) -> list[torch.Tensor]:
 
 
 def breaking_off_leaves_no_trace(subject: Subject) -> None:
-    """Modes or generators that stay changed where an exception, or the user, breaks a run off in the middle."""
+    """Modes or generators that stay changed after an exception or an interruption in the middle of a run."""
     for name in networks_of(subject):
         rig = make_rig(subject, name)
         trainer, model = trainer_of([rig]), rig.model
@@ -182,7 +182,7 @@ def _break_off(model: nn.Module) -> None:
 
 
 def stacked_is_alone(subject: Subject) -> None:
-    """Runs of one stack that mix, share their noise, or branch on numbers: each must be what it is alone."""
+    """Runs of a stack that mix, share noise, or branch on values: each must equal the same run alone."""
     if not subject.descriptor(Regularizer).stackable:
         raise NotApplicable("it declares not to be stackable")
     runs = [Run(seed=seed, rate=rate) for seed, rate in enumerate((0.1, 0.2, 0.05))]
@@ -191,7 +191,7 @@ def stacked_is_alone(subject: Subject) -> None:
 
 
 def compare_stacked(subject: Subject, runs: list[Run], name: str, what: str) -> None:
-    """Holds each run of a stack to the same run alone: within 1e-8 of each tensor's greatest entry."""
+    """Compares each run of a stack with the same run alone, to 1e-8 of each tensor's largest entry."""
     together = train(make_trainer(subject, runs, stacked=True, name=name))
     for number, run in enumerate(runs):
         gap = worst_difference(learned(together, number), trained(subject, run, name=name))

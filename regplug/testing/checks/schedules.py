@@ -1,4 +1,4 @@
-"""Schedules of the learning rate: a factor that the step alone decides, without torch."""
+"""Schedules of the learning rate: a factor that depends only on the step, without torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _factors(subject: Subject, count: int, per_epoch: int, *, backwards: bool = 
 
 
 def factor_is_a_number(subject: Subject) -> None:
-    """A factor that is negative, infinite, NaN or no number, in runs of one step as of many."""
+    """A factor that is negative, infinite, NaN or not a number, in runs of one or many steps."""
     for count, per_epoch in RUNS:
         for index, factor in enumerate(_factors(subject, count, per_epoch)):
             good = isinstance(factor, int | float) and math.isfinite(factor) and factor >= 0
@@ -33,12 +33,12 @@ def factor_is_a_number(subject: Subject) -> None:
 
 
 def step_decides_the_factor(subject: Subject) -> None:
-    """A schedule that remembers: a run that goes on in the middle would have other rates."""
+    """A schedule with internal state: a resumed run would have other learning rates."""
     for count, per_epoch in RUNS:
         with generators_untouched("the factors"):
             forwards = _factors(subject, count, per_epoch)
             backwards = _factors(subject, count, per_epoch, backwards=True)
-        expect(forwards == backwards, "asked in another order, it gives other factors")
+        expect(forwards == backwards, "called in another order, it returns other factors")
 
 
 def something_is_learned(subject: Subject) -> None:
@@ -48,7 +48,7 @@ def something_is_learned(subject: Subject) -> None:
 
 
 def factor_needs_nothing_heavy(subject: Subject) -> None:
-    """A target whose module imports torch: schedules are for planning, too, where nothing is trained."""
+    """A target whose module imports torch: plans also use schedules, without training."""
     if subject.registered.is_user_code or subject.registered.given is not None:
         raise NotApplicable("it is your own code, named by its path")
     module = subject.component.target.partition(":")[0]

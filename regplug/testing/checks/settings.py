@@ -27,7 +27,7 @@ def _stackable(subject: Subject) -> list[tuple[ParameterInfo, list[Any]]]:
         raise NotApplicable("it declares not to be stackable")
     if not subject.stackable:
         raise NotApplicable("no parameter is marked Stackable")
-    subject.build()  # what cannot be built takes no value either
+    subject.build()  # a component that cannot be built accepts no values
     found = [(info, three_values(subject, info)) for info in subject.stackable]
     for info, values in found:
         if len(values) < 2:
@@ -36,7 +36,7 @@ def _stackable(subject: Subject) -> list[tuple[ParameterInfo, list[Any]]]:
 
 
 def each_setting_may_differ_in_a_stack(subject: Subject) -> None:
-    """A setting marked `Stackable` that the runs of a stack would share: a sweep would tell them apart by name only."""
+    """A setting marked `Stackable` that the runs of a stack share, so that a sweep does not vary it."""
     for info, values in _stackable(subject):
         runs = [Run(seed=seed, values={info.name: value}) for seed, value in enumerate(values)]
         for name in networks_of(subject):
@@ -56,7 +56,7 @@ def no_setting_becomes_a_number(subject: Subject) -> None:
 
 
 def with_watched(rig: Rig, field: str) -> None:
-    """Calls each function of a step and of an epoch's end with a watched setting; what they return is thrown away."""
+    """Calls each function of a step and of an epoch's end with a watched setting; ignores the results."""
     settings = {key: dict(own) for key, own in rig.setting_tensors().items()}
     settings[KEY][field] = watched(settings[KEY][field], field)
     program, step, buffers = rig.program, rig.step(settings=settings), rig.buffers
@@ -82,7 +82,7 @@ def with_watched(rig: Rig, field: str) -> None:
 
 def _where(error: BaseException) -> str:
     """The last line of the component's own code in a traceback."""
-    import traceback  # only where something is wrong
+    import traceback  # only after an error
 
     # By the packages themselves: a folder on the way to the author's own code may have the same name.
     others = tuple(f"{Path(str(package.__file__)).parent}{os.sep}" for package in (torch, regplug))
@@ -97,7 +97,7 @@ def no_setting_is_read_from_the_parameters(subject: Subject) -> None:
             for name in networks_of(subject):
                 honest, poisoned = (_weights(subject, info.name, wanted, each, name) for each in (wanted, built))
                 same = same_bits(honest, poisoned)
-                expect(same, f"{name}: {info.name} is read from the parameters, and must be read from step.settings")
+                expect(same, f"{name}: {info.name} is read from the parameters, but must be read from step.settings")
 
 
 def _weights(subject: Subject, field: str, value: Any, built_with: Any, name: str) -> list[Tensor]:

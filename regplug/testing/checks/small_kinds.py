@@ -38,7 +38,7 @@ def _filled(subject: Subject, seed: int, global_seed: int = 0) -> list[Tensor]:
 
 
 def fills_with_finite_numbers(subject: Subject) -> None:
-    """A rule that divides by a missing fan, or fills with what is not finite."""
+    """A rule that divides by a missing fan, or fills with NaN or infinity."""
     for (role, shape), tensor in zip(SHAPES, _filled(subject, 0), strict=True):
         expect(torch.isfinite(tensor).all(), f"a {role} of shape {shape} is not finite")
         expect(tuple(tensor.shape) == shape, f"a {role} of shape {shape} became {tuple(tensor.shape)}")
