@@ -178,8 +178,8 @@ FAULTS: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
         ["module '1'", "test_bundle_faults.py:", "draws random numbers", "aten.rand"],
     ),
     ("no running statistics", lambda: inside(nn.BatchNorm1d(16, track_running_stats=False)), ["'1'", "track_running"]),
-    ("batch norm by hand", lambda: inside(NormByHand()), ["module '1'", "NormByHand", "rows beside it"]),
-    ("batch norm by hand, NaN alone", lambda: inside(NormByStd()), ["module '1'", "NormByStd", "rows beside it"]),
+    ("batch norm by hand", lambda: inside(NormByHand()), ["module '1'", "NormByHand", "other rows"]),
+    ("batch norm by hand, NaN alone", lambda: inside(NormByStd()), ["module '1'", "NormByStd", "other rows"]),
     ("writes a buffer", lambda: inside(CountsCalls()), ["1.calls", "Inference writes"]),
     ("loose statistics", remembers, ["module '1': mean", "register_buffer"]),
     (

@@ -208,9 +208,9 @@ SMALL = [("onnx_fp16", "model.fp16.onnx", OnnxFp16(OnnxParams())), ("onnx_int8",
 @pytest.mark.parametrize(
     ("net", "more", "error", "words"),
     [
-        (nn.Linear(4, 3), {}, RequestError, "no dropout that drops anything"),
-        (nn.Sequential(nn.Linear(4, 3), nn.Dropout(0)), {}, RequestError, "no dropout that drops anything"),
-        (nn.Sequential(OwnForward(0.5), nn.Linear(4, 3)), {}, RequestError, "no dropout that drops anything"),
+        (nn.Linear(4, 3), {}, RequestError, "no dropout with a rate above 0"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Dropout(0)), {}, RequestError, "no dropout with a rate above 0"),
+        (nn.Sequential(OwnForward(0.5), nn.Linear(4, 3)), {}, RequestError, "no dropout with a rate above 0"),
         (nn.Sequential(nn.Dropout(1.0), nn.Linear(4, 3)), {}, RequestError, "drops everything"),
         (network(), {"formats": SMALL}, RequestError, "onnx_fp16, onnx_int8 does not support live dropout"),
         (nn.Sequential(nn.Dropout(1e-5), nn.Linear(4, 3)), {}, ExportError, "too little noise to verify"),

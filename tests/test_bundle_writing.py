@@ -279,7 +279,7 @@ def test_a_failed_check_means_no_bundle_and_says_which(tmp_path: Path) -> None:
         ({"formats": [("onnx", "manifest.json", Onnx(OnnxParams()))]}, "cannot write"),
         ({"test": (rows(5), np.zeros(4))}, "do not fit samples"),
         ({"task": Task(kind="regression", num_outputs=3), "probabilities": True}, "the task is a regression"),
-        ({"manifest": {"schema_version": 9}}, "cannot be given: schema_version"),
+        ({"manifest": {"schema_version": 9}}, "reserved: schema_version"),
         ({"manifest": {"lr": float("nan")}}, "is not JSON"),
     ],
 )

@@ -57,7 +57,7 @@ def test_a_place_that_is_taken_meanwhile_fails_the_run_and_is_no_wrong_request(p
 
 def test_a_place_that_is_taken_is_refused_before_a_cross_validation_begins(place):
     (place.folder / "thesis.tex").write_text("years of work")
-    with pytest.raises(RequestError, match="is no bundle"):
+    with pytest.raises(RequestError, match="is not a bundle"):
         regplug.cross_validate(dataset=toy(), model="linear", epochs=1, out="thesis.tex")
     assert place.statuses() == []
 

@@ -106,7 +106,7 @@ def test_another_bundle_is_replaced_only_with_overwrite(run, terminal, tmp_path)
     assert terminal("export", run.run_id, "--out", module.path, "--overwrite").code == 0
     assert read_manifest(module.path)["run_id"] == run.run_id
     assert terminal("export", run.run_id, "--out", module.path).code == 0
-    with pytest.raises(RequestError, match=f"bundle of run {run.run_id[:8]}; it is left"):
+    with pytest.raises(RequestError, match=f"bundle of run {run.run_id[:8]}, which was not replaced"):
         regplug.export(nn.Linear(4, 2), pictures()[:, 0, 0, :4].astype(np.float32), module.path, formats=ONNX)
 
 
@@ -114,7 +114,7 @@ def test_another_bundle_is_replaced_only_with_overwrite(run, terminal, tmp_path)
     ("options", "words"),
     [
         (["--alias", "champion"], "--register NAME"),
-        (["--register", "a/b"], "no name of a registered model"),
+        (["--register", "a/b"], "cannot name a registered model"),
         (["--register", "net", "--alias", "v1"], "'v1' is not a valid alias"),
         (["--register", "net", "--format", "torchscript"], "model.onnx would be registered"),
         (["--format", "onyx"], "Did you mean onnx?"),
@@ -169,7 +169,7 @@ def test_a_run_of_objects_is_exported_when_they_are_handed_over_again(place):
 def test_a_run_that_kept_no_state_says_why(place):
     with pytest.raises(Exception, match="at step"):
         place.run(dataset="digits", lr=1e6, epochs=10, reg=["l2:strength=1"])
-    with pytest.raises(RequestError, match=r"keeps no state.pt.\n.*FAILED"):
+    with pytest.raises(RequestError, match=r"has no state.pt.\n.*FAILED"):
         export_tracked(place.only_run().run_id)
 
 
@@ -260,7 +260,7 @@ def test_a_request_that_does_not_fit_its_module_is_refused(change, error, words,
 
 
 def test_a_run_takes_no_example(tmp_path):
-    with pytest.raises(RequestError, match="leave it out"):
+    with pytest.raises(RequestError, match="Leave out the example"):
         regplug.export("3f2a", np.ones((3, 4)), tmp_path)
 
 

@@ -109,7 +109,7 @@ def test_a_table_without_header_is_taken_in_order(table_bundle: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b,c,d\n1,2,3,4\n1,2,red,4\n", r"line 3, column 'c': 'red' is no number"),
+        ("a,b,c,d\n1,2,3,4\n1,2,red,4\n", r"line 3, column 'c': 'red' is not a number"),
         ("a,b,c,d\n1,2,3\n", r"line 2, column 'd' is empty"),
         ("a,b,c,d\n1,2,3,4,5\n", r"line 2: 5 cells, but the first line has 4"),
         ("a;b;c;d\n1,5;2;3;4\n", r"Write decimals with a point"),
@@ -187,7 +187,7 @@ def test_inputs_of_the_wrong_shape_or_type_are_refused(image_bundle: Path, table
         (table_bundle, tmp_path / "folder.csv", r"is a folder"),
         (image_bundle, saved(tmp_path / "flat.npy", np.zeros((5, 64))), r"array.reshape\(\(-1, 1, 8, 8\)\)"),
         (image_bundle, saved(tmp_path / "whole.npy", np.full((1, 8, 8), 7.0)), r"array.astype\('uint8'\)"),
-        (table_bundle, saved(tmp_path / "text.npy", np.array([["a"] * 4])), "holds <U1"),
+        (table_bundle, saved(tmp_path / "text.npy", np.array([["a"] * 4])), "contains <U1"),
         (table_bundle, saved(tmp_path / "nan.npy", np.full((2, 4), np.nan)), "row 0 has NaN"),
         (table_bundle, tmp_path / "x.npz", "none is named 'input'"),
         (table_bundle, tmp_path / "x.png", "is an image; this bundle takes rows of 4"),
