@@ -8,6 +8,7 @@ from dataclasses import replace
 from regplug.api import Regularizer, hookimpl
 from regplug_regularizers import (
     adversarial,
+    augmentation,
     gradients,
     mixing,
     noise,
@@ -18,7 +19,7 @@ from regplug_regularizers import (
     weights,
 )
 
-FAMILIES = (adversarial, gradients, mixing, noise, normalization, penalties, stopping, targets, weights)
+FAMILIES = (adversarial, augmentation, gradients, mixing, noise, normalization, penalties, stopping, targets, weights)
 
 
 @hookimpl

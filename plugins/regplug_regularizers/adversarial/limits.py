@@ -30,4 +30,5 @@ def kept_within(moved: Tensor, x: Tensor, state: Tensors) -> Tensor:
 def normalized_by_row(values: Tensor) -> Tensor:
     """Returns each row `(B, ...)` divided by its Euclidean norm; a row of zeros stays."""
     norms = values.flatten(1).norm(dim=1).clamp(min=torch.finfo(values.dtype).tiny)
-    return values / norms.view(-1, *[1] * (values.ndim - 1))
+    unit: Tensor = values / norms.view(-1, *[1] * (values.ndim - 1))
+    return unit

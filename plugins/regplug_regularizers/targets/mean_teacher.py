@@ -31,7 +31,7 @@ class MeanTeacher(RegularizerFunctions):
         with torch.no_grad():
             teacher = step.run(params=step.state, number=1).logits
         task = step.clock.task
-        factor = step.settings["strength"] * ramp_up(step.clock.index / step.clock.count, self.params.ramp)
+        factor: Tensor = step.settings["strength"] * ramp_up(step.clock.index / step.clock.count, self.params.ramp)
         return factor * squared_distance(answers(outputs.logits, task), answers(teacher, task))
 
     def after_step(self, step: Step, params: Tensors) -> tuple[Tensors, Tensors]:

@@ -29,4 +29,5 @@ class Poly(RegularizerFunctions):
     def sample_losses(self, step: Step, losses: Tensor, outputs: Outputs) -> Tensor:
         """Each row's loss and the changed term."""
         wrong = 1 - outputs.logits.softmax(1)
-        return losses + step.settings["epsilon"] * by_class(step.require_batch().y, wrong)
+        epsilon: Tensor = step.settings["epsilon"]
+        return losses + epsilon * by_class(step.require_batch().y, wrong)

@@ -29,7 +29,7 @@ class TemporalEnsembling(RegularizerFunctions):
         if epoch == 0:
             return None
         target = step.state["average"][step.require_batch().rows] / (1 - step.settings["momentum"] ** epoch)
-        factor = step.settings["strength"] * ramp_up(epoch / step.clock.epochs, self.params.ramp)
+        factor: Tensor = step.settings["strength"] * ramp_up(epoch / step.clock.epochs, self.params.ramp)
         return factor * squared_distance(answers(outputs.logits, step.clock.task), target)
 
     def after_step(self, step: Step, params: Tensors) -> tuple[Tensors, Tensors]:
