@@ -49,6 +49,8 @@ class Shapes:
         low: Smallest value of a normalised input that the dataset declares, in a shape that broadcasts over one input.
             Only in `init`; `None` if the dataset declares none.
         high: Largest value, likewise.
+        raw: The training rows as the dataset returns them, before normalisation: a NumPy array, only in `init` of a
+            run that is not stacked, else `None`.
     """
 
     x: tuple[int, ...]
@@ -60,6 +62,7 @@ class Shapes:
     rows: int
     low: Tensor | None = None
     high: Tensor | None = None
+    raw: Any = None
 
 
 class EpochEnd(NamedTuple):

@@ -15,8 +15,12 @@ from regplug.registry import Registered, default_registry
 from regplug.testing import bench
 
 REGISTRY = default_registry()
-REGULARIZERS = {REGISTRY.spelling(one): one.component for one in REGISTRY.components("regularizer")}
-"""Name as it is typed -> descriptor, of every regularizer that is installed."""
+REGULARIZERS = {
+    REGISTRY.spelling(one): one.component
+    for one in REGISTRY.components("regularizer")
+    if not any(info.needed for info in describe_params(one.component.params))
+}
+"""Name as it is typed -> descriptor, of every regularizer that is installed and can be built from its defaults."""
 
 COMMON = {"dtype": "float64", "epochs": 2, "batch_size": 8, "lr": 0.1, "momentum": 0.9, "probe": ()}
 """Two epochs of five steps; the last batch has four rows."""

@@ -209,6 +209,7 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
             buffers=buffers,
             optimizer=stackable_numbers(components.optimizer),
             limits=data.limits,
+            raw=data.raw.train.x,
         ),
     )
 

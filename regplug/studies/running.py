@@ -188,6 +188,7 @@ class GroupRunner:
             buffers=buffers,
             optimizer=stackable_numbers(components.optimizer),
             limits=data.limits,
+            raw=data.raw.train.x,
             **own,
         )
 

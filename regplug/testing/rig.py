@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -73,6 +73,11 @@ class Rig:
         return {name: value.clone() for name, value in self.program.buffers.items()}
 
     @property
+    def raw(self) -> Any:
+        """The training rows, which are not normalised."""
+        return bench.pools(self.name, self.task, torch.float32).train.x.numpy()
+
+    @property
     def params(self) -> dict[str, Tensor]:
         """Copies of the parameters, apart from every graph."""
         return {name: value.detach().clone() for name, value in self.program.params.items()}
@@ -96,7 +101,14 @@ class Rig:
 
     def run_inputs(self, seed: int, rate: float = 0.1) -> RunInputs:
         """What this network brings to a training."""
-        return RunInputs(seed=seed, rate=rate, settings=self.settings, params=self.params, buffers=self.buffers)
+        return RunInputs(
+            seed=seed,
+            rate=rate,
+            settings=self.settings,
+            params=self.params,
+            buffers=self.buffers,
+            raw=self.raw,
+        )
 
     def setting_tensors(self) -> dict[str, dict[str, Tensor]]:
         """The settings as the host hands them to a step."""
@@ -124,7 +136,8 @@ class Rig:
     def initial_state(self, params: Tensors | None = None, buffers: Tensors | None = None) -> dict[str, Tensor]:
         """The state with which the regularizer under test starts."""
         own = self.params if params is None else params
-        return self.functions.init(self.shapes(), own, self.buffers if buffers is None else buffers)
+        shapes = replace(self.shapes(), raw=self.raw)
+        return self.functions.init(shapes, own, self.buffers if buffers is None else buffers)
 
     def batch(self, rows: int = bench.BATCH) -> Batch:
         """The rows of a step, as they come."""
@@ -144,7 +157,7 @@ class Rig:
         """
         clock = Clock(index=3 * epoch, count=30, epoch=epoch, epochs=10, task=self.task, roles=self.program.roles)
         params, buffers = self.params, self.buffers
-        flat = self.program.regularizer.initial(self.shapes, params, buffers)
+        flat = self.program.regularizer.initial(lambda key: replace(self.shapes(key), raw=self.raw), params, buffers)
         if state is not None:
             flat |= {f"{KEY}/{name}": value for name, value in state.items()}
         drawn = self.noise()[0] if noise is None else noise

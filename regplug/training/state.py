@@ -31,6 +31,7 @@ class RunInputs:
         valid_rows: The same of the validation pool.
         test_rows: The same of the test pool.
         limits: `low` and `high`, of a normalised input, each where the dataset declares one.
+        raw: The training rows before normalisation, a NumPy array; `None` where nobody knows them.
     """
 
     seed: int
@@ -43,6 +44,12 @@ class RunInputs:
     valid_rows: Tensor | None = None
     test_rows: Tensor | None = None
     limits: Tensors = field(default_factory=dict)
+    raw: Any = None
+
+    def raw_rows(self) -> Any:
+        """This run's training rows before normalisation, where they are known."""
+        chosen = self.raw is not None and self.train_rows is not None
+        return self.raw[self.train_rows.cpu().numpy()] if chosen else self.raw  # type: ignore[union-attr] # chosen
 
     def count_rows(self, pool: Pool) -> int:
         """Rows of this run's training split."""
@@ -133,7 +140,8 @@ def initial_state(
         buffers = _stacked([run.buffers for run in runs])
     with torch.no_grad():
         limits = dict(runs[0].limits) if lift.runs is None else _stacked([run.limits for run in runs])
-        init = lift(lambda *own: _initial(program, shapes_of, *own))
+        raw = runs[0].raw_rows() if lift.runs is None else None
+        init = lift(lambda *own: _initial(program, lambda key: replace(shapes_of(key), raw=raw), *own))
         regularizer = init(params, buffers, limits) if program.regularizer.acting("init") else {}
     return State(
         params=params,

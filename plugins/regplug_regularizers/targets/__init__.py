@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Needed, Regularizer, Schedulable, Search, Stackable
 
 Share = Annotated[float, Gt(0), Le(1)]
 
@@ -82,6 +82,16 @@ class RDropParams:
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
     "What the divergence is multiplied with: alpha in the paper."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfDistillationParams:
+    """Parameters of `self_distillation`."""
+
+    teacher: Annotated[str, Needed("bundles/teacher")] = ""
+    "The finished network: folder of its bundle, or id or name of its run."
+    strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.1, high=10.0, log=True)] = 1.0
+    "What the cross entropy with the teacher is multiplied with."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +194,18 @@ REGULARIZERS = (
         example="--reg r_drop --reg dropout",
         felt=Felt(companions=("dropout",)),
         source="Wu et al. 2021, R-Drop: Regularized Dropout for Neural Networks",
+    ),
+    Regularizer(
+        name="self_distillation",
+        target="regplug_regularizers.targets.self_distillation:SelfDistillation",
+        params=SelfDistillationParams,
+        summary="Trains on the labels and on the answers of a finished network of the same kind.",
+        formula="loss - strength * sum_k t_k * log(p_k), t the teacher's probabilities of the row",
+        # The teacher answers to each row by itself.
+        conflicts=("mixing",),
+        tasks=("classification",),
+        stackable=False,
+        source="Furlanello et al. 2018, Born-Again Neural Networks",
     ),
     Regularizer(
         name="temporal_ensembling",
