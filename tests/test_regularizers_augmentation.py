@@ -138,7 +138,7 @@ def test_an_operation_is_torchvisions(operation, channels):
 
 def test_the_policy_refuses_data_of_unknown_range():
     images = (np.random.default_rng(0).standard_normal((40, 1, 8, 8)).astype("f"), np.arange(40) % 2)
-    with pytest.raises(CompositionError, match="the dataset does not declare the range"):
+    with pytest.raises(CompositionError, match="needs the range of the inputs, and the dataset does not declare it"):
         assembled(dataset=images, batch_size=8, reg=["augment:policy=trivial"])
 
 
