@@ -11,7 +11,8 @@ from regplug.data import Prepared
 from regplug.registry import default_registry
 from regplug.registry.components import find_components
 from regplug.runs.assembly import Assembly, assemble, load_data, pools_of
-from regplug.training.loop import Pools, Trainer
+from regplug.training.course import Pools
+from regplug.training.loop import Trainer
 from regplug.training.state import RunInputs
 
 

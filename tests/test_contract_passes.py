@@ -15,7 +15,8 @@ from regplug.errors import PluginError
 from regplug.regularizer import EpochEnd, RegularizerFunctions
 from regplug.runs.assembly import pools_of
 from regplug.sites import SiteLayer
-from regplug.training.loop import Pools, Trainer
+from regplug.training.course import Pools
+from regplug.training.loop import Trainer
 
 
 class Net(nn.Module):

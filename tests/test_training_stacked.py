@@ -18,7 +18,8 @@ from trainings import (
 )
 
 from regplug.runs.assembly import pools_of
-from regplug.training.loop import Pools, Trainer
+from regplug.training.course import Pools
+from regplug.training.loop import Trainer
 
 STRENGTHS = {
     "dropout": "drop_probability={}", "l1": "strength={}", "l2": "strength={}", "input_noise": "std={}",

@@ -15,7 +15,8 @@ from regplug.registry.components import find_components, resolve_config
 from regplug.regularizer import Clock, Step
 from regplug.runs.assembly import assemble, load_data, pools_of
 from regplug.runs.caller_objects import take_over
-from regplug.training.loop import Pools, Trainer
+from regplug.training.course import Pools
+from regplug.training.loop import Trainer
 
 
 @functools.cache

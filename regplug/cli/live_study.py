@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from regplug.studies.config import Point
     from regplug.studies.measuring import PointResult
     from regplug.studies.results import StudyEnded, StudyStarted
-    from regplug.training.loop import EpochRecord
+    from regplug.training.course import EpochRecord
 
 _MOST_ROWS = 10
 _REFRESH_S = 0.25

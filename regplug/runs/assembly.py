@@ -36,7 +36,7 @@ from regplug.runs.initializing import initialize
 from regplug.runs.request import composition_entries
 from regplug.seeds import derive_seed
 from regplug.sites import Place, Sites
-from regplug.training.loop import Course
+from regplug.training.course import Course
 from regplug.training.optimizers import UpdateRule
 from regplug.training.program import Program, clock_at_start
 from regplug.training.schedules import Factors

@@ -39,8 +39,9 @@ from regplug.runs.observers import PluginObservers
 from regplug.runs.request import check_request
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
 from regplug.tracking import Store, TrackedRun, open_store
+from regplug.training.course import Pools
 from regplug.training.ensemble import as_one
-from regplug.training.loop import Pools, Trainer
+from regplug.training.loop import Trainer
 from regplug.training.state_hash import state_sha256
 from regplug.training.tensors import restore_tensors
 

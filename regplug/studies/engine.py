@@ -30,7 +30,7 @@ from regplug.studies.running import Chunks, GroupRunner
 from regplug.studies.soundness import check_data, choose_metric, guessing_warning, warn_of_choosers
 from regplug.studies.study_data import StudyData
 from regplug.tracking import open_store
-from regplug.training.loop import EpochRecord
+from regplug.training.course import EpochRecord
 from regplug.training.state_hash import state_sha256
 
 WINNER_TAG = "regplug.study.winner"

@@ -12,7 +12,8 @@ from regplug.probes import Probe
 from regplug.runs.assembly import Assembly
 from regplug.runs.doubts import doubt_of, guess_tag
 from regplug.studies.config import Point
-from regplug.training.loop import EpochRecord, Trainer
+from regplug.training.course import EpochRecord
+from regplug.training.loop import Trainer
 
 FINISHED, FAILED = "FINISHED", "FAILED"
 

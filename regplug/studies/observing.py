@@ -15,7 +15,7 @@ from regplug.studies.grouping import Group
 from regplug.studies.measuring import PointResult
 from regplug.studies.results import StudyEnded, StudyObserver, StudyStarted
 from regplug.studies.running import Chunks
-from regplug.training.loop import EpochRecord
+from regplug.training.course import EpochRecord
 
 
 class PluginsOfStudy(StudyObserver):

@@ -12,7 +12,7 @@ from regplug.studies.config import Point, StudyConfig
 from regplug.studies.grouping import Group
 from regplug.studies.measuring import PointResult
 from regplug.studies.running import Chunks
-from regplug.training.loop import EpochRecord
+from regplug.training.course import EpochRecord
 
 
 @dataclass(frozen=True, kw_only=True)

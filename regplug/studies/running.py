@@ -38,7 +38,8 @@ from regplug.studies.stack_size import (
 )
 from regplug.studies.study_data import StudyData
 from regplug.studies.trial import CannotLiftError, Trial, lifting, short_course
-from regplug.training.loop import EpochRecord, Pools, Trainer
+from regplug.training.course import EpochRecord, Pools
+from regplug.training.loop import Trainer
 from regplug.training.state import Pool, RunInputs
 from regplug.training.tensors import split_tensors
 

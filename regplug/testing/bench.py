@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from regplug.api import Layout, Task, TaskKind
-from regplug.training.loop import Pools
+from regplug.training.course import Pools
 from regplug.training.state import Pool
 
 FEATURES, HIDDEN, OUTPUTS, SIDE = 6, 8, 3, 6

@@ -14,7 +14,8 @@ from regplug.testing import bench
 from regplug.testing.checking import attempting
 from regplug.testing.rig import Rig, make_rig
 from regplug.testing.subject import Subject
-from regplug.training.loop import Course, Trainer
+from regplug.training.course import Course
+from regplug.training.loop import Trainer
 
 EPOCHS = 3
 _LEAST_SCALE = 1e-3

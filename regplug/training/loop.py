@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -17,81 +16,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regplug.api import TaskKind
 from regplug.config.ramps import first_value
-from regplug.errors import DivergedError
 from regplug.probes import ProbeView
-from regplug.regularizer import Clock, Member, Step, Tensors
-from regplug.seeds import derive_seed
+from regplug.regularizer import Clock, Member, Step
 from regplug.sites import Place
+from regplug.training.after_epoch import AfterEpoch
+from regplug.training.course import Course, EpochRecord, Pools
+from regplug.training.divergence import diverged_error, finite_runs, first_found, watch_for
 from regplug.training.evaluate import Evaluator
 from regplug.training.feed import FedBatch, Feed
+from regplug.training.global_generator import GlobalGenerator
 from regplug.training.lift import Lift
 from regplug.training.looking import PROBED_ROWS, RunLook
 from regplug.training.optimizers import BoundRule, Rate, UpdateRule
-from regplug.training.passes import RunPasses, in_mode
+from regplug.training.passes import in_mode
 from regplug.training.program import Program
 from regplug.training.settings import RunSettings
 from regplug.training.shapes import shapes_for
-from regplug.training.state import Pool, RunInputs, State, initial_state
-from regplug.training.stepper import Stepper, keep_where, write_
-
-_LOWER = "Lower --lr, choose a smaller initialisation (--init default), or add --reg clip_norm."
-_DIVERGED_HINT: Mapping[TaskKind, str] = {
-    "classification": _LOWER,
-    "regression": f"{_LOWER} Targets much larger than 1 make large gradients: scale them, or use --optimizer adam.",
-}
-
+from regplug.training.state import RunInputs, State, initial_state
+from regplug.training.stepper import Stepper, Watch
 
 SAMPLE_ROWS = 1024
 """Training rows, about, from which batch statistics are recomputed before an evaluation."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pools:
-    """The data of a training, normalised and in memory; each run takes its own rows of them."""
-
-    train: Pool
-    valid: Pool | None = None
-    test: Pool | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Course:
-    """How long and how often.
-
-    Args:
-        epochs: Epochs of the run.
-        batch_size: Rows in a batch; the last one of an epoch may be smaller.
-        shuffle: Whether each epoch has an order of its own.
-        factors: Factor on the learning rate at each step of the run.
-        evaluate_every: Epochs between two evaluations of validation and test split.
-        evaluate_train_every: Epochs between two clean evaluations of the training split.
-    """
-
-    epochs: int
-    batch_size: int
-    shuffle: bool
-    factors: Sequence[float]
-    evaluate_every: int = 1
-    evaluate_train_every: int = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochRecord:
-    """What one epoch came to, for each run.
-
-    Args:
-        epoch: Epochs done, this one included.
-        metrics: Name -> one number for each run.
-        seconds: How long the epoch took, for all runs together, evaluation included.
-        active: Which runs trained in this epoch.
-    """
-
-    epoch: int
-    metrics: Mapping[str, list[float]]
-    seconds: float
-    active: list[bool]
 
 
 class Trainer:
@@ -158,8 +104,8 @@ class Trainer:
         self._evaluator.clock = self._clock(0, 0)
         self._sampled: list[FedBatch] | None = None
         self._pools = pools
-        self._after_epoch = self._lift(self._after_epoch_one, (0, 0, 0, 0, 0))
-        self._draws_globally = True
+        self._after_epoch = AfterEpoch(program, self._settings, self._lift, self.state)
+        self._generator = GlobalGenerator()
         self._probed, self._before_last = probed, dict[str, Tensor]()
         self._looked_at: list[FedBatch] | None = None
 
@@ -175,7 +121,7 @@ class Trainer:
     def finish(self) -> None:
         """Applies each regularizer's `finalize` to each run and leaves the result in the state; idempotent."""
         if self._program.regularizer.acting("finalize"):
-            with self._global_generator():
+            with self._seeded():
                 self._evaluator.clock = self._clock(self.state.epoch, 0)
                 self._evaluator.finalize(self.state, self._feed)
 
@@ -239,7 +185,7 @@ class Trainer:
         began = time.perf_counter()
         active = self._active_list()
         before = self.state.to_dict()
-        with self._global_generator():
+        with self._seeded():
             sums = self._steps()
         self._find_divergence(sums, before)
         self.state.epoch += 1
@@ -254,32 +200,33 @@ class Trainer:
         )
 
     def _steps(self) -> dict[str, Tensor]:
-        """Runs the steps of an epoch; returns what each came to, `(steps,)` or `(steps, runs)`."""
-        model, state = self._program.model, self.state
-        was_training = model.training
-        model.train()
+        """Runs the steps of an epoch and returns the values of each, `(steps,)` or `(steps, runs)`."""
         totals, losses, hits, sizes = [], [], [], []
-        rates, active = self._rate_of_runs(), self._active_tensor()
         is_classification = self._program.task.is_classification
-        try:
-            for batch in self._feed.epoch(state.epoch):
-                self._stepper.clock = clock = self._clock(state.epoch, batch.number)
-                rate = rates * self._course.factors[clock.index]
-                if self._probed and batch.number == self._feed.steps - 1:
-                    self._before_last = {name: value.detach().clone() for name, value in state.params.items()}
-                total, loss, logits = self._stepper.step(_rows(batch), batch.noise, rate, active)
+        with in_mode(self._program.model, training=True):
+            for batch, (total, loss, logits) in self._each_step():
                 totals.append(total)
                 losses.append(loss)
                 sizes.append(batch.size)
                 if is_classification:
                     hits.append((logits.argmax(-1) == batch.y).sum(-1))
-        finally:
-            model.train(was_training)
         sums = {"total": torch.stack(totals), "loss": torch.stack(losses)}
         if hits:
             sums["hits"] = torch.stack(hits)
         sums["sizes"] = torch.tensor(sizes, dtype=sums["loss"].dtype, device=sums["loss"].device)
         return sums
+
+    def _each_step(self, watch: Watch | None = None) -> Iterator[tuple[FedBatch, tuple[Tensor, Tensor, Tensor]]]:
+        """Runs the steps of an epoch and yields each batch with what `Stepper.step` returned."""
+        state, last = self.state, self._feed.steps - 1
+        rates, active = self._rate_of_runs(), self._active_tensor()
+        for batch in self._feed.epoch(state.epoch):
+            self._stepper.clock = clock = self._clock(state.epoch, batch.number)
+            rate = rates * self._course.factors[clock.index]
+            if self._probed and batch.number == last and watch is None:
+                self._before_last = {name: value.detach().clone() for name, value in state.params.items()}
+            rows = {"x": batch.x, "y": batch.y, "rows": batch.rows}
+            yield batch, self._stepper.step(rows, batch.noise, rate, active, watch)
 
     def _metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         share = sums["sizes"] / sums["sizes"].sum()
@@ -303,46 +250,15 @@ class Trainer:
                     values = self._evaluator.measure(self.state, pool, split)
                     measured |= {f"{split}/{name}": value for name, value in values.items()}
         if acts:
-            self._apply_after_epoch(self._metrics(sums) | measured)
+            clock = self._clock(self.state.epoch, 0)
+            self._after_epoch(clock, self._metrics(sums) | measured, self._active_tensor())
+            self._evaluator.forget()
         return measured
 
     def _is_due(self, split: str) -> bool:
         course, epoch = self._course, self.state.epoch
         every = course.evaluate_train_every if split == "train" else course.evaluate_every
         return epoch % every == 0 or epoch == course.epochs
-
-    def _apply_after_epoch(self, metrics: Tensors) -> None:
-        state = self.state
-        self._stepper.clock = self._clock(state.epoch, 0)
-        with torch.no_grad():
-            settings = self._settings.at(self._stepper.clock.index - 1)
-            end = self._after_epoch(settings, metrics, state.params, state.buffers, state.regularizer)
-            active = self._active_tensor()
-            if active is not None:
-                for name in ("params", "buffers", "state"):
-                    old = state.regularizer if name == "state" else getattr(state, name)
-                    end[name] = keep_where(active, end[name], old)
-            write_(state.params, end["params"])
-            write_(state.buffers, end["buffers"])
-        state.regularizer = end["state"]
-        self._evaluator.forget()
-        if "rate_scale" in end:
-            scale = state.rate_scale * end["rate_scale"]
-            state.rate_scale = float(scale) if self._lift.runs is None else scale
-        if "stop" in end:
-            for run, stops in enumerate(self._lift.numbers(end["stop"])):
-                if stops and state.stopped[run] is None:
-                    state.stopped[run] = state.epoch
-
-    def _after_epoch_one(
-        self, settings: Any, metrics: Tensors, params: Tensors, buffers: Tensors, state: Tensors
-    ) -> dict[str, Any]:
-        passes = RunPasses(self._program, params, buffers)
-        step = Step(settings, {}, self._stepper.clock, state=state, passes=passes)
-        end = self._program.regularizer.after_epoch(step, metrics, params, buffers)
-        named = {"params": end.params, "buffers": end.buffers, "state": end.state}
-        optional = {"stop": end.stop, "rate_scale": end.rate_scale}
-        return named | {name: value for name, value in optional.items() if value is not None}
 
     # Which runs still train.
 
@@ -355,47 +271,26 @@ class Trainer:
         return None if all(active) else torch.tensor(active, device=self._pools.train.x.device)
 
     def _find_divergence(self, sums: Mapping[str, Tensor], before: Mapping[str, Any]) -> None:
-        """Looks once an epoch whether a run became NaN or infinite; a loss is looked at on the device."""
-        finite = torch.isfinite(sums["total"]).all(0)
-        for param in self.state.params.values():
-            finite = finite & torch.isfinite(param).reshape(*param.shape[: self._lift.lead], -1).all(-1)
+        """Checks once an epoch whether a run has become NaN or infinite, and finds where."""
+        finite = finite_runs(sums["total"], self.state.params, self._lift)
         if bool(finite.all()):
             return
         for run, is_finite in enumerate(self._lift.numbers(finite)):
             if not is_finite and self._active_list()[run]:
                 self.state.diverged[run] = where = self._replay(run, before)
                 if self._lift.runs is None:
-                    raise DivergedError(
-                        f"The run diverged: {where}.",
-                        hint=_DIVERGED_HINT[self._program.task.kind],
-                    )
+                    raise diverged_error(where, self._program.task.kind)
 
     def _replay(self, run: int, before: Mapping[str, Any]) -> str:
-        """Repeats the epoch from its start, looking at each part: everything in it is keyed, so it repeats exactly."""
+        """Repeats the epoch from its start and checks each part: all noise is keyed, so it repeats exactly."""
         after = self.state.to_dict()
         self.state.load_dict(before)
-        step = 0
-
-        def watch(part: str, tensors: Any) -> None:
-            each = tensors if isinstance(tensors, (tuple, list)) else (tensors,)
-            for tensor in each:
-                value = tensor if self._lift.runs is None else tensor[run]
-                if not torch.isfinite(value).all():
-                    raise _FoundError(f"{part} was NaN or infinite at step {step} (epoch {self.state.epoch + 1})")
-
-        rates, active = self._rate_of_runs(), self._active_tensor()
+        watch = watch_for(run, self._lift, lambda: self._stepper.clock)
         try:
-            with self._global_generator(), in_mode(self._program.model, training=True):
-                for batch in self._feed.epoch(self.state.epoch):
-                    self._stepper.clock = clock = self._clock(self.state.epoch, batch.number)
-                    step = clock.index + 1
-                    rate = rates * self._course.factors[clock.index]
-                    self._stepper.step(_rows(batch), batch.noise, rate, active, watch)
-        except _FoundError as found:
-            return str(found)
+            with self._seeded(), in_mode(self._program.model, training=True):
+                return first_found(self._each_step(watch), self.state.epoch)
         finally:
             self.state.load_dict(after)
-        return f"some weight was NaN or infinite after epoch {self.state.epoch + 1}"
 
     # Small parts.
 
@@ -424,34 +319,8 @@ class Trainer:
         pool = self._pools.train.x
         return torch.tensor(self._rates, dtype=pool.dtype, device=pool.device) * self.state.rate_scale
 
-    def _global_generator(self) -> AbstractContextManager[Any]:
-        """Seeds torch's global generator for code that is not ours, such as `F.dropout` in a user's forward."""
-        return _SeededGlobally(self) if self._draws_globally else nullcontext()
-
-
-class _FoundError(Exception):
-    """The part of a step that made a NaN; never leaves this module."""
-
-
-class _SeededGlobally:
-    """A context in which the global generator is seeded by run and epoch; restored on leaving."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-
-    def __enter__(self) -> None:
-        self._saved = torch.get_rng_state()
-        torch.manual_seed(derive_seed(self._trainer._runs[0].seed, "global", self._trainer.state.epoch))
-        self._seeded = torch.get_rng_state()
-
-    def __exit__(self, *_: object) -> None:
-        # Most models draw nothing here; seeding then costs a tenth of a small epoch and is dropped after the first.
-        self._trainer._draws_globally = not torch.equal(self._seeded, torch.get_rng_state())
-        torch.set_rng_state(self._saved)
-
-
-def _rows(batch: FedBatch) -> Tensors:
-    return {"x": batch.x, "y": batch.y, "rows": batch.rows}
+    def _seeded(self) -> AbstractContextManager[None]:
+        return self._generator.seeded(self._runs[0].seed, self.state.epoch)
 
 
 def _first_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
