@@ -10,7 +10,8 @@ from regplug.config import RunConfig
 from regplug.data import Prepared
 from regplug.registry import default_registry
 from regplug.registry.components import find_components
-from regplug.runs.assembly import Assembly, assemble, load_data, pools_of
+from regplug.runs.assembly import Assembly, assemble
+from regplug.runs.loading import load_data, pools_of
 from regplug.training.course import Pools
 from regplug.training.loop import Trainer
 from regplug.training.state import RunInputs

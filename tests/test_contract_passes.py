@@ -13,7 +13,7 @@ from written_here import here
 from regplug.data import order
 from regplug.errors import PluginError
 from regplug.regularizer import EpochEnd, RegularizerFunctions
-from regplug.runs.assembly import pools_of
+from regplug.runs.loading import pools_of
 from regplug.sites import SiteLayer
 from regplug.training.course import Pools
 from regplug.training.loop import Trainer

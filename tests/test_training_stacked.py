@@ -17,7 +17,7 @@ from trainings import (
     weights,
 )
 
-from regplug.runs.assembly import pools_of
+from regplug.runs.loading import pools_of
 from regplug.training.course import Pools
 from regplug.training.loop import Trainer
 

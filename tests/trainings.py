@@ -13,8 +13,9 @@ from regplug.data import InputSpec, RawData, Split
 from regplug.registry import default_registry
 from regplug.registry.components import find_components, resolve_config
 from regplug.regularizer import Clock, Step
-from regplug.runs.assembly import assemble, load_data, pools_of
+from regplug.runs.assembly import assemble
 from regplug.runs.caller_objects import take_over
+from regplug.runs.loading import load_data, pools_of
 from regplug.training.course import Pools
 from regplug.training.loop import Trainer
 

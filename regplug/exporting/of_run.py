@@ -14,7 +14,8 @@ from regplug.data import Prepared
 from regplug.errors import ExportError
 from regplug.registry.components import Chosen, Components
 from regplug.regularization.settling import settle
-from regplug.runs.assembly import Assembly, build_network
+from regplug.runs.assembly import Assembly
+from regplug.runs.network import build_network
 from regplug.training.ensemble import as_one, count_members
 
 SAMPLE_ROWS = 256

@@ -33,7 +33,7 @@ from regplug.exporting.of_run import rebuilt_network, request_of_run
 from regplug.exporting.records import Exported, Registered
 from regplug.registry import Registry, default_registry
 from regplug.registry.components import Components, find_components
-from regplug.runs.assembly import load_data
+from regplug.runs.loading import load_data
 from regplug.tracking import RunInfo, Store, open_store
 from regplug.tracking.registering import check_registration
 from regplug.training.ensemble import count_members

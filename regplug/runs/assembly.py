@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,39 +11,25 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from regplug.api import DataContext, Loss, ModelContext, Task
+from regplug.api import Loss, Task
 from regplug.config import RunConfig
 from regplug.config.params import stackable_fields
-from regplug.config.ramps import Ramp, first_value, last_value
-from regplug.data import Prepared, RawData, prepare
-from regplug.errors import CompositionError, DataError, ModelError, PluginError
+from regplug.config.ramps import first_value
+from regplug.data import Prepared
+from regplug.errors import CompositionError, PluginError
 from regplug.losses import SETTINGS_KEY, LossFunction
 from regplug.registry import load_target, takes_keywords
 from regplug.registry.components import Chosen, Components
-from regplug.registry.faults import is_fault, told
-from regplug.regularization.cancelled_biases import cancelled_biases
-from regplug.regularization.compatibility import find_notices
-from regplug.regularization.composition import Composition, compose
-from regplug.regularization.finding import find_sites
-from regplug.regularization.ordering import Entry, Placed, check_composition, resolve_order, taking_turns
-from regplug.regularization.own_dropout import KEY as OWN_DROPOUT
-from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
-from regplug.regularization.signatures import require_signatures
-from regplug.regularization.structure import evaluating, restructure
-from regplug.regularizer import Notice, RegularizerFunctions, Step
-from regplug.runs.initializing import initialize
-from regplug.runs.request import composition_entries
-from regplug.seeds import derive_seed
-from regplug.sites import Place, Sites
+from regplug.regularization.composition import Composition
+from regplug.regularizer import Step
+from regplug.runs.network import Network, build_network, numbers_of
 from regplug.training.course import Course
 from regplug.training.optimizers import UpdateRule
 from regplug.training.program import Program, clock_at_start
 from regplug.training.schedules import Factors
-from regplug.training.state import Pool, RunInputs
+from regplug.training.state import RunInputs
 from regplug.training.tensors import split_tensors
 from regplug.training.torch_optimizers import TorchRule
-
-DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 
 SMALL_STEP = 4_000_000
 """Parameters times rows below which a step is faster on one thread, and far faster on a busy machine."""
@@ -59,34 +44,6 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """A restructured model with its regularizers in order.
-
-    Args:
-        model: In training mode, on the run's device and of its number format.
-        regularizer: The composition.
-        places: Regularizer's key -> where its layers are.
-        order: The resolved order with reasons.
-        notices: What components say of the composition, none of which refuses it.
-        settings: Regularizer's key -> parameter -> number.
-        untrained: Names of the biases that are left as they are: a batch normalization behind them cancels them.
-    """
-
-    model: nn.Module
-    regularizer: Composition
-    places: Mapping[str, Sequence[Place]]
-    order: tuple[Placed, ...]
-    notices: tuple[Notice, ...]
-    settings: Mapping[str, Mapping[str, Any]]
-    untrained: tuple[str, ...] = ()
-
-    @property
-    def final_settings(self) -> dict[str, dict[str, Any]]:
-        """The settings as plain numbers, at the end of their schedules."""
-        return {key: {name: last_value(value) for name, value in own.items()} for key, own in self.settings.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,49 +85,6 @@ class Assembly:
         """
         numbers = sum(param.numel() for param in self.program.params.values()) * self.config.batch_size * runs
         return self.config.threads or (1 if numbers < SMALL_STEP else torch.get_num_threads())
-
-
-def load_data(config: RunConfig, components: Components) -> Prepared:
-    """Reads or generates the data and normalises them.
-
-    Raises:
-        DataError: They cannot be read or do not fit.
-    """
-    dataset = components.dataset
-    raw = dataset.build(DataContext(data_seed=config.data_seed))
-    if not isinstance(raw, RawData):
-        raise PluginError(
-            f"The dataset {dataset.registered.name} ({dataset.registered.full_name}) returned a {type(raw).__name__}.",
-            hint="A dataset returns a regplug.data.RawData.",
-        )
-    data = prepare(raw, dtype=DTYPES[config.dtype], device=find_device(config.device))
-    check_batch_size(config, data)
-    return data
-
-
-def check_batch_size(config: RunConfig, data: Prepared) -> None:
-    """Refuses a batch that is larger than the training split.
-
-    Raises:
-        DataError: It is.
-    """
-    if config.batch_size > len(data.train):
-        raise DataError(
-            f"batch_size={config.batch_size} is larger than the {len(data.train)} training rows of {data.raw.name}.",
-            hint=f"Choose --batch-size {len(data.train)} or less.",
-        )
-
-
-def find_device(name: str) -> torch.device:
-    """The device that a configuration means.
-
-    Raises:
-        ModelError: A GPU is asked for and there is none.
-    """
-    has_gpu = torch.cuda.is_available()
-    if name == "cuda" and not has_gpu:
-        raise ModelError("device=cuda, and torch finds no GPU.", hint="Use --device cpu or --device auto.")
-    return torch.device("cuda" if has_gpu and name in ("cuda", "auto") else "cpu")
 
 
 def assemble(config: RunConfig, components: Components, data: Prepared) -> Assembly:
@@ -310,150 +224,6 @@ def make_course(config: RunConfig, components: Components, rows: int) -> Course:
     )
 
 
-def build_network(config: RunConfig, components: Components, data: Prepared) -> Network:
-    """Builds and initialises the model, then lets the regularizers restructure it in their order."""
-    model = build_model(config, components, data)
-    members, order, entries = _members(components, data)
-    places: dict[str, Sequence[Place]] = {}
-    example = data.train.x[:2]
-    settings = {chosen.spec.key: numbers_of(chosen.params) for chosen in components.regs}
-    if has_own_dropout(model):
-        members = {OWN_DROPOUT: OwnDropout(), **members}
-        own = Sites(model, find_sites(model, example), OWN_DROPOUT)
-        places[OWN_DROPOUT] = _restructured(members[OWN_DROPOUT], own, config.seed, settings)
-    found = find_sites(model, example)
-    replaced: dict[nn.Module, nn.Module] = {}
-    for key, functions in members.items():
-        if key != OWN_DROPOUT:
-            places[key] = _restructured(functions, Sites(model, found, key, replaced), config.seed, settings)
-    model.to(device=example.device, dtype=example.dtype)
-    notices = find_notices(config, components, data, model, members)
-    model.train()
-    with evaluating(settings, model):
-        untrained = cancelled_biases(model, example)
-    for name in untrained:
-        model.get_parameter(name).requires_grad_(False)
-    return Network(
-        model=model,
-        regularizer=compose(members, taking_turns(entries)),
-        places=places,
-        order=tuple(order),
-        notices=tuple(notices),
-        settings=settings,
-        untrained=tuple(untrained),
-    )
-
-
-def _restructured(
-    functions: RegularizerFunctions, sites: Sites, seed: int, settings: Mapping[str, Mapping[str, Any]]
-) -> tuple[Place, ...]:
-    """Lets one regularizer restructure; weights of its own start from the run's seed, as the model's do."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "init", sites.owner))
-        return restructure(functions, sites, settings)
-
-
-def _members(
-    components: Components, data: Prepared
-) -> tuple[dict[str, RegularizerFunctions], list[Placed], list[Entry]]:
-    entries = composition_entries(components.regs)
-    check_composition(entries, data.task, data.inputs.layout)
-    order = resolve_order(entries)
-    regs = {reg.spec.key: reg for reg in components.regs}
-    members = {}
-    for placed in order:
-        reg = regs[placed.key]
-        functions = reg.build()
-        if not isinstance(functions, RegularizerFunctions):
-            raise PluginError(
-                f"The regularizer {reg.registered.full_name} is a {type(functions).__name__}.",
-                hint="Its target must be a subclass of regplug.regularizer.RegularizerFunctions.",
-            )
-        require_signatures(functions, reg.registered.full_name)
-        members[placed.key] = functions
-    return members, order, entries
-
-
-def numbers_of(params: Any) -> dict[str, Any]:
-    """The numeric parameters of a component, for `step.settings`: numbers, and tuples of numbers."""
-
-    def is_number(value: Any) -> bool:
-        return isinstance(value, int | float | Ramp) and not isinstance(value, bool)
-
-    values = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
-    return {
-        name: value
-        for name, value in values.items()
-        if is_number(value) or (isinstance(value, tuple) and value and all(map(is_number, value)))
-    }
-
-
-def build_model(config: RunConfig, components: Components, data: Prepared) -> nn.Module:
-    """Builds the model and fills its parameters, all from the run's seed; torch's global generator is restored.
-
-    Raises:
-        ModelError: Its output does not fit the task.
-    """
-    chosen = components.model
-    context = ModelContext(
-        input_shape=tuple(data.train.x.shape[1:]), task=data.task, activation=_activation_factory(components)
-    )
-    name = chosen.registered.name
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(config.seed, "init"))
-        built = chosen.build(context)
-        if not isinstance(built, nn.Module):
-            raise ModelError(f"The model {name} is a {type(built).__name__}.", hint="A model is a torch.nn.Module.")
-        built.to(device=data.train.x.device, dtype=data.train.x.dtype)
-        # Lazy layers draw their weights when they see their first input, which is here.
-        _check_output(built, name, data)
-    initialize(built, components.inits, config.seed)
-    return built
-
-
-def _activation_factory(components: Components) -> Callable[[], nn.Module] | None:
-    chosen = components.activation
-    if chosen is None:
-        return None
-
-    def make() -> nn.Module:
-        module: nn.Module = chosen.build()
-        # Sites are found by this mark: an activation of a plugin or of the user's own is one like torch's.
-        module.is_activation = True  # type: ignore[assignment]
-        return module
-
-    return make
-
-
-@torch.no_grad()
-def _check_output(model: nn.Module, name: str, data: Prepared) -> None:
-    example, want = data.train.x[:2], (min(2, len(data.train)), data.task.num_outputs)
-    model.eval()
-    try:
-        output = model(example)
-    except BaseException as error:
-        if not is_fault(error):
-            raise
-        raise ModelError(
-            f"The model {name} cannot take inputs of shape {tuple(example.shape)}: it {told(error)}",
-            hint="The first axis is the batch; the others are those of one input of the dataset.",
-        ) from error
-    finally:
-        model.train()
-    if isinstance(output, Tensor) and output.dtype in (torch.bfloat16, torch.float16):
-        raise ModelError(
-            f"The model {name} returns {output.dtype}, in which no loss is computed.",
-            hint="Let its forward end in .float(); torch.autocast leaves what it computed as it is.",
-        )
-    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    if shape != want:
-        what = "one logit for each class" if data.task.is_classification else "one column for each target"
-        raise ModelError(
-            f"The model {name} returns {shape} for two inputs, and the {data.task.kind} needs {want}.",
-            hint=f"It must return {what}: {data.task.num_outputs}.",
-        )
-
-
 def _check_last_batch(model: nn.Module, rows: int, batch_size: int) -> None:
     has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     last = rows % batch_size or batch_size
@@ -463,9 +233,3 @@ def _check_last_batch(model: nn.Module, rows: int, batch_size: int) -> None:
             "normalization can take no variance.",
             hint=f"Choose another batch size, for example --batch-size {batch_size + 1}.",
         )
-
-
-def pools_of(data: Prepared) -> tuple[Pool, Pool | None, Pool]:
-    """Training, validation and test rows as the loop takes them."""
-    valid = None if data.valid is None else Pool(x=data.valid.x, y=data.valid.y)
-    return Pool(x=data.train.x, y=data.train.y), valid, Pool(x=data.test.x, y=data.test.y)

@@ -10,7 +10,8 @@ from regplug.config import RunConfig
 from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
 from regplug.registry.usercode import derive_phases
-from regplug.runs.assembly import assemble, load_data
+from regplug.runs.assembly import assemble
+from regplug.runs.loading import load_data
 from regplug.runs.request import check_request
 
 PHASES: tuple[Phase, ...] = (

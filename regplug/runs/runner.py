@@ -31,10 +31,11 @@ from regplug.registry import Registry, default_registry
 from regplug.registry.faults import named_faults
 from regplug.regularization.settling import settle
 from regplug.reports.plots import confusion_matrix_png, curves_png
-from regplug.runs.assembly import Assembly, assemble, load_data, pools_of, threads
+from regplug.runs.assembly import Assembly, assemble, threads
 from regplug.runs.data_facts import facts_of
 from regplug.runs.description import describe_run
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
+from regplug.runs.loading import load_data, pools_of
 from regplug.runs.observers import PluginObservers
 from regplug.runs.request import check_request
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after

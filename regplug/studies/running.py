@@ -15,15 +15,8 @@ from torch import Tensor
 from regplug.data import Prepared
 from regplug.errors import DivergedError
 from regplug.registry.faults import is_fault, message_of
-from regplug.runs.assembly import (
-    Assembly,
-    assemble,
-    build_network,
-    loss_settings,
-    numbers_of,
-    stackable_numbers,
-    threads,
-)
+from regplug.runs.assembly import Assembly, assemble, loss_settings, stackable_numbers, threads
+from regplug.runs.network import build_network, numbers_of
 from regplug.studies.config import Point
 from regplug.studies.grouping import Group
 from regplug.studies.measuring import Log, PointResult, failed

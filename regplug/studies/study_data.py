@@ -11,8 +11,8 @@ from regplug.data import Prepared, prepare
 from regplug.errors import DataError
 from regplug.registry import Registry
 from regplug.registry.components import Components, find_components
-from regplug.runs.assembly import DTYPES, check_batch_size, find_device, load_data
 from regplug.runs.data_facts import DataFacts, facts_of
+from regplug.runs.loading import DTYPES, check_batch_size, find_device, load_data
 from regplug.studies.config import Point, Setting, StudyConfig
 from regplug.studies.folds import fold_data, trimming_note
 

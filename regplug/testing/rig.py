@@ -21,7 +21,7 @@ from regplug.regularization.layers import Augmented
 from regplug.regularization.ordering import Entry, resolve_order
 from regplug.regularization.structure import evaluating, restructure
 from regplug.regularizer import Batch, Clock, Noise, Outputs, RegularizerFunctions, Shapes, Step, Tensors
-from regplug.runs.assembly import numbers_of
+from regplug.runs.network import numbers_of
 from regplug.sites import Place, Sites
 from regplug.testing import bench
 from regplug.testing.checking import CheckFailed, CouldNotRun, attempting, expect

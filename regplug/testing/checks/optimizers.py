@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regplug.api import Optimizer
 from regplug.optimizers import OptimizerState, UpdateRule
-from regplug.runs.assembly import numbers_of
+from regplug.runs.network import numbers_of
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched, seeded_globally
 from regplug.testing.subject import Subject

@@ -1,0 +1,65 @@
+"""A run's data: read or generated, normalised, and on the run's device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from regplug.api import DataContext
+from regplug.config import RunConfig
+from regplug.data import Prepared, RawData, prepare
+from regplug.errors import DataError, ModelError, PluginError
+from regplug.registry.components import Components
+from regplug.training.state import Pool
+
+DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
+
+
+def load_data(config: RunConfig, components: Components) -> Prepared:
+    """Reads or generates the data and normalises them.
+
+    Raises:
+        DataError: They cannot be read or do not fit.
+    """
+    dataset = components.dataset
+    raw = dataset.build(DataContext(data_seed=config.data_seed))
+    if not isinstance(raw, RawData):
+        raise PluginError(
+            f"The dataset {dataset.registered.name} ({dataset.registered.full_name}) returned a {type(raw).__name__}.",
+            hint="A dataset returns a regplug.data.RawData.",
+        )
+    data = prepare(raw, dtype=DTYPES[config.dtype], device=find_device(config.device))
+    check_batch_size(config, data)
+    return data
+
+
+def check_batch_size(config: RunConfig, data: Prepared) -> None:
+    """Refuses a batch that is larger than the training split.
+
+    Raises:
+        DataError: It is.
+    """
+    if config.batch_size > len(data.train):
+        raise DataError(
+            f"batch_size={config.batch_size} is larger than the {len(data.train)} training rows of {data.raw.name}.",
+            hint=f"Choose --batch-size {len(data.train)} or less.",
+        )
+
+
+def find_device(name: str) -> torch.device:
+    """The device that a configuration means.
+
+    Raises:
+        ModelError: A GPU is asked for and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise ModelError("device=cuda, and torch finds no GPU.", hint="Use --device cpu or --device auto.")
+    return torch.device("cuda" if has_gpu and name in ("cuda", "auto") else "cpu")
+
+
+def pools_of(data: Prepared) -> tuple[Pool, Pool | None, Pool]:
+    """Training, validation and test rows as the loop takes them."""
+    valid = None if data.valid is None else Pool(x=data.valid.x, y=data.valid.y)
+    return Pool(x=data.train.x, y=data.train.y), valid, Pool(x=data.test.x, y=data.test.y)
