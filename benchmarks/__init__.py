@@ -1,1 +1,1 @@
-"""What regplug costs, against code written by hand: `python -m benchmarks NAME`."""
+"""Benchmarks of regplug against hand-written code: `python -m benchmarks NAME`."""

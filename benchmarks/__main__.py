@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...]`: times regplug against code written by hand; exit code 1 where a limit is broken."""
+"""`python -m benchmarks [NAME...]`: times regplug against hand-written code; exit code 1 if a limit is exceeded."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ BENCHMARKS: Mapping[str, str] = {
     "host-overhead": "run-mlp with identities composed, and with l2 + clip_norm + max_norm",
     "start": "whole processes against the imports that they need",
     "plugins": "plugins list and run --epochs 0 with 100 plugins installed and with none",
-    "export": "from trained model to verified bundle against torch.onnx.export alone; a file's answer against eager's",
+    "export": "from trained model to verified bundle against torch.onnx.export alone; a file's inference against "
+    "eager's",
     "sweep-small": "128 runs of linear_regression stacked, and the whole command with tracking",
     "sweep-mlp": "32 runs of a small perceptron stacked, and of a larger on MNIST as planned; needs REGPLUG_DATA_DIR",
 }
 
 
 def main() -> int:
-    """Runs the benchmarks that were named, or all of them."""
+    """Runs the named benchmarks, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
     )
-    parser.add_argument("--json", action="store_true", help="print everything that was measured as JSON")
-    parser.add_argument("--repeats", type=int, default=5, help="turns in which each case is timed once")
-    parser.add_argument("--threads", type=int, default=0, help="threads that torch may use; 0 leaves it as it is")
+    parser.add_argument("--json", action="store_true", help="print all measurements as JSON")
+    parser.add_argument("--repeats", type=int, default=5, help="number of turns; each times every case once")
+    parser.add_argument("--threads", type=int, default=0, help="threads that torch may use; 0 keeps torch's default")
     asked = parser.parse_args()
     unknown = sorted(set(asked.names) - set(BENCHMARKS))
     if unknown or asked.repeats < 1:

@@ -1,4 +1,4 @@
-"""The other side: what a competent person writes for one run, with tensors in memory and torch's own parts."""
+"""Hand-written training loops for one run, with tensors in memory and torch's own modules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:  # a script that imports this shall pay for torch alone
+if TYPE_CHECKING:  # a script that imports this module must import only torch
     from regplug.data import Prepared, TensorSplit
 
 Part = Callable[[nn.Module], object]
@@ -47,12 +47,13 @@ def train_classifier(
         net: The network.
         data: Normalised, in memory.
         epochs: Passes over the training rows.
-        batch_size: Rows in a batch.
+        batch_size: Rows per batch.
         lr: Learning rate.
         penalty: Added to the loss.
-        before_step: Called after the backward pass, such as a clipping.
-        after_step: Called after the optimizer's step, such as a projection.
-        clean_every: Epochs between two evaluations of the training rows, which the last epoch has too; 0 for none.
+        before_step: Called after the backward pass, for example to clip gradients.
+        after_step: Called after the optimizer's step, for example to project weights.
+        clean_every: Epochs between two evaluations of the training rows; the last epoch is always evaluated; 0 for
+            none.
     """
     optimizer = torch.optim.SGD(net.parameters(), lr=lr)
     x, y, records = data.train.x, data.train.y, Records()
@@ -97,11 +98,12 @@ def train_regression(
         net: One linear layer.
         data: Normalised, in memory.
         epochs: Passes over the training rows.
-        batch_size: Rows in a batch.
+        batch_size: Rows per batch.
         lr: Learning rate.
-        strength: Of the penalty in the loss; 0 leaves it out.
-        weight_decay: Of torch.optim.SGD, on the weight only.
-        clean_every: Epochs between two evaluations of the training rows, which the last epoch has too; 0 for none.
+        strength: Strength of the penalty in the loss; 0 for none.
+        weight_decay: `weight_decay` of torch.optim.SGD, on the weight only.
+        clean_every: Epochs between two evaluations of the training rows; the last epoch is always evaluated; 0 for
+            none.
     """
     groups = [{"params": [net.weight], "weight_decay": weight_decay}, {"params": [net.bias]}]
     optimizer = torch.optim.SGD(groups, lr=lr)
@@ -154,7 +156,7 @@ def _evaluation(
 
 
 def clip(max_norm: float) -> Part:
-    """Torch's clipping of the gradients' norm."""
+    """Clips the norm of the gradients with torch's function."""
     return lambda net: nn.utils.clip_grad_norm_(net.parameters(), max_norm)
 
 

@@ -1,7 +1,7 @@
-"""From a trained model to its verified bundle, ONNX and TorchScript, against torch.onnx.export alone.
+"""Times an export to a verified bundle with ONNX and TorchScript against torch.onnx.export alone.
 
-Both sides get the same module: raw bytes in, logits out. Below stand where the time goes, and how long a file takes to
-answer against the module itself.
+Both sides get the same module: raw bytes in, logits out. Also shows where the time goes, and the inference time of a
+file against the module's.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ JUDGED = ("mlp", "cnn", "resnet18")
 FIRST_PARTY = ("linear", "mlp", "cnn")
 LIMIT = 4.0
 CALLS = {1: 300, 256: 5}
-"""How many answers are timed as one, by batch size."""
+"""Batch size -> number of inferences that are timed together."""
 
 
 def bench(repeats: int) -> Report:
-    """Times exports and answers in turns."""
+    """Times exports and inference in turns."""
     subjects = {name: subject(name) for name in dict.fromkeys((*FIRST_PARTY, *JUDGED))}
     stages: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory() as place:
@@ -96,7 +96,7 @@ def _answers(chosen: Subject, path: Path, batch: int) -> list[Case]:
     def times(run: Callable[[], Any]) -> Callable[[], Callable[[], object]]:
         return lambda: lambda: [run() for _ in range(CALLS[batch])]
 
-    note = f"{CALLS[batch]} answers"
+    note = f"{CALLS[batch]} inferences"
     return [
         Case(
             name=f"{chosen.name}: file, batch {batch}",

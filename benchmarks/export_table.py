@@ -1,8 +1,8 @@
 """`python -m benchmarks.export_table [docs/export.md]`: writes the table of architectures and formats into a document.
 
-Export seconds are those of everything that one format needs: isolation, pre-flight, capture, writing, checks, clean
-process. The latency ratio is the file's time over the module's, both on one thread and timed in turns: below 1 the file
-is faster.
+The export time includes everything for one format: isolation, pre-flight checks, capture, writing, checks and clean
+process. The latency ratio is the file's time divided by the module's, both on one thread and timed in turns: below 1
+the file is faster.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COLUMNS = ("model", "format", "size", "export", "worst error / limit", "batch 1"
 
 
 def main() -> None:
-    """Prints the table, and writes it between the marks of a document where one is named."""
+    """Prints the table, and writes it between the marks of a document if one is given."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export_table", description=__doc__)
     parser.add_argument("document", nargs="?", type=Path)
     parser.add_argument("--model", action="append", choices=list(MODELS), help="repeats; all by default")
@@ -80,7 +80,7 @@ def _ratio(chosen: Subject, run: Run, batch: int) -> float:
 
 
 def _opened(bundle: Bundle, form: str) -> tuple[Run, int]:
-    """A file on one thread, and its size in bytes."""
+    """Opens a file on one thread; returns it with its size in bytes."""
     _, filename, reader = named(form)
     path = bundle.path / filename
     if path.suffix != ".onnx":
@@ -93,9 +93,9 @@ def _opened(bundle: Bundle, form: str) -> tuple[Run, int]:
 
 
 def _worst(bundle: Bundle) -> str:
-    """The largest error as a share of its limit."""
+    """Returns the largest error relative to its limit."""
     measured: list[Check] = [c for c in bundle.verification.checks if ".numbers." in c.name and c.limit]
-    worst: Any = max(measured, key=lambda check: check.figure / check.limit)  # type: ignore[operator] # both are there
+    worst: Any = max(measured, key=lambda check: check.figure / check.limit)  # type: ignore[operator] # neither is None
     return f"{worst.figure:.1e} / {worst.limit:.1e} = {worst.figure / worst.limit:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""What is exported in the benchmarks: networks on bytes of images, with normalisation inside, and how they are run."""
+"""The exported networks of the benchmarks: they take images as bytes and include the normalisation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MODELS: Mapping[str, tuple[str, tuple[int, int, int]]] = {
     "resnet18": ("torchvision:name=resnet18", (3, 32, 32)),
     "mobilenet_v3_small": ("torchvision:name=mobilenet_v3_small", (3, 32, 32)),
 }
-"""Component and shape of one image by name."""
+"""Name -> component, and shape of one image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,9 @@ class Subject:
     """A network as it is deployed.
 
     Args:
-        name: What tables call it.
-        network: In evaluation mode; its running statistics have moved.
-        preprocess: Bytes to the unit range.
+        name: Its name in tables.
+        network: In evaluation mode, with running statistics of data.
+        preprocess: Maps bytes to the unit range.
         images: Bytes `(N, C, H, W)`.
     """
 
@@ -49,7 +49,7 @@ class Subject:
     images: np.ndarray[Any, Any]
 
     def request(self, *formats: str) -> BundleRequest:
-        """What a bundle of it is made from; the files are measured on a test set as after a run."""
+        """Returns the request for its bundle; the files are evaluated on a test set as after a run."""
         targets = np.arange(len(self.images)) % TEN.num_outputs
         return BundleRequest(
             module=self.network,
@@ -102,7 +102,7 @@ def eager(chosen: Subject, batch: int) -> Callable[[], Any]:
 
 
 def latency_ratio(run: Callable[[], Any], over: Callable[[], Any], turn_s: float = 0.05, turns: int = 7) -> float:
-    """The time of a call over that of another: the median over turns in which both are timed one after the other."""
+    """Returns the ratio of the times of two calls: the median over turns that time both one after the other."""
     ratios = [_call_s(run, turn_s) / _call_s(over, turn_s) for _ in range(turns + 1)]
     return statistics.median(ratios[1:])
 

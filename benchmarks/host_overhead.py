@@ -1,7 +1,7 @@
-"""What composition costs: run-mlp with 0, 3 and 8 identities, and with l2 + clip_norm + max_norm.
+"""The overhead of composition: run-mlp with 0, 3 and 8 identities, and with l2 + clip_norm + max_norm.
 
-The same mathematics by hand is a penalty in the loss, torch's clip_grad_norm_ and torch.renorm. regplug's dropout is
-cheaper than nn.Dropout and would hide an overhead, so that pair is also timed without dropout.
+The hand-written loop uses a penalty in the loss, torch's clip_grad_norm_ and torch.renorm. regplug's dropout is cheaper
+than nn.Dropout and would hide an overhead, so that pair is also timed without dropout.
 """
 
 from __future__ import annotations

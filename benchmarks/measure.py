@@ -1,7 +1,7 @@
 """Interleaved repeats, medians and ratios.
 
-On a busy machine two programs timed one after the other are timed under two loads. So the cases take turns (A B A B),
-a ratio is the median of the ratios within each turn, and CPU time stands beside wall time.
+On a busy machine, two programs timed one after the other run under different loads. So the cases take turns (A B A B),
+a ratio is the median of the ratios within each turn, and CPU time is measured as well as wall time.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One thing to time.
+    """One case to time.
 
     Args:
-        name: What the table calls it.
-        prepare: Makes what is timed; not timed itself.
-        note: What it is, in a line.
-        is_here: Whether it runs in this process, whose memory then tells its peak.
+        name: Its name in the table.
+        prepare: Returns the function to time; not timed itself.
+        note: A description in one line.
+        is_here: Whether it runs in this process, so that its peak memory can be measured.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """What the repeats of a case came to; `peak_mb` is the greatest resident memory, where the system tells."""
+    """The measurements of a case; `peak_mb` is the peak resident memory, if the system reports it."""
 
     name: str
     note: str
@@ -51,10 +51,10 @@ class Claim:
     Args:
         case: Numerator.
         over: Denominator.
-        limit: The bound; `None` for a ratio that is told and not judged.
-        side: Whether the bound is the most or the least allowed.
-        aim: What one would like.
-        times: Factor, where a case is one of many that its other stands for.
+        limit: The bound; `None` for a ratio that is only reported.
+        side: Whether the bound is an upper or a lower bound.
+        aim: The desired value.
+        times: Factor, if the denominator stands for several cases like the numerator.
     """
 
     case: str
@@ -67,7 +67,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A claim and what it came to."""
+    """A claim with its measured ratios."""
 
     claim: Claim
     wall_ratio: float
@@ -75,7 +75,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool | None:
-        """Whether wall time keeps the limit; `None` where there is none."""
+        """Whether wall time is within the limit; `None` without a limit."""
         if self.claim.limit is None:
             return None
         least = self.claim.side == "at least"
@@ -83,7 +83,7 @@ class Verdict:
 
 
 def take_turns(cases: Sequence[Case], repeats: int) -> dict[str, Timing]:
-    """Times every case once in each turn, after one turn that is thrown away."""
+    """Times every case once in each turn, after one warm-up turn."""
     timings = {case.name: Timing(name=case.name, note=case.note) for case in cases}
     for turn in range(repeats + 1):
         for case in cases:
@@ -102,7 +102,7 @@ def take_turns(cases: Sequence[Case], repeats: int) -> dict[str, Timing]:
 
 
 def _cpu_s() -> float:
-    """Seconds of CPU of this process and of those that it started and waited for."""
+    """Returns the CPU seconds of this process and of its finished child processes."""
     times = os.times()
     return time.process_time() + times.children_user + times.children_system
 

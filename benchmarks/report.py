@@ -1,4 +1,4 @@
-"""The table of a benchmark, and the same as JSON."""
+"""The results of a benchmark as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from benchmarks.measure import Claim, Timing, Verdict, judge
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What one benchmark measured.
+    """The results of one benchmark.
 
     Args:
-        name: What was asked for.
-        timings: By case.
-        claims: Ratios to tell, or to judge.
+        name: Its name.
+        timings: The timing of each case.
+        claims: Ratios to report, with or without limits.
         facts: Further lines.
-        checks: Further limits, in words, and whether they hold.
+        checks: Description of a further limit -> whether it holds.
     """
 
     name: str
@@ -32,17 +32,17 @@ class Report:
     checks: Mapping[str, bool] = field(default_factory=dict)
 
     def verdicts(self) -> list[Verdict]:
-        """Every claim with its figures."""
+        """Every claim with its measured ratios."""
         return [judge(claim, dict(self.timings)) for claim in self.claims]
 
     @property
     def holds(self) -> bool:
-        """Whether no limit is broken."""
+        """Whether all limits hold."""
         return all(verdict.holds is not False for verdict in self.verdicts()) and all(self.checks.values())
 
 
 def as_text(report: Report) -> str:
-    """Returns the table for a person."""
+    """Returns the table as text."""
     lines = [f"{report.name}: medians of {_repeats(report)} turns, {torch.get_num_threads()} threads", ""]
     lines += [f"{'case':<30} {'wall':>10} {'least':>10} {'cpu':>10} {'peak':>9}"]
     for timing in report.timings.values():
@@ -69,7 +69,7 @@ def _sentence(verdict: Verdict) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Returns everything that was measured."""
+    """Returns all measurements as JSON."""
     return json.dumps(
         {
             "name": report.name,

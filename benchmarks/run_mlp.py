@@ -22,7 +22,7 @@ BATCH_SIZE, LR = 256, 0.5
 
 
 def config_with(*more: str, drop: bool = True) -> RunConfig:
-    """The benchmark's configuration with further regularizers."""
+    """Returns the benchmark's configuration with further regularizers."""
     reg = ("dropout:drop_probability=[0.2,0.5]", *more) if drop else more
     return RunConfig(
         model="mlp:hidden=[256,256]", dataset="mnist", reg=reg, epochs=1, batch_size=BATCH_SIZE, lr=LR, export=False
@@ -39,7 +39,7 @@ def by_hand(data: Prepared, *, drop: bool = True, **parts: Any) -> Callable[[], 
 
     def prepare() -> Callable[[], Any]:
         net = perceptron(WIDTHS, DROP if drop else ())
-        # The only epoch is the last one, which a longer training would evaluate cleanly.
+        # The only epoch is also the last one, in which a longer training would evaluate the training rows.
         return lambda: train_classifier(net, data, epochs=1, batch_size=BATCH_SIZE, lr=LR, clean_every=0, **parts)
 
     return prepare

@@ -1,4 +1,4 @@
-"""The 400 steps of linear_regression (d = 200, 20 rows, batch 5, 100 epochs), where the loop itself is all the cost.
+"""The 400 steps of linear_regression (d = 200, 20 rows, batch 5, 100 epochs), dominated by the cost of the loop.
 
 Every side evaluates validation and test rows after each epoch and the training rows after each fifth.
 """
@@ -21,7 +21,7 @@ EPOCHS, BATCH_SIZE, LR, STRENGTH = 100, 5, 0.003, 3.0
 
 
 def config_with(*reg: str, seed: int = 0) -> RunConfig:
-    """The benchmark's configuration."""
+    """Returns the benchmark's configuration."""
     return RunConfig(
         model="linear",
         dataset="linear_regression",
@@ -49,7 +49,7 @@ def by_hand(data: Prepared, **parts: float) -> Callable[[], Callable[[], Any]]:
 
 
 def bench(repeats: int) -> Report:
-    """Times it plain and with the l2 penalty."""
+    """Times it without and with the l2 penalty."""
     data = data_of(config_with())
 
     def ours(*reg: str) -> Callable[[], Callable[[], Any]]:

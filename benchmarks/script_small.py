@@ -1,4 +1,4 @@
-"""One run of linear_regression as a script of its own: torch, the data, the loop by hand; nothing of regplug."""
+"""One run of linear_regression as a separate script with torch and a hand-written loop, without regplug."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.by_hand import train_regression
 
 
 def main() -> None:
-    """Trains it."""
+    """Trains the model."""
     splits = {"train": 20, "valid": 100, "test": 100}
     inputs = {name: torch.randn(rows, 200) for name, rows in splits.items()}
     data = SimpleNamespace(

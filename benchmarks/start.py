@@ -1,7 +1,7 @@
-"""Whole processes against the imports that they need: what regplug adds to the start of Python and its libraries.
+"""Times whole processes against the imports that they need, to measure what regplug adds to their start.
 
-A command is timed from its start to its end. `run --epochs 0` stands beside each import that it makes, alone in a
-process of its own; shares overlap where libraries import each other.
+A command is timed from start to end. `run --epochs 0` is compared with each of its imports in a separate process; the
+shares overlap where libraries import each other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def process(*command: str, folder: Path) -> Callable[[], Callable[[], object]]:
 
 
 def bench(repeats: int) -> Report:
-    """Times four commands and what they cannot do without."""
+    """Times four commands and their necessary imports."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         regplug = [sys.executable, "-m", "regplug"]

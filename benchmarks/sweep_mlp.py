@@ -1,7 +1,7 @@
-"""32 runs of 64-64-10 with batch norm and dropout on digits, batch 64, stacked, against one after the other.
+"""32 runs of 64-64-10 with batch norm and dropout on digits, batch 64, in a stack against one by one.
 
-And 32 runs of 784-256-256-10 on 10,000 MNIST images, batch 256, where stacking saves little or nothing: the plan
-measures and chooses, and must not lose against run by run.
+Also 32 runs of 784-256-256-10 on 10,000 MNIST images, batch 256, where stacking saves little or nothing: the plan
+measures and chooses, and must not be slower than one by one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from regplug.studies.study_data import StudyData
 SEEDS, RATES, ALONE = 8, (0.0, 0.2, 0.4, 0.6), 4
 EPOCHS, BATCH_SIZE, LR = 10, 64, 0.1
 LARGE_TURNS, NOISE = 3, 0.95
-"""Turns of the large runs, one epoch each; and how much of run by run's speed counts as not slower."""
+"""Turns of the large runs, one epoch each; and the share of the speed one by one that counts as not slower."""
 
 
 def config_of(seed: int = 0) -> RunConfig:
-    """The benchmark's configuration."""
+    """Returns the benchmark's configuration."""
     return RunConfig(
         model="mlp:hidden=[64]",
         dataset="digits",

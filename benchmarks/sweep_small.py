@@ -1,6 +1,6 @@
-"""128 runs of linear_regression (16 strengths x 8 seeds, 100 epochs) stacked, against a loop by hand for one run.
+"""128 runs of linear_regression (16 strengths x 8 seeds, 100 epochs) in a stack, against a hand-written loop.
 
-First training alone; then the whole command with tracking, see `benchmarks.whole_sweep`.
+First training only, then the whole command with tracking; see `benchmarks.whole_sweep`.
 """
 
 from __future__ import annotations

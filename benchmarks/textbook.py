@@ -1,4 +1,4 @@
-"""What textbooks print: a DataLoader that turns one picture after another into a tensor, and counters in Python."""
+"""A textbook's training loop: a DataLoader that converts images one by one, and counters in Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from regplug.data.raw import Split
 
 
 class Pictures(Dataset[tuple[torch.Tensor, int]]):
-    """As torchvision.datasets.MNIST: a picture from its array, transformed when it is asked for."""
+    """Like torchvision.datasets.MNIST: an image from its array, transformed on access."""
 
     def __init__(self, split: Split) -> None:
         self.data, self.targets = np.asarray(split.x)[:, 0], np.asarray(split.y)
@@ -28,7 +28,7 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 
 
 def train_epoch(net: nn.Module, train: Pictures, test: Pictures, *, batch_size: int, lr: float) -> dict[str, float]:
-    """One epoch with evaluation. Source: Zhang et al., Dive into Deep Learning, sections 3.5 and 3.6."""
+    """Trains one epoch with evaluation. Source: Zhang et al., Dive into Deep Learning, sections 3.5 and 3.6."""
     optimizer = torch.optim.SGD(net.parameters(), lr=lr)
     net.train()
     loss_sum = hits = 0.0

@@ -1,4 +1,4 @@
-"""What today's scripts do: the loop by hand, once for each run, tracked with MLflow's fluent API."""
+"""A typical script: a hand-written loop for each run, tracked with MLflow's fluent API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.run_small import by_hand
 from regplug.data import Prepared
 
 POINTS_EVERY = 3
-"""Epochs between two that are logged: as many points as a study keeps of such a run, about 150."""
+"""Epochs between two logged epochs: gives about 150 points, as many as a study stores for such a run."""
 
 
 def train_tracked(
@@ -20,10 +20,10 @@ def train_tracked(
     """Trains a child run for each strength under a parent run, in the store that MLflow is set to.
 
     Args:
-        data: In memory.
-        strengths: Of the penalty, one a run.
-        params: What each child logs.
-        tags: What each child is tagged with.
+        data: Data in memory.
+        strengths: Strength of the penalty for each run.
+        params: Parameters of each child run.
+        tags: Tags of each child run.
     """
     with mlflow.start_run(run_name="by hand"):
         for number, strength in enumerate(strengths):

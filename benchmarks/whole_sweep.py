@@ -1,4 +1,4 @@
-"""The whole command of sweep-small with tracking, against the loop by hand tracked or started run by run."""
+"""The whole command of sweep-small with tracking, against hand-written loops, tracked or started run by run."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ COMMAND, BY_HAND, SCRIPT = "whole command, 128 runs", f"{TRACKED} runs by hand, 
 MOST_TURNS = 3
 CHILD_POINTS, MOST_TRACKING_S = 200, 8.0
 FACTS = {"l2.strength=0": ("A1", 11.63, 15.62), f"l2.strength={STRENGTH:g}": ("A2", 0.315, 0.421)}
-"""Setting -> row of the reference's figures, and the range of its weight norms over many seeds."""
+"""Setting -> row of the reference, and the range of its weight norms over many seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """What the whole command came to.
+    """The results of the whole command.
 
     Args:
-        timings: By case.
-        facts: Lines.
-        checks: Limits, in words, and whether they hold.
+        timings: The timing of each case.
+        facts: Further lines.
+        checks: Description of a limit -> whether it holds.
     """
 
     timings: dict[str, Timing]
@@ -54,10 +54,10 @@ CLAIMS = (
 
 
 def measure(data: Prepared, repeats: int) -> Whole:
-    """Times the command in a fresh folder each time, and the loop by hand; checks norms and the time of tracking."""
+    """Times the command in a new folder each time, and the hand-written loop; checks norms and the time of tracking."""
     with tempfile.TemporaryDirectory() as place:
         command = _Command(folder=Path(place))
-        command.run()  # whose children say what the loop by hand shall log
+        command.run()  # its child runs determine what the hand-written loop logs
         params, tags = command.child()
         with _mlflow_in(Path(place) / "hand"):
             cases = [
@@ -79,11 +79,11 @@ def measure(data: Prepared, repeats: int) -> Whole:
 
 @dataclass(kw_only=True)
 class _Command:
-    """`regplug sweep`, each time in a new folder.
+    """Runs `regplug sweep`, each time in a new folder.
 
     Args:
-        folder: Where these are made.
-        peaks_mb: Greatest resident memory of each.
+        folder: Parent of these folders.
+        peaks_mb: Peak resident memory of each run.
     """
 
     folder: Path
@@ -106,7 +106,7 @@ class _Command:
         return json.loads((self._last / "said.json").read_text())  # type: ignore[no-any-return]
 
     def child(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Parameters and tags of one of the runs, without what MLflow writes itself."""
+        """Returns parameters and tags of one of the runs, without those that MLflow writes itself."""
         said = self.said()
         found = mlflow.MlflowClient(said["tracking_uri"]).get_run(said["runs"][-1]["run_id"]).data
         return found.params, {key: value for key, value in found.tags.items() if not key.startswith("mlflow.")}
@@ -142,7 +142,7 @@ def _mlflow_in(folder: Path) -> Iterator[None]:
 
 
 def _norms(said: dict[str, Any]) -> dict[str, bool]:
-    """Whether the weights' norms lie where the reference's do; one of the seeds may stand aside, as in the tests."""
+    """Returns whether the weights' norms are in the reference's range; one seed may be an outlier, as in the tests."""
     checks = {}
     for setting, (row, low, high) in FACTS.items():
         norms = [run["metrics"]["norm/weight"] for run in said["runs"] if run["setting"] == setting]
