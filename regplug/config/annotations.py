@@ -1,4 +1,4 @@
-"""What the annotations of a parameters class say: marks, bounds and types in words, and the line below each field."""
+"""Reads the annotations of a parameters class: marks, bounds, types, and the description below each field."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIGNS: Mapping[type, tuple[str, str]] = {
 
 
 def marks_of(hint: Any) -> Iterator[Any]:
-    """Yields all metadata of an annotation, from outside in."""
+    """Yields all metadata of an annotation, the outermost first."""
     yield from getattr(hint, "__metadata__", ())
     for part in _parts(hint):
         yield from marks_of(part)
@@ -59,7 +59,7 @@ def bounds_of(hint: Any) -> Iterator[str]:
 
 
 def limits_of(hint: Any) -> Iterator[Any]:
-    """Yields the numbers that stand in an annotation as bounds."""
+    """Yields the numbers that an annotation gives as bounds."""
     for attribute, _, bound in _bounds(hint):
         yield getattr(bound, attribute)
 

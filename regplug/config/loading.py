@@ -74,7 +74,7 @@ def config_from(
 
 
 class _Draft:
-    """Fields that were given so far; components as specs, so that they can be refined."""
+    """The fields given so far, with components as specs, so that they can be refined."""
 
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterInfo:
-    """What a field of a parameters class says of itself.
+    """Describes one field of a parameters class.
 
     Args:
         name: The field's name.
@@ -64,7 +64,7 @@ class ParameterInfo:
 
 
 def make_params(component: Component, values: Mapping[str, Any], origin: str = "") -> Any:
-    """Returns the component's parameters with these values and else their defaults.
+    """Returns the component's parameters with these values, and defaults for the others.
 
     Args:
         component: The descriptor whose `params` class is filled.
@@ -88,7 +88,7 @@ def make_params(component: Component, values: Mapping[str, Any], origin: str = "
 
 
 def check_fields(cls: type, values: Mapping[str, Any], *, subject: str, hint: str = "") -> dict[str, Any]:
-    """Returns the values as the dataclass wants them, or says all that is wrong with them.
+    """Returns the values converted for the dataclass, or reports everything that is wrong with them.
 
     Args:
         cls: A dataclass with bounds.
@@ -118,7 +118,7 @@ def _unknown(name: str, infos: Mapping[str, ParameterInfo]) -> str:
     if not infos:
         return f"{name} is unknown: there are no parameters."
     near = did_you_mean(name, infos)
-    # The nearest of few names may be far from what was meant: all of them are told.
+    # With few names, the nearest may be far from what was meant, so all of them are listed.
     known = "" if near.startswith("Known") else f" Known: {some_of(infos)}."
     return f"{name} is unknown. {near}{known}"
 
@@ -154,7 +154,7 @@ def _named_numbers(cls: type, name: str) -> tuple[Any, ...]:
 
 
 def _as_ramp(value: Any) -> Ramp | None:
-    """The schedule that a text, or a table with `first`, `last` and `shape`, means."""
+    """Returns the schedule given as text, or as a table with `first`, `last` and `shape`; else `None`."""
     if isinstance(value, Mapping):
         is_table = {"first", "last"} <= set(value) <= {"first", "last", "shape"}
         return Ramp(**value) if is_table else None
@@ -162,7 +162,7 @@ def _as_ramp(value: Any) -> Ramp | None:
 
 
 def _check_ramp(cls: type, name: str, ramp: Ramp) -> Ramp:
-    """Raises a ValueError where the number may not change, or one of its ends is not allowed."""
+    """Raises a ValueError if the number may not change, or if one of its ends is not allowed."""
     if ramp.shape not in SHAPES or not any(_is_mark(mark, Schedulable) for mark in marks_of(_hints(cls)[name])):
         raise ValueError(name)
     first, last = (_check(cls, name, end) for end in (ramp.first, ramp.last))
@@ -181,7 +181,7 @@ def _refused_ramp(name: str, value: Any, info: ParameterInfo) -> str:
 
 
 def _is_mark(mark: Any, kind: type) -> bool:
-    """Whether metadata is a marker, as an instance or as the class itself."""
+    """Returns whether metadata is a marker, given as an instance or as the class itself."""
     return mark is kind or isinstance(mark, kind)
 
 
@@ -192,7 +192,7 @@ def _allows_none(hint: Any) -> bool:
 
 
 def _as_python(value: Any) -> Any:
-    """Lists as tuples, and numpy's and torch's scalars as Python's numbers."""
+    """Converts lists to tuples, and scalars of numpy and torch to Python numbers."""
     return tuple(map(_as_python, value)) if isinstance(value, list | tuple) else plain_number(value)
 
 
@@ -216,7 +216,7 @@ def _adapters(cls: type) -> dict[str, TypeAdapter[Any]]:
 
 @functools.cache
 def describe_params(cls: type) -> tuple[ParameterInfo, ...]:
-    """Returns what each field of a parameters class says of itself, in the order of the fields."""
+    """Returns a description of each field of a parameters class, in the order of the fields."""
     docs = docs_of(cls)
     return tuple(
         ParameterInfo(
@@ -242,7 +242,7 @@ def stackable_fields(cls: type) -> tuple[str, ...]:
 
 
 def params_to_dict(params: Any) -> dict[str, Any]:
-    """Returns an instance's fields as JSON knows them: tuples become lists, paths text, nested dataclasses dicts."""
+    """Returns an instance's fields as JSON types: tuples become lists, paths text, nested dataclasses dicts."""
     return {field.name: _plain(getattr(params, field.name)) for field in dataclasses.fields(params)}
 
 

@@ -39,7 +39,7 @@ class Ramp:
         return f"{self.first!r}..{self.last!r}" + ("" if self.shape == "linear" else f"@{self.shape}")
 
     def share(self, index: int, count: int) -> float:
-        """How far it has come at a step.
+        """Returns the progress at a step.
 
         Args:
             index: Steps done before.
@@ -49,7 +49,7 @@ class Ramp:
 
 
 def read_ramp(text: str) -> Ramp | None:
-    """Returns the ramp that a text means, or `None` where it is none; the shape is not checked.
+    """Returns the ramp written in a text, or `None` if it is not one; the shape is not checked.
 
     >>> str(read_ramp("0..1e-3@cosine"))
     '0.0..0.001@cosine'
@@ -59,10 +59,10 @@ def read_ramp(text: str) -> Ramp | None:
 
 
 def first_value(value: Any) -> Any:
-    """A number as it is at the first step."""
+    """Returns a number at the first step."""
     return value.first if isinstance(value, Ramp) else value
 
 
 def last_value(value: Any) -> Any:
-    """A number as it is at the last step."""
+    """Returns a number at the last step."""
     return value.last if isinstance(value, Ramp) else value

@@ -34,10 +34,10 @@ REPEATED_FIELDS = ("reg", "init", "probe", "format")
 """Fields that name any number of components."""
 
 NO_COMPONENT: Mapping[str, str] = {"activation": "", "loss": "auto"}
-"""What stands in a field that names no component, so that what fits is taken."""
+"""The value of a field that names no component, so that a suitable one is chosen."""
 
 SHORTHANDS: Mapping[str, str] = {"momentum": "optimizer", "nesterov": "optimizer", "target": "dataset"}
-"""Fields that stand for the parameter of their name of the component that another field names."""
+"""Shorthand fields -> the field whose component has the parameter of that name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ class RunConfig:
         return dataclasses.replace(self, **{**kept, **changes})
 
     def specs(self, field: str) -> tuple[ComponentSpec, ...]:
-        """Returns the components that a field names, shorthands in; none where it names none, such as `auto`.
+        """Returns the components that a field names, with shorthands applied; empty if it names none, such as `auto`.
 
         Raises:
             RequestError: A component has another value than its shorthand.
@@ -171,11 +171,11 @@ class RunConfig:
             raise RequestError(f"{field} is empty.", hint=RUN_HINT)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all fields as JSON knows them; a shorthand only where it says something."""
+        """Returns all fields as JSON types; shorthands only if they were given."""
         return {name: value for name, value in params_to_dict(self).items() if self._says(name)}
 
     def _says(self, name: str) -> bool:
-        """Whether a field is no shorthand, or is one that is given."""
+        """Returns whether a field is not a shorthand, or is one that was given."""
         return name not in SHORTHANDS or getattr(self, name) != RunConfig.__dataclass_fields__[name].default
 
     def to_toml(self) -> str:
@@ -195,5 +195,5 @@ def _toml(value: Any) -> str:
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, bool):
         return "true" if value else "false"
-    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+    # A JSON string is a TOML basic string, except that TOML requires DEL to be escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)

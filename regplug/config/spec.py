@@ -62,7 +62,7 @@ class ComponentSpec:
 
     @property
     def key(self) -> str:
-        """What distinguishes it from the others of its kind in one run: the alias, else the name."""
+        """The name that is unique among the components of its kind in a run: the alias, else the name."""
         return self.alias or self.name
 
     @classmethod
@@ -122,7 +122,7 @@ class ComponentSpec:
 
 
 def _is_code(head: str) -> bool:
-    """What has a dot or a slash is the user's own code, unless it is `dist/name`."""
+    """Returns whether it is the user's own code: it has a dot or a slash, and is not `dist/name`."""
     if head.endswith(".py") or head.startswith((".", "/", "~")):
         return True
     return "." in head and "/" not in head
@@ -185,7 +185,7 @@ def write_value(value: Any) -> str:
 
 
 def plain_number(value: Any) -> Any:
-    """Returns a scalar of numpy or torch as Python's number, and anything else as it is."""
+    """Returns a scalar of numpy or torch as a Python number, and any other value unchanged."""
     return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
 
 

@@ -1,4 +1,4 @@
-"""What no parameter may be, whatever its type: a number that is not finite, a text that cannot be stored."""
+"""Values that no parameter may have: numbers that are not finite, and text that cannot be stored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def faults_of(value: Any, allowed: Collection[Any] = ()) -> Iterator[str]:
-    """Yields what a value lacks, in words.
+    """Yields what is wrong with a value, in words.
 
     Args:
         value: A value, or a list of values.
@@ -41,7 +41,7 @@ def is_utf8(text: str) -> bool:
 
 
 def flat(value: Any) -> Iterator[Any]:
-    """Yields a value, or those in a list of lists of them."""
+    """Yields a value, or the values in nested lists."""
     if isinstance(value, tuple | list):
         for item in value:
             yield from flat(item)

@@ -1,4 +1,4 @@
-"""Arrays of the user's own as a dataset."""
+"""Turns the user's arrays into a dataset."""
 
 from __future__ import annotations
 

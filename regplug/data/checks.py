@@ -1,4 +1,4 @@
-"""What raw data must keep to before a run trains on them."""
+"""Checks raw data before a run trains on it."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """What one raw input looks like.
+    """Describes one raw input.
 
     Args:
         layout: `image`, `row`, or `array` for any other shape, such as sequences `(T, F)`.

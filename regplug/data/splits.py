@@ -32,7 +32,7 @@ def order(num_rows: int, seed: int, epoch: int | str, shuffle: bool = True) -> T
 def split_indices(
     num_rows: int, *, valid: float, test: float, seed: int, labels: Array | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Parts rows at random into training, validation and test rows.
+    """Splits rows at random into training, validation and test rows.
 
     Args:
         num_rows: Rows to part.
@@ -50,7 +50,7 @@ def split_indices(
     parts = (valid, test)
     sizes = [round(part * num_rows) if part < 1 else int(part) for part in parts]
     is_empty = any(part > 0 and size == 0 for part, size in zip(parts, sizes, strict=True))
-    # Rounding may leave a row to train where the shares leave none.
+    # Rounding may leave a training row although the shares leave none.
     if is_empty or sum(sizes) >= num_rows or sum(part for part in parts if part < 1) >= 1:
         raise DataError(
             f"{num_rows} rows cannot be parted into {sizes[0]} validation, {sizes[1]} test and some training rows.",
@@ -86,7 +86,7 @@ def _part(
 def split_groups(
     groups: Array, *, valid: float, test: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Parts rows as `split_indices` does, at random by whole groups: no group stands in two parts.
+    """Splits rows like `split_indices`, but by whole groups: no group is in two parts.
 
     Args:
         groups: The group of each row `(B,)`.

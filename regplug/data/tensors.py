@@ -18,7 +18,7 @@ from regplug.errors import DataError
 
 
 class Normalize(nn.Module):
-    """Raw input to what the model is trained on: `(x.to(dtype) - shift) * scale`, in training and in evaluation.
+    """Normalises raw input: `(x.to(dtype) - shift) * scale`, in training and in evaluation.
 
     Args:
         shift: `()`, `(F,)` or `(C, 1, 1)`, of the dtype of the result.
@@ -156,7 +156,7 @@ def _standardize(x: Array) -> tuple[Array, Array]:
         for start in range(0, len(x), _ROWS_AT_ONCE)
     )
     std = np.sqrt(squares / (x.size / mean.size))
-    # A constant has no spread to divide by; its computed one may be a rounding error.
+    # A constant column has no spread to divide by; the computed one may be a rounding error.
     constant = x.max(axis=axes, keepdims=True)[0] == x.min(axis=axes, keepdims=True)[0]
     return mean, 1 / np.where(constant, 1.0, std)
 
@@ -171,5 +171,5 @@ def _to_tensors(split: Split, preprocess: Normalize, device: torch.device | str)
 
 
 def _to_tensor(array: Array) -> Tensor:
-    # torch warns of memory that must not be written, such as a mapped file's: such an array is copied.
+    # torch warns about read-only memory, such as that of a mapped file, so such an array is copied.
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))

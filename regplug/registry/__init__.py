@@ -53,7 +53,7 @@ def load_registry(switches: Switches | None = None) -> Registry:
 
 
 def _load(candidate: Candidate, earlier: Sequence[Registered]) -> tuple[PluginRecord, Collection]:
-    """Imports a plugin and asks its hooks, and measures both."""
+    """Imports a plugin and calls its hooks, and times both."""
     with ImportWatch() as watch:
         loaded = load(candidate)
         collection = Collection(origin=candidate.origin, earlier=earlier)

@@ -1,4 +1,4 @@
-"""Collect: what a loaded plugin offers. Each hook implementation is called alone and drained inside its own try."""
+"""Collects what a loaded plugin offers. Each hook implementation is called alone, inside its own try."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from regplug.registry.loading import broken
 from regplug.registry.records import Origin, Problem, ProblemKind, Registered
 
 MOST_OFFERED = 10_000
-"""Descriptors that one hook may give: more than any plugin has, and the end of a loop that has none."""
+"""Most descriptors that one hook may yield: more than any plugin has, so that an endless generator is stopped."""
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -47,7 +47,7 @@ class Collection:
     problems: list[Problem] = field(default_factory=list)
 
     def complain(self, what: ProblemKind, message: str, hint: str = "") -> None:
-        """Records that something is wrong."""
+        """Records a problem."""
         self.problems.append(
             Problem(
                 distribution=self.origin.distribution,
@@ -75,7 +75,7 @@ def collect(origin: Origin, plugin: object, earlier: Sequence[Registered] = ()) 
         items: list[object] = []
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                # What was yielded before an error counts.
+                # Descriptors yielded before an error are kept.
                 items.extend(itertools.islice(_offers(implementation.function()), MOST_OFFERED + 1))
         except BaseException as error:
             if not is_fault(error):
@@ -164,7 +164,7 @@ def _add(item: object, kind: str, hook_name: str, result: Collection) -> None:
 
 
 def _faults(item: object, kind: str, hook_name: str) -> Iterator[tuple[str, str]]:
-    """What is wrong with a descriptor, and what to do about it."""
+    """Returns what is wrong with a descriptor, and what to do about it."""
     if not isinstance(item, Component):
         yield (
             f"{hook_name} gave an object of type {type(item).__name__}.",

@@ -1,4 +1,4 @@
-"""The components that a configuration names: found, checked, and written out with every parameter. Needs no torch."""
+"""Finds and checks the components of a configuration, and writes out all their parameters. Needs no torch."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Chosen:
         return construct(self.registered, self.params, self.spec.values, *args)
 
     def values(self) -> dict[str, Any]:
-        """Returns all its parameters, as JSON knows them."""
+        """Returns all its parameters as JSON types."""
         return dict(self.params) if isinstance(self.params, Mapping) else params_to_dict(self.params)
 
     def changed(self) -> ComponentSpec:
-        """Returns it as it would be written with the parameters alone that are not at their defaults."""
+        """Returns it with only those parameters that are not at their defaults."""
         values = self.values()
         if not isinstance(self.params, Mapping):
             defaults = params_to_dict(type(self.params)())
@@ -57,7 +57,7 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """Every component of a run, found and with checked parameters; torch is not needed for it.
+    """Every component of a run, with checked parameters; needs no torch.
 
     Args:
         model: The network.
@@ -86,7 +86,7 @@ class Components:
     losses: tuple[Registered, ...]
 
     def for_task(self, task: Task) -> Components:
-        """Returns the same with a loss that is for the task: the one that was chosen, or the task's default.
+        """Returns the same components with a loss for the task: the chosen one, or the task's default.
 
         Raises:
             ParameterError: The loss that was chosen is for another task.
@@ -103,7 +103,7 @@ class Components:
         return dataclasses.replace(self, loss=loss)
 
     def why_single(self) -> str:
-        """Returns why runs of these cannot be stacked; empty where they can."""
+        """Returns why runs with these components cannot be stacked; empty if they can."""
         if takes_keywords(self.optimizer.registered):
             return f"{self.optimizer.registered.full_name} is a class of torch.optim's kind, with one rate for all runs"
         asked = (self.model, *self.regs, self.optimizer)
@@ -111,7 +111,7 @@ class Components:
         return f"{', '.join(alone)} declares that it cannot be stacked" if alone else ""
 
     def all(self) -> tuple[Chosen, ...]:
-        """All of them, for provenance."""
+        """Returns all of them, for provenance."""
         named = (self.model, self.dataset, self.activation, self.loss, self.optimizer, self.schedule)
         return (*(one for one in named if one is not None), *self.inits, *self.regs, *self.probes, *self.formats)
 
@@ -144,7 +144,7 @@ def resolve(config: RunConfig, registry: Registry) -> tuple[RunConfig, Component
 
 
 def _find_all(config: RunConfig, registry: Registry, fields: Iterable[str]) -> dict[str, tuple[Chosen, ...]]:
-    """The components of these fields."""
+    """Returns the components of these fields."""
     return {
         field: tuple(_find(KIND_BY_FIELD[field], spec, registry) for spec in config.specs(field)) for field in fields
     }
@@ -210,7 +210,7 @@ def resolve_config(config: RunConfig, registry: Registry) -> RunConfig:
 
 
 def _with_specs(config: RunConfig, specs: Mapping[str, tuple[ComponentSpec, ...]]) -> RunConfig:
-    """The run with exactly these components; what its shorthands say stands in them."""
+    """Returns the run with exactly these components, in which its shorthands are applied."""
     fields: dict[str, Any] = {name: RunConfig.__dataclass_fields__[name].default for name in SHORTHANDS}
     for field, own in specs.items():
         fields[field] = own if field in REPEATED_FIELDS else own[0] if own else NO_COMPONENT[field]
@@ -218,12 +218,12 @@ def _with_specs(config: RunConfig, specs: Mapping[str, tuple[ComponentSpec, ...]
 
 
 def _spelled_out(chosen: Chosen, registry: Registry) -> ComponentSpec:
-    """A component with all its parameters; the user's own code as it is."""
+    """Returns a component with all its parameters; the user's own code is returned unchanged."""
     spec, found = chosen.spec, chosen.registered
     if spec.code is not None:
         return spec
     if (found.kind, spec.name) in registry.pins and registry.spelling(found) != spec.name:
-        # A pin is no part of the run: elsewhere the short name would mean another component, or several.
+        # A pin is not part of the run: on another machine the short name could mean another component, or several.
         spec = dataclasses.replace(spec, distribution=found.distribution)
     values = {name: "none" if value is None else value for name, value in params_to_dict(chosen.params).items()}
     return spec.with_values(values)

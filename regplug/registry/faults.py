@@ -1,4 +1,4 @@
-"""Whose code raised: finds the component behind an exception by walking its traceback.
+"""Finds the component whose code raised an exception, by walking its traceback.
 
 Every component is imported by `load_target`, which tells this module. So no call of a plugin's function needs a `try`
 of its own: whoever handles an exception asks here.
@@ -104,7 +104,7 @@ def find_fault(error: BaseException) -> Fault | None:
 
 
 def plugin_error(error: BaseException) -> PluginError | None:
-    """Returns an exception of a component's code in words: component, distribution, file, line and the original.
+    """Describes an exception in a component's code: component, distribution, file, line and the original.
 
     Returns:
         The error to raise, or `None` where no component's code was in the way: that is the host's own fault.
@@ -135,7 +135,7 @@ def told(error: BaseException, when: str = "") -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """Returns what to tell of an exception that stopped one of many runs."""
+    """Returns the message for an exception that stopped one of many runs."""
     named = error if isinstance(error, RegplugError) else plugin_error(error)
     return named.message if named is not None else f"{type(error).__name__}: {error}"
 

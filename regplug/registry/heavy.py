@@ -1,4 +1,4 @@
-"""Which heavy libraries a plugin asks for, and what that costs.
+"""Finds the heavy libraries that a plugin imports, and how long they take.
 
 A library is imported once a process: the first plugin that asks pays, and the next one seems to be free, although each
 would cost as much if it were alone. So what is watched is the asking.
@@ -46,14 +46,14 @@ class ImportWatch:
         self.ms = 1000 * (time.perf_counter() - self._began)
         if builtins.__import__ is self._watching:
             builtins.__import__ = self._original
-        # importlib.import_module asks nobody.
+        # importlib.import_module does not call `__import__`.
         unasked = _loaded() - self._before - self._brought - set(self._asked)
         self._asked |= dict.fromkeys(sorted(unasked))
         self._paid |= dict.fromkeys(sorted(unasked))
 
     @property
     def heavy(self) -> tuple[str, ...]:
-        """What was asked for, sorted."""
+        """The libraries that were requested, sorted."""
         return tuple(sorted(self._asked))
 
     @property

@@ -1,4 +1,4 @@
-"""Load: one plugin at a time, so that a broken one stops no other."""
+"""Loads plugins one at a time, so that a broken plugin does not affect the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from regplug.registry.usercode import import_path
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What became of a candidate.
+    """The outcome of loading a candidate.
 
     Args:
         record: What became of it; its time is measured by who calls.
@@ -106,7 +106,7 @@ def broken(origin: Origin, what: str, error: BaseException) -> Problem:
 
 
 def raise_if_strict(problem: Problem) -> None:
-    """Raises a plugin's fault where `REGPLUG_STRICT` is set.
+    """Raises a plugin's fault if `REGPLUG_STRICT` is set.
 
     Raises:
         PluginError: It is a fault, and strict mode is on.

@@ -1,4 +1,4 @@
-"""What the metadata of installed distributions says of plugins. No plugin code runs here."""
+"""Reads the metadata of installed distributions for plugins. No plugin code runs here."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _editable_source(distribution: importlib.metadata.Distribution) -> Path | No
 
 @functools.cache
 def host_version() -> str:
-    """Returns the installed version of the host, or empty where it is not installed."""
+    """Returns the installed version of the host; empty if it is not installed."""
     try:
         return importlib.metadata.version(PROJECT)
     except importlib.metadata.PackageNotFoundError:

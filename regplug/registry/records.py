@@ -1,4 +1,4 @@
-"""What the registry knows: components, plugins and problems."""
+"""The records of the registry: components, plugins and problems."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Registered:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something that is wrong with a plugin, and what to do about it.
+    """A problem with a plugin, and what to do about it.
 
     Args:
         distribution: Whose fault it is; empty where it is nobody's.
@@ -173,7 +173,7 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class PluginRecord:
-    """One entry point and what became of it.
+    """One entry point and its outcome.
 
     Args:
         origin: Where it comes from.

@@ -1,4 +1,4 @@
-"""Resolve: which component a name means, given all that was collected."""
+"""Resolves a name to one of the collected components."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Registry:
         return registered.name if is_short else registered.full_name
 
     def _rivals(self, kind: str, spec: ComponentSpec) -> list[Registered]:
-        """Who is meant by a name: the first-party component alone, or all third parties that offer it."""
+        """Returns the candidates for a name: the first-party component, or all third-party components of that name."""
         named = self._by_name.get((kind, spec.name), [])
         found = [one for one in named if _is_from(one, spec.distribution)]
         return [one for one in found if one.origin.is_first_party] or found

@@ -37,7 +37,7 @@ class Candidate:
 
 @dataclass(kw_only=True)
 class Scan:
-    """What a scan found.
+    """The result of a scan.
 
     Args:
         candidates: What is to be loaded, in a fixed order.
@@ -54,7 +54,7 @@ class Scan:
         self.skipped.append(PluginRecord(origin=origin, status=status))
 
     def complain(self, what: ProblemKind, message: str, hint: str = "", origin: Origin | None = None) -> None:
-        """Records that something is wrong."""
+        """Records a problem."""
         distribution, entry = (origin.distribution, origin.entry) if origin else ("", "")
         self.problems.append(Problem(distribution=distribution, entry=entry, what=what, message=message, hint=hint))
 

@@ -1,4 +1,4 @@
-"""Biases that a batch or instance normalization takes away again.
+"""Finds biases that a following batch or instance normalization cancels.
 
 The normalization subtracts the batch's mean, so a bias directly before it has no effect and no gradient but rounding
 noise. SGD leaves it where it is; Adam divides by the gradient's size and walks it about, differently alone and in a

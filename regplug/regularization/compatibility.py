@@ -1,4 +1,4 @@
-"""Compatibility: what regularizers refuse or doubt in each other and in the run, before anything is trained."""
+"""Checks regularizers against each other and against the run before anything is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many regularizers as one: composition is closed, and `identity` is its neutral element."""
+"""Composes several regularizers into one; `identity` is the neutral element."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _TURNS = "/turns"
 
 @dataclass(frozen=True)
 class Part:
-    """One regularizer of a composition, under the key that its settings, noise and state bear."""
+    """One regularizer of a composition, with the key of its settings, noise and state."""
 
     key: str
     functions: RegularizerFunctions
@@ -87,7 +87,7 @@ class Composition(RegularizerFunctions):
         super().__init__()
         self.members = tuple(members)
         self.passes = max((m.functions.passes for m in members), default=1)  # type: ignore[misc] # of this instance
-        # The loop asks at each step; an identity must cost nothing there.
+        # The loop reads this at each step, where an identity must cost nothing.
         self._acting = {f: tuple(m for m in members if overrides(m.functions, f)) for f in FUNCTIONS}
         soft = [i for i, m in enumerate(self._acting["batch"]) if m.functions.needs_soft_targets]
         self._soften_at = soft[0] if soft else None
@@ -238,7 +238,7 @@ class Composition(RegularizerFunctions):
 
 
 def _networks(finished: Member | Sequence[Member]) -> Sequence[Member]:
-    """What `finalize` returned as a list of networks: a pair of mappings is one network."""
+    """Returns the networks that `finalize` returned as a list: a pair of mappings is one network."""
     is_one = len(finished) == 2 and isinstance(finished[0], Mapping)
     return [finished] if is_one else finished  # type: ignore[list-item, return-value] # told apart by the line above
 

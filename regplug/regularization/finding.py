@@ -1,4 +1,4 @@
-"""What a model consists of: the sites of its forward pass, and what each parameter is for."""
+"""Finds the sites of a model's forward pass, and the role of each parameter."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def find_sites(model: nn.Module, example: Tensor) -> list[Site]:
 
 @contextmanager
 def recorded_outputs(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """A context that gathers the output of each site by `module#call`, while somebody runs the model."""
+    """Records the output of each site by `module#call` while the model runs within the context."""
     outputs: dict[str, Tensor] = {}
 
     def record(name: str, call: int, module: nn.Module, given: Tensor, output: Tensor) -> None:  # noqa: ARG001
@@ -58,7 +58,7 @@ def recorded_outputs(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 
 @contextmanager
 def _watched(model: nn.Module, record: Callable[[str, int, nn.Module, Tensor, Tensor], None]) -> Iterator[None]:
-    """Calls `record` at each call of each named module that takes and returns a tensor."""
+    """Calls `record` for each call of each named module that takes and returns a tensor."""
     calls: dict[str, int] = {}
 
     def hook_of(name: str) -> Callable[..., None]:

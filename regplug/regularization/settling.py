@@ -1,4 +1,4 @@
-"""From a model in training to an ordinary one: what regularizers put in is taken out, replaced or baked in."""
+"""Turns a trained model into ordinary modules: what regularizers added is removed, replaced or baked in."""
 
 from __future__ import annotations
 

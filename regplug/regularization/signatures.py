@@ -1,4 +1,4 @@
-"""Functions that fit the contract: one written for an older version is named, with what it must take now."""
+"""Checks that the functions of a plugin take the arguments of the contract, and names those that do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a configuration to everything that a training needs; nothing is trained or tracked here."""
+"""Builds everything that a training needs from a configuration; nothing is trained or tracked here."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from regplug.training.tensors import split_tensors
 from regplug.training.torch_optimizers import TorchRule
 
 SMALL_STEP = 4_000_000
-"""Parameters times rows below which a step is faster on one thread, and far faster on a busy machine."""
+"""Product of parameters and rows below which a step is faster on one thread, especially on a busy machine."""
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Sets torch's threads, and restores them."""
+    """Sets the number of torch's threads, and restores it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -71,12 +71,12 @@ class Assembly:
     inputs: RunInputs
 
     def loss_tensors(self) -> dict[str, Tensor]:
-        """The loss's settings, as it is called with them; of a stack, the first run's."""
+        """Returns the settings the loss is called with; for a stack, those of the first run."""
         own = _as_tensors(self.inputs.settings, self.data.train.x)
         return own.get(SETTINGS_KEY, {})
 
     def num_threads(self, runs: int = 1) -> int:
-        """Threads to train with: as configured, else one where a step is too small to be worth sharing.
+        """Returns the number of threads to train with: as configured, or one if a step is too small to share.
 
         It depends on the configuration alone, so a run repeats bit by bit on the same machine.
 
@@ -129,7 +129,7 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
 
 
 def _as_tensors(settings: Mapping[str, Mapping[str, Any]], like: Tensor) -> dict[str, dict[str, Tensor]]:
-    """The settings as the first step has them."""
+    """Returns the settings at the first step."""
     return {
         key: {name: torch.as_tensor(first_value(value), dtype=like.dtype) for name, value in own.items()}
         for key, own in settings.items()
@@ -160,13 +160,13 @@ def build_loss(components: Components, regularizer: Composition, task: Task) -> 
 
 
 def loss_settings(components: Components) -> dict[str, dict[str, Any]]:
-    """The loss's stackable numbers, under the key at which the loop looks for them."""
+    """Returns the loss's stackable numbers, under the key where the loop expects them."""
     own = stackable_numbers(cast(Chosen, components.loss))
     return {SETTINGS_KEY: own} if own else {}
 
 
 def stackable_numbers(chosen: Chosen) -> dict[str, Any]:
-    """A component's numbers that may differ between the runs of a stack."""
+    """Returns the numbers of a component that may differ between the runs of a stack."""
     if isinstance(chosen.params, Mapping):
         return {}
     numbers = numbers_of(chosen.params)
@@ -174,7 +174,7 @@ def stackable_numbers(chosen: Chosen) -> dict[str, Any]:
 
 
 def build_rule(chosen: Chosen, params: Sequence[Tensor], rate: float) -> UpdateRule:
-    """Builds the optimizer's update rule; a class of torch.optim, named by its path, is adapted.
+    """Builds the optimizer's update rule; wraps a class of torch.optim that is given by its path.
 
     Args:
         chosen: The optimizer.
@@ -200,7 +200,7 @@ def build_rule(chosen: Chosen, params: Sequence[Tensor], rate: float) -> UpdateR
 
 
 def make_course(config: RunConfig, components: Components, rows: int) -> Course:
-    """How long and how often a run of that many training rows trains and is evaluated.
+    """Returns how long a run with that many training rows trains, and how often it is evaluated.
 
     Raises:
         PluginError: The schedule raised, or gave what is no factor.
@@ -213,7 +213,7 @@ def make_course(config: RunConfig, components: Components, rows: int) -> Course:
         steps_per_epoch=-(-rows // config.batch_size),
         warmup=config.warmup,
     )
-    # What is wrong at the start or at the end is told before anything is trained.
+    # An error at the start or at the end is reported before anything is trained.
     _ = factors[:1], factors[len(factors) - 1 :]
     return Course(
         epochs=config.epochs,

@@ -1,4 +1,4 @@
-"""Objects of the caller's own in the place of component names: a module, arrays, a descriptor."""
+"""Objects that the caller passes instead of component names: a module, arrays or a descriptor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from regplug.errors import RequestError
 from regplug.registry import Origin, Registered, Registry
 
 DISTRIBUTION = "yours"
-"""What stands before the slash in the name of an object that was handed over."""
+"""Distribution name for objects that the caller passed."""
 
 
 def take_over(values: Mapping[str, Any], registry: Registry) -> tuple[dict[str, Any], Registry]:
@@ -72,7 +72,7 @@ def _model(value: Any) -> Registered:
         )
 
     def build(params: NoParams, context: ModelContext) -> nn.Module:  # noqa: ARG001 - as every model is built
-        # A module is trained as a copy: the caller's own stays as it was.
+        # A copy is trained, so the caller's module does not change.
         return copy.deepcopy(value, without_history(value)) if isinstance(value, nn.Module) else value()
 
     name = type(value).__name__ if isinstance(value, nn.Module) else getattr(value, "__name__", "module")

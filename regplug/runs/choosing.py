@@ -1,4 +1,4 @@
-"""Which regularizers choose by the validation rows: found by watching what they read at the end of an epoch."""
+"""Finds the regularizers that choose by validation metrics, by recording what they read at the end of an epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from regplug.training.shapes import shapes_for
 
 
 class _Watched(Mapping[str, Tensor]):
-    """Metrics of an epoch that remember which of them were read."""
+    """Metrics of an epoch that record which of them were read."""
 
     def __init__(self, names: list[str], like: Tensor) -> None:
         self._values = {name: like.new_ones(()) for name in names}
@@ -64,7 +64,7 @@ def _reads_valid(made: Assembly, member: Any) -> bool:
         rows=rows,
     )(member.key)
     clock = Clock(index=0, count=1, epoch=1, epochs=made.course.epochs, task=task, roles=program.roles)
-    # What it raises on made-up numbers is its own business here; the trial of a stack tells what matters.
+    # Exceptions on made-up numbers are ignored; a real failure shows up in the trial of a stack.
     with contextlib.suppress(Exception), torch.no_grad():
         state = member.functions.init(shapes, params, buffers)
         member.functions.after_epoch(Step(settings, {}, clock, state=state), metrics, params, buffers)

@@ -1,4 +1,4 @@
-"""What a run is called and described by in its tracking store."""
+"""The name, parameters and tags of a run in its tracking store."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def describe_run(
 
 
 def command_of(config: RunConfig) -> str:
-    """The command that repeats a run: every field that is not at its default."""
+    """Returns the command that repeats a run, with every field that is not at its default."""
     words = ["regplug", "run"]
     for field in dataclasses.fields(RunConfig):
         value = getattr(config, field.name)
@@ -134,7 +134,7 @@ def _initializers(inits: Sequence[Chosen]) -> tuple[str, dict[str, Any]]:
 
 
 def _ends(chosen: Chosen) -> dict[str, object]:
-    """First and last value of each number that changes over the run."""
+    """Returns the first and last value of each number that changes over the run."""
     fields = {} if isinstance(chosen.params, Mapping) else vars(chosen.params)
     ramps = {name: value for name, value in fields.items() if isinstance(value, Ramp)}
     return {f"{name}.{end}": getattr(ramp, end) for name, ramp in ramps.items() for end in ("first", "last")}

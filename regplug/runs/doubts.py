@@ -1,4 +1,4 @@
-"""What is doubtful of a run that went through: it is no better than a fixed answer."""
+"""Warns about a finished run that is no better than a constant prediction."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.
 
 
 def load_data(config: RunConfig, components: Components) -> Prepared:
-    """Reads or generates the data and normalises them.
+    """Reads or generates the data, and normalises it.
 
     Raises:
         DataError: They cannot be read or do not fit.
@@ -35,7 +35,7 @@ def load_data(config: RunConfig, components: Components) -> Prepared:
 
 
 def check_batch_size(config: RunConfig, data: Prepared) -> None:
-    """Refuses a batch that is larger than the training split.
+    """Checks that a batch is not larger than the training split.
 
     Raises:
         DataError: It is.
@@ -48,7 +48,7 @@ def check_batch_size(config: RunConfig, data: Prepared) -> None:
 
 
 def find_device(name: str) -> torch.device:
-    """The device that a configuration means.
+    """Returns the device for a configuration's `device`.
 
     Raises:
         ModelError: A GPU is asked for and there is none.
@@ -60,6 +60,6 @@ def find_device(name: str) -> torch.device:
 
 
 def pools_of(data: Prepared) -> tuple[Pool, Pool | None, Pool]:
-    """Training, validation and test rows as the loop takes them."""
+    """Returns the training, validation and test rows in the form that the loop takes."""
     valid = None if data.valid is None else Pool(x=data.valid.x, y=data.valid.y)
     return Pool(x=data.train.x, y=data.train.y), valid, Pool(x=data.test.x, y=data.test.y)

@@ -1,4 +1,4 @@
-"""A run's network: the model, built and initialised, and what its regularizers make of it."""
+"""Builds a run's network: the model is built, initialised, and restructured by its regularizers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Network:
 
     @property
     def final_settings(self) -> dict[str, dict[str, Any]]:
-        """The settings as plain numbers, at the end of their schedules."""
+        """The settings as plain numbers, at the last step of their schedules."""
         return {key: {name: last_value(value) for name, value in own.items()} for key, own in self.settings.items()}
 
 
@@ -98,7 +98,7 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
 def _restructured(
     functions: RegularizerFunctions, sites: Sites, seed: int, settings: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Place, ...]:
-    """Lets one regularizer restructure; weights of its own start from the run's seed, as the model's do."""
+    """Lets one regularizer restructure the model; its own weights are initialised from the run's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "init", sites.owner))
         return restructure(functions, sites, settings)
@@ -126,7 +126,7 @@ def _members(
 
 
 def numbers_of(params: Any) -> dict[str, Any]:
-    """The numeric parameters of a component, for `step.settings`: numbers, and tuples of numbers."""
+    """Returns the numeric parameters of a component for `step.settings`: numbers, and tuples of numbers."""
 
     def is_number(value: Any) -> bool:
         return isinstance(value, int | float | Ramp) and not isinstance(value, bool)
@@ -156,7 +156,7 @@ def build_model(config: RunConfig, components: Components, data: Prepared) -> nn
         if not isinstance(built, nn.Module):
             raise ModelError(f"The model {name} is a {type(built).__name__}.", hint="A model is a torch.nn.Module.")
         built.to(device=data.train.x.device, dtype=data.train.x.dtype)
-        # Lazy layers draw their weights when they see their first input, which is here.
+        # Lazy layers create their weights at their first input, which they get here.
         _check_output(built, name, data)
     initialize(built, components.inits, config.seed)
     return built
@@ -169,7 +169,7 @@ def _activation_factory(components: Components) -> Callable[[], nn.Module] | Non
 
     def make() -> nn.Module:
         module: nn.Module = chosen.build()
-        # Sites are found by this mark: an activation of a plugin or of the user's own is one like torch's.
+        # This mark makes an activation of a plugin or of the user a site, like torch's activations.
         module.is_activation = True  # type: ignore[assignment]
         return module
 

@@ -1,4 +1,4 @@
-"""Observers that plugins add: they are told of every run and can end none."""
+"""Observers that plugins add: they receive the events of every run and cannot end one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regplug.runs.results import Observer, RunEpoch, RunFinished, RunStarted
 
 
 class Warned(Protocol):
-    """Who is told of warnings."""
+    """Receives warnings."""
 
     def warned(self, message: str) -> None:
         """Called when something went wrong that does not end the run."""
@@ -85,5 +85,5 @@ class PluginObservers(Observer):
 
 @functools.cache
 def _made(registered: Registered) -> Any:
-    """The observer, made once a process."""
+    """Returns the observer, created once per process."""
     return build(registered, {})

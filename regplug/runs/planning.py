@@ -1,4 +1,4 @@
-"""What would run, in which order and why; nothing is trained and nothing is written."""
+"""Plans a run: what would run, in which order and why. Nothing is trained or written."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Plan:
     stacked: tuple[dict[str, Any], ...]
 
     def document(self) -> dict[str, Any]:
-        """The plan as JSON knows it."""
+        """Returns the plan as JSON types."""
         return {
             "config": self.config.to_dict(),
             "order": [{"phase": step.phase, "name": step.name, "why": step.why} for step in self.order],

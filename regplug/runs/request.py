@@ -1,4 +1,4 @@
-"""What a request alone shows to be wrong, answered before torch or mlflow is imported."""
+"""Checks a request before torch or mlflow is imported."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def check_places(config: RunConfig, tracking_uri: str | None = None) -> None:
 
 
 def composition_entries(regs: Sequence[Chosen]) -> list[Entry]:
-    """The regularizers of a run as the rules of their composition read them."""
+    """Returns the regularizers of a run as entries for the composition rules."""
     return [
         Entry(key=reg.spec.key, descriptor=reg.registered.component, source=reg.registered.full_name)  # type: ignore[arg-type] # found as a regularizer
         for reg in regs

@@ -1,4 +1,4 @@
-"""What a run tells while it goes and when it is done."""
+"""The events of a run while it trains, and its result."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RunStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class RunEpoch:
-    """What one epoch of one run came to.
+    """The metrics of one epoch of one run.
 
     Args:
         run: The run; the runs of a stack go on side by side.
@@ -60,7 +60,7 @@ class RunEpoch:
 
 
 class Observer:
-    """Looks at a run; every method does nothing until overridden."""
+    """Receives the events of a run; every method does nothing unless overridden."""
 
     def stage(self, name: str) -> None:
         """Called when a stage begins, such as `training`."""
@@ -157,7 +157,7 @@ def status_after(error: BaseException | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult(RunFinished):
-    """What a run by itself came to.
+    """The result of a single run.
 
     One that is returned ended `FINISHED`. One that failed after its training is the `result` of the error.
 
@@ -180,7 +180,7 @@ class RunResult(RunFinished):
     verification: Report | None = None
 
     def document(self) -> dict[str, Any]:
-        """The run as JSON knows it; a metric that is not finite is `null`."""
+        """Returns the run as JSON types; a metric that is not finite becomes `null`."""
         bundle = self.bundle_path and {"path": str(self.bundle_path), "files": list(self.bundle_files)}
         return {
             "run_id": self.run_id,

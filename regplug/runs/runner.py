@@ -1,4 +1,4 @@
-"""One run from its configuration to its proven files: data, training, tracking, bundle."""
+"""Executes one run, from its configuration to its verified files: data, training, tracking, bundle."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def execute(
     Args:
         config: What to run.
         registry: What is installed; by default all of it.
-        observers: Who is told, beside the observers of plugins.
+        observers: Receive the run's events, in addition to the observers of plugins.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
 
     Raises:
@@ -85,7 +85,7 @@ def execute(
 
 
 class _Stages:
-    """Tells observers which stage begins, and measures each."""
+    """Reports each stage to observers when it begins, and measures how long it takes."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
@@ -133,7 +133,7 @@ class _Run:
         )
 
     def execute(self) -> RunResult:
-        """Runs it all, and tells how it ended."""
+        """Executes the run, and reports how it ended."""
         made = self._made
         told = describe_run(
             made.config,
@@ -254,7 +254,7 @@ class _Run:
                 observer.epoch_ended(seen)
 
     def _finish(self, tracked: TrackedRun) -> nn.Module:
-        """Finalizes, measures every split on the final weights and keeps state and figures."""
+        """Finalizes the run, measures every split on the final weights, and stores the state and figures."""
         trainer, data = self._trainer, self._data
         trainer.finish()
         final = measure_final(trainer, [data])[0]
@@ -271,7 +271,7 @@ class _Run:
         return model
 
     def _doubt(self, tracked: TrackedRun, final: Final) -> None:
-        """Tells and keeps that the run is no better than guessing, where it is not."""
+        """Reports and records a run that is no better than guessing."""
         doubt = doubt_of(final, self._made, self._data, self._config.lr)
         if not doubt:
             return
@@ -283,7 +283,7 @@ class _Run:
             observer.warned(doubt)
 
     def _trained_model(self) -> nn.Module:
-        """The network, or the networks as one, made of ordinary modules."""
+        """Returns the trained network, made of ordinary modules; the networks of an ensemble become one model."""
         networks = self._trainer.networks_of(0)
         trained = iter(networks)
 
@@ -320,7 +320,7 @@ def _log_deployed(tracked: TrackedRun, bundle: Bundle) -> None:
 
 
 def _log_state(tracked: TrackedRun, model: nn.Module) -> None:
-    """Keeps the trained state, so that the run can be exported again."""
+    """Stores the trained state, so that the run can be exported again."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "state.pt"
         torch.save(model.state_dict(), file)

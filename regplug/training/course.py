@@ -19,7 +19,7 @@ class Pools:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """How long and how often.
+    """How long to train and how often to evaluate.
 
     Args:
         epochs: Epochs of the run.
@@ -40,7 +40,7 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """What one epoch came to, for each run.
+    """The metrics of one epoch, for each run.
 
     Args:
         epoch: Epochs done, this one included.

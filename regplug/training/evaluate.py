@@ -1,4 +1,4 @@
-"""Runs in evaluation mode, and what each run ends with."""
+"""Evaluates runs, and finalizes them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from regplug.training.state import Pool, RunInputs, State
 from regplug.training.stepper import write_
 
 EVALUATION_ROWS = 8192
-"""Rows that one evaluation pass takes at once, over all runs."""
+"""Rows in one evaluation pass, summed over all runs."""
 
 EVALUATION_NUMBERS = 1 << 22
-"""Input numbers that one evaluation pass of a stack takes at least, where its rows are short."""
+"""Minimum number of input values in one evaluation pass of a stack whose rows are short."""
 
 
 class Evaluator:
@@ -36,7 +36,7 @@ class Evaluator:
         runs: What each run brings.
         lift: One run or a stack.
         settings: The settings at each step.
-        sample: Batches of a fixed part of the training rows, for what is recomputed before an evaluation.
+        sample: Returns batches of a fixed part of the training rows, used to recompute statistics before an evaluation.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Evaluator:
         self.clock: Clock
 
     def forget(self) -> None:
-        """Tells that the state has moved: what is evaluated is computed anew."""
+        """Discards cached values after the state has changed."""
         self._seen = None
 
     @torch.no_grad()
     def measure(self, state: State, pool: Pool, split: str) -> dict[str, Tensor]:
-        """Loss, and accuracy of a classification: scalars, or one for each run of a stack."""
+        """Returns the loss and, for classification, the accuracy: scalars, or one value for each run of a stack."""
         if any(state.ensembles):
             return self._measured_ensembles(state, pool, split)
         parts = list(self._passes(state, pool, split, self._measured_one))
@@ -74,14 +74,14 @@ class Evaluator:
 
     @torch.no_grad()
     def outputs(self, state: State, pool: Pool, split: str) -> Tensor:
-        """Logits or values, in the order of the rows."""
+        """Returns logits or values, in the order of the rows."""
         if any(state.ensembles):
             each = [self._outputs_of_run(state, pool, split, run) for run in range(self._lift.runs or 1)]
             return torch.stack(each) if self._lift.runs is not None else each[0]
         return torch.cat([out for out, _ in self._passes(state, pool, split, self._called_one)], self._lift.lead)
 
     def _measured_ensembles(self, state: State, pool: Pool, split: str) -> dict[str, Tensor]:
-        """As `measure`, of runs that end with several networks: run by run, since their numbers may differ."""
+        """Like `measure`, for runs that end with ensembles: one run at a time, because ensemble sizes may differ."""
         measured: dict[str, list[Tensor]] = {}
         for run in range(self._lift.runs or 1):
             outputs, y = self._outputs_of_run(state, pool, split, run), pool.y[self._rows_of_run(split, pool, run)]
@@ -93,7 +93,7 @@ class Evaluator:
         return {name: torch.stack(each) if is_stack else each[0] for name, each in measured.items()}
 
     def _outputs_of_run(self, state: State, pool: Pool, split: str, run: int) -> Tensor:
-        """The outputs of one run, of all its networks combined, in the order of the rows."""
+        """Returns the outputs of one run, with all its networks combined, in the order of the rows."""
         own = partial(self._lift.of_run, run=run)
         networks = state.ensembles[run] or [(own(state.params), own(state.buffers))]
         settings = own(self._shown_settings())
@@ -104,7 +104,7 @@ class Evaluator:
         return combined(each, is_classification=self._program.task.is_classification)
 
     def _shown_settings(self) -> Settings:
-        """The settings that an evaluation needs: the loss's own, and all where a layer acts in evaluation."""
+        """Returns the settings that an evaluation needs: the loss's, or all of them if a layer acts in evaluation."""
         now = self._settings.at(self.clock.index - 1)
         if self._program.acts_in_evaluation:
             return now
@@ -131,7 +131,7 @@ class Evaluator:
         return loss, (outputs.argmax(-1) == y).sum()
 
     def _passes(self, state: State, pool: Pool, split: str, function: Callable[..., Any]) -> Iterator[tuple[Any, int]]:
-        """Yields what a function of a run's tensors, x and y returns for each part of a split, and its rows."""
+        """Applies a function of a run's tensors, x and y to each part of a split; yields its results and row counts."""
         params, buffers = self._tensors(state)
         settings = self._shown_settings()
         rows = self._rows[split]
@@ -145,7 +145,7 @@ class Evaluator:
                 yield lifted(params, buffers, settings, x, y), y.shape[0 if own is None else 1]
 
     def _cut(self, split: str, pool: Pool, start: int, stop: int) -> tuple[Any, Any]:
-        """A part of a split; a small one of which each run has rows of its own is gathered but once."""
+        """Returns a part of a split. A small split with different rows for each run is gathered only once."""
         rows = self._rows[split]
         if rows is None or rows.ndim == 1 or stop - start < rows.shape[-1]:
             return cut(rows, pool, start, stop)
@@ -163,7 +163,7 @@ class Evaluator:
 
     @torch.no_grad()
     def tensors_of(self, state: State, run: int) -> Member:
-        """The parameters and buffers of one run as they are evaluated."""
+        """Returns the parameters and buffers of one run, as used in evaluation."""
         own = partial(self._lift.of_run, run=run)
         params, buffers = self._tensors(state)
         return own(params), own(buffers)
@@ -176,7 +176,7 @@ class Evaluator:
         return self._seen
 
     def _evaluated(self, state: State) -> Member:
-        """What the members' `evaluated` makes of the state; computed once for each state."""
+        """Applies the members' `evaluated` to the state."""
         sample = self._sample()
         shared = None if self._lift.runs is None or (sample and sample[0].is_shared) else 0
         lifted = self._lift(self._evaluated_one, (0, 0, 0, 0, 0, shared))
@@ -196,7 +196,7 @@ class Evaluator:
 
     @torch.no_grad()
     def finalize(self, state: State, feed: Feed) -> None:
-        """Each run's `finalize`, one run at a time; its tensors are written into the state."""
+        """Applies `finalize` to one run at a time, and writes the resulting tensors into the state."""
         settings = self._settings.at(self.clock.index - 1)
         state.ensembles = []
         for run in range(self._lift.runs or 1):
@@ -213,7 +213,7 @@ class Evaluator:
 
 
 class _Batches:
-    """The training batches of one run, once more, as steps with noise of their own; can be iterated again."""
+    """The training batches of one run as steps with their own noise; can be iterated more than once."""
 
     def __init__(self, feed: Feed, run: int | None, step: Step, passes: RunPasses) -> None:
         self._feed, self._run, self._step, self._passes = feed, run, step, passes
@@ -226,7 +226,7 @@ class _Batches:
 
 
 def _step_of(rows: Tensors, noise: Any, like: Step, passes: RunPasses) -> Step:
-    """A step on these rows, with settings, clock and state of another."""
+    """Returns a step on these rows, with the settings, clock and state of another step."""
     batch = Batch(rows["x"], rows["y"], rows["y"], rows["rows"])
     return Step(like.settings, noise, like.clock, state=like.state, batch=batch, passes=passes)
 

@@ -1,4 +1,4 @@
-"""Batches and noise, by the block: gathered once for many steps, in each run's own order."""
+"""Batches and noise. Both are prepared in blocks of many steps, in each run's own order."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Feed:
         pool: The training rows.
         runs: What each run brings.
         lift: One run or a stack.
-        draws: What each run needs of noise at each step.
+        draws: The noise that each run needs at each step.
         batch_size: Rows in a batch.
         shuffle: Whether each epoch has an order of its own.
     """
@@ -69,15 +69,15 @@ class Feed:
             NoiseStream(run.seed, own, length=self._length, dtype=floating, device=pool.x.device)
             for run, own in zip(self._runs, self._draws, strict=True)
         ]
-        # Runs of one seed on the same rows share order and batch: they are gathered once.
+        # Runs with the same seed and the same rows share order and batches, which are gathered once.
         self._leaders, self._follows = _groups(self._runs)
         self.is_shared = lift.runs is None or len(self._leaders) == 1
 
     def epoch(self, epoch: int | str) -> Iterator[FedBatch]:
-        """The batches of one epoch.
+        """Yields the batches of one epoch.
 
         Args:
-            epoch: Epochs done before, or a word for a pass over the data that is no epoch.
+            epoch: Epochs done before, or a word that names a pass over the data outside training.
         """
         order, in_pool = self._order(epoch)
         span = self._length * self._batch_size
@@ -94,7 +94,7 @@ class Feed:
                 yield FedBatch(number * self._length + step, x, y, own, drawn, size, self.is_shared)
 
     def of_run(self, batch: FedBatch, run: int) -> FedBatch:
-        """One run's part of a stacked batch."""
+        """Returns one run's part of a stacked batch."""
         noise = {key: {name: value[run] for name, value in own.items()} for key, own in batch.noise.items()}
         if self.is_shared:
             return batch._replace(noise=noise)
@@ -104,7 +104,7 @@ class Feed:
         return values.index_select(0, rows) if rows.ndim == 1 else values[rows]
 
     def _order(self, epoch: int | str) -> tuple[Tensor, Tensor]:
-        """The rows of an epoch in their order: by their numbers in the training split, and in the pool."""
+        """Returns the rows of an epoch in order, as indices into the training split and into the pool."""
         device = self._pool.x.device
         if self.is_shared:
             rows = order(self.rows, self._runs[0].seed, epoch, self._shuffle).to(device)
@@ -127,7 +127,7 @@ class Feed:
 
 
 def _groups(runs: Sequence[RunInputs]) -> tuple[list[int], Tensor]:
-    """Runs by their order of rows: the first of each group, and to which group each run belongs."""
+    """Groups runs by row order: returns the first run of each group, and the group of each run."""
     firsts: dict[Any, int] = {}
     of_run = []
     for number, run in enumerate(runs):
@@ -138,7 +138,7 @@ def _groups(runs: Sequence[RunInputs]) -> tuple[list[int], Tensor]:
 
 
 def cut(rows: Tensor | None, pool: Pool, start: int, stop: int) -> tuple[Any, Any]:
-    """A slice of a pool's rows, or of those that a run names."""
+    """Returns a slice of a pool, or of the given rows of it."""
     if rows is None:
         return pool.x[start:stop], pool.y[start:stop]
     part = rows[..., start:stop]

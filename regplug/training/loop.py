@@ -1,4 +1,4 @@
-"""The one loop. It lifts the pure functions of one run and trains one run or many stacked.
+"""The training loop. It lifts the pure functions of one run, and trains one run or many stacked runs.
 
 One run's functions are called as they are; those of a stack through `torch.func.vmap`, with one backward of the sum of
 the runs' losses outside it. Runs do not mix, so each gradient is its own.
@@ -37,7 +37,7 @@ from regplug.training.state import RunInputs, State, initial_state
 from regplug.training.stepper import Stepper, Watch
 
 SAMPLE_ROWS = 1024
-"""Training rows, about, from which batch statistics are recomputed before an evaluation."""
+"""Approximate number of training rows from which batch statistics are recomputed before an evaluation."""
 
 
 class Trainer:
@@ -110,7 +110,7 @@ class Trainer:
         self._looked_at: list[FedBatch] | None = None
 
     def train(self) -> Iterator[EpochRecord]:
-        """Trains epoch by epoch from where the state stands, and yields a record after each.
+        """Trains epoch by epoch from the current state, and yields a record after each.
 
         Raises:
             DivergedError: If a run that is not stacked becomes NaN or infinite: at which step and after which part.
@@ -126,7 +126,7 @@ class Trainer:
                 self._evaluator.finalize(self.state, self._feed)
 
     def evaluate(self, split: str) -> dict[str, list[float]]:
-        """Loss and, for a classification, accuracy of each run on a split, in evaluation mode.
+        """Returns the loss and, for classification, the accuracy of each run on a split, in evaluation mode.
 
         Args:
             split: `train`, `valid` or `test`.
@@ -135,11 +135,11 @@ class Trainer:
         return {f"{split}/{name}": self._lift.numbers(value) for name, value in values.items()}
 
     def outputs(self, split: str) -> Tensor:
-        """Logits or values of each run on a split: `(rows, outputs)`, or `(runs, rows, outputs)` of a stack."""
+        """Returns the logits or values of each run on a split: `(rows, outputs)`, or with a leading axis of runs."""
         return self._evaluator.outputs(self.state, getattr(self._pools, split), split)
 
     def view_of(self, run: int) -> ProbeView:
-        """What probes see of one run."""
+        """Returns what probes see of one run."""
         of_run = partial(self._lift.of_run, run=run)
         if self._looked_at is None:
             count = max(1, PROBED_ROWS // self._course.batch_size)
@@ -160,7 +160,7 @@ class Trainer:
         return ProbeView(params=params, roles=roles, epoch=self.state.epoch, look=look)
 
     def weights_of(self, run: int) -> dict[str, Tensor]:
-        """Effective weights of one run as they are evaluated, detached."""
+        """Returns the effective weights of one run, as used in evaluation and detached."""
         params, buffers = self._evaluator.tensors_of(self.state, run)
         settings = self._lift.of_run(self._settings.at(self.state.epoch * self._feed.steps - 1), run)
         step = Step(settings, {}, self._clock(self.state.epoch, 0))
@@ -168,14 +168,14 @@ class Trainer:
             return {name: value.detach() for name, value in self._program.weights(params, buffers, step).items()}
 
     def tensors_of(self, run: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Parameters and buffers of one run."""
+        """Returns the parameters and buffers of one run."""
         state = self.state
         if self._lift.runs is None:
             return dict(state.params), dict(state.buffers)
         return {n: t[run] for n, t in state.params.items()}, {n: t[run] for n, t in state.buffers.items()}
 
     def networks_of(self, run: int) -> list[Member]:
-        """Parameters and buffers of each network that one run ends with: one, or the members of an ensemble."""
+        """Returns the parameters and buffers of each network a run ends with: one, or the members of an ensemble."""
         ensembles = self.state.ensembles
         return (ensembles[run] if ensembles else []) or [self.tensors_of(run)]
 
@@ -242,7 +242,7 @@ class Trainer:
     def _end_epoch(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         measured: dict[str, Tensor] = {}
         acts = bool(self._program.regularizer.acting("after_epoch"))
-        # The mode is changed once for all splits: to walk over the modules costs as much as a small evaluation.
+        # The mode is changed once for all splits: walking over the modules costs as much as a small evaluation.
         with in_mode(self._program.model, training=False):
             for split in ("valid", "test", "train"):
                 pool = getattr(self._pools, split)
@@ -295,7 +295,7 @@ class Trainer:
     # Small parts.
 
     def _sample(self) -> list[FedBatch]:
-        """The same batches of training rows at each evaluation, where there are batch statistics to recompute."""
+        """Returns the same training batches at each evaluation; none if no batch statistics need recomputing."""
         if self._sampled is None:
             count = max(1, SAMPLE_ROWS // self._course.batch_size)
             has_statistics = any(name.endswith("running_mean") for name in self._program.buffers)
@@ -324,5 +324,5 @@ class Trainer:
 
 
 def _first_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Settings as plain numbers, at the first step of their schedules."""
+    """Returns the settings as plain numbers, at the first step of their schedules."""
     return {key: {name: first_value(value) for name, value in own.items()} for key, own in settings.items()}

@@ -1,4 +1,4 @@
-"""Settings as tensors: at each step the numbers of each run, at that step's value of their schedules."""
+"""Settings as tensors: the values of each run at each step of their schedules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regplug.training.lift import Lift
 from regplug.training.state import Pool, RunInputs
 
 SettingTensors = Mapping[str, Mapping[str, Tensor]]
-"""Regularizer's key -> parameter -> a scalar or one entry a place, with an axis of runs before them in a stack."""
+"""Regularizer's key -> parameter -> a scalar or one entry per place, with a leading axis of runs in a stack."""
 
 
 class RunSettings:
@@ -43,10 +43,10 @@ class RunSettings:
                 self._ways[key, name] = way, _shares([run.settings[key][name] for run in runs], lift, way, count)
 
     def at(self, index: int) -> SettingTensors:
-        """The settings at a step.
+        """Returns the settings at a step.
 
         Args:
-            index: Steps done before; after the last step those of the last one.
+            index: Steps done before; beyond the last step, the settings of the last step are returned.
         """
         if not self._ways:
             return self._first
@@ -58,7 +58,7 @@ class RunSettings:
 
 
 def _shares(values: Sequence[Any], lift: Lift, like: Tensor, count: int) -> Tensor:
-    """How far each run's number has come at each step: `(steps,)`, or `(steps, runs)` of a stack."""
+    """Returns the progress of each run's schedule at each step: `(steps,)`, or `(steps, runs)` for a stack."""
     each = [
         [value.share(index, count) if isinstance(value, Ramp) else 0.0 for value in values] for index in range(count)
     ]
@@ -76,7 +76,7 @@ def _tensors(each: Sequence[Mapping[str, Mapping[str, Any]]], lift: Lift, pool: 
     def tensor(values: list[Any]) -> Tensor:
         numbers = values if lift.runs is not None else values[0]
         made = torch.tensor(numbers, device=pool.x.device)
-        # Anew and not converted: a float64 that went through torch's default type is a float32.
+        # Created again instead of converted: a float64 that passed through torch's default type has lost its precision.
         return torch.tensor(numbers, dtype=floating, device=pool.x.device) if made.is_floating_point() else made
 
     return {key: {n: tensor([own[key][n] for own in each]) for n in each[0][key]} for key in each[0]}

@@ -1,4 +1,4 @@
-"""The tensors of one run or of a stack of runs, and what each run brings."""
+"""The tensors of one run or of a stack of runs, and the inputs of each run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from regplug.training.tensors import restore_tensors
 
 @dataclass(frozen=True, kw_only=True)
 class RunInputs:
-    """What one run brings to the loop: only numbers and tensors, so that many can be stacked.
+    """The inputs of one run to the loop: only numbers and tensors, so that many runs can be stacked.
 
     Args:
-        seed: Decides order and noise.
+        seed: Determines row order and noise.
         rate: Learning rate before the schedule.
         settings: Regularizer's key -> parameter -> number, one number for each place, or a `Ramp`.
         params: Initial parameters by name.
@@ -52,7 +52,7 @@ class RunInputs:
         return self.raw[self.train_rows.cpu().numpy()] if chosen else self.raw  # type: ignore[union-attr] # chosen
 
     def count_rows(self, pool: Pool) -> int:
-        """Rows of this run's training split."""
+        """Returns the number of rows in this run's training split."""
         return len(pool) if self.train_rows is None else len(self.train_rows)
 
 
@@ -74,7 +74,7 @@ class Pool:
 
 @dataclass
 class State:
-    """All that changes while runs train; `None` as `runs` means one run without a leading axis."""
+    """Everything that changes during training."""
 
     params: dict[str, Tensor]
     buffers: dict[str, Tensor]
@@ -85,17 +85,17 @@ class State:
     stopped: list[int | None] = field(default_factory=list)
     """For each run the epoch after which it stopped, or `None`."""
     diverged: list[str] = field(default_factory=list)
-    """For each run where it became NaN or infinite, or an empty text."""
+    """For each run, where it became NaN or infinite; empty if it did not."""
     ensembles: list[list[Member]] = field(default_factory=list)
-    """For each run the networks that it ends with, once it is finished, where they are several."""
+    """For each finished run, the networks of its ensemble; empty if it ends with one network."""
 
     def tensors(self) -> list[Tensor]:
-        """Every tensor that a step may change."""
+        """Returns every tensor that a step may change."""
         optimizer = [t for slot in self.optimizer.values() for t in slot]
         return [*self.params.values(), *self.buffers.values(), *optimizer, *self.regularizer.values()]
 
     def to_dict(self) -> dict[str, Any]:
-        """A copy that `torch.save` writes and `torch.load(weights_only=True)` reads."""
+        """Returns a copy that `torch.save` can write and `torch.load(weights_only=True)` can read."""
         scale = self.rate_scale
         return {
             "params": _copies(self.params),
@@ -109,7 +109,7 @@ class State:
         }
 
     def load_dict(self, saved: Mapping[str, Any]) -> None:
-        """Takes a saved state over, into the same parameter and buffer tensors."""
+        """Restores a saved state into the existing parameter and buffer tensors."""
         with torch.no_grad():
             for own, other in ((self.params, saved["params"]), (self.buffers, saved["buffers"])):
                 for name, value in own.items():
@@ -131,7 +131,7 @@ def initial_state(
     lift: Lift,
     shapes_of: Callable[[str], Shapes],
 ) -> State:
-    """The state before the first step. One run's is made of the program's own tensors."""
+    """Returns the state before the first step. The state of a single run uses the program's own tensors."""
     if lift.runs is None:
         restore_tensors(program.model, runs[0].params, runs[0].buffers)
         params, buffers = program.params, program.buffers

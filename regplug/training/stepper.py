@@ -17,7 +17,7 @@ from regplug.training.settings import RunSettings
 from regplug.training.state import State
 
 Watch = Callable[[str, Any], None]
-"""`watch(part, tensors)`: looks at what a part of a step made."""
+"""`watch(part, tensors)`: checks the tensors that one part of a step computed."""
 
 
 class Stepper:
@@ -41,7 +41,7 @@ class Stepper:
         self._decayed_whole = frozenset(each.name for each in program.effective)
         self.clock: Clock
         batch = None if is_shared else 0
-        # What the data phase made belongs to each run, even where the batch is shared.
+        # The output of the data phase belongs to each run, even if the batch is shared.
         made = 0 if program.mixes else batch
         self._objective = lift(self._objective_of_one, (0, 0, 0, 0, 0, batch))
         dims = (0, 0, 0, 0, 0, 0, 0, made, batch)
@@ -104,7 +104,7 @@ class Stepper:
         return self._later(self._perturb, told, self._state.params, named)  # type: ignore[arg-type, no-any-return]
 
     def _second(self, point: Tensors, told: _Told, given: Tensors) -> tuple[Tensor, ...]:
-        """The gradient at another point, with the same noise; running statistics have moved once already."""
+        """Returns the gradient at another point, with the same noise; running statistics were already updated."""
         params = {name: value.detach().requires_grad_() for name, value in point.items()}
         buffers = {name: value.clone() for name, value in self._state.buffers.items()}
         made = self._objective(params, buffers, told.settings, told.noise, self._state.regularizer, given)
@@ -145,7 +145,7 @@ class Stepper:
             write_(state.params, {**state.params, **self._shrink(state.params, state.buffers, settings, whole)})
 
     def _freeze(self, saved: Mapping[str, Any], active: Tensor) -> None:
-        """Undoes the step of runs that have stopped; times zero would keep a NaN."""
+        """Undoes the step of runs that have stopped. Multiplying by zero would keep a NaN."""
         state = self._state
         for slot, tensors in state.optimizer.items():
             for now, old in zip(tensors, saved["optimizer"][slot], strict=True):
@@ -183,7 +183,7 @@ class Stepper:
         made: Tensors,
         given: Tensors,
     ) -> Step:
-        """The step of a phase after the objective."""
+        """Returns the step for a phase after the objective."""
         batch = Batch(made["x"], made["y"], given["y"], given["rows"])
         taps = {name.removeprefix(_TAP): tap for name, tap in logits.items() if name.startswith(_TAP)}
         outputs = Outputs(logits["logits"], buffers, taps)
@@ -222,7 +222,7 @@ _TAP, _RATE = "tap:", "rate"
 
 
 class _Told:
-    """What the phases after the objective are told of it, without a graph."""
+    """What the phases after the objective receive from it, without a graph."""
 
     __slots__ = ("given", "logits", "made", "noise", "settings")
 
@@ -238,19 +238,19 @@ class _Told:
 
 
 def _gradients_of(total: Tensor, params: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Each run's gradient of its own objective: runs do not mix, so the gradient of their sum is all of them."""
+    """Returns each run's gradient of its own objective: runs are independent, so the sum's gradient has them all."""
     return torch.autograd.grad(total.sum() if total.ndim else total, params, materialize_grads=True)
 
 
 def write_(own: Tensors, new: Tensors) -> None:
-    """Copies what is new into the tensors that stay."""
+    """Copies new values into existing tensors, in place."""
     for name, value in own.items():
         if new[name] is not value:
             value.copy_(new[name])
 
 
 def keep_where(active: Tensor, new: Tensors, old: Tensors) -> dict[str, Tensor]:
-    """`new` for the runs that are active and `old` for the others."""
+    """Returns `new` for the active runs and `old` for the others."""
     return {
         name: torch.where(per_run(active, value), value, old[name]) if value is not old[name] else value
         for name, value in new.items()
