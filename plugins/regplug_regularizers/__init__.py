@@ -15,11 +15,24 @@ from regplug_regularizers import (
     normalization,
     penalties,
     stopping,
+    structure,
     targets,
     weights,
 )
 
-FAMILIES = (adversarial, augmentation, gradients, mixing, noise, normalization, penalties, stopping, targets, weights)
+FAMILIES = (
+    adversarial,
+    augmentation,
+    gradients,
+    mixing,
+    noise,
+    normalization,
+    penalties,
+    stopping,
+    structure,
+    targets,
+    weights,
+)
 
 
 @hookimpl
