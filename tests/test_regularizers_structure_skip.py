@@ -88,7 +88,7 @@ def test_a_factor_forward_and_another_backward():
 def test_a_shaken_network_is_an_ordinary_one_in_the_end(place):
     result = place.run(model="mlp:hidden=[8,8]", reg=["skip:shake_shake=true"], epochs=1, export=False)
     assert isinstance(result.model, Connected)
-    x = torch.randn(4, 64)
+    x = torch.randn(4, 8)
     model = result.model
     first = torch.relu(model.hidden1(x))
     branches = torch.relu(model.hidden2(first)), torch.relu(model.connections.hidden2.twin[0](first))
