@@ -72,7 +72,7 @@ REGULARIZERS = (
         before=("mixing", "erasing"),
         tags=("stochastic",),
         inputs=("image",),
-        example="--reg augment:shift=1 --model cnn",
+        example="--reg augment:shift=1",
         source="Krizhevsky et al. 2012, section 4.1; Mueller and Hutter 2021, TrivialAugment",
     ),
     Regularizer(
@@ -84,7 +84,6 @@ REGULARIZERS = (
         before=("mixing",),
         tags=("stochastic", "erasing"),
         inputs=("image",),
-        example="--reg cutout --model cnn",
         source="DeVries and Taylor 2017, Improved Regularization of Convolutional Neural Networks with Cutout",
     ),
     Regularizer(
@@ -106,7 +105,6 @@ REGULARIZERS = (
         tags=("stochastic", "erasing"),
         inputs=("image",),
         felt=Felt(values="probability=1"),
-        example="--reg random_erasing --model cnn",
         source="Zhong et al. 2020, Random Erasing Data Augmentation",
     ),
     Regularizer(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import regplug
 from regplug.bundles.layout import read_manifest
-from regplug.errors import RegplugError, some_of
+from regplug.errors import RegplugError, RequestError, some_of
 from regplug.regularizer import Notice, Outputs, RegularizerFunctions, RunContext, Shapes, Step, Tensors
 from regplug.tracking import open_store
 
@@ -33,8 +33,12 @@ def bundle_of(teacher: str) -> Path:
     folder = Path(teacher).expanduser()
     if folder.is_dir():
         return folder
-    store = open_store(is_read=True)
-    return store.read_artifact(store.find_run(teacher).run_id, "bundle")
+    try:
+        store = open_store(is_read=True)
+        return store.read_artifact(store.find_run(teacher).run_id, "bundle")
+    except RequestError as error:
+        told = f"teacher={teacher} is neither the folder of a bundle nor a run that keeps one: {error.message}"
+        raise RequestError(told, hint=error.hint) from error
 
 
 def probabilities(bundle: Path, raw_rows: Any, class_names: Sequence[str]) -> Tensor:
