@@ -8,10 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
+from regplug.api import NoParams
 from regplug.regularizer import Batch, Role
 
 Named = Mapping[str, Tensor]
@@ -125,7 +126,14 @@ class ProbeView:
 
 
 class Probe(ABC):
-    """A measurement, taken at each evaluation."""
+    """A measurement, taken at each evaluation.
+
+    Args:
+        params: An instance of the descriptor's parameter dataclass.
+    """
+
+    def __init__(self, params: Any = None) -> None:
+        self.params: Any = NoParams() if params is None else params
 
     @abstractmethod
     def measure(self, view: ProbeView) -> dict[str, float]:

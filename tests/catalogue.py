@@ -82,7 +82,7 @@ def _first_of(word: str) -> str:
 
 
 def _network(name, params, context):
-    return {**bench.NETWORKS, **bench.RESIDUAL_NETWORKS}[name](context.activation or nn.Tanh)
+    return bench.NETWORKS[name].make(context.activation or nn.Tanh)
 
 
 mlp, cnn, residual_mlp, residual_cnn = (

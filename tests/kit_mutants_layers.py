@@ -174,9 +174,12 @@ class FindsNoPlace(Dropping):
                 sites.after(site, RightLayer())
 
 
-@bug("restructuring_draws_nothing")
-class DrawsItsWeights(RegularizerFunctions):
+@bug("new_weights_follow_the_seed")
+class SeedsItsWeights(RegularizerFunctions):
+    """New weights that are the same for every seed of a run."""
+
     def restructure(self, model, sites):
+        torch.manual_seed(1)
         for site in sites.chosen((), Sites.activations):
             if len(site.output_shape) == 2:
                 sites.after(site, nn.Linear(site.output_shape[1], site.output_shape[1]))

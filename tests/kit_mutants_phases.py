@@ -175,7 +175,8 @@ class Average(RegularizerFunctions):
         return params, moved
 
     def finalize(self, step, params, buffers, batches):
-        return {name: step.state[f"average.{name}"] for name in params}, buffers
+        average = {name: step.state[f"average.{name}"] for name in params}
+        return average, step.recompute_statistics(average, buffers, batches)
 
 
 @bug("finishing_twice_is_finishing_once", **AVERAGE)

@@ -12,6 +12,7 @@ from trainings import assembled, stack, trainer
 
 from regplug.errors import CompositionError
 from regplug.regularizer import RegularizerFunctions
+from regplug.testing import check_regularizer
 
 PAGE = (DOCS / "contract.md").read_text(encoding="utf-8")
 EXAMPLES = "\n\n".join(blocks(PAGE, "python"))
@@ -86,3 +87,10 @@ def test_the_examples_compose(file):
 def test_a_decay_of_a_weight_whose_parametrization_has_no_inverse_is_refused(file):
     with pytest.raises(CompositionError, match=r"DecayOutput sets the weight output.weight, .* no right_inverse"):
         assembled(reg=[f"{file}:UnitSpectralNorm", f"{file}:DecayOutput"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_passes_the_conformance_kit(name, file):
+    report = check_regularizer(f"{file}:{name}")
+    assert report.passed, report.lines()

@@ -9,16 +9,22 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-from kit_mutants import PLANTED
+import torch
+from kit_mutants import PLANTED, Layers
 from kit_mutants_objective import PenalisesBiases, StrengthAsANumber
+from torch.nn.utils.parametrize import is_parametrized
+from written_here import Strength, here
 
 import regplug.testing
 from regplug.api import KINDS
 from regplug.errors import RequestError, UnknownComponentError
 from regplug.registry import default_registry
+from regplug.regularization.finding import find_sites
+from regplug.regularizer import RegularizerFunctions
 from regplug.testing import (
     LEVEL,
     CheckFailed,
@@ -31,8 +37,10 @@ from regplug.testing import (
     checks_for,
     conformance,
 )
+from regplug.testing.bench import NETWORKS, Network
 from regplug.testing.checking import CouldNotRun
 from regplug.testing.checks import settings
+from regplug.testing.rig import networks_of
 from regplug.testing.running import Bound, check_subject
 from regplug.testing.subject import find_subject
 
@@ -281,3 +289,79 @@ def test_a_setting_that_becomes_a_number_is_named_with_its_line():
     assert result.outcome == "failed"
     assert "strength" in result.reason
     assert "kit_mutants_objective.py" in result.reason
+
+
+class StopsAtSevenClasses(RegularizerFunctions):
+    """Right on the kit's networks, which have three outputs."""
+
+    Params = Strength
+
+    def penalty(self, step, weights, outputs):
+        return step.settings["strength"] * outputs.logits.view(-1, 3).square().mean()
+
+
+class OnActivations(Layers):
+    """Refuses a network whose activations are functions."""
+
+    Layer = torch.nn.Identity
+
+
+def described(functions):
+    return dataclasses.replace(here(functions), summary="Of the test.")
+
+
+class Wide(torch.nn.Module):
+    """A network of an author's own, with dropout of its own and another number of outputs."""
+
+    def __init__(self, *, is_flat=False):
+        super().__init__()
+        self.first, self.act, self.drop = torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Dropout(0.2)
+        self.last, self.is_flat = torch.nn.Linear(5, 7), is_flat
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last(self.drop(torch.relu(x) if self.is_flat else self.act(x)))
+
+
+def own(name):
+    """Results of the checks of a first-party regularizer on a network of one's own too."""
+    networks = {"wide": Network(make=Wide, input_shape=(4,), num_outputs=7)}
+    subject = find_subject("regularizer", name, {}, networks=networks)
+    assert networks_of(subject)[-1] == "wide"
+    subject.cache["networks"] = ["wide"]
+    return check_subject(subject)
+
+
+@pytest.mark.parametrize("name", ["l2", "mixup", "swa"])
+def test_a_regularizer_is_checked_on_a_network_of_the_authors_own(name):
+    report = own(name)
+    assert report.passed, report.lines()
+    assert report.outcome("takes_your_own_networks") == "passed"
+
+
+def test_a_bug_that_shows_on_the_authors_network_alone_is_found():
+    networks = {"wide": Network(make=Wide, input_shape=(4,), num_outputs=7)}
+    bug = described(StopsAtSevenClasses)
+    assert check_regularizer(bug).passed
+    failed = check_regularizer(bug, networks=networks).failures
+    assert any("wide" in result.reason for result in failed)
+
+
+def test_a_network_of_the_authors_own_that_is_refused_is_told():
+    networks = {"flat": Network(make=partial(Wide, is_flat=True), input_shape=(4,), num_outputs=7)}
+    told = next(
+        result
+        for result in check_regularizer(described(OnActivations), networks=networks).results
+        if result.check == "takes_your_own_networks"
+    )
+    assert told.outcome == "skipped"
+    assert "it refuses flat: tested found no place in the model" in told.reason
+
+
+def test_the_networks_of_the_kit_have_what_trips_up_regularizers():
+    models = {name: network.built(torch.float64) for name, network in NETWORKS.items()}
+    sites = {name: find_sites(models[name], network.inputs(2)) for name, network in NETWORKS.items()}
+    assert any(site.is_branch for site in sites["residual"])
+    assert {"shared", "activation"} <= {site.name for site in sites["twice"] if site.call > 0}
+    assert is_parametrized(models["weight_normed"].hidden1, "weight")
+    assert any(isinstance(module, torch.nn.BatchNorm1d) for module in models["normed"].modules())

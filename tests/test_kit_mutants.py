@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import kit_honest
+import kit_honest_contract
 import kit_honest_schedules
 import kit_honest_training
+import kit_mutants_contract
 import kit_mutants_kinds
 import kit_mutants_layers
 import kit_mutants_models
@@ -25,6 +27,7 @@ pytest_plugins = ["regplug.testing.fixtures"]
 pytestmark = pytest.mark.slow
 
 MODULES = (
+    kit_mutants_contract,
     kit_mutants_layers,
     kit_mutants_state,
     kit_mutants_objective,
@@ -33,6 +36,7 @@ MODULES = (
     kit_mutants_kinds,
     kit_mutants_training,
     kit_honest,
+    kit_honest_contract,
     kit_honest_training,
 )
 """Importing them plants the bugs."""

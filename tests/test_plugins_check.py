@@ -186,3 +186,46 @@ def test_check_fails_for_a_distribution_whose_component_breaks_its_contract(inst
 
 def test_check_of_a_distribution_that_is_not_installed_is_a_wrong_request(terminal):
     assert terminal("plugins", "check", "no-such-distribution").code == 2
+
+
+REG = (
+    HEADER
+    + """
+@hookimpl
+def regplug_regularizers():
+    yield Regularizer(name="shy", target="fake_shy_impl:Shy", summary="A fake.")
+"""
+)
+REG_IMPL = """
+from regplug.regularizer import RegularizerFunctions
+
+class Shy(RegularizerFunctions):
+    def penalty(self, step, weights, outputs):
+        return outputs.logits[:, :3].square().mean() + 1 / (outputs.logits.shape[1] != 10)
+"""
+
+
+def test_regularizers_are_checked_on_a_model_of_ones_own(installed, terminal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
+    Path("net.py").write_text(net + "        super().__init__(nn.Flatten(), nn.Linear(64, 10))\n")
+    installed.install("fake-shy", {"fake_shy": REG, "fake_shy_impl": REG_IMPL}, entries={"s": "fake_shy"})
+    assert terminal("plugins", "check", "fake-shy").code == 0
+    said = terminal("plugins", "check", "fake-shy", "--model", "./net.py:Net")
+    assert said.code == 1
+    assert "division by zero" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--model", "mpl"], "Did you mean mlp?"),
+        (["--model", "mlp", "--model", "mlp"], "--model names mlp twice"),
+        (["--model", "mlp", "--dataset", "digitz"], "Did you mean digits?"),
+        (["--dataset", "digits"], "there is no --model"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_refused_before_a_check_is_made(terminal, words, told):
+    said = terminal("plugins", "check", "regplug", *words)
+    assert (said.code, said.out) == (2, "")
+    assert told in said.err

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from trainings import assembled, assert_same_bits, stack, trained, trainer, weights
 
+from regplug.api import NoParams
 from regplug.data import order
 from regplug.probes import Probe
 
@@ -185,3 +186,12 @@ def test_a_trainer_without_probes_keeps_no_copy_of_the_weights():
     made = trainer()
     list(made.train())
     assert made._before_last == {}
+
+
+def test_a_probe_without_a_constructor_of_its_own_gets_its_parameters():
+    class Counts(Probe):
+        def measure(self, view):
+            return {"count/params": float(len(view.params))}
+
+    assert isinstance(Counts().params, NoParams)
+    assert Counts(3).params == 3

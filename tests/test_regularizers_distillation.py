@@ -80,7 +80,7 @@ def test_a_teacher_that_is_missing_or_of_other_classes_is_refused(teacher, place
 
 @pytest.mark.slow
 def test_self_distillation_passes_the_conformance_kit_on_the_networks_that_its_teacher_fits(place):
-    rows = bench.pools("mlp", bench.CLASSES, torch.float32).train
+    rows = bench.NETWORKS["mlp"].pools(bench.CLASSES, torch.float32).train
     data = (rows.x.numpy(), np.array(["a", "b", "c"])[rows.y.numpy()])
     place.run(**{**FIELDS, "dataset": data, "batch_size": 4}, export=True, format=["onnx"], out="of_kit")
     subject = find_subject("regularizer", "self_distillation", {"teacher": "of_kit"})

@@ -137,6 +137,24 @@ def check(
             show_default=False,
         ),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="<component>",
+            help="A network of your own to check regularizers on too, such as ./net.py:Net; repeats.",
+            show_default=False,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            metavar="<component>",
+            help="Whose inputs --model takes.  [default: digits]",
+            show_default=False,
+        ),
+    ] = None,
     disable: Disable = None,
     plugin: Plugin = None,
     json: Json = False,
@@ -144,9 +162,13 @@ def check(
     """Run the conformance kit on every component of a distribution; exit with code 1 if a check fails."""
     registry = registry_of({"disable": disable, "plugin": plugin})
     values = _values_by_name(given or (), distribution)
+    if dataset is not None and not model:
+        raise RequestError("--dataset says whose inputs --model takes, and there is no --model.", hint="Add --model.")
     from regplug.testing import check_distribution
+    from regplug.testing.own_networks import networks_of_models
 
-    report = check_distribution(distribution, values=values, registry=registry)
+    networks = networks_of_models(model or (), dataset or "digits", registry)
+    report = check_distribution(distribution, values=values, registry=registry, networks=networks)
     if json:
         emit(report.document())
     else:

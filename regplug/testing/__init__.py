@@ -10,13 +10,17 @@
 From Python, `check_regularizer("my_reg").lines()`; from a shell, `regplug plugins check my-regs`. What applies follows
 from the descriptor: its phases, its tags and its `Stackable(off=...)`. A check that does not apply to a component is
 skipped with the reason. A check that applies but cannot run is a failure, and so is an expected failure that passes. No
-check depends on the text of a message. `regplug.testing.fixtures` has two pytest fixtures, `make_plugin` and `host`.
+check depends on the text of a message. Regularizers are checked on small networks: on rows and images, with batch
+normalization, residual branches, modules that are called twice and torch's weight normalization; with
+`networks={"mine": Network(make=Net, input_shape=(64,), num_outputs=10)}` on yours as well. `regplug.testing.fixtures`
+has two pytest fixtures, `make_plugin` and `host`.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+from regplug.testing.bench import Network
 from regplug.testing.checking import CheckFailed, CouldNotRun, NotApplicable
 from regplug.testing.report import KitReport, Result
 from regplug.testing.running import (
@@ -31,7 +35,9 @@ from regplug.testing.running import (
 from regplug.testing.subject import Subject
 
 check_regularizer = partial(check_component, "regularizer")
-"""`check_regularizer(descriptor_or_name, *, level=1, expected_failures={check: reason}, values={}) -> KitReport`."""
+"""`check_regularizer(descriptor_or_name, *, level=1, expected_failures={check: reason}, values={}, networks={})`.
+
+Returns a `KitReport`."""
 
 check_activation = partial(check_component, "activation")
 """As `check_regularizer`, of an activation."""
@@ -66,6 +72,7 @@ __all__ = [
     "CheckFailed",
     "CouldNotRun",
     "KitReport",
+    "Network",
     "NotApplicable",
     "Result",
     "Subject",

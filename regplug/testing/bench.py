@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from regplug.api import Layout, Task, TaskKind
+from regplug.testing.generators import torch_seeded
 from regplug.training.course import Pools
 from regplug.training.state import Pool
 
@@ -23,7 +26,6 @@ TRAIN_ROWS, BATCH = 20, 8
 CLASSES = Task(kind="classification", num_outputs=OUTPUTS, class_names=("a", "b", "c"))
 VALUES = Task(kind="regression", num_outputs=OUTPUTS)
 TASKS: Mapping[TaskKind, Task] = {"classification": CLASSES, "regression": VALUES}
-
 
 Activate = Callable[[], nn.Module]
 
@@ -61,6 +63,21 @@ def cnn(activate: Activate) -> nn.Module:
             activation1=activate(),
             flatten=nn.Flatten(),
             output=nn.Linear(4 * (SIDE - 2) ** 2, OUTPUTS),
+        )
+    )
+
+
+_WHOLE = -1
+"""One norm for the whole weight: of a row that is pruned wholly, torch's weight normalization makes NaN."""
+
+
+def weight_normed(activate: Activate) -> nn.Module:
+    """6-8-3 on rows, with torch's weight normalization on both weights."""
+    return nn.Sequential(
+        OrderedDict(
+            hidden1=weight_norm(nn.Linear(FEATURES, HIDDEN), dim=_WHOLE),
+            activation1=activate(),
+            output=weight_norm(nn.Linear(HIDDEN, OUTPUTS), dim=_WHOLE),
         )
     )
 
@@ -107,45 +124,97 @@ def residual_cnn(activate: Activate) -> nn.Module:
     return Residual(nn.Conv2d(1, 4, 3), activate, layer, 4 * (SIDE - 2) ** 2)
 
 
-NETWORKS: Mapping[str, Callable[[Activate], nn.Module]] = {"mlp": mlp, "cnn": cnn, "normed": normed}
-"""The networks on which every component is tried."""
+class Twice(nn.Module):
+    """6-8-8-8-3 on rows, with a layer that is called twice and an activation that is called three times."""
 
-RESIDUAL_NETWORKS: Mapping[str, Callable[[Activate], nn.Module]] = {"residual": residual, "residual_cnn": residual_cnn}
-"""For components that need residual connections: they say so, or refuse all of the others."""
+    def __init__(self, activate: Activate) -> None:
+        super().__init__()
+        self.hidden1, self.shared = nn.Linear(FEATURES, HIDDEN), nn.Linear(HIDDEN, HIDDEN)
+        self.activation, self.output = activate(), nn.Linear(HIDDEN, OUTPUTS)
 
-
-def network(name: str, dtype: torch.dtype, seed: int = 0, activate: Activate = nn.Tanh) -> nn.Module:
-    """One of the networks, with weights from a seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return {**NETWORKS, **RESIDUAL_NETWORKS}[name](activate).to(dtype).train()
-
-
-def layout(name: str) -> Layout:
-    """What one input of a network is."""
-    return "image" if name in ("cnn", "residual_cnn") else "row"
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits or values `(B, 3)` of rows `(B, 6)`."""
+        x = self.activation(self.hidden1(x))
+        for _ in range(2):
+            x = self.activation(self.shared(x))
+        return self.output(x)  # type: ignore[no-any-return] # nn.Module returns Any
 
 
-def inputs(name: str, rows: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    """Inputs for a network: standard normal."""
-    shape = (1, SIDE, SIDE) if layout(name) == "image" else (FEATURES,)
-    return torch.randn((rows, *shape), dtype=dtype, generator=_generator(seed))
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network on which regularizers are checked.
+
+    Args:
+        make: Makes a new one; it may draw its weights from torch's global generator, which is seeded.
+        input_shape: Shape of one input, without the batch.
+        num_outputs: Logits or values that it returns for each input.
+        takes_activation: Whether `make` takes a function that makes the activation.
+    """
+
+    make: Callable[..., nn.Module]
+    input_shape: tuple[int, ...] = (FEATURES,)
+    num_outputs: int = OUTPUTS
+    takes_activation: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        """What one input of it is."""
+        return "image" if len(self.input_shape) == 3 else "row" if len(self.input_shape) == 1 else "array"
+
+    def built(self, dtype: torch.dtype, seed: int = 0, activate: Activate = nn.Tanh) -> nn.Module:
+        """A new one, with weights from a seed."""
+        with torch_seeded(seed):
+            made = self.make(activate) if self.takes_activation else self.make()
+            return made.to(dtype).train()
+
+    def task(self, kind: TaskKind) -> Task:
+        """What it can learn."""
+        names = tuple(f"class{number}" for number in range(self.num_outputs)) if kind == "classification" else ()
+        return Task(kind=kind, num_outputs=self.num_outputs, class_names=names)
+
+    def inputs(self, rows: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+        """Inputs for it: standard normal."""
+        return torch.randn((rows, *self.input_shape), dtype=dtype, generator=_generator(seed))
+
+    def pools(self, task: Task, dtype: torch.dtype = torch.float64) -> Pools:
+        """Training, validation and test rows."""
+        train, valid, test = (
+            Pool(x=self.inputs(rows, dtype, seed=10 + part), y=targets(task, rows, dtype, seed=20 + part))
+            for part, rows in enumerate((TRAIN_ROWS, 8, 8))
+        )
+        return Pools(train=train, valid=valid, test=test)
+
+
+_IMAGE = (1, SIDE, SIDE)
+NETWORKS: Mapping[str, Network] = {
+    name: Network(make=make, input_shape=shape, takes_activation=True)
+    for name, make, shape in (
+        ("mlp", mlp, (FEATURES,)),
+        ("cnn", cnn, _IMAGE),
+        ("normed", normed, (FEATURES,)),
+        ("residual", residual, (FEATURES,)),
+        ("residual_cnn", residual_cnn, _IMAGE),
+        ("twice", Twice, (FEATURES,)),
+        ("weight_normed", weight_normed, (FEATURES,)),
+    )
+}
+RESIDUAL = ("residual", "residual_cnn")
+"""Those of components that need residual connections; of the others only the first."""
+
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether it takes statistics over the batch, which one row has not."""
+    return any(isinstance(module, _BATCH_NORMS) for module in model.modules())
 
 
 def targets(task: Task, rows: int, dtype: torch.dtype = torch.float64, seed: int = 1) -> Tensor:
-    """Classes `(rows,)`, every class among them, or values `(rows, 3)`."""
+    """Classes `(rows,)`, one after the other, or values `(rows, K)`."""
     if task.is_classification:
-        return torch.arange(rows) % OUTPUTS
-    return torch.randn((rows, OUTPUTS), dtype=dtype, generator=_generator(seed))
-
-
-def pools(name: str, task: Task, dtype: torch.dtype = torch.float64) -> Pools:
-    """Training, validation and test rows."""
-    train, valid, test = (
-        Pool(x=inputs(name, rows, dtype, seed=10 + part), y=targets(task, rows, dtype, seed=20 + part))
-        for part, rows in enumerate((TRAIN_ROWS, 8, 8))
-    )
-    return Pools(train=train, valid=valid, test=test)
+        return torch.arange(rows) % task.num_outputs
+    return torch.randn((rows, task.num_outputs), dtype=dtype, generator=_generator(seed))
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ from regplug.bundles.isolate import isolate
 from regplug.bundles.request import BundleRequest
 from regplug.bundles.writing import write_bundle
 from regplug.errors import UnknownComponentError
-from regplug.regularization.settling import settle
-from regplug.testing import bench
 from regplug.testing.checking import CouldNotRun, attempting
 from regplug.testing.rig import Rig
 from regplug.testing.subject import Subject, find_subject
@@ -48,8 +45,7 @@ def prove_export(subject: Subject, form: str, rig: Rig) -> None:
     """
     rig.model.train()
     rig.train_logits(rig.x())
-    finished = settle(copy.deepcopy(rig.model), rig.settings).eval()
-    prove_model(subject, form, finished, bench.inputs(rig.name, _ROWS, torch.float32), rig.task)
+    prove_model(subject, form, rig.settled(), rig.network.inputs(_ROWS, torch.float32), rig.task)
 
 
 def prove_model(subject: Subject, form: str, model: nn.Module, x: Tensor, task: Task) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regplug.api import Regularizer, Task
+from regplug.config.ramps import last_value
 from regplug.errors import CompositionError
 from regplug.losses import LossFunction
 from regplug.noise import NoiseStream, at_step
@@ -17,18 +19,23 @@ from regplug.registry import Registered, build, default_registry
 from regplug.registry.components import default_loss
 from regplug.regularization.composition import compose
 from regplug.regularization.finding import find_sites
-from regplug.regularization.layers import Augmented
+from regplug.regularization.layers import Augmented, WeightLayer
 from regplug.regularization.ordering import Entry, resolve_order
+from regplug.regularization.own_dropout import KEY as OWN_DROPOUT
+from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
+from regplug.regularization.settling import settle
 from regplug.regularization.structure import evaluating, restructure
 from regplug.regularizer import Batch, Clock, Noise, Outputs, RegularizerFunctions, Shapes, Step, Tensors
 from regplug.runs.network import numbers_of
+from regplug.seeds import derive_seed
 from regplug.sites import Place, Sites
 from regplug.testing import bench
 from regplug.testing.checking import CheckFailed, CouldNotRun, attempting, expect
+from regplug.testing.generators import torch_seeded
 from regplug.testing.subject import Subject, find_subject
 from regplug.training.lift import Lift
 from regplug.training.passes import RunPasses
-from regplug.training.program import Program
+from regplug.training.program import Program, clock_at_start
 from regplug.training.settings import RunSettings
 from regplug.training.shapes import shapes_for
 from regplug.training.state import RunInputs
@@ -37,6 +44,7 @@ KEY = "tested"
 """The key of the regularizer under test."""
 
 EXAMPLE_ROWS = 2
+_FEW = 3
 
 
 @dataclass(kw_only=True)
@@ -49,6 +57,7 @@ class Rig:
         places: Regularizer's key -> where its layers are.
         settings: Regularizer's key -> parameter -> number.
         name: The network's name.
+        network: The network.
         task: What is learned.
         dtype: Of all tensors.
     """
@@ -58,6 +67,7 @@ class Rig:
     places: Mapping[str, Sequence[Place]]
     settings: Mapping[str, Mapping[str, Any]]
     name: str
+    network: bench.Network
     task: Task
     dtype: torch.dtype
     members: Mapping[str, RegularizerFunctions] = field(default_factory=dict)
@@ -75,7 +85,7 @@ class Rig:
     @property
     def raw(self) -> Any:
         """The training rows, which are not normalised."""
-        return bench.pools(self.name, self.task, torch.float32).train.x.numpy()
+        return self.network.pools(self.task, torch.float32).train.x.numpy()
 
     @property
     def params(self) -> dict[str, Tensor]:
@@ -84,20 +94,29 @@ class Rig:
 
     def x(self, rows: int = bench.BATCH, seed: int = 0) -> Tensor:
         """Inputs for the network."""
-        return bench.inputs(self.name, rows, self.dtype, seed)
+        return self.network.inputs(rows, self.dtype, seed)
 
     def y(self, rows: int = bench.BATCH) -> Tensor:
         """Targets for the task."""
         return bench.targets(self.task, rows, self.dtype)
 
-    def layers(self) -> list[nn.Module]:
-        """The layers that were put in through `sites`."""
+    def site_layers(self) -> list[nn.Module]:
+        """The layers that were put before or after a module."""
         found = []
         for module in self.model.modules():
             if isinstance(module, Augmented):
                 for side in (module.before, module.after):
                     found += [layer for call in side for layer in call]  # type: ignore[attr-defined] # a ModuleList
         return found
+
+    def layers(self) -> list[nn.Module]:
+        """The layers that were put before or after a module, or on a weight."""
+        return [*self.site_layers(), *(each for each in self.model.modules() if isinstance(each, WeightLayer))]
+
+    @property
+    def acts_in_evaluation(self) -> bool:
+        """Whether a layer of the regularizer says that it acts in evaluation too."""
+        return self.program.acts_in_evaluation
 
     def run_inputs(self, seed: int, rate: float = 0.1) -> RunInputs:
         """What this network brings to a training."""
@@ -112,7 +131,7 @@ class Rig:
 
     def setting_tensors(self) -> dict[str, dict[str, Tensor]]:
         """The settings as the host hands them to a step."""
-        train = bench.pools(self.name, self.task, self.dtype).train
+        train = self.network.pools(self.task, self.dtype).train
         now = RunSettings([self.run_inputs(0)], Lift(None), train, count=1).at(0)
         return {key: dict(own) for key, own in now.items()}
 
@@ -133,6 +152,22 @@ class Rig:
         """Effective weights at these parameters."""
         return self.program.weights(params, self.buffers, self.step())
 
+    def first_step(self) -> Step:
+        """The composition's first step, without batch, noise and state."""
+        return Step(self.setting_tensors(), {}, clock_at_start(self.program))
+
+    def moved_state(self) -> dict[str, Tensor]:
+        """The state of the regularizer under test as if it had been started at other parameters.
+
+        At the start it is often equal to the parameters, and a distance to it has no gradient.
+        """
+        generator = torch.Generator().manual_seed(17)
+        moved = {
+            name: value + 0.1 * torch.randn(value.shape, generator=generator, dtype=value.dtype)
+            for name, value in self.params.items()
+        }
+        return self.initial_state(moved)
+
     def initial_state(self, params: Tensors | None = None, buffers: Tensors | None = None) -> dict[str, Tensor]:
         """The state with which the regularizer under test starts."""
         own = self.params if params is None else params
@@ -145,7 +180,13 @@ class Rig:
         return Batch(self.x(rows), y, y, torch.arange(rows))
 
     def step(
-        self, noise: Noise | None = None, settings: Any = None, *, epoch: int = 0, state: Tensors | None = None
+        self,
+        noise: Noise | None = None,
+        settings: Any = None,
+        *,
+        epoch: int = 0,
+        state: Tensors | None = None,
+        params: Tensors | None = None,
     ) -> Step:
         """The composition's step, with a batch and the network to run.
 
@@ -154,26 +195,33 @@ class Rig:
             settings: Key -> parameter -> tensor; by default the network's.
             epoch: Epochs done before.
             state: State of the regularizer under test; by default that at the start.
+            params: With which the step runs the model; by default copies of the network's.
         """
         clock = Clock(index=3 * epoch, count=30, epoch=epoch, epochs=10, task=self.task, roles=self.program.roles)
-        params, buffers = self.params, self.buffers
-        flat = self.program.regularizer.initial(lambda key: replace(self.shapes(key), raw=self.raw), params, buffers)
+        own, buffers = self.params, self.buffers
+        flat = self.program.regularizer.initial(lambda key: replace(self.shapes(key), raw=self.raw), own, buffers)
         if state is not None:
             flat |= {f"{KEY}/{name}": value for name, value in state.items()}
         drawn = self.noise()[0] if noise is None else noise
         step = Step(settings or self.setting_tensors(), drawn, clock, state=flat, batch=self.batch())
         step.set_rate(torch.tensor(0.1, dtype=self.dtype))
-        step.outputs = Outputs(bench.targets(bench.VALUES, bench.BATCH, self.dtype), buffers, {})
-        passes = RunPasses(self.program, params, buffers)
+        step.outputs = Outputs(bench.targets(self.network.task("regression"), bench.BATCH, self.dtype), buffers, {})
+        passes = RunPasses(self.program, own if params is None else params, buffers)
         passes.sample = [step]
         step.attach(passes)
         return step
 
     def own_step(
-        self, noise: Noise | None = None, settings: Any = None, *, epoch: int = 0, state: Tensors | None = None
+        self,
+        noise: Noise | None = None,
+        settings: Any = None,
+        *,
+        epoch: int = 0,
+        state: Tensors | None = None,
+        params: Tensors | None = None,
     ) -> Step:
         """The step as the regularizer under test sees it."""
-        return self.step(noise, settings, epoch=epoch, state=state).child(KEY)
+        return self.step(noise, settings, epoch=epoch, state=state, params=params).child(KEY)
 
     def train_logits(
         self, x: Tensor, noise: Noise | None = None, *, buffers: Tensors | None = None, number: int = 0
@@ -185,16 +233,25 @@ class Rig:
 
     def eval_logits(self, x: Tensor) -> Tensor:
         """The network's output in evaluation, without a graph."""
-        self.model.eval()
         output = self.evaluated(self.model, x)
         self.model.train()
         return output
 
     def evaluated(self, model: nn.Module, x: Tensor) -> Tensor:
-        """The output of the network, or of a copy of it, with the settings that its layers may read in evaluation."""
+        """What a copy of the network, or what it settles into, puts out in evaluation, without a graph."""
+        model.eval()
         with torch.no_grad(), evaluating(self.settings, model):
-            output: Tensor = model(x)
-        return output
+            return model(x)  # type: ignore[no-any-return] # nn.Module returns Any
+
+    def settled(self) -> nn.Module:
+        """The ordinary network that the host makes of this one at the end of a run."""
+        with attempting("making an ordinary network of it"):
+            return settle(copy.deepcopy(self.model), self.last_settings).eval()
+
+    @property
+    def last_settings(self) -> dict[str, dict[str, Any]]:
+        """The settings at the end of their schedules."""
+        return {key: {name: last_value(each) for name, each in own.items()} for key, own in self.settings.items()}
 
 
 def make_rig(
@@ -207,6 +264,7 @@ def make_rig(
     built_with: Mapping[str, Any] | None = None,
     task: Task | None = None,
     left_out: bool = False,
+    network: bench.Network | None = None,
 ) -> Rig:
     """Puts a regularizer into a network.
 
@@ -219,12 +277,14 @@ def make_rig(
         built_with: Parameters to build it with where they shall not be those of its settings.
         task: What is learned; `None` for the first that it takes.
         left_out: Whether only what the regularizer requires is put in, and not it.
+        network: The network of that name; `None` for the one that the kit or the author has under it.
 
     Raises:
         CheckFailed: It cannot be built or put in.
     """
     name = name or (networks_of(subject)[0] if subject else "mlp")
-    task = task or (bench.TASKS[subject.descriptor(Regularizer).tasks[0]] if subject else bench.CLASSES)
+    network = network or all_networks(subject)[name]
+    task = task or network.task(subject.descriptor(Regularizer).tasks[0] if subject else "classification")
     members: dict[str, RegularizerFunctions] = {}
     numbers: dict[str, Mapping[str, Any]] = {}
     if subject is not None:
@@ -234,8 +294,10 @@ def make_rig(
         numbers[KEY] = numbers_of(subject.params(**(values or {})))
         if left_out:
             del members[KEY], numbers[KEY]
-    model = bench.network(name, dtype, seed, activation_of(subject))
-    places = _restructured(model, members, bench.inputs(name, EXAMPLE_ROWS, dtype), numbers)
+    model = network.built(dtype, seed, activation_of(subject))
+    if has_own_dropout(model):
+        members = {OWN_DROPOUT: OwnDropout(), **members}
+    places = _restructured(model, members, network.inputs(EXAMPLE_ROWS, dtype), numbers, seed)
     model.to(dtype).train()
     program = Program(model=model, regularizer=compose(members), loss=task_loss(task), task=task)
     return Rig(
@@ -244,6 +306,7 @@ def make_rig(
         places=places,
         settings={**{key: {} for key in members}, **numbers},
         name=name,
+        network=network,
         task=task,
         dtype=dtype,
         members=members,
@@ -264,28 +327,37 @@ def networks_of(subject: Subject) -> list[str]:
     """
     if "networks" not in subject.cache:
         taken: list[str] = []
+        refusals: dict[str, str] = {}
         for name in _candidates(subject):
-            if taken and name in bench.RESIDUAL_NETWORKS and not subject.descriptor(Regularizer).felt.branches:
-                break
-            functions, model = subject.build(), bench.network(name, torch.float64, activate=activation_of(subject))
+            if name == bench.RESIDUAL[-1] and taken and not subject.descriptor(Regularizer).felt.branches:
+                continue
             try:
-                _restructured(
-                    model, {KEY: functions}, bench.inputs(name, EXAMPLE_ROWS), {KEY: numbers_of(subject.params())}
-                )
+                rig = make_rig(subject, name)
+                rig.program.require_inverses(rig.first_step())
                 taken.append(name)
             except CompositionError as error:
-                subject.cache["refusal"] = error.message
-        subject.cache["networks"] = taken
+                refusals[name] = error.message
+        subject.cache["networks"], subject.cache["refusals"] = taken, refusals
     found: list[str] = subject.cache["networks"]
-    expect(found, f"it refuses every network of the kit, at last: {subject.cache.get('refusal')}")
+    last = list(subject.cache["refusals"].values())[-1:]
+    expect(found, f"it refuses every network of the kit, at last: {''.join(last)}")
     return found
 
 
+def few_networks_of(subject: Subject) -> list[str]:
+    """The first three networks that it takes and the author's own, for what costs many trainings."""
+    taken = networks_of(subject)
+    return [*taken[:_FEW], *(name for name in taken[_FEW:] if name in subject.networks)]
+
+
 def _candidates(subject: Subject) -> list[str]:
-    """The networks that have what the descriptor asks for, the residual ones last."""
+    """The networks that have what the descriptor asks for, and the author's own; the dearest of the kit's last."""
     descriptor = subject.descriptor(Regularizer)
-    names = (*(() if descriptor.felt.branches else bench.NETWORKS), *bench.RESIDUAL_NETWORKS)
-    return [name for name in names if bench.layout(name) in descriptor.inputs]
+    names = bench.RESIDUAL if descriptor.felt.branches else sorted(bench.NETWORKS, key=bench.RESIDUAL[-1].__eq__)
+    return [
+        *(name for name in names if bench.NETWORKS[name].layout in descriptor.inputs),
+        *subject.networks,
+    ]
 
 
 def activation_of(subject: Subject | None) -> Callable[[], nn.Module]:
@@ -296,23 +368,42 @@ def activation_of(subject: Subject | None) -> Callable[[], nn.Module]:
     return find_subject("activation", component.felt.activation, {}, subject.registry).build
 
 
+def put_in(subject: Subject, name: str) -> None:
+    """Puts a regularizer into a network as it comes: what it draws, it draws from the global generators."""
+    network = all_networks(subject)[name]
+    model, functions = network.built(torch.float64, activate=activation_of(subject)), subject.build()
+    sites = Sites(model, find_sites(model, network.inputs(EXAMPLE_ROWS)), KEY)
+    with attempting("restructure"):
+        restructure(functions, sites, {KEY: numbers_of(subject.params())})
+
+
+def all_networks(subject: Subject | None) -> dict[str, bench.Network]:
+    """The networks of the kit and those of the author's own, by name."""
+    return {**bench.NETWORKS, **(subject.networks if subject else {})}
+
+
 def _restructured(
     model: nn.Module,
     members: Mapping[str, RegularizerFunctions],
     example: Tensor,
     settings: Mapping[str, Mapping[str, Any]],
+    seed: int,
 ) -> dict[str, Sequence[Place]]:
     found = find_sites(model, example)
     places: dict[str, Sequence[Place]] = {}
+    replaced: dict[nn.Module, nn.Module] = {}
     for key, functions in members.items():
-        sites = Sites(model, found, key)
+        sites = Sites(model, found, key, replaced)
         try:
-            with attempting("restructure"):
+            # As the host does it: new weights start from the run's seed.
+            with attempting("restructure"), torch_seeded(derive_seed(seed, "init", key)):
                 places[key] = restructure(functions, sites, settings)
         except CheckFailed as error:
             if isinstance(error.__cause__, CompositionError):
                 raise error.__cause__ from None
             raise
+        if key == OWN_DROPOUT:
+            found = find_sites(model, example)
     return places
 
 

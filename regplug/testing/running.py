@@ -13,6 +13,7 @@ from regplug.errors import RequestError, did_you_mean
 from regplug.registry import Registered, Registry, default_registry
 from regplug.registry.records import normalized
 from regplug.registry.usercode import derive_phases
+from regplug.testing.bench import Network
 from regplug.testing.checking import Check, CheckFailed, CouldNotRun, NotApplicable, told
 from regplug.testing.checks import (
     activations,
@@ -26,6 +27,7 @@ from regplug.testing.checks import (
     models,
     objective,
     optimizers,
+    row_losses,
     runs,
     schedules,
     settings,
@@ -41,7 +43,7 @@ LEVEL = 1
 _BY_PHASE: Mapping[str, tuple[Check, ...]] = {
     "structure": (*layers.CHECKS, *layer_state.CHECKS),
     "data": batches.CHECKS,
-    "objective": objective.CHECKS,
+    "objective": (*objective.CHECKS, *row_losses.CHECKS),
     "gradient": steps.GRADIENT_CHECKS,
     "optimizer": steps.OPTIMIZER_CHECKS,
     "weights": steps.WEIGHT_CHECKS,
@@ -205,6 +207,7 @@ def check_component(
     expected_failures: Mapping[str, str] | None = None,
     values: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
+    networks: Mapping[str, Network] | None = None,
 ) -> KitReport:
     """Makes every check of one component; see `check_subject`.
 
@@ -215,11 +218,12 @@ def check_component(
         expected_failures: Check -> why it is expected to fail.
         values: Parameters to test it with beside the defaults.
         registry: Where it is found; `None` for what is installed.
+        networks: Networks of your own, by a name; a regularizer is checked on them as on those of the kit.
 
     Raises:
         RequestError: There is no such component, level or check.
     """
-    subject = find_subject(kind, component, values or {}, registry)
+    subject = find_subject(kind, component, values or {}, registry, networks)
     return check_subject(subject, level=level, expected_failures=expected_failures)
 
 
@@ -230,6 +234,7 @@ def conformance(
     expected_failures: Mapping[str, str] | None = None,
     values: Mapping[str, Mapping[str, Any]] | None = None,
     registry: Registry | None = None,
+    networks: Mapping[str, Network] | None = None,
 ) -> list[Bound]:
     """Every check of every component of a distribution, as parameters of a test.
 
@@ -243,6 +248,7 @@ def conformance(
         expected_failures: `component.check` -> why it is expected to fail. One that passes is a failure.
         values: Component -> parameters to test it with beside the defaults.
         registry: Where it is found; `None` for what is installed.
+        networks: Networks of your own, by a name; a regularizer is checked on them as on those of the kit.
 
     Raises:
         RequestError: The distribution offers no component, there is no such level, check or component, or a value is
@@ -251,7 +257,7 @@ def conformance(
     _require_level(level)
     expected, given = dict(expected_failures or {}), dict(values or {})
     bound = []
-    for subject in _subjects(distribution, given, registry or default_registry()):
+    for subject in _subjects(distribution, given, registry or default_registry(), networks):
         for check in checks_of(subject):
             bound.append(Bound(check, subject, expected.pop(f"{subject.component.name}.{_name(check)}", "")))
     if expected:
@@ -261,7 +267,12 @@ def conformance(
     return bound
 
 
-def _subjects(distribution: str, values: Mapping[str, Mapping[str, Any]], registry: Registry) -> list[Subject]:
+def _subjects(
+    distribution: str,
+    values: Mapping[str, Mapping[str, Any]],
+    registry: Registry,
+    networks: Mapping[str, Network] | None,
+) -> list[Subject]:
     found = [one for one in registry.components() if normalized(one.distribution) == normalized(distribution)]
     if not found:
         raise _nothing_of(distribution, registry)
@@ -270,7 +281,7 @@ def _subjects(distribution: str, values: Mapping[str, Mapping[str, Any]], regist
         raise RequestError(
             f"{distribution} has no component {unknown[0]}.", hint=did_you_mean(unknown[0], [one.name for one in found])
         )
-    subjects = [find_subject(one.kind, one, values.get(one.name, {}), registry) for one in found]
+    subjects = [find_subject(one.kind, one, values.get(one.name, {}), registry, networks) for one in found]
     for subject in subjects:
         if subject.values:
             subject.at_defaults.params()
@@ -297,10 +308,16 @@ def check_distribution(
     expected_failures: Mapping[str, str] | None = None,
     values: Mapping[str, Mapping[str, Any]] | None = None,
     registry: Registry | None = None,
+    networks: Mapping[str, Network] | None = None,
 ) -> KitReport:
     """Makes every check of every component of a distribution; see `conformance`."""
     bound = conformance(
-        distribution, level=level, expected_failures=expected_failures, values=values, registry=registry
+        distribution,
+        level=level,
+        expected_failures=expected_failures,
+        values=values,
+        registry=registry,
+        networks=networks,
     )
     each = [KitReport(subject=str(one), level=level, results=(one.result(),)) for one in bound]
     return merge(distribution, level, each)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from regplug.api import Component, Regularizer
 from regplug.config.params import ParameterInfo, describe_params
 from regplug.config.spec import ComponentSpec
 from regplug.registry import Origin, Registered, Registry, build, default_registry, load_target, read_params
 from regplug.testing.checking import CouldNotRun, attempting
+
+if TYPE_CHECKING:
+    from regplug.testing.bench import Network
 
 _Descriptor = TypeVar("_Descriptor", bound=Component)
 HANDED_OVER = Origin(distribution="yours", version="", entry="", module="", location="")
@@ -26,6 +29,7 @@ class Subject:
         values: Parameters that differ from the defaults.
         felt: Those of its descriptor's `felt.values`; `values` come before them.
         registry: Where companions, such as what it requires, and export formats are found.
+        networks: Networks of the author's own, by a name, on which it is checked as on those of the kit.
         cache: What one check has made and another can use.
     """
 
@@ -33,6 +37,7 @@ class Subject:
     values: Mapping[str, Any] = field(default_factory=dict)
     felt: Mapping[str, Any] = field(default_factory=dict)
     registry: Registry = field(default_factory=default_registry)
+    networks: Mapping[str, Network] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -103,7 +108,11 @@ class Subject:
 
 
 def find_subject(
-    kind: str, component: Component | Registered | str, values: Mapping[str, Any], registry: Registry | None = None
+    kind: str,
+    component: Component | Registered | str,
+    values: Mapping[str, Any],
+    registry: Registry | None = None,
+    networks: Mapping[str, Network] | None = None,
 ) -> Subject:
     """The component that a descriptor or a name means.
 
@@ -115,7 +124,13 @@ def find_subject(
         component = registry.find(kind, component)
     elif isinstance(component, Component):
         component = Registered(component=component, origin=HANDED_OVER)
-    return Subject(registered=component, values=dict(values), felt=felt_values(component.component), registry=registry)
+    return Subject(
+        registered=component,
+        values=dict(values),
+        felt=felt_values(component.component),
+        registry=registry,
+        networks=dict(networks or {}),
+    )
 
 
 def felt_values(component: Component) -> Mapping[str, Any]:

@@ -14,7 +14,8 @@ OTHER_GRADIENT = "other-gradient"
 
 TAGS: Mapping[str, str] = {
     STOCHASTIC: "It draws noise: another seed must give another mask or batch, and each pass of a step its own. A "
-    "layer must act in training, be the identity in evaluation, and accept batches of zero rows and of one.",
+    "layer must act in training, be the identity in evaluation unless it overrides `evaluate`, and accept batches of "
+    "zero rows and of one.",
     KEEPS_MEAN: "The mean over its noise equals its input, within five standard errors.",
     BATCH_STATISTICS: "A training step must change a buffer.",
     PENALISES_BIASES: "It may penalise or decay biases and normalization parameters; without the tag that is a "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -61,13 +61,22 @@ def make_trainer(
     *,
     stacked: bool = False,
     name: str | None = None,
+    network: bench.Network | None = None,
     epochs: int = EPOCHS,
     probed: bool = False,
 ) -> Trainer:
     """A trainer of one run, or of a stack, on the kit's data, with momentum."""
     return trainer_of(
         [
-            make_rig(subject, name, seed=run.seed, values=run.values, built_with=run.built_with, left_out=run.left_out)
+            make_rig(
+                subject,
+                name,
+                seed=run.seed,
+                values=run.values,
+                built_with=run.built_with,
+                left_out=run.left_out,
+                network=network,
+            )
             for run in runs
         ],
         runs,
@@ -87,7 +96,7 @@ def trainer_of(
 ) -> Trainer:
     """A trainer of regularizers that are in their networks already, one for each run; see `make_trainer`."""
     first = rigs[0]
-    data = bench.pools(first.name, first.task, first.dtype)
+    data = first.network.pools(first.task, first.dtype)
     steps = -(-bench.TRAIN_ROWS // bench.BATCH)
     with attempting("preparing a training"):
         return Trainer(
@@ -95,7 +104,13 @@ def trainer_of(
             rule=HeavyBall(),
             runs=[rig.run_inputs(run.seed, run.rate) for rig, run in zip(rigs, runs, strict=True)],
             pools=data,
-            course=Course(epochs=epochs, batch_size=bench.BATCH, shuffle=True, factors=[1.0] * (epochs * steps)),
+            course=Course(
+                epochs=epochs,
+                batch_size=bench.BATCH,
+                shuffle=True,
+                factors=[1.0] * (epochs * steps),
+                evaluate_every=epochs,
+            ),
             places=first.places,
             stacked=stacked,
             probed=probed,
@@ -117,10 +132,34 @@ def trained(subject: Subject | None, run: Run | None = None, **options: Any) -> 
     return learned(train(make_trainer(subject, [run or Run()], **options)))
 
 
+def trained_once(subject: Subject, run: Run, name: str) -> list[Tensor]:
+    """As `trained`; a run that several checks compare with is trained once."""
+    key = f"trained {name} {run}"
+    if key not in subject.cache:
+        subject.cache[key] = trained(subject, run, name=name)
+    known: list[Tensor] = subject.cache[key]
+    return known
+
+
+_Item = TypeVar("_Item")
+
+
+def shared_out(names: Sequence[str], items: Sequence[_Item]) -> Iterator[tuple[str, _Item]]:
+    """Pairs of a network and an item: each network meets one at least, and each item a network.
+
+    What costs a training is not tried with every network and every item.
+    """
+    for index in range(max(len(names), len(items))):
+        yield names[index % len(names)], items[index % len(items)]
+
+
 def learned(trainer: Trainer, run: int = 0) -> list[Tensor]:
-    """Parameters and buffers of one run, copied."""
-    params, buffers = trainer.tensors_of(run)
-    return [value.detach().clone() for value in (*params.values(), *buffers.values())]
+    """Parameters and buffers of each network that one run ends with, copied."""
+    return [
+        value.detach().clone()
+        for params, buffers in trainer.networks_of(run)
+        for value in (*params.values(), *buffers.values())
+    ]
 
 
 def same_bits(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:

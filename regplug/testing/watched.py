@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 _CONVERSIONS = frozenset(
     {
@@ -53,3 +54,23 @@ def watched(value: Tensor, name: str) -> Tensor:
 def plain(value: Tensor) -> Tensor:
     """The tensor without its watch."""
     return value.as_subclass(torch.Tensor)
+
+
+class StopsGradients(TorchFunctionMode):
+    """Sees whether a gradient is kept from flowing, by `detach` or `no_grad`.
+
+    Such a function has another numerical derivative than its gradient, and means it.
+    """
+
+    seen = False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Looks at a call and makes it."""
+        self.seen |= getattr(func, "__name__", "") in ("detach", "_set_grad_enabled")
+        return func(*args, **(kwargs or {}))

@@ -14,6 +14,7 @@ from regplug.training.program import Program
 from regplug.training.settings import RunSettings
 from regplug.training.state import State
 from regplug.training.stepper import keep_where, write_
+from regplug.training.tensors import held_apart
 
 
 class AfterEpoch:
@@ -43,6 +44,7 @@ class AfterEpoch:
         state, self._clock = self._state, clock
         settings = self._settings.at(clock.index - 1)
         end = self._lifted(settings, metrics, state.params, state.buffers, state.regularizer)
+        end["state"] = held_apart(end["state"], state.params, state.buffers)
         if active is not None:
             for name in ("params", "buffers", "state"):
                 old = state.regularizer if name == "state" else getattr(state, name)

@@ -158,7 +158,9 @@ class Program:
             value = each.value(params, buffers, step)
             new = project(step, each.name, value)
             if new is not value:
-                changed |= each.inverse(new)
+                # There and back is not exact, and a weight that is allowed keeps every bit.
+                is_same = (new == value).all()
+                changed |= {n: torch.where(is_same, params[n], v) for n, v in each.inverse(new).items()}
         return changed
 
     def decays(self, step: Step, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:

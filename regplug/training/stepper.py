@@ -15,6 +15,7 @@ from regplug.training.passes import RunPasses
 from regplug.training.program import Program
 from regplug.training.settings import RunSettings
 from regplug.training.state import State
+from regplug.training.tensors import held_apart
 
 Watch = Callable[[str, Any], None]
 """`watch(part, tensors)`: checks the tensors that one part of a step computed."""
@@ -114,7 +115,8 @@ class Stepper:
         state = self._state
         if self._gradients is not None:
             named = dict(zip(state.params, grads, strict=True))
-            named, state.regularizer = self._later(self._gradients, told, state.params, named)
+            named, kept = self._later(self._gradients, told, state.params, named)
+            state.regularizer = held_apart(kept, state.params, state.buffers)
             grads = tuple(named[name] for name in state.params)
             if watch:
                 watch(self._named("the gradient phase", "gradients"), grads)
@@ -123,7 +125,8 @@ class Stepper:
         self._rule.update_(self._params, grads, state.optimizer, rate, self.clock.index)
         self._watch_update(watch)
         if self._after is not None:
-            params, state.regularizer = self._later(self._after, told, state.params, None)
+            params, kept = self._later(self._after, told, state.params, None)
+            state.regularizer = held_apart(kept, state.params, state.buffers)
             write_(state.params, params)
             if watch:
                 watch(self._named("the weights phase", "after_step", "project"), self._params)
@@ -207,7 +210,10 @@ class Stepper:
         originals: dict[str, Tensor] = {}
         for each in self._program.effective:
             if each.name in factors:
-                originals |= each.inverse(each.value(params, buffers, step) * factors[each.name])
+                factor = factors[each.name]
+                shrunk = each.inverse(each.value(params, buffers, step) * factor)
+                # There and back is not exact, and a decay of 0 must change no bit.
+                originals |= {n: torch.where((factor == 1).all(), params[n], value) for n, value in shrunk.items()}
         return originals
 
     def _after_one(self, params: Tensors, grads: Tensors, buffers: Tensors, *rest: Any) -> tuple[Tensors, Tensors]:

@@ -21,3 +21,14 @@ def restore_tensors(model: nn.Module, params: Tensors, buffers: Tensors) -> None
     with torch.no_grad():
         for name, value in {**params, **buffers}.items():
             own[name].copy_(value)
+
+
+def held_apart(state: Tensors, params: Tensors, buffers: Tensors) -> Tensors:
+    """A regularizer's state with copies of what is a parameter or buffer itself, which the next step writes to."""
+    if not state:
+        return state
+    written = {value.untyped_storage().data_ptr() for own in (params, buffers) for value in own.values()}
+    return {
+        name: value.detach().clone() if value.untyped_storage().data_ptr() in written else value
+        for name, value in state.items()
+    }

@@ -14,7 +14,7 @@ from regplug.testing import bench
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.checks.layers import MEAN_DRAWS, STANDARD_ERRORS, require_stochastic
 from regplug.testing.generators import generators_untouched, seeded_globally
-from regplug.testing.rig import Rig, make_rig, networks_of
+from regplug.testing.rig import Rig, all_networks, make_rig, networks_of
 from regplug.testing.subject import Subject
 from regplug.testing.tags import KEEPS_MEAN
 from regplug.testing.trainings import same_bits
@@ -27,19 +27,25 @@ def _rigs(
     subject: Subject, dtype: torch.dtype = torch.float64, values: Mapping[str, object] | None = None
 ) -> Iterator[Rig]:
     for task in subject.descriptor(Regularizer).tasks:
-        for name in networks_of(subject):
-            if name == "normed":
-                continue  # the data are those of mlp
-            rig = make_rig(subject, name, dtype=dtype, task=bench.TASKS[task], values=values)
+        for name in _of_each_shape(subject):
+            own = all_networks(subject)[name].task(task)
+            rig = make_rig(subject, name, dtype=dtype, task=own, values=values)
             if not overrides(rig.functions, "batch"):
                 raise NotApplicable("it has no function `batch`")
             yield rig
 
 
+def _of_each_shape(subject: Subject) -> list[str]:
+    """One network for each shape of inputs and outputs: a batch is the same for the others."""
+    networks = all_networks(subject)
+    shapes = {(networks[name].input_shape, networks[name].num_outputs): name for name in networks_of(subject)}
+    return list(shapes.values())
+
+
 def _targets(rig: Rig, rows: int) -> Tensor:
     """Returns targets as the host passes them: probabilities if the regularizer needs them."""
     y = rig.y(rows)
-    return F.one_hot(y, bench.OUTPUTS).to(rig.dtype) if rig.functions.needs_soft_targets and _is_class(y) else y
+    return F.one_hot(y, rig.task.num_outputs).to(rig.dtype) if rig.functions.needs_soft_targets and _is_class(y) else y
 
 
 def _is_class(y: Tensor) -> bool:
@@ -72,7 +78,10 @@ def targets_stay_targets(subject: Subject) -> None:
         for seed in range(5):
             _, y = _batch(rig, seed=seed)
             if _is_class(y):
-                expect(int(y.min()) >= 0 and int(y.max()) < bench.OUTPUTS, f"{rig.name}: classes run to {int(y.max())}")
+                expect(
+                    int(y.min()) >= 0 and int(y.max()) < rig.task.num_outputs,
+                    f"{rig.name}: classes run to {int(y.max())}",
+                )
             else:
                 expect(float(y.min()) >= -_SUM, f"{rig.name}: a probability is {float(y.min()):.3g}")
                 off = float((y.sum(1) - 1).abs().max())

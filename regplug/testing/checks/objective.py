@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -13,16 +14,20 @@ from regplug.errors import ParameterError
 from regplug.regularization.composition import compose, overrides
 from regplug.regularizer import Outputs, Step, Tensors
 from regplug.testing.checking import NotApplicable, attempting, expect
+from regplug.testing.checks.layers import check_gradient
 from regplug.testing.generators import generators_untouched
 from regplug.testing.rig import KEY, Rig, make_rig, networks_of
 from regplug.testing.subject import Subject
 from regplug.testing.tags import PENALISES_BIASES
 from regplug.testing.trainings import same_bits
 from regplug.testing.values import off_values
+from regplug.testing.watched import StopsGradients
 
 """Tag of a penalty that is meant to act on biases and normalization parameters at its default parameters."""
 
 _LINEAR = 1e-9
+_EPOCHS = (3, 9)
+"""Epochs done when a penalty is looked at; one may begin late in a run."""
 
 
 def _rigs(subject: Subject, **values: object) -> Iterator[Rig]:
@@ -33,20 +38,26 @@ def _rigs(subject: Subject, **values: object) -> Iterator[Rig]:
         yield rig
 
 
-def _penalty(rig: Rig, params: Tensors | None = None, step: Step | None = None) -> Tensor:
+def _penalty(
+    rig: Rig, params: Tensors | None = None, settings: Any = None, stops: StopsGradients | None = None
+) -> Tensor:
     """The penalty at these parameters, with the outputs of a pass at them."""
     params = rig.params if params is None else params
     outputs = rig.program.forward(params, rig.buffers, rig.step(), rig.x())
-    with attempting("the penalty"):
-        value = rig.functions.penalty(step or _later(rig), rig.weights(params), outputs)
+    with attempting(f"the penalty on {rig.name}"):
+        for epoch in _EPOCHS:
+            step, weights = _step(rig, params, settings, epoch), rig.weights(params)
+            with stops or nullcontext():
+                value = rig.functions.penalty(step, weights, outputs)
+            if value is not None:
+                break
     expect(isinstance(value, Tensor), f"the penalty is a {type(value).__name__}, but must be a tensor")
     return cast(Tensor, value)
 
 
-def _later(rig: Rig, settings: Any = None) -> Step:
-    """A step of the second epoch, whose state started from other weights: what remembers something has a memory."""
-    elsewhere = {name: 0.9 * value for name, value in rig.params.items()}
-    return rig.own_step(settings=settings, epoch=1, state=rig.initial_state(elsewhere))
+def _step(rig: Rig, params: Tensors, settings: Any = None, epoch: int = 0) -> Step:
+    """A step in the middle of a run: what it remembers is no longer what the network is."""
+    return rig.own_step(settings=settings, epoch=epoch, state=rig.moved_state(), params=params)
 
 
 def _strengths(subject: Subject) -> dict[str, float]:
@@ -75,19 +86,22 @@ def penalty_is_zero_at_zero(subject: Subject) -> None:
 
 def penalty_is_linear_in_strength(subject: Subject) -> None:
     """A strength that enters squared or twice, so that it cannot be compared with published values."""
-    for field in _strengths(subject):
+    fields = [field for field in _strengths(subject) if field.split("_")[-1] == "strength"]
+    if not fields:
+        raise NotApplicable("no parameter that 0 switches off is called a strength")
+    for field in fields:
         for rig in _rigs(subject):
-            values = [float(_penalty(rig, step=_at(rig, field, factor))) for factor in (1.0, 2.0, 5.0)]
+            values = [float(_penalty(rig, settings=_at(rig, field, factor))) for factor in (1.0, 2.0, 5.0)]
             for factor, value in zip((2.0, 5.0), values[1:], strict=True):
                 told = f"{factor} times the {field} is {value / (values[0] or math.nan):.6g} times the penalty"
                 expect(math.isclose(value, factor * values[0], rel_tol=_LINEAR), f"{rig.name}: {told}")
 
 
-def _at(rig: Rig, field: str, factor: float) -> Step:
+def _at(rig: Rig, field: str, factor: float) -> Any:
     settings = rig.setting_tensors()
     base = settings[KEY][field]
     start = torch.where(base == 0, torch.full_like(base, 0.1), base)
-    return _later(rig, {**settings, KEY: {**settings[KEY], field: factor * start}})
+    return {**settings, KEY: {**settings[KEY], field: factor * start}}
 
 
 def penalty_has_a_gradient(subject: Subject) -> None:
@@ -103,16 +117,38 @@ def penalty_has_a_gradient(subject: Subject) -> None:
 
 
 def penalty_gradient_is_true(subject: Subject) -> None:
-    """A gradient that is not the penalty's derivative (`torch.autograd.gradcheck`, float64, away from zero)."""
+    """A gradient that is not the penalty's derivative (`torch.autograd.gradcheck`, float64, away from zero).
+
+    In the outputs a penalty may mean to keep a gradient from flowing, in the weights it may not.
+    """
     for rig in _rigs(subject):
+        _check_weights(rig)
         names, values = zip(*rig.params.items(), strict=True)
+        stops = StopsGradients()
         # Away from the kink of |w| at zero, which a numerical derivative would straddle.
         away = [(v + 0.05 * v.sign()).requires_grad_() for v in values]
 
-        def penalty(*tensors: Tensor, rig: Rig = rig, names: tuple[str, ...] = names) -> Tensor:
-            return _penalty(rig, dict(zip(names, tensors, strict=True)))
+        def penalty(
+            *tensors: Tensor, rig: Rig = rig, names: tuple[str, ...] = names, stops: StopsGradients = stops
+        ) -> Tensor:
+            return _penalty(rig, dict(zip(names, tensors, strict=True)), stops=stops)
 
-        with attempting(f"gradcheck of the penalty on {rig.name}"):
+        check_gradient(penalty, away, f"gradcheck of the penalty on {rig.name}", stops)
+
+
+def _check_weights(rig: Rig) -> None:
+    """Holds the gradient by the effective weights alone to the numerical one, with the outputs as they are."""
+    step = _step(rig, rig.params, epoch=_EPOCHS[0])
+    fixed = rig.program.forward(rig.params, rig.buffers, rig.step(), rig.x())
+    weights = {name: value.detach() for name, value in rig.weights(rig.params).items()}
+    away = [(value + 0.05 * value.sign()).requires_grad_() for value in weights.values()]
+
+    def penalty(*tensors: Tensor) -> Tensor:
+        value = rig.functions.penalty(step, dict(zip(weights, tensors, strict=True)), fixed)
+        return away[0].sum() * 0 if value is None else value
+
+    if penalty(*away).requires_grad:
+        with attempting(f"gradcheck of the penalty by the weights of {rig.name}"):
             torch.autograd.gradcheck(penalty, away, atol=1e-6, rtol=1e-4, fast_mode=True)
 
 
@@ -125,10 +161,10 @@ def biases_and_norms_are_spared(subject: Subject) -> None:
         values = []
         for shift in (0.0, 1.0):
             weights = {
-                name: value + shift * (rig.program.roles.get(name, "weight") != "weight")
+                name: value + shift * (rig.program.roles.get(name, "weight") in ("bias", "norm"))
                 for name, value in rig.weights(rig.params).items()
             }
-            values.append(rig.functions.penalty(_later(rig), weights, fixed))
+            values.append(rig.functions.penalty(_step(rig, rig.params, epoch=_EPOCHS[0]), weights, fixed))
         expect(values[0] == values[1], f"{rig.name}: biases or normalization parameters are penalised")
 
 
@@ -140,7 +176,7 @@ def penalty_writes_nothing(subject: Subject) -> None:
         kept = [*params.values(), outputs.logits, *outputs.taps.values()]
         before = [value.detach().clone() for value in kept]
         with torch.no_grad(), attempting("the penalty"), generators_untouched("the penalty"):
-            rig.functions.penalty(rig.own_step(), params, outputs)
+            rig.functions.penalty(rig.own_step(params=params), rig.weights(params), outputs)
         expect(same_bits(before, [value.detach() for value in kept]), f"{rig.name}: the penalty wrote to a tensor")
 
 
@@ -160,18 +196,17 @@ def penalties_add_up(subject: Subject) -> None:
     """A penalty that keeps state or uses another one's data, so that two of them do not add up."""
     for rig in _rigs(subject):
         pair = compose([("one", rig.functions), ("two", subject.build())])
-        settings = rig.setting_tensors()[KEY]
-        noise = rig.noise()[0].get(KEY, {})
-        alone = _later(rig)
-        state = {f"{key}/{name}": value for key in ("one", "two") for name, value in alone.state.items()}
-        # The network's own layers act under their own key in a further pass.
-        drawn, numbers = {**rig.noise()[0], "one": noise, "two": noise}, rig.setting_tensors()
-        step = rig.step(drawn, {**numbers, "one": settings, "two": settings}, epoch=1).replaced(state=state)
+        step, state = rig.step(epoch=_EPOCHS[0]), rig.moved_state()
+        settings, noise = step.settings[KEY], step.noise.get(KEY, {})
+        step.settings = {**step.settings, "one": settings, "two": settings}
+        step.noise = {**step.noise, "one": noise, "two": noise}
+        step = step.replaced(state={f"{key}/{n}": v for key in (KEY, "one", "two") for n, v in state.items()})
         outputs = _doubled(rig.program.forward(rig.params, rig.buffers, rig.step(), rig.x()))
-        single = rig.functions.penalty(alone, rig.weights(rig.params), outputs)
+        single = rig.functions.penalty(step.child(KEY), rig.weights(rig.params), outputs)
+        if single is None:
+            continue
         total = pair.penalty(step, rig.weights(rig.params), outputs)
-        expect(single is not None and total is not None, f"{rig.name}: there is no penalty")
-        is_sum = math.isclose(float(cast(Tensor, total)), 2 * float(cast(Tensor, single)), rel_tol=_LINEAR)
+        is_sum = math.isclose(float(cast(Tensor, total)), 2 * float(single), rel_tol=_LINEAR)
         expect(is_sum, f"{rig.name}: twice is not the sum of two")
 
 
@@ -212,7 +247,7 @@ def _wrapping(subject: Subject) -> Iterator[Rig]:
 
 def _wrapped(rig: Rig, params: Tensors) -> tuple[Tensor, Outputs, list[int]]:
     numbers: list[int] = []
-    step = rig.step()
+    step = rig.step(params=params)
 
     def loss(
         params: Tensors,
@@ -228,7 +263,7 @@ def _wrapped(rig: Rig, params: Tensors) -> tuple[Tensor, Outputs, list[int]]:
 
     rig.model.train()
     with attempting("the wrapped loss"):
-        value, outputs = rig.functions.wrap_loss(rig.own_step(), loss)(params)
+        value, outputs = rig.functions.wrap_loss(step.child(KEY), loss)(params)
     return value, outputs, numbers
 
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import regplug
 from regplug.api import Regularizer
 from regplug.config.params import ParameterInfo
+from regplug.config.ramps import Ramp
 from regplug.testing.checking import CouldNotRun, NotApplicable, expect
 from regplug.testing.checks.runs import compare_stacked
-from regplug.testing.rig import KEY, Rig, make_rig, networks_of
+from regplug.testing.rig import KEY, Rig, few_networks_of, make_rig, networks_of
 from regplug.testing.subject import Subject
-from regplug.testing.trainings import Run, learned, make_trainer, same_bits, train
+from regplug.testing.trainings import Run, same_bits, shared_out, trained, trained_once
 from regplug.testing.values import three_values
 from regplug.testing.watched import TurnedIntoNumberError, plain, watched
+
+_SETTLED = 1e-9
+_NETWORKS = 2
+"""Networks on which a schedule is tried."""
 
 
 def _stackable(subject: Subject) -> list[tuple[ParameterInfo, list[Any]]]:
@@ -38,9 +43,11 @@ def _stackable(subject: Subject) -> list[tuple[ParameterInfo, list[Any]]]:
 def each_setting_may_differ_in_a_stack(subject: Subject) -> None:
     """A setting marked `Stackable` that the runs of a stack share, so that a sweep does not vary it."""
     for info, values in _stackable(subject):
-        runs = [Run(seed=seed, values={info.name: value}) for seed, value in enumerate(values)]
-        for name in networks_of(subject):
-            compare_stacked(subject, runs, name, f"values of {info.name}")
+        compare_stacked(subject, _runs(info, values), few_networks_of(subject), f"values of {info.name}")
+
+
+def _runs(info: ParameterInfo, values: Sequence[Any]) -> list[Run]:
+    return [Run(seed=seed, values={info.name: value}) for seed, value in enumerate(values)]
 
 
 def no_setting_becomes_a_number(subject: Subject) -> None:
@@ -93,20 +100,51 @@ def _where(error: BaseException) -> str:
 def no_setting_is_read_from_the_parameters(subject: Subject) -> None:
     """`self.params.strength` instead of `step.settings["strength"]`: all runs of a stack would have the first one's."""
     for info, values in _stackable(subject):
-        for wanted, built in zip(values, [*values[1:], values[0]], strict=True):
-            for name in networks_of(subject):
-                honest, poisoned = (_weights(subject, info.name, wanted, each, name) for each in (wanted, built))
-                same = same_bits(honest, poisoned)
-                expect(same, f"{name}: {info.name} is read from the parameters, but must be read from step.settings")
+        pairs = list(zip(_runs(info, values), [*values[1:], values[0]], strict=True))
+        for name, (run, other) in shared_out(few_networks_of(subject), pairs):
+            poisoned = replace(run, built_with={info.name: other})
+            same = same_bits(trained_once(subject, run, name), trained(subject, poisoned, name=name))
+            expect(same, f"{name}: {info.name} is read from the parameters, but must be read from step.settings")
 
 
-def _weights(subject: Subject, field: str, value: Any, built_with: Any, name: str) -> list[Tensor]:
-    run = Run(values={field: value}, built_with={field: built_with})
-    return learned(train(make_trainer(subject, [run], name=name)))
+def schedule_is_followed(subject: Subject) -> None:
+    """A number that is kept from the first step, or turned into something at the start, where it may change."""
+    chosen = [(info, values) for info, values in _stackable(subject) if info.schedulable]
+    if not chosen:
+        raise NotApplicable("no parameter is marked Schedulable")
+    for info, values in chosen:
+        first, last = values[0], values[1]
+        runs = [
+            Run(seed=0, values={info.name: first}),
+            Run(seed=0, values={info.name: str(Ramp(first, first))}),
+            Run(seed=0, values={info.name: str(Ramp(first, last))}),
+        ]
+        for name in networks_of(subject)[:_NETWORKS]:
+            plain, level = trained_once(subject, runs[0], name), trained(subject, runs[1], name=name)
+            expect(same_bits(plain, level), f"{name}: {info.name}={first}..{first} is not the run with {first}")
+            other = trained_once(subject, Run(seed=1, values={info.name: last}), name)
+            if same_bits(trained(subject, Run(seed=1, values={info.name: first}), name=name), other):
+                continue  # the two values come to the same here
+            moving = trained(subject, runs[2], name=name)
+            expect(not same_bits(plain, moving), f"{name}: {info.name} keeps its first value of {first}..{last}")
+        settled_follows(subject, info.name, str(Ramp(first, last)))
+
+
+def settled_follows(subject: Subject, field: str, ramp: str) -> None:
+    """Holds what layers settle into to their evaluation at the end of a schedule."""
+    for name in networks_of(subject):
+        rig = make_rig(subject, name, values={field: ramp})
+        if not rig.acts_in_evaluation:
+            return
+        rig.settings = rig.last_settings
+        with torch.no_grad():
+            gap = float((rig.settled()(rig.x()) - rig.eval_logits(rig.x())).abs().max())
+        expect(gap < _SETTLED, f"{name}: what it settles into is not its evaluation at the last {field}")
 
 
 CHECKS = (
     each_setting_may_differ_in_a_stack,
     no_setting_becomes_a_number,
     no_setting_is_read_from_the_parameters,
+    schedule_is_followed,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from regplug.testing import bench
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.exports import prove_with
 from regplug.testing.generators import generators_untouched, seeded_globally
+from regplug.testing.rig import all_networks
 from regplug.testing.subject import Subject
 from regplug.testing.tags import DETERMINISTIC
 from regplug.testing.trainings import learned, make_trainer, same_bits, train
@@ -56,9 +57,13 @@ def generator_decides(subject: Subject) -> None:
 INITIALIZER_CHECKS = (fills_with_finite_numbers, generator_decides)
 
 
-def _views() -> Iterator[ProbeView]:
-    for name in bench.NETWORKS:
-        yield train(make_trainer(None, name=name, epochs=1, probed=True)).view_of(0)
+_PARTS = ("params", "logits", "losses", "activations", "loss_gradients", "objective_gradients", "last_update")
+"""What a probe sees; computed once and shared by all probes of a run."""
+
+
+def _views(subject: Subject) -> Iterator[ProbeView]:
+    for name, network in all_networks(subject).items():
+        yield train(make_trainer(None, name=name, network=network, epochs=1, probed=True)).view_of(0)
 
 
 def _probe(subject: Subject) -> Probe:
@@ -69,7 +74,7 @@ def _probe(subject: Subject) -> Probe:
 
 def measures_finite_numbers(subject: Subject) -> None:
     """Metrics that cannot be logged: no number, or a name without a prefix that would overwrite another's."""
-    for view in _views():
+    for view in _views(subject):
         with attempting("measuring"):
             measured = _probe(subject).measure(view)
         expect(measured, "it measures nothing")
@@ -82,25 +87,27 @@ def measures_finite_numbers(subject: Subject) -> None:
 
 def measuring_changes_nothing(subject: Subject) -> None:
     """A probe that writes to the weights or draws random numbers: to look would change the run."""
-    for view in _views():
-        before = [value.clone() for value in view.params.values()]
+    for view in _views(subject):
+        parts = [getattr(view, part) for part in _PARTS]
+        seen = [value for part in parts for value in (part.values() if isinstance(part, Mapping) else [part])]
+        before = [value.clone() for value in seen]
         with attempting("measuring"), generators_untouched("measuring"):
             _probe(subject).measure(view)
-        expect(same_bits(before, list(view.params.values())), "measuring wrote to the weights")
+        expect(same_bits(before, seen), "measuring wrote to the weights, or to what others see of the run")
 
 
 def measuring_twice_gives_the_same(subject: Subject) -> None:
     """A probe that remembers: what it tells of a run would depend on how often it was asked."""
     probe = _probe(subject)
-    for view in _views():
+    for view in _views(subject):
         with attempting("measuring"):
             expect(probe.measure(view) == probe.measure(view), "two measurements of the same weights differ")
 
 
 def looking_leaves_the_run_alone(subject: Subject) -> None:
     """A probe that leaves a trace: a run that is looked at would end with other weights."""
-    for name in bench.NETWORKS:
-        plain, seen = (make_trainer(None, name=name, probed=is_probed) for is_probed in (False, True))
+    for name, network in all_networks(subject).items():
+        plain, seen = (make_trainer(None, name=name, network=network, probed=probed) for probed in (False, True))
         train(plain)
         for _ in seen.train():
             with attempting("measuring"), generators_untouched("measuring"):
@@ -124,11 +131,12 @@ def file_is_the_network(subject: Subject) -> None:
         isinstance(functions, FormatFunctions), f"it is a {type(functions).__name__}, no regplug.bundles.formats.Format"
     )
     for name in ("normed", "cnn"):
-        model = bench.network(name, torch.float32)
+        network = bench.NETWORKS[name]
+        model = network.built(torch.float32)
         with torch.no_grad():
             for seed in range(3):
-                model.train()(bench.inputs(name, 16, torch.float32, seed))
-        x = bench.inputs(name, 64, torch.float32, seed=9)
+                model.train()(network.inputs(16, torch.float32, seed))
+        x = network.inputs(64, torch.float32, seed=9)
         prove_with(functions, subject.descriptor(Format), model.eval(), x, bench.CLASSES)
 
 

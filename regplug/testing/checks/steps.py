@@ -57,8 +57,17 @@ def _project(rig: Rig, step: Step, params: Tensors, grads: Tensors) -> Tensors: 
     return {name: rig.functions.project(step, name, value) for name, value in params.items()}
 
 
+def _weights(rig: Rig, params: Tensors) -> Tensors:
+    """What decay and projection get: effective weights, each of which is a tensor of its own."""
+    return {name: value.detach().clone() for name, value in rig.weights(params).items()}
+
+
 _GRADIENT_PHASES: dict[str, Phase] = {"gradients": _gradients, "perturb": _perturb}
 _WEIGHT_PHASES: dict[str, Phase] = {"after_step": _after_step, "project": _project}
+
+
+def _given(rig: Rig, name: str, params: Tensors) -> Tensors:
+    return _weights(rig, params) if name == "project" else params
 
 
 def _each(subject: Subject, phases: dict[str, Phase], **values: object) -> Iterator[tuple[Rig, str, Phase]]:
@@ -71,12 +80,14 @@ def _each(subject: Subject, phases: dict[str, Phase], **values: object) -> Itera
 def _keeps_shapes(subject: Subject, phases: dict[str, Phase]) -> None:
     for rig, name, phase in _each(subject, phases):
         for scale in (1.0, 0.0, 1e6):
-            grads = _tensors(rig, scale)
+            grads, params = _tensors(rig, scale), _given(rig, name, rig.params)
             with torch.no_grad(), attempting(name):
-                made = phase(rig, rig.own_step(), rig.params, grads)
-            expect(set(made) == set(grads), f"{rig.name}: {name} returns other names: {sorted(set(made) ^ set(grads))}")
+                made = phase(rig, rig.own_step(), params, grads)
+            expect(
+                set(made) == set(params), f"{rig.name}: {name} returns other names: {sorted(set(made) ^ set(params))}"
+            )
             for key, value in made.items():
-                like = value.shape == grads[key].shape and value.dtype == grads[key].dtype
+                like = value.shape == params[key].shape and value.dtype == params[key].dtype
                 expect(like, f"{rig.name}: {name} makes {key} {value.dtype} {tuple(value.shape)}")
                 finite = bool(torch.isfinite(value).all())
                 expect(finite, f"{rig.name}: {name} makes {key} NaN or infinite at gradients of size {scale:g}")
@@ -85,11 +96,12 @@ def _keeps_shapes(subject: Subject, phases: dict[str, Phase]) -> None:
 def _writes_nothing(subject: Subject, phases: dict[str, Phase]) -> None:
     for rig, name, phase in _each(subject, phases):
         # Great weights: a bound has something to do.
-        params, grads = _tensors(rig, 5.0, seed=4), _tensors(rig, 1.0)
-        kept = [*params.values(), *grads.values()]
+        params, grads = _given(rig, name, _tensors(rig, 5.0, seed=4)), _tensors(rig, 1.0)
+        step = rig.own_step()
+        kept = [*params.values(), *grads.values(), *step.state.values()]
         before = [value.clone() for value in kept]
         with torch.no_grad(), generators_untouched(name), attempting(name):
-            phase(rig, rig.own_step(), params, grads)
+            phase(rig, step, params, grads)
         expect(same_bits(before, kept), f"{rig.name}: {name} wrote to what it was given")
 
 
@@ -121,7 +133,7 @@ def gradients_are_exact_where_off(subject: Subject) -> None:
 def decay_is_a_strength(subject: Subject) -> None:
     """A decay that is negative, NaN, of another shape, or no tensor: the host multiplies with 1 - rate * decay."""
     for rig in _rigs(subject, "decay"):
-        for name, value in rig.params.items():
+        for name, value in _weights(rig, rig.params).items():
             with attempting("decay"):
                 strength = rig.functions.decay(rig.own_step(), name, value)
             if strength is None:
@@ -138,8 +150,8 @@ def decay_spares_biases_and_norms(subject: Subject) -> None:
     if PENALISES_BIASES in subject.component.tags:
         raise NotApplicable(f"it has the tag {PENALISES_BIASES}")
     for rig in _rigs(subject, "decay"):
-        for name, value in rig.params.items():
-            if rig.program.roles.get(name, "weight") != "weight":
+        for name, value in _weights(rig, rig.params).items():
+            if rig.program.roles.get(name, "weight") in ("bias", "norm"):
                 strength = rig.functions.decay(rig.own_step(), name, value)
                 spared = strength is None or not bool((strength != 0).any())
                 expect(spared, f"{rig.name}: {name}, a {rig.program.roles[name]}, decays")
@@ -160,7 +172,7 @@ def projecting_twice_is_projecting_once(subject: Subject) -> None:
     for rig in _rigs(subject, "project"):
         for scale in (0.1, 1.0, 100.0):
             step = rig.own_step()
-            once = _project(rig, step, _tensors(rig, scale), {})
+            once = _project(rig, step, _weights(rig, _tensors(rig, scale)), {})
             twice = _project(rig, step, once, {})
             gap = worst_difference(list(twice.values()), list(once.values()))
             expect(gap < _ROUNDING, f"{rig.name}: a second projection moves a weight by {gap:.3g} of its size")
