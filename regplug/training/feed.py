@@ -47,6 +47,7 @@ class Feed:
         draws: The noise that each run needs at each step.
         batch_size: Rows in a batch.
         shuffle: Whether each epoch has an order of its own.
+        needs_two_rows: Whether an epoch leaves out a last batch of one row, as batch normalization needs.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Feed:
         draws: Sequence[Mapping[Key, Draw]],
         batch_size: int,
         shuffle: bool,
+        needs_two_rows: bool = False,
     ) -> None:
         self._pool, self._runs, self._lift, self._draws = pool, tuple(runs), lift, tuple(draws)
         self._batch_size, self._shuffle = batch_size, shuffle
         self.rows = runs[0].count_rows(pool)
-        self.steps = -(-self.rows // batch_size)
+        self._used = rows_of_an_epoch(self.rows, batch_size, needs_two_rows=needs_two_rows)
+        self.steps = -(-self._used // batch_size)
         self._length = block_length(draws, self.steps, batch_size * math.prod(pool.x.shape[1:]))
         floating = pool.x.dtype if pool.x.is_floating_point() else torch.get_default_dtype()
         self._streams = [
@@ -81,7 +84,8 @@ class Feed:
         """
         order, in_pool = self._order(epoch)
         span = self._length * self._batch_size
-        for number, start in enumerate(range(0, self.rows, span)):
+        order, in_pool = order[..., : self._used], in_pool[..., : self._used]
+        for number, start in enumerate(range(0, self._used, span)):
             part = in_pool[..., start : start + span]
             axis = part.ndim - 1
             xs = torch.split(self._gather(self._pool.x, part), self._batch_size, axis)
@@ -124,6 +128,15 @@ class Feed:
         if self._lift.runs is None:
             return blocks[0]
         return {key: torch.stack([block[key] for block in blocks], dim=1) for key in blocks[0]}
+
+
+def rows_of_an_epoch(rows: int, batch_size: int, *, needs_two_rows: bool) -> int:
+    """How many of the training rows an epoch takes: all, or all but one where that one would be a batch of its own.
+
+    >>> rows_of_an_epoch(65, 32, needs_two_rows=True), rows_of_an_epoch(65, 32, needs_two_rows=False)
+    (64, 65)
+    """
+    return rows - 1 if needs_two_rows and rows > batch_size and rows % batch_size == 1 else rows
 
 
 def _groups(runs: Sequence[RunInputs]) -> tuple[list[int], Tensor]:

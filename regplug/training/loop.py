@@ -85,6 +85,7 @@ class Trainer:
             draws=draws,
             batch_size=course.batch_size,
             shuffle=course.shuffle,
+            needs_two_rows=program.needs_two_rows,
         )
         bound = BoundRule(rule, [run.optimizer for run in runs], self._lift.runs, pools.train.x.device)
         self.state: State = initial_state(program, bound, runs, self._lift, shapes[0])

@@ -40,6 +40,7 @@ class Program:
         self.effective = find_effective(model, self.params)
         self.hidden = frozenset(name for each in self.effective for name in each.originals)
         self.acts_in_evaluation = any(isinstance(m, ActingLayer) and m.acts_in_evaluation for m in model.modules())
+        self.needs_two_rows = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
         self._penalises = bool(regularizer.acting("penalty"))
         self._wraps = bool(regularizer.acting("wrap_loss"))
         self._weighs = bool(regularizer.acting("sample_losses"))
