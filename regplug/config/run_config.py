@@ -89,6 +89,12 @@ class RunConfig:
     "Decides what happens in training: start, order, noise."
     data_seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
     "Decides the split, and the data where they are generated."
+    train_rows: Annotated[int, Ge(0)] = 0
+    "Training rows to keep, drawn at random; 0 for all."
+    label_noise: Annotated[float, Ge(0), Lt(1)] = 0.0
+    "Share of the training labels that are replaced by another class."
+    test_noise: Annotated[float, Ge(0), Le(1e6)] = 0.0
+    "Noise on a second copy of the test inputs, over the deviation of the data; 0 for no such copy."
     dtype: Literal["float32", "float64"] = "float32"
     "Number format of the training."
     device: Literal["cpu", "cuda", "auto"] = "cpu"

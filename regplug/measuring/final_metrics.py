@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
+from torch import Tensor
 
 from regplug.data import Prepared
 from regplug.measuring.guessing import Guess, find_guess
@@ -34,13 +35,20 @@ class Final:
     guess: Guess | None = None
 
 
-def measure_final(trainer: Trainer, datas: Sequence[Prepared], *, judged: str = "test") -> dict[int, Final]:
+CORRUPTED = "corrupted"
+"""Prefix of the metrics of the noisy copy of the test rows."""
+
+
+def measure_final(
+    trainer: Trainer, datas: Sequence[Prepared], *, judged: str = "test", noisy: Sequence[Tensor] = ()
+) -> dict[int, Final]:
     """Measures the final weights in evaluation mode, on every split that the data have.
 
     Args:
         trainer: The trainer of one run or of a stack, after training.
         datas: The data of each run, in the trainer's order.
         judged: The held-out split: `test`, or `valid` for a fold.
+        noisy: Each run's test inputs with noise, if they are measured beside the clean ones.
 
     Returns:
         Index of the run -> its final metrics; runs that diverged are left out.
@@ -50,6 +58,9 @@ def measure_final(trainer: Trainer, datas: Sequence[Prepared], *, judged: str = 
     """
     splits = [split for split in SPLITS if getattr(datas[0], split) is not None]
     measured = {name: numbers for split in splits for name, numbers in trainer.evaluate(split).items()}
+    if noisy:
+        for name, numbers in trainer.evaluate_at("test", noisy).items():
+            measured[name.replace("test/", f"{CORRUPTED}/", 1)] = numbers
     outputs = {split: trainer.outputs(split).cpu().numpy() for split in splits if split in JUDGED}
     finals: dict[int, Final] = {}
     for run, (data, where) in enumerate(zip(datas, trainer.state.diverged, strict=True)):

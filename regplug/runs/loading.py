@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from regplug.api import DataContext
 from regplug.config import RunConfig
 from regplug.data import Prepared, RawData, prepare
+from regplug.data.altering import alter_training, noisy_test_inputs
 from regplug.errors import DataError, ModelError, PluginError
 from regplug.registry.components import Components
 from regplug.training.state import Pool
@@ -29,9 +31,31 @@ def load_data(config: RunConfig, components: Components) -> Prepared:
             f"The dataset {dataset.registered.name} ({dataset.registered.full_name}) returned a {type(raw).__name__}.",
             hint="A dataset returns a regplug.data.RawData.",
         )
-    data = prepare(raw, dtype=DTYPES[config.dtype], device=find_device(config.device))
+    data = prepare_for(config, raw)
     check_batch_size(config, data)
     return data
+
+
+def prepare_for(config: RunConfig, raw: RawData) -> Prepared:
+    """Alters the training rows as configured, and normalises the data.
+
+    Raises:
+        DataError: They do not fit.
+    """
+    altered = alter_training(raw, train_rows=config.train_rows, label_noise=config.label_noise, seed=config.data_seed)
+    return prepare(altered, dtype=DTYPES[config.dtype], device=find_device(config.device))
+
+
+def noisy_inputs(datas: Sequence[Prepared], configs: Sequence[RunConfig]) -> list[Tensor]:
+    """Returns the noisy test inputs of each run, if a run has asked for noise; equal ones are drawn once."""
+    if not any(config.test_noise for config in configs):
+        return []
+    known: dict[tuple[str, float, int], Tensor] = {}
+    for data, config in zip(datas, configs, strict=True):
+        key = (data.digest, config.test_noise, config.data_seed)
+        if key not in known:
+            known[key] = noisy_test_inputs(data, config.test_noise, config.data_seed)
+    return [known[d.digest, c.test_noise, c.data_seed] for d, c in zip(datas, configs, strict=True)]
 
 
 def check_batch_size(config: RunConfig, data: Prepared) -> None:

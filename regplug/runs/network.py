@@ -14,6 +14,7 @@ from regplug.api import ModelContext
 from regplug.config import RunConfig
 from regplug.config.ramps import Ramp, last_value
 from regplug.data import Prepared
+from regplug.data.altering import repetition_note
 from regplug.errors import ModelError, PluginError
 from regplug.registry.components import Components
 from regplug.registry.faults import is_fault, told
@@ -79,6 +80,8 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
             places[key] = _restructured(functions, Sites(model, found, key, replaced), config.seed, settings)
     model.to(device=example.device, dtype=example.dtype)
     notices = find_notices(config, components, data, model, members)
+    if note := repetition_note(data.raw):
+        notices = [*notices, Notice("warn", note, "")]
     model.train()
     with evaluating(settings, model):
         untrained = cancelled_biases(model, example)

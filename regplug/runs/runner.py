@@ -35,7 +35,7 @@ from regplug.runs.assembly import Assembly, assemble, threads
 from regplug.runs.data_facts import facts_of
 from regplug.runs.description import describe_run
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
-from regplug.runs.loading import load_data, pools_of
+from regplug.runs.loading import load_data, noisy_inputs, pools_of
 from regplug.runs.observers import PluginObservers
 from regplug.runs.request import check_request
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
@@ -257,7 +257,7 @@ class _Run:
         """Finalizes the run, measures every split on the final weights, and stores the state and figures."""
         trainer, data = self._trainer, self._data
         trainer.finish()
-        final = measure_final(trainer, [data])[0]
+        final = measure_final(trainer, [data], noisy=noisy_inputs([data], [self._config]))[0]
         self._log(tracked, {**final.metrics, **probed(self._trainer, 0, self._probes)}, trainer.state.epoch)
         if data.task.is_classification:
             matrix = confusion_matrix(final.outputs["test"], data.raw.test.y)

@@ -11,6 +11,7 @@ from regplug.measuring.metric_log import MetricLog, probed
 from regplug.probes import Probe
 from regplug.runs.assembly import Assembly
 from regplug.runs.doubts import doubt_of, guess_tag
+from regplug.runs.loading import noisy_inputs
 from regplug.studies.config import Point
 from regplug.training.course import EpochRecord
 from regplug.training.loop import Trainer
@@ -90,7 +91,8 @@ class Log:
     def finish(self, trainer: Trainer) -> None:
         """Evaluates the final weights on every split, for runs that did not diverge."""
         judged = "test" if self._points[0].fold is None else "valid"
-        for run, final in measure_final(trainer, self._datas, judged=judged).items():
+        noisy = noisy_inputs(self._datas, [point.config for point in self._points])
+        for run, final in measure_final(trainer, self._datas, judged=judged, noisy=noisy).items():
             values = {**final.metrics, **probed(trainer, run, self._probes)}
             self._logs[run].put(self._epochs[run], values)
             doubt = doubt_of(final, self._made, self._datas[run], self._points[run].config.lr)

@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from regplug.data import Prepared, prepare
+from regplug.data import Prepared
 from regplug.errors import DataError
 from regplug.registry import Registry
 from regplug.registry.components import Components, find_components
 from regplug.runs.data_facts import DataFacts, facts_of
-from regplug.runs.loading import DTYPES, check_batch_size, find_device, load_data
+from regplug.runs.loading import check_batch_size, load_data, prepare_for
 from regplug.studies.config import Point, Setting, StudyConfig
 from regplug.studies.folds import fold_data, trimming_note
 
@@ -38,7 +38,8 @@ class StudyData:
             DataError: They cannot be read, or not split as requested.
         """
         config = point.config
-        key = (config.dataset, config.dtype, config.device, config.data_seed, point.fold)
+        altering = (config.train_rows, config.label_noise)
+        key = (config.dataset, config.dtype, config.device, config.data_seed, point.fold, altering)
         if key not in self._known:
             self._known[key] = self._read(point) if point.fold is None else self._part(point)
         check_batch_size(config, self._known[key])
@@ -71,7 +72,9 @@ class StudyData:
         return hashlib.sha256(" ".join(sorted({data.digest for data in self._known.values()})).encode()).hexdigest()
 
     def _whole(self, point: Point) -> Prepared:
-        return self(dataclasses.replace(point, fold=None))
+        # Folds are made of the rows as they are; each fold's training rows are altered by themselves.
+        plain = dataclasses.replace(point.config, train_rows=0, label_noise=0.0)
+        return self(dataclasses.replace(point, fold=None, config=plain))
 
     def _read(self, point: Point) -> Prepared:
         return load_data(point.config, self.components(point))
@@ -90,4 +93,4 @@ class StudyData:
             repeat=fold[1],
             data_seed=point.config.data_seed,
         )
-        return prepare(raw, dtype=DTYPES[point.config.dtype], device=find_device(point.config.device))
+        return prepare_for(point.config, raw)

@@ -50,7 +50,7 @@ class Evaluator:
     ) -> None:
         self._program, self._lift, self._settings, self._sample = program, lift, settings, sample
         self._rows = {split: _rows_of(runs, split, lift) for split in ("train", "valid", "test")}
-        self._kept: dict[str, tuple[Any, Any]] = {}
+        self._kept: dict[str, tuple[Pool, tuple[Any, Any]]] = {}
         self._acts = bool(program.regularizer.acting("evaluated"))
         self._seen: Member | None = None
         self.clock: Clock
@@ -84,7 +84,7 @@ class Evaluator:
         """Like `measure`, for runs that end with ensembles: one run at a time, because ensemble sizes may differ."""
         measured: dict[str, list[Tensor]] = {}
         for run in range(self._lift.runs or 1):
-            outputs, y = self._outputs_of_run(state, pool, split, run), pool.y[self._rows_of_run(split, pool, run)]
+            outputs, y = self._outputs_of_run(state, pool, split, run), pool.y[self.rows_of_run(split, pool, run)]
             settings = self._lift.of_run(self._shown_settings(), run)
             measured.setdefault("loss", []).append(self._program.loss.mean(outputs, y, settings.get(SETTINGS_KEY, {})))
             if self._program.task.is_classification:
@@ -97,7 +97,7 @@ class Evaluator:
         own = partial(self._lift.of_run, run=run)
         networks = state.ensembles[run] or [(own(state.params), own(state.buffers))]
         settings = own(self._shown_settings())
-        x = pool.x[self._rows_of_run(split, pool, run)]
+        x = pool.x[self.rows_of_run(split, pool, run)]
         with in_mode(self._program.model, training=False):
             parts = torch.split(x, EVALUATION_ROWS)
             each = [torch.cat([self._called_one(*n, settings, part, part) for part in parts]) for n in networks]
@@ -110,7 +110,8 @@ class Evaluator:
             return now
         return {SETTINGS_KEY: now[SETTINGS_KEY]} if SETTINGS_KEY in now else {}
 
-    def _rows_of_run(self, split: str, pool: Pool, run: int) -> Tensor:
+    def rows_of_run(self, split: str, pool: Pool, run: int) -> Tensor:
+        """Returns which rows of a pool are a run's."""
         rows = self._rows[split]
         if rows is None:
             return torch.arange(len(pool), device=pool.x.device)
@@ -151,9 +152,10 @@ class Evaluator:
             return cut(rows, pool, start, stop)
         if rows.numel() * math.prod(pool.x.shape[1:]) > EVALUATION_NUMBERS:
             return cut(rows, pool, start, stop)
-        if split not in self._kept:
-            self._kept[split] = cut(rows, pool, start, stop)
-        return self._kept[split]
+        kept = self._kept.get(split)
+        if kept is None or kept[0] is not pool:
+            kept = self._kept[split] = pool, cut(rows, pool, start, stop)
+        return kept[1]
 
     def _rows_at_once(self, pool: Pool) -> int:
         if self._lift.runs is None:

@@ -1,0 +1,101 @@
+"""Data made harder on purpose: wrong labels, fewer rows, noisy test inputs; and rows that stand in two splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regplug.data.raw import Array, RawData, Split
+from regplug.data.tensors import Prepared
+from regplug.errors import DataError
+from regplug.seeds import derive_seed
+
+
+def alter_training(raw: RawData, *, train_rows: int = 0, label_noise: float = 0.0, seed: int = 0) -> RawData:
+    """Returns the data with fewer training rows and with some training labels replaced; other splits stay as they are.
+
+    Args:
+        raw: The data.
+        train_rows: Rows to keep, at random; the smaller of two subsets lies within the larger. 0 keeps all.
+        label_noise: Share of the training rows that get another class, each other class with equal probability.
+        seed: The data's seed.
+
+    Raises:
+        DataError: There are fewer rows, or labels of a regression should be replaced.
+    """
+    if train_rows:
+        raw = _keep_rows(raw, train_rows, seed)
+    if label_noise:
+        raw = dataclasses.replace(raw, train=_with_wrong_labels(raw, label_noise, seed))
+    return raw
+
+
+def _keep_rows(raw: RawData, number: int, seed: int) -> RawData:
+    if number > len(raw.train):
+        raise DataError(
+            f"train_rows={number} asks for more than the {len(raw.train)} training rows of {raw.name}.",
+            hint="0 keeps all.",
+        )
+    order = np.random.default_rng(derive_seed(seed, "train_rows", "kept")).permutation(len(raw.train))
+    kept = np.sort(order[:number])
+    others = np.arange(len(raw.train), len(raw.train) + (0 if raw.valid is None else len(raw.valid)))
+    by_row = {
+        field.name: getattr(raw, field.name)[np.concatenate([kept, others])]
+        for field in dataclasses.fields(raw)
+        if field.name in ("groups", "weights") and getattr(raw, field.name) is not None
+    }
+    return dataclasses.replace(raw, train=raw.train.take(kept), **by_row)
+
+
+def _with_wrong_labels(raw: RawData, share: float, seed: int) -> Split:
+    if not raw.task.is_classification or raw.train.y.ndim != 1:
+        raise DataError(
+            f"label_noise={share:g} replaces classes, and {raw.name} has one class for no row.",
+            hint="Leave it out; for a regression, generated data have a noise of their own.",
+        )
+    generator = np.random.default_rng(derive_seed(seed, "label_noise"))
+    y: Array = raw.train.y.copy()
+    wrong = generator.permutation(len(y))[: round(share * len(y))]
+    y[wrong] = (y[wrong] + generator.integers(1, raw.task.num_outputs, len(wrong))) % raw.task.num_outputs
+    return Split(x=raw.train.x, y=y)
+
+
+def noisy_test_inputs(data: Prepared, strength: float, seed: int) -> Tensor:
+    """Returns the test inputs plus normal noise.
+
+    Args:
+        data: What a run trains on.
+        strength: Standard deviation of the noise over that of the training rows, by column or channel.
+        seed: The data's seed.
+    """
+    train, test = data.train.x, data.test.x
+    axes = (0, 2, 3) if train.ndim == 4 else tuple(range(train.ndim - 1))
+    scale = train.std(dim=axes, correction=0, keepdim=True)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "test_noise"))
+    noise = torch.randn(test.shape, generator=generator).to(device=test.device, dtype=test.dtype)
+    return test + strength * scale * noise
+
+
+def repeated_rows(raw: RawData) -> dict[str, int]:
+    """Counts the validation and test rows whose inputs are also a training row's, by split; zeros are left out."""
+
+    def digests(split: Split) -> list[bytes]:
+        return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(split.x)]
+
+    known = set(digests(raw.train))
+    counts = {name: sum(one in known for one in digests(split)) for name, split in raw.splits() if name != "train"}
+    return {name: count for name, count in counts.items() if count}
+
+
+def repetition_note(raw: RawData) -> str:
+    """Says how many rows of other splits the training split has; empty where it has none."""
+    sizes = {name: len(split) for name, split in raw.splits()}
+    counts = repeated_rows(raw).items()
+    parts = [f"{count} of the {sizes[name]} {name} rows ({count / sizes[name]:.1%})" for name, count in counts]
+    if not parts:
+        return ""
+    return f"{raw.name}: {' and '.join(parts)} have the inputs of a training row, so metrics may be too good."

@@ -1,0 +1,84 @@
+"""Every model trains one epoch on every dataset that it fits; a covering sample is exported and proven."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from regplug.config import RunConfig
+from regplug.errors import DataError, ModelError
+from regplug.registry import default_registry
+from regplug.registry.components import find_components
+from regplug.runs.assembly import assemble
+from regplug.runs.loading import load_data, pools_of
+from regplug.training.loop import Pools, Trainer
+
+REGISTRY = default_registry()
+MODELS = sorted(one.name for one in REGISTRY.components("model"))
+DATASETS = sorted(
+    one.name
+    for one in REGISTRY.components("dataset")
+    if not any(info.metadata for info in dataclasses.fields(one.component.params))
+)
+SIDES = {"torchvision": "torchvision:name=squeezenet1_1,side=32"}
+EXPORTED = [("lenet", "mnist"), ("resnet", "digits"), ("tabular_resnet", "wine"), ("ft_transformer", "iris"),
+            ("gru", "adding"), ("polynomial", "noisy_line"), ("deep_mlp", "moons")]  # fmt: skip
+
+
+def config_of(model, dataset):
+    return RunConfig(
+        model=SIDES.get(model, model), dataset=dataset, epochs=1, batch_size=8, lr=1e-3, train_rows=8, export=False
+    )
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """Data by name; those that are not here and would be downloaded are left out."""
+    return {}
+
+
+def data_of(dataset, loaded):
+    if dataset not in loaded:
+        config = config_of("linear", dataset)
+        try:
+            loaded[dataset] = load_data(config, find_components(config, REGISTRY))
+        except DataError as error:
+            loaded[dataset] = error
+    if isinstance(loaded[dataset], DataError):
+        pytest.skip(loaded[dataset].message)
+    return loaded[dataset]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("model", MODELS)
+def test_each_model_trains_on_each_dataset_that_it_fits(model, dataset, loaded):
+    config, data = config_of(model, dataset), data_of(dataset, loaded)
+    try:
+        made = assemble(config, find_components(config, REGISTRY), data)
+    except ModelError as refusal:
+        pytest.skip(refusal.message)
+    train, valid, test = pools_of(data)
+    trainer = Trainer(
+        program=made.program,
+        rule=made.rule,
+        runs=[made.inputs],
+        pools=Pools(train=train, valid=valid, test=test),
+        course=made.course,
+        places=made.network.places,
+        stacked=False,
+        probed=False,
+    )
+    (record,) = trainer.train()
+    assert all(map(bool, record.active))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "dataset"), EXPORTED)
+def test_a_covering_sample_is_exported_and_proven(model, dataset, place):
+    formats = ["onnx"] if model == "gru" else ["onnx", "torchscript"]
+    result = place.run(
+        model=model, dataset=dataset, epochs=1, batch_size=8, lr=1e-3, train_rows=64, export=True, format=formats
+    )
+    assert result.verification.passed
