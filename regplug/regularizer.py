@@ -115,6 +115,7 @@ class RunContext:
         has_validation: Whether there is a validation split.
         has_range: Whether the dataset declares the smallest and largest value of its inputs.
         has_batch_norm: Whether the model, as restructured, keeps running statistics.
+        weights: Names of the parameters whose role is `weight`, as penalties get them, in the order of the model.
         batch_norm_after: Whether one of this component's own places is before a batch normalization.
     """
 
@@ -129,6 +130,7 @@ class RunContext:
     task: Task
     has_validation: bool
     has_batch_norm: bool
+    weights: tuple[str, ...] = ()
     batch_norm_after: bool = False
     has_range: bool = False
     loss: str = ""

@@ -25,7 +25,7 @@ METHODS = {
     "FGSM": ("fgsm", "radius", (0.1, 0.3, 0.03)),
     "PGD": ("pgd", "steps=3,step_share=0.5,radius", (0.1, 0.3, 0.03)),
     "VAT": ("vat", "radius", (0.5, 2.0, 0.1)),
-    "GradientPenalty": ("adversarial", "strength", (0.05, 0.2, 0.01)),
+    "GradientPenalty": ("gradient_penalty", "strength", (0.05, 0.2, 0.01)),
     "MeanTeacher": ("mean_teacher", "decay=0.9,ramp=1,strength", (1.0, 5.0, 0.3)),
     "TemporalEnsembling": ("temporal_ensembling", "ramp=1,strength", (1.0, 5.0, 0.3)),
     "Focal": ("focal", "gamma", (2.0, 0.5, 4.0)),

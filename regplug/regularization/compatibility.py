@@ -10,6 +10,7 @@ from regplug.config import RunConfig
 from regplug.data import Prepared
 from regplug.errors import CompositionError
 from regplug.registry.components import Components
+from regplug.regularization.finding import find_roles
 from regplug.regularization.layers import Augmented
 from regplug.regularizer import Notice, RegularizerFunctions, RunContext
 from regplug.sites import SiteLayer
@@ -37,6 +38,8 @@ def find_notices(
     words = {r.spec.key: frozenset((r.registered.name, *r.registered.component.tags)) for r in components.regs}
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     followed = _followed_by_batch_norm(model)
+    roles = find_roles(model)
+    weights = tuple(name for name, role in roles.items() if role == "weight" and "parametrizations." not in name)
     notices = []
     for chosen in components.regs:
         key = chosen.spec.key
@@ -54,6 +57,7 @@ def find_notices(
             has_batch_norm=bool(norms),
             has_range=len(data.limits) == 2,
             loss=components.loss.registered.name if components.loss else "",
+            weights=weights,
             batch_norm_after=key in followed,
         )
         notices += list(members[key].check(context))
