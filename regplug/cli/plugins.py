@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from regplug.registry import Problem, Registered, Registry
 
 app = new_app()
-_LONGEST_SOURCE = 40
+_LONGEST_SOURCE = 26
 
 
 @app.callback()
@@ -49,12 +49,7 @@ def list_components(
         emit({"components": documents, "problems": [problem_document(one) for one in problems_of(registry)]})
         return
     for (kind_name, family), group in groupby(_by_family(components), key=lambda one: (one.kind, one.component.family)):
-        rows = [
-            (registry.spelling(one), one.component.summary, short_source(one.component.source), _whence(one))
-            for one in group
-        ]
-        title = f"{kind_name}: {family}" if family else kind_name
-        say_table((title, "summary", "source", "from"), rows, folds="summary")
+        _say_group(f"{kind_name}: {family}" if family else kind_name, list(group), registry)
         say("")
     say("regplug plugins show NAME lists a component's parameters.")
     if problems := problems_of(registry):
@@ -253,6 +248,16 @@ def _known_kind(kind: str | None) -> str | None:
     return kind
 
 
+def _say_group(title: str, group: Sequence[Registered], registry: Registry) -> None:
+    """A table of components; a column for where they come from only if one is not regplug's own: it takes room."""
+    rows = [(registry.spelling(one), one.component.summary, short_source(one.component.source)) for one in group]
+    if all(one.origin.is_first_party for one in group):
+        say_table((title, "summary", "source"), rows, folds="summary")
+        return
+    told = [(*row, _whence(one)) for row, one in zip(rows, group, strict=True)]
+    say_table((title, "summary", "source", "from"), told, folds="summary")
+
+
 def _with_word(components: Sequence[Registered], word: str | None) -> Sequence[Registered]:
     """The components in whose name, family, tags or summary the word stands.
 
@@ -284,9 +289,14 @@ def short_source(source: str) -> str:
 
     >>> short_source("Foret et al. 2021, Sharpness-Aware Minimization")
     'Foret et al. 2021'
+    >>> short_source("He, Zhang, Ren and Sun 2016")
+    'He et al. 2016'
     """
-    dated = re.match(r".{1,60}?\b(19|20)\d\d\b", source)
-    return dated[0] if dated else source.partition(";")[0][:_LONGEST_SOURCE]
+    dated = re.match(r"(.{1,60}?) ((?:19|20)\d\d)\b", source)
+    if not dated:
+        return re.split("[,;]", source)[0][:_LONGEST_SOURCE]
+    first, comma, _ = dated[1].partition(",")
+    return f"{first} et al. {dated[2]}" if comma else dated[0]
 
 
 def _whence(one: Registered) -> str:
