@@ -168,6 +168,22 @@ def test_batchnorm_of_images_is_by_channel():
     assert [layer.num_features for layer in layers] == [32, 64, 128]
 
 
-def test_batchnorm_with_a_last_batch_of_one_row_is_refused_before_training():
-    with pytest.raises(CompositionError, match="a last batch of one row"):
-        assembled(dataset=toy(train_rows=65), reg=["batchnorm"])
+def test_a_last_batch_of_one_row_is_left_out_with_batchnorm_and_said():
+    fields = {"dataset": toy(train_rows=65), "reg": ["batchnorm"], "schedule": "cosine"}
+    (notice,) = assembled(**fields).network.notices
+    assert "each epoch leaves one row out" in notice.message
+    assert "--batch-size 33" in notice.hint
+    feed = trainer(**fields)._feed
+    rows = [torch.cat([batch.rows for batch in feed.epoch(epoch)]) for epoch in (0, 1)]
+    assert [len(each.unique()) for each in rows] == [64, 64]
+    assert set(rows[0].tolist()) != set(rows[1].tolist())
+    made, records = trained(trainer(**fields))
+    assert len(records) == 3
+    assert made._course.factors[6:] == []
+    assert len(torch.cat([b.rows for b in trainer(dataset=toy(train_rows=65))._feed.epoch(0)])) == 65
+
+
+def test_batchnorm_refuses_batches_of_one_row():
+    with pytest.raises(CompositionError, match="of one row a batch normalization can take no variance") as caught:
+        assembled(reg=["batchnorm"], batch_size=1)
+    assert "layernorm" in caught.value.hint

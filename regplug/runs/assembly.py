@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from regplug.api import Loss, Task
 from regplug.config import RunConfig
@@ -21,9 +22,10 @@ from regplug.losses import SETTINGS_KEY, LossFunction
 from regplug.registry import load_target, takes_keywords
 from regplug.registry.components import Chosen, Components
 from regplug.regularization.composition import Composition
-from regplug.regularizer import Step
+from regplug.regularizer import Notice, Step
 from regplug.runs.network import Network, build_network, numbers_of
 from regplug.training.course import Course
+from regplug.training.feed import rows_of_an_epoch
 from regplug.training.optimizers import UpdateRule
 from regplug.training.program import Program, clock_at_start
 from regplug.training.schedules import Factors
@@ -106,7 +108,9 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
     params, buffers = split_tensors(network.model)
     program.require_inverses(Step(_as_tensors(network.settings, data.train.x), {}, clock_at_start(program)))
     rule = build_rule(components.optimizer, list(params.values()), config.lr)
-    _check_last_batch(network.model, len(data.train), config.batch_size)
+    if program.needs_two_rows:
+        notices = _last_batch_notice(len(data.train), config.batch_size)
+        network = dataclasses.replace(network, notices=(*network.notices, *notices))
     return Assembly(
         config=config,
         components=components,
@@ -114,7 +118,11 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
         network=network,
         program=program,
         rule=rule,
-        course=make_course(config, components, len(data.train)),
+        course=make_course(
+            config,
+            components,
+            rows_of_an_epoch(len(data.train), config.batch_size, needs_two_rows=program.needs_two_rows),
+        ),
         inputs=RunInputs(
             seed=config.seed,
             rate=config.lr,
@@ -224,12 +232,21 @@ def make_course(config: RunConfig, components: Components, rows: int) -> Course:
     )
 
 
-def _check_last_batch(model: nn.Module, rows: int, batch_size: int) -> None:
-    has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
-    last = rows % batch_size or batch_size
-    if has_batch_norm and last == 1:
+def _last_batch_notice(rows: int, batch_size: int) -> Iterator[Notice]:
+    """What a batch normalization has to say of batches of one row.
+
+    Raises:
+        CompositionError: Every batch has one row.
+    """
+    if batch_size == 1:
         raise CompositionError(
+            "batch_size=1, and of one row a batch normalization can take no variance.",
+            hint="Choose --batch-size 2 or more, or groupnorm or layernorm.",
+        )
+    if rows > batch_size and rows % batch_size == 1:
+        yield Notice(
+            "warn",
             f"{rows} training rows in batches of {batch_size} leave a last batch of one row, of which a batch "
-            "normalization can take no variance.",
-            hint=f"Choose another batch size, for example --batch-size {batch_size + 1}.",
+            "normalization can take no variance: each epoch leaves one row out.",
+            f"Choose another batch size, for example --batch-size {batch_size + 1}, to train on all rows.",
         )
