@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from regplug.estimators import Classifier, Regressor
     from regplug.functions import compare, cross_validate, export, predict, run, sweep, verify
 
-__all__ = ["compare", "cross_validate", "export", "predict", "run", "sweep", "verify"]
+_ESTIMATORS = ("Classifier", "Regressor")
+
+__all__ = ["Classifier", "Regressor", "compare", "cross_validate", "export", "predict", "run", "sweep", "verify"]
 
 
 def __getattr__(name: str) -> Any:
     # Importing torch and mlflow takes seconds; `import regplug` and --help must not wait for them.
+    if name in _ESTIMATORS:
+        from regplug import estimators
+
+        return getattr(estimators, name)
     if name in __all__:
         from regplug import functions
 

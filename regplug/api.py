@@ -343,6 +343,24 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Feature:
+    """The columns of a row that are one column of the user's table.
+
+    Args:
+        name: Of the user's column.
+        kind: `category`: one column for each category and one for all others, of which one is 1 and the others are 0;
+            `number`: the number, and where cells were empty an indicator.
+        start: First column.
+        stop: The column after the last one.
+    """
+
+    name: str
+    kind: Literal["number", "category"]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelContext:
     """The context in which a model is built.
 
@@ -352,11 +370,14 @@ class ModelContext:
         task: The task; the model returns `(batch, task.num_outputs)` logits or values.
         activation: Returns a new module of the chosen activation at each call; `None` if the user chose none, so that
             the model uses its own default.
+        features: Which columns of a row belong together, so that a model may embed a category; empty if every column
+            is a feature of its own.
     """
 
     input_shape: tuple[int, ...]
     task: Task
     activation: Callable[[], Any] | None = None
+    features: tuple[Feature, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -418,6 +439,7 @@ __all__ = [
     "Component",
     "DataContext",
     "Dataset",
+    "Feature",
     "Felt",
     "Format",
     "Initializer",

@@ -9,12 +9,12 @@ from regplug.errors import DataError, RequestError
 from regplug.registry import default_registry
 from regplug.registry.data_paths import find_reader
 from regplug.registry.records import Origin, Registered
-from regplug_datasets import CSVParams
+from regplug_datasets import TableParams
 
 
 def reader(name, *patterns):
     origin = Origin(distribution="mine", version="1", entry="mine", module="mine", location="")
-    component = Dataset(name=name, target="m:f", summary="s", task="regression", params=CSVParams, reads=patterns)
+    component = Dataset(name=name, target="m:f", summary="s", task="regression", params=TableParams, reads=patterns)
     return Registered(component=component, origin=origin)
 
 

@@ -14,11 +14,11 @@ from sklearn.datasets import load_digits
 from regplug.api import DataContext
 from regplug.data import digest, prepare
 from regplug.errors import DataError
-from regplug_datasets import CSVParams, DigitsParams, LinearRegressionParams, MNISTParams
-from regplug_datasets.csv_file import csv_file
+from regplug_datasets import DigitsParams, LinearRegressionParams, MNISTParams, TableParams
 from regplug_datasets.digits import digits
 from regplug_datasets.mnist import fashion_mnist, mnist, read_idx
 from regplug_datasets.synthetic import linear_regression
+from regplug_datasets.tables import table as read_table
 
 DATA_DIR = os.environ.get("REGPLUG_DATA_DIR")
 needs_data = pytest.mark.skipif(not DATA_DIR, reason="REGPLUG_DATA_DIR names no folder with the idx files")
@@ -228,7 +228,7 @@ def test_a_download_that_fails_says_where_to_put_the_files(tmp_path, monkeypatch
 def table(tmp_path, text, **params):
     path = tmp_path / "mine.csv"
     path.write_text(text, encoding=params.pop("encoding", "utf-8"))
-    return csv_file(CSVParams(path=str(path), **params), SEED_0)
+    return read_table(TableParams(path=str(path), **params), SEED_0)
 
 
 ROWS = "".join(f"{i},{i * i},{'yes' if i % 2 else 'no'}\n" for i in range(20))
@@ -276,9 +276,15 @@ def test_spreadsheets_byte_order_mark_semicolons_quotes_and_blank_lines_are_read
 @pytest.mark.parametrize(
     ("text", "params", "message"),
     [
-        ("a,b\n1,2\nx,3\n", {}, r"mine\.csv, line 3, column a: 'x' is no finite number"),
-        ("a,b\n1,2\n,3\n", {}, r"mine\.csv, line 3, column a: the cell is empty"),
-        ("a,b\n1,2\nnan,3\n", {}, "line 3, column a: 'nan' is no finite number"),
+        ("a,b\n1,2\ninf,3\n", {}, r"mine\.csv, line 3, column a: 1 infinite number"),
+        ("a,b\n1,2\n\ninf,3\n-inf,3\n", {}, r"mine\.csv, line 4, column a: 2 infinite numbers, the first"),
+        ("a,b\n,2\nnan,3\n", {}, "column a is empty.\nLeave it out: drop="),
+        ("a,b\n2024-02-01,2\n2024-02-02,3\n", {}, "column a holds dates, such as 2024-02-01"),
+        ("a,b\n01.02.2024,2\n02.02.2024,3\n", {}, "column a holds dates, such as 01.02.2024"),
+        ("a,b\n1,2.5\n2,2.5\n", {}, "column b: the target is 2.5 in every row"),
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n", {}, "the first line has 5.1 for the name of a column"),
+        ("a;b\n1;2\n3;4\n", {"delimiter": "comma"}, "no column beside the target a;b"),
+        ("a,b\n1,2\n3\n", {}, "line 3: 1 cells under 2 column names"),
         ("a,b\n1,2\n1e39,3\n", {}, "line 3, column a: 1e[+]39 is beyond float32"),
         ("a,b\n1,yes\n2,\n", {}, "line 3, column b: the cell is empty"),
         ("a,b\n1,2.5\n2,many\n", {"task": "regression"}, "line 3, column b: 'many' is no finite number"),
@@ -291,7 +297,7 @@ def test_spreadsheets_byte_order_mark_semicolons_quotes_and_blank_lines_are_read
         ("a\n3\n", {}, "no column beside the target a"),
         ("a,b\n1,x\n2,x\n", {}, "every row has the class x"),
         ("a,b\n1,x\n2,y\n3,x\n4,x\n5,x\n6,x\n", {}, "column b: class y has 1 row"),
-        ("a,b\n" + "1,x\n" * 4 + "1,y\n" * 4 + "1,z\n" * 4, {}, "same share of each class"),
+        ("a,b\n" + "1,x\n2,x\n" * 2 + "1,y\n" * 4 + "1,z\n" * 4, {}, "same share of each class"),
         ("age,price\n1,2\n", {"target": "prise"}, "no column 'prise'.\nDid you mean price"),
     ],
 )
@@ -309,7 +315,7 @@ def test_a_missing_path_a_missing_file_a_folder_and_a_binary_file_are_refused(tm
         (str(tmp_path / "picture.csv"), "cannot be read as a table"),
     ):
         with pytest.raises(DataError, match=message):
-            csv_file(CSVParams(path=path), SEED_0)
+            read_table(TableParams(path=path), SEED_0)
 
 
 PLUGINS = ("activations", "datasets", "initializers", "models", "probes")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Lt
 
 from regplug.api import Dataset, InputFile, Needed, hookimpl
+from regplug.tables.options import TableOptions
 from regplug_datasets.own_files import own_files
 from regplug_datasets.textbook import bundled, generated
 
@@ -67,25 +68,13 @@ class MNISTParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CSVParams:
-    """Parameters of `csv`."""
+class TableParams(TableOptions):
+    """Parameters of `table`."""
 
     path: Annotated[str, Needed("data.csv"), InputFile()] = ""
-    "The file: a header line, then one line a row."
-    target: str = ""
-    "Column to predict; empty for the last one."
-    task: Literal["auto", "classification", "regression"] = "auto"
-    "auto: classes where the target has text or at most 20 different whole numbers, else regression."
-    group: str = ""
-    "Column whose rows with one value stay in one split and in one fold; it is no input. Empty for none."
-    delimiter: Literal["comma", "semicolon", "tab", "space", "bar"] = "comma"
-    "What stands between two columns."
-    validation: Share = 0.2
-    "Share of the rows that validate; 0 for none."
-    test: TestShare = 0.2
-    "Share of the rows that test."
-    normalize: Literal["standard", "none"] = "standard"
-    "standard: mean 0 and standard deviation 1 over the training split, by column; none: as they are."
+    "The file: a header line, then one line a row; or Parquet."
+    delimiter: Literal["auto", "comma", "semicolon", "tab", "space", "bar"] = "auto"
+    "What stands between two columns; auto: what the header has most of."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +145,17 @@ def regplug_datasets() -> Iterator[Dataset]:
         source="Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747",
     )
     yield Dataset(
-        name="csv",
-        target="regplug_datasets.csv_file:csv_file",
-        params=CSVParams,
+        name="table",
+        target="regplug_datasets.tables:table",
+        params=TableParams,
         task="classification",
-        summary="A file of your own: numeric columns and a target of classes or of numbers.",
-        reads=("*.csv",),
+        summary="A table of your own, CSV, TSV or Parquet: numbers, categories and gaps, and a column to predict.",
+        reads=("*.csv", "*.tsv", "*.parquet", "*.pq"),
+    )
+    yield Dataset(
+        name="csv",
+        target="regplug_datasets.tables:table",
+        params=TableParams,
+        task="classification",
+        summary="The same as table, by its first name.",
     )

@@ -15,12 +15,14 @@ import numpy as np
 from regplug.bundles.archives import extent_in
 from regplug.bundles.formats import Array
 from regplug.bundles.input_hints import folder_hint, range_notes, raw_hint, shape_hint
+from regplug.bundles.rows import extra_notes, preparation_of, prepare_cells, read_parquet
 from regplug.errors import BundleError, some_of
+from regplug.tables.preparation import Preparation
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 _IMAGE_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _FULL_SCALE = 255.0
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,7 @@ class InputForm:
         shape: Shape without the batch axis.
         range: Smallest and largest raw value, or `None`.
         columns: Column names of rows; empty if unknown.
+        preparation: What happens to a row of a table before the files take it; `None` if nothing does.
     """
 
     name: str
@@ -42,21 +45,26 @@ class InputForm:
     shape: tuple[int, ...]
     range: tuple[float, float] | None
     columns: tuple[str, ...]
+    preparation: Preparation | None = None
 
     @classmethod
     def from_manifest(cls, manifest: dict[str, Any]) -> InputForm:
         """Reads it from a manifest."""
-        part = manifest["input"]
+        part, preparation = manifest["input"], preparation_of(manifest)
+        columns = tuple(manifest.get("column_names") or ()) if preparation is None else preparation.names
         return cls(
             name=part["name"],
             layout=part["layout"],
             dtype=np.dtype(part["dtype"]),
             shape=tuple(part["shape"][1:]),
             range=None if part["range"] is None else (part["range"][0], part["range"][1]),
-            columns=tuple(manifest.get("column_names") or ()),
+            columns=columns,
+            preparation=preparation,
         )
 
     def __str__(self) -> str:
+        if self.preparation is not None:
+            return f"rows of {len(self.columns)} columns of a table, or of {self.shape[0]} prepared numbers"
         if self.layout == "image":
             return f"images of {self.dtype} (batch, {', '.join(map(str, self.shape))})"
         if self.layout == "array":
@@ -94,8 +102,11 @@ def read_input(path: Path, form: InputForm) -> Input:
         raise BundleError(f"There is no file {path}.", hint="Give .npy, .npz, .csv or image files.")
     if suffix in (".npy", ".npz"):
         return _checked(path, _read_array(path, form), form)
-    if suffix == ".csv":
-        return _checked(path, _read_csv(path, form), form)
+    if suffix in (".csv", ".tsv"):
+        return _read_csv(path, form)
+    if suffix in (".parquet", ".pq") and form.preparation is not None:
+        numbers, notes = read_parquet(path, form.preparation)
+        return Input(rows=numbers, notes=notes)
     if suffix in IMAGE_SUFFIXES:
         return _read_image(path, form)
     raise BundleError(
@@ -168,7 +179,7 @@ def _converted(path: Path, rows: Array, form: InputForm) -> Array:
     return np.ascontiguousarray(rows.astype(form.dtype))
 
 
-def _read_csv(path: Path, form: InputForm) -> Array:
+def _read_csv(path: Path, form: InputForm) -> Input:
     if form.layout != "row":
         raise BundleError(f"{path} is a table; this bundle takes {form}.", hint="Give an image or an .npy file.")
     try:
@@ -193,12 +204,18 @@ def _read_csv(path: Path, form: InputForm) -> Array:
             f"{path}, line {uneven[0]}: {len(uneven[1])} cells, but the first line has {width}.",
             hint="Every line must have the same number of cells; a decimal comma splits a number in two.",
         )
-    return np.array([_numbers(path, number, line, columns) for number, line in body])
+    extra = () if header is None or not form.columns else extra_notes(path, header, form.columns)
+    if form.preparation is not None:
+        cells = [[line[at] if at < len(line) else "" for at, _ in columns] for _, line in body]
+        rows, notes = prepare_cells(path, [number for number, _ in body], cells, form.preparation)
+        return Input(rows=rows, notes=(*extra, *notes))
+    read = _checked(path, np.array([_numbers(path, number, line, columns) for number, line in body]), form)
+    return Input(rows=read.rows, notes=(*extra, *read.notes))
 
 
 def _columns(path: Path, header: Sequence[str] | None, width: int, form: InputForm) -> list[tuple[int, str]]:
     """Returns position and name of each column of the model, in the model's order."""
-    needed = form.shape[0]
+    needed = form.shape[0] if form.preparation is None else len(form.columns)
     if header is not None and form.columns:
         missing = [name for name in form.columns if name not in header]
         if missing:

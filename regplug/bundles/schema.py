@@ -124,6 +124,29 @@ _LAYER = Fields(
 _STOCHASTIC = Fields(
     {"kind": _one_of("mc_dropout"), "layers": Each(_LAYER, least=1), "not_live": Each(TEXT), "passes": COUNT}, {}
 )
+_PREPARATION = Fields(
+    {
+        "missing": Each(TEXT),
+        "columns": Each(Fields({"name": TEXT, "kind": _one_of("number", "category")}, {}, is_open=True), least=1),
+        "rows": Each(Each(TEXT)),
+    },
+    {},
+)
+_PREPARED = {
+    "category": Fields({"name": TEXT, "kind": NAME, "categories": Each(TEXT)}, {}),
+    "number": Fields(
+        {
+            "name": TEXT,
+            "kind": NAME,
+            "indicator": TRUTH,
+            "grid": Each(NUMBER),
+            "scores": Each(NUMBER),
+            **dict.fromkeys(("fill", "shift"), NUMBER),
+            "scale": Kind("a number that is not 0", lambda value: is_number(value) and value != 0),
+        },
+        {},
+    ),
+}
 _MAY_LOSE = Fields(
     dict.fromkeys(("relative_error", "agreement", "accuracy", "mse"), NUMBER)
     | {"not_asked": Each(TEXT, is_mapping=True)},
@@ -162,6 +185,7 @@ MANIFEST_FORM = Fields(
         "config": Fields({}, {"model": TEXT, "dataset": TEXT, "reg": Each(TEXT)}, is_open=True),
         "dataset": Fields({"name": TEXT, "digest": TEXT}, {}, is_open=True),
         "plugins": Each(_PLUGIN),
+        "preparation": Kind("null or a mapping", lambda value: value is None or isinstance(value, dict)),
         "run_id": TEXT_OR_NULL,
     },
     is_open=True,
@@ -178,6 +202,8 @@ def manifest_fault(manifest: Any) -> str:
     found = next(_faults(manifest, MANIFEST_FORM, ""), "")
     if not found and manifest["stochastic"] is not None:
         found = next(_faults(manifest["stochastic"], _STOCHASTIC, "stochastic"), "")
+    if not found and manifest.get("preparation"):
+        found = next(_preparation_faults(manifest["preparation"]), "")
     return found or next(_contradictions(manifest), "")
 
 
@@ -224,6 +250,19 @@ def _faults_of_each(value: Any, form: Each, where: str) -> Iterator[str]:
 
 def _inside(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
+
+
+def _preparation_faults(part: Any) -> Iterator[str]:
+    yield from _faults(part, _PREPARATION, "preparation")
+    for at, column in enumerate(part["columns"]):
+        where = f"preparation.columns[{at}]"
+        yield from _faults(column, _PREPARED[column["kind"]], where)
+        if column["kind"] == "number" and len(column["grid"]) != len(column["scores"]):
+            yield f"{where}.grid has another length than its scores"
+    width = len(part["columns"])
+    yield from (
+        f"preparation.rows[{at}] has not {width} cells" for at, row in enumerate(part["rows"]) if len(row) != width
+    )
 
 
 def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from regplug.bundles.mixed import Pool
 from regplug.bundles.numbers import check_file
 from regplug.bundles.report import Check, Report, at_most, holds, prefixed
 from regplug.bundles.report_checks import proven_at_export, told_as_made
+from regplug.bundles.rows import rows_prepared
 from regplug.bundles.sample_checks import impossible_tolerances, inputs_follow, outputs_fit, tolerances_bounded
 from regplug.bundles.samples import read_samples
 from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
@@ -113,6 +114,7 @@ def _verify_samples(path: Path, manifest: dict[str, Any], checks: list[Check]) -
     checks.append(holds("samples.arrays", True, f"{len(known)} cases"))
     _require(impossible_tolerances(known, draws), checks)
     _require([inputs_follow(known, manifest), outputs_fit(known, draws, manifest)], checks)
+    _require(rows_prepared(manifest, known[0].inputs), checks)
     return known, draws
 
 

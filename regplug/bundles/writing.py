@@ -35,6 +35,7 @@ from regplug.bundles.preflight import (
 from regplug.bundles.publish import published
 from regplug.bundles.report import Check, Report, prefixed
 from regplug.bundles.request import Bundle, BundleRequest
+from regplug.bundles.rows import rows_prepared
 from regplug.bundles.samples import write_samples
 from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
 from regplug.bundles.stochastic.layers import Noise
@@ -139,6 +140,7 @@ def _proven_model(request: BundleRequest, work: _Work) -> _Model:
     # After the capture, which distinguishes a branch on values from an output that depends on the batch.
     with work.stage("preflight"):
         known = _preflight(request, deployed, cases, work)
+        work.checks += rows_prepared(request.manifest, known[0].inputs)
     captured = Captured(
         module=deployed,
         program=program,

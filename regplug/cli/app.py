@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "regplug.cli.plugins",
         "List, show, diagnose, create and check plugins: list, show NAME, doctor, new, check.",
     ),
+    "data": ("regplug.cli.data", "Show the columns of a table: show FILE."),
     "runs": ("regplug.cli.runs", "List and show tracked runs: list, show RUN."),
     "plot": ("regplug.cli.plot", "Draw components: activations and their derivatives."),
     "ui": ("regplug.cli.ui", "Start the MLflow UI on the tracking store."),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from regplug.data.arrays import encode_classes, raw_from_arrays
 from regplug.data.raw import Array, InputSpec, Normalization, RawData, Split, digest
 from regplug.data.splits import order, split_groups, split_indices
+from regplug.data.tables import raw_from_table
 from regplug.data.tensors import Normalize, Prepared, TensorSplit, prepare
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "order",
     "prepare",
     "raw_from_arrays",
+    "raw_from_table",
     "split_groups",
     "split_indices",
 ]

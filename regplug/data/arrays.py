@@ -9,7 +9,7 @@ import torch
 
 from regplug.api import Task
 from regplug.data.raw import Array, InputSpec, Normalization, RawData, Split
-from regplug.data.splits import split_indices
+from regplug.data.splits import split_groups, split_indices
 from regplug.errors import DataError
 
 
@@ -22,6 +22,8 @@ def raw_from_arrays(
     seed: int = 0,
     normalize: Normalization | None = None,
     name: str = "arrays",
+    scale_targets: bool = True,
+    groups: Any = None,
 ) -> RawData:
     """Returns arrays as a dataset, parted at random; with the same share of each class where there are classes.
 
@@ -34,6 +36,8 @@ def raw_from_arrays(
         seed: The data's seed.
         normalize: As in `RawData`; `None` for `unit` with uint8 images and `standard` else.
         name: Of the dataset.
+        scale_targets: As in `RawData`.
+        groups: The group of each row `(B,)`: rows of one group stay in one split, and in one fold.
 
     Raises:
         DataError: The arrays have another number of axes or of rows, or are too few for the splits.
@@ -47,7 +51,11 @@ def raw_from_arrays(
     if len(inputs_x) != len(targets):
         raise DataError(f"x has {len(inputs_x)} rows and y has {len(targets)}.", hint="Give one target for each row.")
     labels = targets if task.is_classification else None
-    index = split_indices(len(targets), valid=valid, test=test, seed=seed, labels=labels)
+    if groups is None:
+        index = split_indices(len(targets), valid=valid, test=test, seed=seed, labels=labels)
+    else:
+        groups = _groups(groups, len(targets))
+        index = split_groups(groups, valid=valid, test=test, seed=seed)
     train, validation, testing = (Split(x=inputs_x[rows], y=targets[rows]) for rows in index)
     return RawData(
         name=name,
@@ -58,6 +66,8 @@ def raw_from_arrays(
         inputs=inputs,
         normalize=normalize or ("unit" if inputs.dtype == "uint8" else "standard"),
         source="arrays in memory",
+        scale_targets=scale_targets and not task.is_classification,
+        groups=None if groups is None else groups[np.concatenate(index[:2])],
     )
 
 
@@ -73,6 +83,21 @@ def encode_classes(labels: Array) -> tuple[Array, tuple[str, ...]]:
 
 def _to_numpy(array: Any) -> Array:
     return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+
+
+def _plain_labels(y: Array) -> Array:
+    """Labels of text, as a column of a data frame has them."""
+    missing = [row for row, label in enumerate(y) if label is None or label != label]
+    if missing:
+        raise DataError(f"y has no label in row {missing[0]}.", hint="Rows are counted from 0. Leave the row out.")
+    return y.astype(str) if any(isinstance(label, str) for label in y) else np.array(y.tolist())
+
+
+def _groups(groups: Any, rows: int) -> Array:
+    known = np.asarray(groups)
+    if known.shape != (rows,):
+        raise DataError(f"group has shape {known.shape} for {rows} rows.", hint="Give the group of each row.")
+    return known.astype(str) if known.dtype == object else known
 
 
 def _inputs(x: Array) -> tuple[Array, InputSpec]:
@@ -92,6 +117,8 @@ def _targets(y: Array) -> tuple[Array, Task]:
     if y.dtype.kind == "f" and y.ndim in (1, 2):
         values = (y[:, None] if y.ndim == 1 else y).astype(np.float32)
         return values, Task(kind="regression", num_outputs=values.shape[1])
+    if y.dtype == object and y.ndim == 1:
+        y = _plain_labels(y)
     if y.dtype.kind in "biuU" and y.ndim == 1:
         classes, names = encode_classes(y)
         return classes, Task(kind="classification", num_outputs=len(names), class_names=names)

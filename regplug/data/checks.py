@@ -19,7 +19,8 @@ def check_split(raw: RawData, name: str, split: Split) -> None:
     if split.x.dtype != np.dtype(raw.inputs.dtype):
         raise DataError(f"{where}: inputs are {split.x.dtype}, and declared as {raw.inputs.dtype}.")
     _check_targets(raw, where, split.y)
-    _check_finite(where, split.x, raw.inputs.names)
+    if raw.table is None:
+        _check_finite(where, split.x, raw.inputs.names)
 
 
 def _check_targets(raw: RawData, where: str, y: Array) -> None:

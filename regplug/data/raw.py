@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regplug.api import Task
+from regplug.tables.fitting import TablePlan
 
 Array = NDArray[Any]
 Normalization = Literal["none", "unit", "standard", "fixed"]
@@ -76,6 +77,10 @@ class RawData:
         fixed: Mean and standard deviation in units of the raw input, for `normalize="fixed"`.
         source: Where the data come from.
         groups: For each training row, then each validation row, the group that folds keep together, `(B,)`; or `None`.
+        weights: For each training row, then each validation row, what its loss counts in training, `(B,)`; or `None`.
+        table: How the codes of a table become numbers, where `x` are such codes; see `regplug.tables.preparation`.
+        scale_targets: Whether a regression learns targets of mean 0 and standard deviation 1 over the training split.
+        notes: What a user should know of them.
     """
 
     name: str
@@ -88,6 +93,10 @@ class RawData:
     fixed: tuple[float, float] | None = None
     source: str = ""
     groups: Array | None = None
+    weights: Array | None = None
+    table: TablePlan | None = None
+    scale_targets: bool = False
+    notes: tuple[str, ...] = ()
 
     def splits(self) -> Iterator[tuple[str, Split]]:
         """Yields the name and the rows of each split that there is."""

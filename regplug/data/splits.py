@@ -104,3 +104,22 @@ def split_groups(
         raise DataError(f"By groups: {error.message.replace(' rows', ' groups', 1)}", hint=error.hint) from error
     train, validation, testing = (np.flatnonzero(np.isin(members, part)) for part in parts)
     return train, validation, testing
+
+
+def split_ordered(
+    keys: Array, *, valid: float, test: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Parts rows as `split_indices` does, in an order: the last rows test, and those before them validate.
+
+    Args:
+        keys: What orders the rows `(B,)`; rows of equal keys stay as they stand.
+        valid: Share or number of validation rows; 0 for none.
+        test: Share or number of test rows.
+
+    Raises:
+        DataError: Too few rows for these parts.
+    """
+    ordered = np.argsort(keys, kind="stable")
+    train, validation, testing = (len(part) for part in split_indices(len(keys), valid=valid, test=test, seed=0))
+    parts = np.split(ordered, [train, train + validation])
+    return parts[0], parts[1], parts[2][:testing]

@@ -5,16 +5,29 @@ Shape letters: B rows, C channels, H height, W width, F columns, K outputs.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regplug.api import Task
+from regplug.api import Feature, Task
 from regplug.data.checks import check_split
 from regplug.data.raw import Array, InputSpec, RawData, Split, digest
+from regplug.data.units import Units, fit_units
 from regplug.errors import DataError
+from regplug.tables.preparation import Preparation
+
+
+def features_of(preparation: Preparation) -> tuple[Feature, ...]:
+    """Which columns of a prepared row are one feature, in their order."""
+    features, start = [], 0
+    for fitted in preparation.columns:
+        stop = start + len(fitted.column.features)
+        features.append(Feature(name=fitted.column.name, kind=fitted.column.kind, start=start, stop=stop))
+        start = stop
+    return tuple(features)
 
 
 class Normalize(nn.Module):
@@ -65,6 +78,11 @@ class Prepared:
         preprocess: The normalisation, fitted on the training split; on the CPU.
         raw: What it was made of.
         digest: SHA-256 of the raw arrays of all splits, hexadecimal.
+        inputs: What one input of an exported file looks like.
+        file_test: The test rows as an exported file takes them, and their targets in the user's units.
+        preparation: What happens to a row of a table before an exported file takes it; `None` where nothing does.
+        units: Scaled outputs of a regression to the user's units; `None` where the targets are not scaled.
+        weights: What the loss of each training row counts, of mean 1, `(B,)`; `None` where all count the same.
     """
 
     train: TensorSplit
@@ -73,6 +91,11 @@ class Prepared:
     preprocess: Normalize
     raw: RawData
     digest: str
+    inputs: InputSpec
+    file_test: Split
+    preparation: Preparation | None = None
+    units: Units | None = None
+    weights: Tensor | None = None
 
     @property
     def task(self) -> Task:
@@ -88,9 +111,13 @@ class Prepared:
         return {name: self.preprocess(end).to(self.train.x.device) for name, end in raw.items()}
 
     @property
-    def inputs(self) -> InputSpec:
-        """What one raw input looks like."""
-        return self.raw.inputs
+    def features(self) -> tuple[Feature, ...]:
+        """Which columns of a row are one feature; empty where each is one of its own."""
+        return () if self.preparation is None else features_of(self.preparation)
+
+    def in_units(self, outputs: Array) -> Array:
+        """Outputs of the network in the user's units."""
+        return outputs if self.units is None else self.units.apply(outputs)
 
 
 def prepare(raw: RawData, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Prepared:
@@ -107,9 +134,12 @@ def prepare(raw: RawData, *, dtype: torch.dtype = torch.float32, device: torch.d
     """
     for split_name, split in raw.splits():
         check_split(raw, split_name, split)
-    shift, scale = _fit_normalization(raw)
+    preparation = None if raw.table is None else raw.table.fit(raw.train.x)
+    entering = raw if preparation is None else _entering(raw, preparation)
+    shift, scale = _fit_normalization(entering)
     preprocess = Normalize(torch.as_tensor(shift, dtype=dtype), torch.as_tensor(scale, dtype=dtype))
-    tensors = {name: _to_tensors(split, preprocess, device) for name, split in raw.splits()}
+    units = fit_units(raw.train.y) if raw.scale_targets and not raw.task.is_classification else None
+    tensors = {name: _to_tensors(split, preprocess, units, device) for name, split in entering.splits()}
     return Prepared(
         train=tensors["train"],
         valid=tensors.get("valid"),
@@ -117,7 +147,28 @@ def prepare(raw: RawData, *, dtype: torch.dtype = torch.float32, device: torch.d
         preprocess=preprocess,
         raw=raw,
         digest=digest(raw),
+        inputs=entering.inputs,
+        file_test=entering.test,
+        preparation=preparation,
+        units=units,
+        weights=_weights(raw, dtype, device),
     )
+
+
+def _entering(raw: RawData, preparation: Preparation) -> RawData:
+    """A table as the numbers that an exported file takes."""
+    train, test = (Split(x=preparation.apply(split.x), y=split.y) for split in (raw.train, raw.test))
+    valid = None if raw.valid is None else Split(x=preparation.apply(raw.valid.x), y=raw.valid.y)
+    features = preparation.features
+    inputs = InputSpec(layout="row", shape=(len(features),), dtype="float32", names=features)
+    return dataclasses.replace(raw, train=train, valid=valid, test=test, inputs=inputs, normalize="none", table=None)
+
+
+def _weights(raw: RawData, dtype: torch.dtype, device: torch.device | str) -> Tensor | None:
+    if raw.weights is None:
+        return None
+    weights = np.asarray(raw.weights, dtype=np.float64)[: len(raw.train)]
+    return torch.as_tensor(weights / weights.mean(), dtype=dtype, device=device)
 
 
 def _fit_normalization(raw: RawData) -> tuple[Array, Array]:
@@ -161,12 +212,12 @@ def _standardize(x: Array) -> tuple[Array, Array]:
     return mean, 1 / np.where(constant, 1.0, std)
 
 
-def _to_tensors(split: Split, preprocess: Normalize, device: torch.device | str) -> TensorSplit:
+def _to_tensors(split: Split, preprocess: Normalize, units: Units | None, device: torch.device | str) -> TensorSplit:
     dtype = preprocess.shift.dtype
     x = _to_tensor(split.x).to(device)
     # The operations of Normalize.forward, two of them in place: 60,000 images are 188 MB.
     x = x.to(dtype, copy=True).sub_(preprocess.shift.to(device)).mul_(preprocess.scale.to(device))
-    y = _to_tensor(split.y).to(device)
+    y = _to_tensor(split.y if units is None else units.remove(split.y)).to(device)
     return TensorSplit(x=x, y=y.to(dtype) if y.is_floating_point() else y)
 
 

@@ -11,6 +11,7 @@ from regplug.bundles.request import Bundle, BundleRequest
 from regplug.bundles.writing import write_bundle
 from regplug.config import RunConfig
 from regplug.data import Prepared
+from regplug.data.units import in_units
 from regplug.errors import ExportError
 from regplug.registry.components import Chosen, Components
 from regplug.regularization.settling import settle
@@ -58,17 +59,17 @@ def request_of_run(
         probabilities: Whether the graph ends in a softmax.
         stochastic: Whether dropout stays live in inference.
     """
-    raw, inputs = data.raw, data.inputs
+    inputs, test = data.inputs, data.file_test
     has_range = inputs.low is not None and inputs.high is not None
     return BundleRequest(
         module=model,
         preprocess=data.preprocess,
-        samples=raw.test.x[:SAMPLE_ROWS],
+        samples=test.x[:SAMPLE_ROWS],
         layout=inputs.layout,
         task=data.task,
         formats=[named_format(chosen) for chosen in components.formats],
         value_range=(inputs.low, inputs.high) if has_range else None,  # type: ignore[arg-type] # neither is None
-        test=(raw.test.x, raw.test.y),
+        test=(test.x, test.y),
         probabilities=probabilities,
         stochastic=stochastic,
         live=live_network(config, components, data, model) if stochastic else None,
@@ -91,7 +92,7 @@ def rebuilt_network(config: RunConfig, components: Components, data: Prepared, m
         built = build_network(config, components, data)
         return settle(built.model, built.final_settings)
 
-    return as_one(make, members, is_classification=data.task.is_classification)
+    return in_units(as_one(make, members, is_classification=data.task.is_classification), data.units)
 
 
 def live_network(config: RunConfig, components: Components, data: Prepared, trained: nn.Module) -> nn.Module:
@@ -113,7 +114,7 @@ def live_network(config: RunConfig, components: Components, data: Prepared, trai
         return settle(built.model, built.final_settings, lambda layer: layer.in_inference(params.get(layer.owner)))
 
     members = count_members(list(trained.state_dict()))
-    live = as_one(make, members, is_classification=data.task.is_classification)
+    live = in_units(as_one(make, members, is_classification=data.task.is_classification), data.units)
     # Only names differ: a module followed by dropout is one level deeper.
     names, values = list(live.state_dict()), list(trained.state_dict().values())
     if len(names) != len(values):
@@ -142,4 +143,5 @@ def _manifest(config: RunConfig, components: Components, data: Prepared, run_id:
         ],
         "column_names": list(data.inputs.names),
         "dataset": {"name": data.raw.name, "digest": data.digest},
+        "preparation": None if data.preparation is None else data.preparation.as_json(),
     }

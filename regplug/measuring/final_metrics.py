@@ -65,7 +65,7 @@ def measure_final(
     finals: dict[int, Final] = {}
     for run, (data, where) in enumerate(zip(datas, trainer.state.diverged, strict=True)):
         if not where:
-            own = {split: each[run] if len(datas) > 1 else each for split, each in outputs.items()}
+            own = {split: data.in_units(each[run] if len(datas) > 1 else each) for split, each in outputs.items()}
             values = {name: numbers[run] for name, numbers in measured.items()}
             finals[run] = Final(
                 metrics=_judged(own, data) | values | _gaps(values),
@@ -76,14 +76,14 @@ def measure_final(
 
 
 def _guess(outputs: NDArray[Any], data: Prepared, split: str) -> Guess | None:
-    targets, train_targets = (getattr(data, name).y.cpu().numpy() for name in (split, "train"))
+    targets, train_targets = (getattr(data.raw, name).y for name in (split, "train"))
     return find_guess(outputs, targets, train_targets, data.task, split)
 
 
 def _judged(outputs: Mapping[str, NDArray[Any]], data: Prepared) -> dict[str, float]:
     found: dict[str, float] = {}
     for split, values in outputs.items():
-        targets = getattr(data, split).y.cpu().numpy()
+        targets = getattr(data.raw, split).y
         told = evaluate_predictions(values, targets, data.task)
         found |= {f"{split}/{name}": value for name, value in told.items()}
     return found

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -13,9 +14,13 @@ from torch import nn
 from regplug.api import Component, DataContext, Dataset, Model, ModelContext, NoParams
 from regplug.bundles.copying import without_history
 from regplug.config import KIND_BY_FIELD
-from regplug.data import RawData, raw_from_arrays
+from regplug.data import RawData, raw_from_arrays, raw_from_table
 from regplug.errors import RequestError
 from regplug.registry import Origin, Registered, Registry
+from regplug.tables.options import TableOptions
+from regplug.tables.reading import is_frame, take_frame, with_column, with_target
+
+_GROUP = "(group)"
 
 DISTRIBUTION = "yours"
 """Distribution name for objects that the caller passed."""
@@ -40,7 +45,8 @@ def take_over(values: Mapping[str, Any], registry: Registry) -> tuple[dict[str, 
         taken.append(registered)
         return registered.full_name
 
-    for field, make in (("model", _model), ("dataset", _dataset)):
+    groups = _take_groups(fields)
+    for field, make in (("model", _model), ("dataset", partial(_dataset, groups=groups))):
         if field in fields and not isinstance(fields[field], str):
             fields[field] = named(make(fields[field]))
     for field in KIND_BY_FIELD:
@@ -51,6 +57,25 @@ def take_over(values: Mapping[str, Any], registry: Registry) -> tuple[dict[str, 
         elif isinstance(value, Component):
             fields[field] = named(_descriptor(value))
     return fields, dataclasses.replace(registry, collected=tuple(taken))
+
+
+def _take_groups(fields: dict[str, Any]) -> Any:
+    """Takes an array of groups out of the fields; beside a data frame it becomes a column of it."""
+    groups, data = fields.get("group"), fields.get("dataset")
+    if groups is None or isinstance(groups, str):
+        return None
+    if is_frame(data):
+        fields["dataset"], fields["group"] = with_column(data, _GROUP, groups), _GROUP
+        return None
+    if isinstance(data, tuple | list) and len(data) == 2 and is_frame(data[0]):
+        fields["dataset"], fields["group"] = (with_column(data[0], _GROUP, groups), data[1]), _GROUP
+        return None
+    if not isinstance(data, tuple | list):
+        raise RequestError(
+            "group is an array, and dataset is no data of the caller's.", hint="Name the column: group=NAME."
+        )
+    del fields["group"]
+    return groups
 
 
 def _registered(component: Component, given: Any = None) -> Registered:
@@ -79,18 +104,37 @@ def _model(value: Any) -> Registered:
     return _registered(Model(name=_component_name(name), target="", summary="Handed over by the caller."), build)
 
 
-def _dataset(value: Any) -> Registered:
+def _frame(frame: Any, options: TableOptions | None = None) -> Registered:
+    """A data frame as a dataset whose parameters are those of a table."""
+
+    def load(params: TableOptions, context: DataContext) -> RawData:
+        known = {name: value for name, value in dataclasses.asdict(options).items() if value} if options else {}
+        return raw_from_table(
+            take_frame(frame), dataclasses.replace(params, **known), seed=context.data_seed, name="frame"
+        )
+
+    component = Dataset(
+        name="frame", target="", summary="A data frame of the caller's.", task="classification", params=TableOptions
+    )
+    return _registered(component, load)
+
+
+def _dataset(value: Any, groups: Any = None) -> Registered:
     if isinstance(value, Dataset):
         return _registered(value)
+    if is_frame(value):
+        return _frame(value)
+    if isinstance(value, tuple | list) and len(value) == 2 and is_frame(value[0]):
+        return _frame(*with_target(*value))
     raw = value if isinstance(value, RawData) else None
     if raw is None and not (isinstance(value, tuple | list) and len(value) == 2):
         raise RequestError(
             f"dataset is a {type(value).__name__}.",
-            hint="Give a component's name, (x, y) arrays, or a regplug.data.RawData.",
+            hint="Give a component's name, a path, a data frame and target=, (x, y), or a regplug.data.RawData.",
         )
 
     def load(params: NoParams, context: DataContext) -> RawData:  # noqa: ARG001 - as every dataset is read
-        return raw if raw is not None else raw_from_arrays(*value, seed=context.data_seed)
+        return raw if raw is not None else raw_from_arrays(*value, seed=context.data_seed, groups=groups)
 
     name = raw.name if raw is not None else "arrays"
     component = Dataset(

@@ -25,6 +25,8 @@ from regplug.regularization.finding import find_sites
 from regplug.regularization.ordering import Entry, Placed, check_composition, resolve_order, taking_turns
 from regplug.regularization.own_dropout import KEY as OWN_DROPOUT
 from regplug.regularization.own_dropout import OwnDropout, has_own_dropout
+from regplug.regularization.row_weights import KEY as ROW_WEIGHTS
+from regplug.regularization.row_weights import RowWeights
 from regplug.regularization.signatures import require_signatures
 from regplug.regularization.structure import evaluating, restructure
 from regplug.regularizer import Notice, RegularizerFunctions
@@ -73,10 +75,13 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
         members = {OWN_DROPOUT: OwnDropout(), **members}
         own = Sites(model, find_sites(model, example), OWN_DROPOUT)
         places[OWN_DROPOUT] = _restructured(members[OWN_DROPOUT], own, config.seed, settings)
+    if data.weights is not None:
+        members = {ROW_WEIGHTS: RowWeights(data.weights), **members}
+        places[ROW_WEIGHTS] = ()
     found = find_sites(model, example)
     replaced: dict[nn.Module, nn.Module] = {}
     for key, functions in members.items():
-        if key != OWN_DROPOUT:
+        if key not in places:
             places[key] = _restructured(functions, Sites(model, found, key, replaced), config.seed, settings)
     model.to(device=example.device, dtype=example.dtype)
     notices = find_notices(config, components, data, model, members)
@@ -150,7 +155,10 @@ def build_model(config: RunConfig, components: Components, data: Prepared) -> nn
     """
     chosen = components.model
     context = ModelContext(
-        input_shape=tuple(data.train.x.shape[1:]), task=data.task, activation=_activation_factory(components)
+        input_shape=tuple(data.train.x.shape[1:]),
+        task=data.task,
+        activation=_activation_factory(components),
+        features=data.features,
     )
     name = chosen.registered.name
     with torch.random.fork_rng(devices=[]):

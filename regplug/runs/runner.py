@@ -15,6 +15,7 @@ from torch import nn
 
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig
+from regplug.data.units import in_units
 from regplug.errors import RegplugError, raise_after_start
 from regplug.exporting import (
     DEPLOYED_FILE,
@@ -84,6 +85,47 @@ def execute(
         return _Run(made, store, observers, plugged, stages).execute()
 
 
+def trainer_of(made: Assembly, *, probed: bool = False) -> Trainer:
+    """The training of one run by itself.
+
+    Args:
+        made: Everything that it needs.
+        probed: Whether probes will look at it.
+    """
+    train, valid, test = pools_of(made.data)
+    return Trainer(
+        program=made.program,
+        rule=made.rule,
+        runs=[made.inputs],
+        pools=Pools(train=train, valid=valid, test=test),
+        course=made.course,
+        places=made.network.places,
+        stacked=False,
+        probed=probed,
+    )
+
+
+def trained_model(trainer: Trainer, made: Assembly) -> nn.Module:
+    """The network that a run ended with, or its networks as one, made of ordinary modules; on the CPU.
+
+    Args:
+        trainer: Has finished.
+        made: What it trained.
+    """
+    networks = trainer.networks_of(0)
+    trained = iter(networks)
+
+    def make() -> nn.Module:
+        model = made.program.model if len(networks) == 1 else copy.deepcopy(made.program.model)
+        restore_tensors(model, *next(trained))
+        for name in made.network.untrained:
+            model.get_parameter(name).requires_grad_(True)
+        return settle(model, made.network.final_settings)
+
+    model = as_one(make, len(networks), is_classification=made.data.task.is_classification)
+    return in_units(model, made.data.units).cpu().eval()
+
+
 class _Stages:
     """Reports each stage to observers when it begins, and measures how long it takes."""
 
@@ -112,7 +154,8 @@ class _Run:
         self._told, self._plugged = observers, plugged
         self._observers = [*observers, plugged]
         self._config, self._data = made.config, made.data
-        self._warnings = tuple(f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
+        notices = (f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
+        self._warnings = (*made.data.raw.notes, *notices)
         self._probes: list[Probe] = [p.build() for p in made.components.probes]
         self._started: RunStarted | None = None
         self._model: nn.Module | None = None
@@ -120,17 +163,7 @@ class _Run:
         self._troubles: list[str] = []
         self._measured = MetricLog()
         self._guess = ""
-        train, valid, test = pools_of(made.data)
-        self._trainer = Trainer(
-            program=made.program,
-            rule=made.rule,
-            runs=[made.inputs],
-            pools=Pools(train=train, valid=valid, test=test),
-            course=made.course,
-            places=made.network.places,
-            stacked=False,
-            probed=bool(self._probes),
-        )
+        self._trainer = trainer_of(made, probed=bool(self._probes))
 
     def execute(self) -> RunResult:
         """Executes the run, and reports how it ended."""
@@ -263,7 +296,7 @@ class _Run:
             matrix = confusion_matrix(final.outputs["test"], data.raw.test.y)
             tracked.log_figure_png(confusion_matrix_png(matrix, data.task.class_names), "confusion_matrix.png")
         tracked.log_figure_png(curves_png(self._measured.curves()), "curves.png")
-        model = self._trained_model()
+        model = trained_model(trainer, self._made)
         _log_state(tracked, model)
         tracked.set_tags({"regplug.state_sha256": state_sha256(model)})
         self._doubt(tracked, final)
@@ -281,20 +314,6 @@ class _Run:
         tracked.set_tags(tags)
         for observer in self._observers:
             observer.warned(doubt)
-
-    def _trained_model(self) -> nn.Module:
-        """Returns the trained network, made of ordinary modules; the networks of an ensemble become one model."""
-        networks = self._trainer.networks_of(0)
-        trained = iter(networks)
-
-        def make() -> nn.Module:
-            model = self._made.program.model if len(networks) == 1 else copy.deepcopy(self._made.program.model)
-            restore_tensors(model, *next(trained))
-            for name in self._made.network.untrained:
-                model.get_parameter(name).requires_grad_(True)
-            return settle(model, self._made.network.final_settings)
-
-        return as_one(make, len(networks), is_classification=self._data.task.is_classification).cpu().eval()
 
     def _export(self, tracked: TrackedRun, model: nn.Module) -> None:
         out = Path(self._config.out or f"bundles/{tracked.run_id[:8]}")

@@ -35,7 +35,11 @@ def fold_data(raw: RawData, *, fold: int, folds: int, repeat: int, data_seed: in
     train_size = min(len(train) for train, _ in parts)
     train, valid = parts[fold]
     return dataclasses.replace(
-        raw, train=pooled.take(train[:train_size]), valid=pooled.take(valid[:valid_size]), groups=None
+        raw,
+        train=pooled.take(train[:train_size]),
+        valid=pooled.take(valid[:valid_size]),
+        groups=None,
+        weights=None if raw.weights is None else raw.weights[np.concatenate([train[:train_size], valid[:valid_size]])],
     )
 
 

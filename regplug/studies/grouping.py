@@ -54,7 +54,8 @@ def group_points(points: Sequence[Point], data_of: StudyData) -> list[Group]:
     for point in points:
         data = data_of(point)
         components = data_of.components(point).for_task(data.task)
-        key = repr((_shared(point, components), _sizes(data)))
+        # Weights of rows are one tensor for a whole stack: runs with others of their own are trained apart.
+        key = repr((_shared(point, components), _sizes(data), data.weights is not None and id(data)))
         groups.setdefault(key, []).append(point)
         first.setdefault(key, components)
     return [

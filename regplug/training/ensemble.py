@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from regplug.data.units import LEARNED, UNITS
+
 MEMBERS = "members"
 """Under this name an ensemble holds its networks."""
 
@@ -71,5 +73,7 @@ def count_members(names: Sequence[str]) -> int:
     Args:
         names: Names of the saved tensors.
     """
+    if f"{UNITS}.scale" in names:
+        names = [name.removeprefix(f"{LEARNED}.") for name in names]
     numbers = {int(parts[1]) for name in names if (parts := name.split("."))[0] == MEMBERS and parts[1].isdigit()}
     return len(numbers) or 1

@@ -1,0 +1,300 @@
+"""A table of the user's own as a dataset: numbers and categories, parted, and how they become a network's numbers.
+
+Shape letters: B rows, C columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regplug.api import Task
+from regplug.data.raw import Array, InputSpec, RawData, Split
+from regplug.data.splits import split_groups, split_indices, split_ordered
+from regplug.errors import DataError, did_you_mean, some_of
+from regplug.tables.fitting import TablePlan, fit_categories
+from regplug.tables.kinds import Found, find_kinds, number_text
+from regplug.tables.options import TableOptions
+from regplug.tables.preparation import Column, codes_of_labels
+from regplug.tables.reading import Table
+
+MOST_CLASSES_OF_NUMBERS = 20
+"""A target of whole numbers has classes up to so many different ones, and is a quantity beyond."""
+
+PROVING_ROWS = 16
+"""Test rows whose cells a bundle keeps, so that it can be proven from rows as the table has them."""
+
+Rows = NDArray[np.intp]
+
+
+def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str) -> RawData:
+    """Returns a table as a dataset, parted as asked: by groups or in an order, else with the same share of each class.
+
+    Args:
+        table: The table.
+        options: What to do with it.
+        seed: The data's seed.
+        name: Of the dataset.
+
+    Raises:
+        DataError: A column is not there, or cannot be used; it is named.
+    """
+    found = find_kinds(table)
+    target = find_column(table, options.target, "target") or table.names[-1]
+    aside = _aside(table, options, target)
+    columns, notes = _usable(table, found, [one for one in table.names if one not in (target, *aside)], options)
+    if not columns:
+        beside = f"the target {target}" + "".join(f" and {one}" for one in aside)
+        raise DataError(
+            f"{table.source} has no column beside {beside}.", hint=" ".join(notes) or "Is the delimiter right?"
+        )
+    y, task = _targets(table, found[target], options.task)
+    index = _parted(table, found, options, y, task, seed)
+    if task.is_classification:
+        _check_classes(table, target, task, [y[rows] for rows in index])
+    elif (y[index[0]] == y[index[0]][0]).all():
+        raise DataError(f"{table.source}, column {target}: the target is {y[0, 0]:g} in every training row.")
+    plan = _plan(columns, index, options)
+    codes = _codes(table, columns, plan)
+    train, valid, test = (Split(x=codes[rows], y=y[rows]) for rows in index)
+    known = np.concatenate(index[:2])
+    groups = _labels_of(found[options.group])[known] if options.group else None
+    return RawData(
+        name=name,
+        train=train,
+        valid=valid if len(valid) else None,
+        test=test,
+        task=task,
+        inputs=InputSpec(layout="row", shape=(len(columns),), dtype="float32", names=tuple(columns)),
+        normalize="none" if options.normalize == "none" else "standard",
+        source=f"{table.source}, target {target}",
+        groups=groups,
+        weights=_weights(table, found, options, y, task, index),
+        # A table of plain numbers enters the exported file as it is: its scales are in the graph.
+        table=None if _is_plain(plan) else plan,
+        scale_targets=options.scale_target and not task.is_classification,
+        notes=tuple(notes),
+    )
+
+
+def find_column(table: Table, name: str, role: str) -> str:
+    """Returns the name of a column that an option names; empty where it names none.
+
+    Raises:
+        DataError: There is no such column; near ones are told.
+    """
+    if name and name not in table.names:
+        asked = "" if role == "target" else f" for {role}"
+        raise DataError(f"{table.source} has no column {name!r}{asked}.", hint=did_you_mean(name, table.names))
+    return name
+
+
+def _aside(table: Table, options: TableOptions, target: str) -> list[str]:
+    """The columns that are no input."""
+    roles = [(options.group, "group"), (options.order, "order"), (options.weight, "weight")]
+    roles += [(name, "drop") for name in options.drop]
+    for name, role in [*roles, *((name, "categories") for name in options.categories)]:
+        find_column(table, name, role)
+        if name == target:
+            raise DataError(f"{role}={name}: that is the target.", hint="Name another column.")
+    if options.group and options.order:
+        raise DataError("Rows are parted by group= or by order=, not by both.", hint="Leave one of them out.")
+    return list(dict.fromkeys(name for name, _ in roles if name))
+
+
+def _usable(
+    table: Table, found: Mapping[str, Found], names: Sequence[str], options: TableOptions
+) -> tuple[dict[str, Found], list[str]]:
+    """The columns that become inputs, and what a user should know of the others."""
+    columns: dict[str, Found] = {}
+    notes = []
+    for name in names:
+        one = found[name].as_category() if name in options.categories else found[name]
+        _refuse(table, one)
+        if one.kind == "constant":
+            notes.append(f"Column {name} is left out: it is {one.text(0)} in every row.")
+        elif one.kind == "id":
+            notes.append(f"Column {name} is left out: its texts all differ, as names or ids do.")
+        else:
+            columns[name] = one
+            if one.counts_rows:
+                notes.append(f"Column {name} counts the rows. If it is an id, leave it out: drop=[{name}].")
+    return columns, notes
+
+
+def _refuse(table: Table, one: Found) -> None:
+    leave = f"drop=[{one.name}]"
+    if one.kind == "date":
+        raise DataError(
+            f"{table.source}, column {one.name} holds dates, such as {one.text(0)}.",
+            hint=f"Write days, months or years as numbers, or leave it out: {leave}. To part by it: order={one.name}.",
+        )
+    if one.kind == "empty":
+        raise DataError(f"{table.source}, column {one.name} is empty.", hint=f"Leave it out: {leave}.")
+    if one.values is None:
+        return
+    if one.infinities:
+        row = int(np.argmax(np.isinf(one.values)))
+        raise DataError(
+            f"{table.place(row, one.name)}: {one.infinities} infinite number{'s' * (one.infinities > 1)}, the first "
+            f"one here.",
+            hint=f"Leave the cells empty, or leave the column out: {leave}.",
+        )
+    with np.errstate(over="ignore"):
+        too_large = np.isinf(one.values.astype(np.float32))
+    if too_large.any():
+        row = int(np.argmax(too_large))
+        raise DataError(
+            f"{table.place(row, one.name)}: {one.values[row]} is beyond float32's range.",
+            hint="Choose another unit for the column.",
+        )
+
+
+def _targets(table: Table, one: Found, task: str) -> tuple[Array, Task]:
+    if one.gaps:
+        empty = np.isnan(one.values) if one.values is not None else _labels_of(one) == ""
+        raise DataError(
+            f"{table.place(int(np.argmax(empty)), one.name)}: the cell is empty, as {one.gaps} of the target are.",
+            hint="Leave the row out.",
+        )
+    if task == "auto":
+        task = "classification" if _looks_like_classes(one) else "regression"
+    if task == "classification":
+        return _classes(table, one)
+    if one.values is None:
+        row = next(row for row, text in enumerate(_labels_of(one)) if not _is_number(text))
+        raise DataError(f"{table.place(row, one.name)}: {one.text(row)!r} is no finite number.", hint="Give numbers.")
+    _refuse(table, one)
+    if (one.values == one.values[0]).all():
+        raise DataError(f"{table.source}, column {one.name}: the target is {one.text(0)} in every row.")
+    return one.values.astype(np.float32)[:, None], Task(kind="regression", num_outputs=1)
+
+
+def _classes(table: Table, one: Found) -> tuple[Array, Task]:
+    if one.values is not None:
+        numbers, classes = np.unique(one.values, return_inverse=True)
+        names = tuple(map(number_text, numbers))
+    else:
+        used, classes = np.unique(_places(one), return_inverse=True)
+        names = tuple(one.labels[place] for place in used)
+    if len(names) < 2:
+        raise DataError(f"{table.source}, column {one.name}: every row has the class {names[0]}.")
+    return classes.astype(np.int64), Task(kind="classification", num_outputs=len(names), class_names=names)
+
+
+def _looks_like_classes(one: Found) -> bool:
+    if one.values is None:
+        return True
+    different = np.unique(one.values)
+    return len(different) <= MOST_CLASSES_OF_NUMBERS and bool((different == np.floor(different)).all())
+
+
+def _parted(
+    table: Table, found: Mapping[str, Found], options: TableOptions, y: Array, task: Task, seed: int
+) -> tuple[Rows, Rows, Rows]:
+    valid, test = options.validation, options.test
+    if options.group:
+        return split_groups(_labels_of(found[options.group]), valid=valid, test=test, seed=seed)
+    if options.order:
+        one = found[options.order]
+        return split_ordered(one.values if one.values is not None else _places(one), valid=valid, test=test)
+    labels = y if task.is_classification else None
+    if labels is not None:
+        _check_class_sizes(table, options.target or table.names[-1], task, y, num_splits=3 if valid else 2)
+    return split_indices(len(y), valid=valid, test=test, seed=seed, labels=labels)
+
+
+def _check_class_sizes(table: Table, target: str, task: Task, classes: Array, num_splits: int) -> None:
+    sizes = np.bincount(classes)
+    rarest = int(sizes.argmin())
+    if sizes[rarest] < num_splits:
+        raise DataError(
+            f"{table.source}, column {target}: class {task.class_names[rarest]} has {sizes[rarest]} row(s), fewer than "
+            f"the {num_splits} splits; there are {len(sizes)} classes.",
+            hint="Leave out or join rare classes; for a quantity, ask for task=regression.",
+        )
+
+
+def _check_classes(table: Table, target: str, task: Task, parts: Sequence[Array]) -> None:
+    """Groups, or an order, may leave a class out of the training rows."""
+    unlearned = sorted(set(np.unique(np.concatenate(parts))) - set(np.unique(parts[0])))
+    if unlearned:
+        names = some_of(task.class_names[label] for label in unlearned)
+        raise DataError(
+            f"{table.source}, column {target}: no training row has the class {names}, which other splits have.",
+            hint="Leave these rows out, or part the rows otherwise.",
+        )
+
+
+def _plan(columns: Mapping[str, Found], index: tuple[Rows, Rows, Rows], options: TableOptions) -> TablePlan:
+    train, _, test = index
+    return TablePlan(
+        columns=tuple(_column(one, train, options.rare) for one in columns.values()),
+        impute=options.impute,
+        normalize=options.normalize,
+        rows=tuple(tuple(one.text(row) for one in columns.values()) for row in test[:PROVING_ROWS]),
+    )
+
+
+def _column(one: Found, train: Rows, rare: int) -> Column:
+    if one.values is not None:
+        return Column(name=one.name, kind="number", has_gaps=bool(np.isnan(one.values[train]).any()))
+    return fit_categories(one.name, _places(one)[train], one.labels, rare)
+
+
+def _codes(table: Table, columns: Mapping[str, Found], plan: TablePlan) -> Array:
+    codes_BC = np.empty((len(table), len(columns)), dtype=np.float32)
+    for position, (one, column) in enumerate(zip(columns.values(), plan.columns, strict=True)):
+        places = one.places
+        codes_BC[:, position] = one.values if places is None else codes_of_labels(column, one.labels)[places]
+    return codes_BC
+
+
+def _is_plain(plan: TablePlan) -> bool:
+    return plan.normalize != "quantile" and not any(c.kind == "category" or c.has_gaps for c in plan.columns)
+
+
+def _weights(
+    table: Table,
+    found: Mapping[str, Found],
+    options: TableOptions,
+    y: Array,
+    task: Task,
+    index: tuple[Rows, Rows, Rows],
+) -> Array | None:
+    known, weights = np.concatenate(index[:2]), None
+    if options.weight:
+        weights = found[options.weight].values
+        if weights is None or not (np.isfinite(weights) & (weights >= 0)).all() or not weights[index[0]].any():
+            raise DataError(
+                f"{table.source}, column {options.weight}: a weight is a number of 0 or more.",
+                hint="Fill empty cells, and give some training rows a weight.",
+            )
+    if options.balance:
+        if not task.is_classification:
+            raise DataError("balance=true weights classes, and the target is a quantity.", hint="Leave it out.")
+        sizes = np.bincount(y[index[0]], minlength=task.num_outputs)
+        balanced = (len(index[0]) / (task.num_outputs * sizes))[y]
+        weights = balanced if weights is None else weights * balanced
+    return None if weights is None else weights[known]
+
+
+def _places(one: Found) -> Array:
+    if one.places is None:
+        raise DataError(f"Column {one.name} holds numbers.")
+    return one.places
+
+
+def _labels_of(one: Found) -> Array:
+    """One value for each row."""
+    return one.values if one.values is not None else np.array(one.labels, dtype=object)[_places(one)].astype(str)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""What is learned from the training rows: categories once, statistics for each fold. scikit-learn's transformers do it.
+
+Shape letters: B rows, C columns of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from regplug.tables.preparation import Array, Column, Fitted, Preparation
+
+Impute = Literal["median", "mean", "zero"]
+Scaling = Literal["standard", "quantile", "none"]
+
+_MOST_QUANTILES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablePlan:
+    """How a table's codes become numbers; the statistics are fitted for each training part.
+
+    Args:
+        columns: The columns, fixed once.
+        impute: What stands in for an empty cell of a number: its median, its mean, or 0.
+        normalize: Numbers to mean 0 and standard deviation 1, to the quantiles of the normal distribution, or as they
+            are.
+        rows: Cells of the first test rows, as text.
+    """
+
+    columns: tuple[Column, ...]
+    impute: Impute = "median"
+    normalize: Scaling = "standard"
+    rows: tuple[tuple[str, ...], ...] = ()
+
+    def fit(self, codes_BC: Array) -> Preparation:
+        """Returns the preparation with the statistics of these training rows."""
+        fitted = [self._fitted(column, codes_BC[:, position]) for position, column in enumerate(self.columns)]
+        return Preparation(columns=tuple(fitted), rows=self.rows)
+
+    def _fitted(self, column: Column, codes_B: Array) -> Fitted:
+        if column.kind == "category":
+            return Fitted(column=column)
+        values_B1 = codes_B.astype(np.float64)[:, None]
+        filled_B1, fill = _filled(values_B1, self.impute)
+        if self.normalize == "none":
+            return Fitted(column=column, fill=fill)
+        if self.normalize == "quantile":
+            return _mapped(column, filled_B1, fill)
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler().fit(filled_B1)
+        return Fitted(column=column, fill=fill, shift=float(scaler.mean_[0]), scale=float(scaler.scale_[0]))
+
+
+def fit_categories(name: str, places_B: Array, labels: Sequence[str], rare: int) -> Column:
+    """Returns a column of categories with a place for each that is not rare.
+
+    Args:
+        name: Of the column.
+        places_B: Place of each training row's cell in `labels`.
+        labels: All different cells; `""` stands for an empty one.
+        rare: Rows below which a category shares the place of the unseen ones.
+    """
+    from sklearn.preprocessing import OneHotEncoder
+
+    encoder = OneHotEncoder(min_frequency=max(1, rare), handle_unknown="infrequent_if_exist", sparse_output=False)
+    encoder.fit(np.asarray(places_B)[:, None])
+    (known,), (infrequent,) = encoder.categories_, encoder.infrequent_categories_
+    together = set() if infrequent is None else set(infrequent)
+    return Column(name=name, kind="category", categories=tuple(labels[at] for at in known if at not in together))
+
+
+def _filled(values_B1: Array, impute: Impute) -> tuple[Array, float]:
+    """The values without gaps, and what stands in for one."""
+    if not np.isfinite(values_B1).any():
+        return np.zeros_like(values_B1), 0.0
+    from sklearn.impute import SimpleImputer
+
+    imputer = SimpleImputer(strategy="constant" if impute == "zero" else impute, fill_value=0.0)
+    filled_B1: Array = imputer.fit_transform(values_B1)
+    return filled_B1, float(imputer.statistics_[0])
+
+
+def _mapped(column: Column, values_B1: Array, fill: float) -> Fitted:
+    from sklearn.preprocessing import QuantileTransformer
+
+    quantiles = min(_MOST_QUANTILES, len(values_B1))
+    mapping = QuantileTransformer(n_quantiles=quantiles, output_distribution="normal", subsample=None)
+    grid = np.unique(mapping.fit(values_B1).quantiles_[:, 0])
+    if len(grid) < 2:
+        return Fitted(column=column, fill=fill, shift=fill)
+    scores = mapping.transform(grid[:, None])[:, 0]
+    return Fitted(column=column, fill=fill, grid=tuple(grid.tolist()), scores=tuple(scores.tolist()))

@@ -1,0 +1,253 @@
+"""Reads a table from a file, or takes a data frame, as an Arrow table; says where a file is wrong."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from regplug.errors import DataError
+from regplug.tables.options import TableOptions
+from regplug.tables.preparation import MISSING_TEXTS
+
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "bar": "|"}
+
+_ENCODING = "utf-8-sig"
+"""Spreadsheets write a byte order mark, which would become part of the first name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table with named columns.
+
+    Args:
+        source: The file, or what else it came from, for messages.
+        columns: Every column by its name, each once.
+        file: The text file that it was read from, and its delimiter; `None` where it has no lines.
+    """
+
+    source: str
+    columns: pa.Table
+    file: tuple[Path, str] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names."""
+        return tuple(self.columns.column_names)
+
+    def __len__(self) -> int:
+        return int(self.columns.num_rows)
+
+    def place(self, row: int, column: str = "") -> str:
+        """Where a row lies, for messages: its line in a text file, else its number from 0."""
+        where = f"row {row}"
+        if self.file is not None:
+            line = next((line for at, (line, _) in enumerate(_rows(*self.file)) if at == row + 1), row + 2)
+            where = f"line {line}"
+        return f"{self.source}, {where}" + (f", column {column}" if column else "")
+
+
+def read_table(path: Path, delimiter: str = "auto") -> Table:
+    """Reads a file: Parquet by its name, else text with a header line.
+
+    Args:
+        path: The file.
+        delimiter: A key of `DELIMITERS`, or `auto` for the one that the header has most of.
+
+    Raises:
+        DataError: It cannot be read; the line is told.
+    """
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return _checked(Table(source=str(path), columns=_read_parquet(path)))
+    try:
+        header = _header(path, delimiter)
+        sign, names = header
+        _check_header(path, names)
+        columns = _read_text(path, sign)
+    except FileNotFoundError as error:
+        raise DataError(f"No file {path}.", hint="Paths are taken from the folder in which you stand.") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a table: {error}", hint="Save it as CSV in UTF-8.") from error
+    return _checked(Table(source=str(path), columns=columns.rename_columns(names), file=(path, sign)))
+
+
+def take_frame(frame: Any) -> Table:
+    """Takes a data frame of pandas or polars; the index of a pandas frame is left out.
+
+    Raises:
+        DataError: A column holds what is neither number nor text, or names are not unique.
+    """
+    if hasattr(frame, "to_arrow"):
+        return _checked(Table(source="the data frame", columns=frame.to_arrow()))
+    names = [str(name) for name in frame.columns]
+    _check_names("the data frame", names)
+    arrays = [_array(name, frame.iloc[:, position]) for position, name in enumerate(names)]
+    return _checked(Table(source="the data frame", columns=pa.table(arrays, names=names)))
+
+
+def with_column(frame: Any, name: str, values: Any) -> Any:
+    """A copy of a data frame of pandas or polars with one more column.
+
+    Raises:
+        DataError: It has another number of rows.
+    """
+    if len(values) != len(frame):
+        raise DataError(f"The data frame has {len(frame)} rows and {name} has {len(values)}.", hint="Give one a row.")
+    plain = np.asarray(values)
+    if hasattr(frame, "with_columns"):
+        return frame.with_columns(type(frame)({name: plain})[name])
+    return frame.assign(**{name: plain})
+
+
+def with_target(frame: Any, target: Any) -> tuple[Any, TableOptions]:
+    """A data frame of inputs with the targets as one more column, and which one that is.
+
+    Targets of a floating type are a quantity, as they are beside arrays; all others are classes.
+
+    Raises:
+        DataError: The targets have another number of rows, or several columns.
+    """
+    plain = np.asarray(target)
+    plain = plain[:, 0] if plain.ndim == 2 and plain.shape[1] == 1 else plain
+    if plain.ndim != 1:
+        raise DataError(f"The targets have shape {plain.shape} beside a data frame.", hint="Give one column of them.")
+    name = str(getattr(target, "name", None) or "target")
+    while name in map(str, frame.columns):
+        name += "_"
+    task: Any = "regression" if plain.dtype.kind == "f" else "classification"
+    return with_column(frame, name, plain), TableOptions(target=name, task=task)
+
+
+def is_frame(value: Any) -> bool:
+    """Whether a value is a data frame of pandas or polars; neither is imported."""
+    return type(value).__module__.split(".")[0] in ("pandas", "polars") and hasattr(value, "columns")
+
+
+def _array(name: str, series: Any) -> Any:
+    if series.dtype == object:
+        kinds = {type(value) for value in series.dropna()}
+        if not all(issubclass(kind, str | int | float | bool) for kind in kinds):
+            odd = next(kind for kind in kinds if not issubclass(kind, str | int | float | bool))
+            raise DataError(
+                f"Column {name} of the data frame holds {odd.__name__}.", hint="A cell is a number, a text or a truth."
+            )
+        if any(issubclass(kind, str) for kind in kinds):
+            series = series.map(str, na_action="ignore")
+    return pa.Array.from_pandas(series)
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}", hint="Write it anew.") from error
+
+
+def _header(path: Path, delimiter: str) -> tuple[str, list[str]]:
+    """The delimiter and the names."""
+    with path.open(newline="", encoding=_ENCODING) as file:
+        first = next((line for line in file if line.strip()), "")
+    if delimiter != "auto":
+        sign = DELIMITERS[delimiter]
+    else:
+        signs = [sign for name, sign in DELIMITERS.items() if name != "space"]
+        sign = max(signs, key=first.count)
+    return sign, [cell.strip() for cell in next(csv.reader([first], delimiter=sign), [])]
+
+
+def _check_header(path: Path, names: Sequence[str]) -> None:
+    if not names:
+        raise DataError(f"{path} has no rows: it needs a header line and rows below it.")
+    if all(map(_is_number, names)):
+        raise DataError(f"{path}: the first line holds numbers only.", hint="Put a line of column names above it.")
+    parts = [name for name in names if _is_number(name) and not name.isdigit()]
+    if parts:
+        raise DataError(
+            f"{path}: the first line has {parts[0]} for the name of a column.",
+            hint="Put a line of column names above the first row.",
+        )
+    _check_names(str(path), names, may_lack_first=len(names) > 2)
+
+
+def _check_names(source: str, names: Sequence[str], *, may_lack_first: bool = False) -> None:
+    for position, name in enumerate(names):
+        if not name and position == 0 and may_lack_first:
+            continue
+        if not name or name in names[:position]:
+            fault = f"the name {name!r} of another one" if name else "no name"
+            raise DataError(f"{source}: column {position + 1} has {fault}.", hint="Give each column a name of its own.")
+
+
+def _read_text(path: Path, sign: str, texts: Sequence[str] = ()) -> pa.Table:
+    from pyarrow import csv as reader
+
+    options = {
+        "parse_options": reader.ParseOptions(delimiter=sign, newlines_in_values=True),
+        "convert_options": reader.ConvertOptions(
+            null_values=list(MISSING_TEXTS),
+            strings_can_be_null=True,
+            column_types=dict.fromkeys(texts, pa.string()),
+        ),
+    }
+    try:
+        read = reader.read_csv(path, **options)
+    except pa.ArrowException as error:
+        raise _fault(path, sign, error) from error
+    # A truth is a category, and must keep the text that new rows will have.
+    truths = [field.name for field in read.schema if pa.types.is_boolean(field.type)]
+    return read if texts or not truths else _read_text(path, sign, truths)
+
+
+def _fault(path: Path, sign: str, error: Exception) -> DataError:
+    rows = _rows(path, sign)
+    _, header = next(rows, (0, []))
+    for line, cells in rows:
+        if len(cells) != len(header):
+            return DataError(
+                f"{path}, line {line}: {len(cells)} cells under {len(header)} column names.",
+                hint="Is the delimiter right, and does text with a delimiter in it stand in quotes?",
+            )
+    reason = " ".join(str(error).split())[:200]
+    return DataError(f"{path} cannot be read as a table: {reason}", hint="Save it as CSV in UTF-8.")
+
+
+def _rows(path: Path, sign: str) -> Iterator[tuple[int, list[str]]]:
+    """The line in which each row ends, from 1, and its cells; blank lines are left out."""
+    with path.open(newline="", encoding=_ENCODING) as file:
+        reader = csv.reader(file, delimiter=sign)
+        yield from ((reader.line_num, cells) for cells in reader if cells)
+
+
+def _checked(table: Table) -> Table:
+    if not len(table):
+        raise DataError(f"{table.source} has no rows: it needs a header line and rows below it.")
+    names = table.names
+    _check_names(table.source, names, may_lack_first=True)
+    if names[0]:
+        return table
+    return Table(source=table.source, columns=_without_counter(table), file=table.file)
+
+
+def _without_counter(table: Table) -> pa.Table:
+    """Leaves out a first column without a name that counts the rows, as pandas writes its index."""
+    first = table.columns.column(0)
+    if pa.types.is_integer(first.type) and not first.null_count:
+        values = first.to_numpy()
+        if (values - values[0] == range(len(values))).all():
+            return table.columns.remove_column(0)
+    raise DataError(f"{table.source}: column 1 has no name.", hint="Give each column a name of its own.")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,283 @@
+"""Tables with categories and gaps: their columns, what becomes of them, and that the preparation travels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from cli_calls import Terminal
+from made_docs import DOCS
+from runs import standing_in
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
+from tracking_stores import copied_store
+
+import regplug
+from regplug.api import Feature
+from regplug.data import prepare, raw_from_table
+from regplug.errors import BundleError, DataError
+from regplug.tables.kinds import find_kinds
+from regplug.tables.options import TableOptions
+from regplug.tables.preparation import Preparation
+from regplug.tables.reading import read_table
+
+JOBS = ("cook", "nurse", "pilot")
+
+
+def write(folder, rows=120, name="mine.csv"):
+    """Columns: number with gaps, text with gaps, a rare category, number, class, quantity."""
+    random = np.random.default_rng(0)
+    lines = ["age,job,town,size,ill,cost"]
+    for row in range(rows):
+        age = "" if row % 9 == 4 else str(random.integers(20, 60))
+        job = "NA" if row % 7 == 3 else JOBS[row % 3]
+        size = f"{random.normal():.3f}"
+        town = "Rare" if row % 40 == 0 else "Ulm" if row % 2 else "Bonn"
+        lines.append(f"{age},{job},{town},{size},{'yes' if row % 3 else 'no'},{1000 + 50 * (row % 3) + row % 5}.5")
+    path = folder / name
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def load(path, seed=0, **options):
+    return raw_from_table(read_table(path), TableOptions(**options), seed=seed, name="mine")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("tables"))
+
+
+def test_each_column_becomes_a_number_with_an_indicator_or_a_block(path):
+    data = prepare(load(path, target="ill", drop=("cost",)))
+    assert data.inputs.names == (
+        *("age", "age is missing"),
+        *("job=(missing)", "job=cook", "job=nurse", "job=pilot", "job=(other)"),
+        *("town=Bonn", "town=Ulm", "town=(other)"),
+        "size",
+    )
+    assert data.features[1] == Feature(name="job", kind="category", start=2, stop=7)
+    for feature in data.features:
+        if feature.kind == "category":
+            assert set(data.test.x[:, feature.start : feature.stop].sum(1).tolist()) == {1.0}
+
+
+@pytest.mark.parametrize("normalize", ["standard", "quantile", "none"])
+def test_the_numbers_are_those_of_scikit_learns_transformers(path, normalize):
+    raw = load(path, target="ill", drop=("cost",), normalize=normalize)
+    data = prepare(raw)
+    scaler = {
+        "standard": StandardScaler(),
+        "quantile": QuantileTransformer(n_quantiles=len(raw.train), output_distribution="normal"),
+        "none": "passthrough",
+    }[normalize]
+    numbers = make_pipeline(SimpleImputer(strategy="median"), scaler)
+    encoder = OneHotEncoder(min_frequency=10, handle_unknown="infrequent_if_exist", sparse_output=False)
+    transform = ColumnTransformer([("n", numbers, [0, 3]), ("c", encoder, [1])]).fit(raw.train.x)
+    wanted = transform.transform(raw.test.x)
+    ours = data.test.x[:, [data.inputs.names.index(name) for name in ("age", "size")]]
+    # Beyond the last quantile but one, scikit-learn's line is straight in probability and ours in the score.
+    inner = np.abs(wanted[:, :2]) < (2 if normalize == "quantile" else np.inf)
+    np.testing.assert_allclose(ours[inner], wanted[:, :2][inner], atol=0.02 if normalize == "quantile" else 1e-5)
+    at = data.inputs.names.index("job=(missing)")
+    np.testing.assert_array_equal(data.test.x[:, at : at + 4], wanted[:, 2:6])
+
+
+def test_statistics_are_those_of_the_training_rows_and_the_columns_stay_with_other_rows(path):
+    raw = load(path, target="ill", drop=("cost",))
+    half = raw.train.take(np.arange(20))
+    plan = raw.table
+    one, other = plan.fit(raw.train.x), plan.fit(half.x)
+    assert one.features == other.features
+    assert one.columns[3].shift == pytest.approx(raw.train.x[:, 3].mean(), rel=1e-5)
+    assert other.columns[3].shift == pytest.approx(half.x[:, 3].mean(), rel=1e-5)
+
+
+def test_a_table_of_numbers_alone_enters_the_graph_as_it_is(path):
+    raw = load(path, target="ill", drop=("age", "job", "town"))
+    assert raw.table is None
+    assert prepare(raw).inputs.names == ("size", "cost")
+
+
+def test_a_regression_learns_scaled_targets_and_keeps_its_units(path):
+    data = prepare(load(path, target="cost"))
+    assert abs(data.train.y.mean().item()) < 1e-5
+    assert data.train.y.std(correction=0).item() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(data.in_units(data.test.y.numpy()), data.raw.test.y, rtol=1e-5)
+    assert prepare(load(path, target="cost", scale_target=False)).units is None
+
+
+def test_a_preparation_is_the_same_after_json(path):
+    raw = load(path, target="cost", normalize="quantile")
+    preparation = raw.table.fit(raw.train.x)
+    again = Preparation.from_json(json.loads(json.dumps(preparation.as_json())))
+    np.testing.assert_array_equal(again.apply(raw.test.x), preparation.apply(raw.test.x))
+    cells = again.encode(preparation.rows)
+    np.testing.assert_array_equal(cells, raw.test.x[: len(cells)])
+
+
+def test_kinds_of_columns_are_found(tmp_path):
+    rows = [f"{i},n{i},x,,2024-01-{i + 1:02d},{i % 2},{'ab'[i % 2]},true" for i in range(24)]
+    (tmp_path / "t.csv").write_text("count,name,same,none,day,flag,letter,truth\n" + "\n".join(rows))
+    found = find_kinds(read_table(tmp_path / "t.csv"))
+    kinds = {name: one.kind for name, one in found.items()}
+    told = "count number, name id, same constant, none empty, day date, flag number, letter category, truth constant"
+    assert kinds == dict(pair.split() for pair in told.split(", "))
+    assert found["count"].counts_rows
+    assert not found["flag"].counts_rows
+
+
+def test_what_is_left_out_is_told(tmp_path):
+    rows = [f"n{i},x,{i % 4},{i % 2}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("name,same,a,b\n" + "\n".join(rows))
+    raw = load(tmp_path / "t.csv")
+    assert raw.inputs.names == ("a",)
+    assert [note.split(":")[0] for note in raw.notes] == ["Column name is left out", "Column same is left out"]
+
+
+def test_rows_in_an_order_and_in_groups_are_parted_so(tmp_path):
+    days = [f"2024-{1 + i % 12:02d}-{1 + i // 12:02d},{i % 12},{i % 5},{i % 2}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("day,month,a,b\n" + "\n".join(days))
+    raw = load(tmp_path / "t.csv", order="day")
+    assert raw.inputs.names == ("month", "a")
+    months = [split.x[:, 0] for split in (raw.train, raw.valid, raw.test)]
+    assert months[0].max() <= months[1].min()
+    assert months[1].max() <= months[2].min()
+    grouped = load(tmp_path / "t.csv", group="month", drop=("day",))
+    assert grouped.inputs.names == ("a",)
+    assert len(grouped.groups) == len(grouped.train) + len(grouped.valid)
+    with pytest.raises(DataError, match="by group= or by order="):
+        load(tmp_path / "t.csv", group="month", order="day")
+
+
+def test_balanced_rows_weigh_the_same_for_each_class_and_weights_multiply(path):
+    raw = load(path, target="ill", balance=True)
+    weights, y = raw.weights[: len(raw.train)], raw.train.y
+    assert weights[y == 0].sum() == pytest.approx(weights[y == 1].sum())
+    assert prepare(raw).weights.mean().item() == pytest.approx(1)
+    both = load(path, target="ill", balance=True, weight="cost")
+    assert "cost" not in both.inputs.names
+    with pytest.raises(DataError, match="the target is a quantity"):
+        load(path, target="cost", balance=True)
+
+
+def test_a_parquet_file_and_a_text_file_give_the_same_rows(path, tmp_path):
+    from pyarrow import csv as reader
+    from pyarrow import parquet
+
+    parquet.write_table(reader.read_csv(path), tmp_path / "t.parquet")
+    one, other = load(path, target="ill"), load(tmp_path / "t.parquet", target="ill")
+    np.testing.assert_array_equal(one.train.x, other.train.x)
+    assert one.table.columns == other.table.columns
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory, path):
+    """Of a classification and of a regression, with the table from which they came."""
+    with standing_in(tmp_path_factory.mktemp("runs")) as folder:
+        copied_store(folder)
+        runs = [
+            regplug.run(dataset=str(path), target=target, model="mlp:hidden=[8]", epochs=3, format=["onnx"], lr=0.1)
+            for target in ("ill", "cost")
+        ]
+        return [(run, (folder / run.bundle_path).absolute()) for run in runs]
+
+
+def numbers_of(rows):
+    """One number for each row: the value, or the probability of the first class by name."""
+    return np.array([row.values[0] if row.values else dict(row.top)["no"] for row in rows])
+
+
+def test_rows_as_the_table_has_them_are_predicted_in_the_users_units(bundles, path):
+    for run, bundle in bundles:
+        answer = regplug.predict(bundle, path)
+        assert len(answer.rows) == 120
+        assert any("are ignored" in note for note in answer.notes)
+        assert any(check.name == "samples.raw_rows" and check.passed for check in run.verification.checks)
+    assert 900 < numbers_of(regplug.predict(bundles[1][1], path).rows).mean() < 1200
+    assert bundles[1][0].metrics["test/rmse"] < 200
+    assert bundles[1][0].metrics["test/loss"] < 10
+
+
+def test_the_trained_module_answers_in_the_users_units(bundles):
+    run, bundle = bundles[1]
+    x = np.load(bundle / "sample_input.npz")["input"]
+    import torch
+
+    with torch.no_grad():
+        values = run.model(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(values, np.load(bundle / "sample_output.npz")["values"], rtol=1e-4)
+
+
+def test_the_documented_lines_of_numpy_prepare_rows(bundles, path):
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", (DOCS / "bundle.md").read_text(), re.S) if "prepare" in b]
+    scope = {}
+    exec(block, scope)  # noqa: S102 - the page's own code
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for _, bundle in bundles:
+        part = json.loads((bundle / "manifest.json").read_text())["preparation"]
+        ours = Preparation.from_json(part)
+        cells = [[row[name] for name in ours.names] for row in rows]
+        np.testing.assert_array_equal(scope["prepare"](rows, part), ours.apply(ours.encode(cells)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("job,town\ncook,Ulm\n", "lacks the columns age, size, cost"),
+        ("age,job,town,size,cost\nold,cook,Ulm,1,1\n", "line 2, column 'age': 'old' is no number"),
+        ("age,job,town,size,cost\n1,cook,Ulm,inf,1\n", "line 2, column 'size': the number is infinite"),
+    ],
+)
+def test_new_rows_that_do_not_fit_are_refused(bundles, tmp_path, text, message):
+    (tmp_path / "new.csv").write_text(text)
+    with pytest.raises(BundleError, match=message):
+        regplug.predict(bundles[0][1], tmp_path / "new.csv")
+
+
+def test_new_rows_may_have_gaps_unseen_categories_and_another_order(bundles, tmp_path):
+    (tmp_path / "new.csv").write_text("town;size;extra;job;cost;age\nMars;;1;astronaut;5;\nUlm;0.5;1;cook;6;33\n")
+    answer = regplug.predict(bundles[0][1], tmp_path / "new.csv")
+    assert len(answer.rows) == 2
+    told = "\n".join(answer.notes)
+    for part in ("ignored: extra", "town has 'Mars'", "job has 'astronaut'", "1 empty cells of size count as"):
+        assert part in told
+
+
+def test_a_preparation_that_was_changed_is_found_out(bundles):
+    from regplug.bundles.rows import rows_prepared
+
+    _, bundle = bundles[0]
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    real = np.load(bundle / "sample_input.npz")["input"]
+    assert all(check.passed for check in rows_prepared(manifest, real))
+    manifest["preparation"]["columns"][0]["fill"] += 1
+    manifest["preparation"]["columns"][0]["shift"] += 1
+    assert not all(check.passed for check in rows_prepared(manifest, real))
+
+
+@pytest.fixture
+def terminal(capsys):
+    return Terminal(capsys)
+
+
+def test_data_show_tells_the_columns_as_text_and_as_json(terminal, path):
+    said = terminal("data", "show", path).out
+    for part in ("120 rows, 6 columns", "category", "cook, nurse, pilot", "regplug run --dataset"):
+        assert part in said
+    document = terminal("data", "show", path, "--json").document
+    kinds = {one["name"]: (one["kind"], one["missing"]) for one in document["columns"]}
+    assert kinds["age"] == ("number", 13)
+    assert kinds["job"] == ("category", 17)
+
+
+def test_data_show_refuses_what_is_no_table(terminal, tmp_path):
+    for path, words in ((tmp_path / "none.csv", "No file"), (tmp_path, "is a folder")):
+        said = terminal("data", "show", path)
+        assert (said.code, words in said.err) == (2, True)
