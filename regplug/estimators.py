@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from regplug.api import Task
 from regplug.config import RunConfig, load_config
@@ -178,7 +178,8 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc] # scikit-le
 
     def predict(self, X: Any) -> Array:
         """The likeliest class of each row."""
-        predicted: Array = self.classes_[self._outputs(X).argmax(axis=1)]
+        places = self._outputs(X).argmax(axis=1)
+        predicted: Array = self.classes_[places]
         return predicted
 
 
@@ -193,6 +194,8 @@ class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc] # scikit-lear
             y: Values `(rows,)` or `(rows, outputs)`.
         """
         x_BF, targets = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        if targets.ndim == 2 and targets.shape[1] == 1:
+            targets = column_or_1d(targets, warn=True)
         self._is_flat = targets.ndim == 1
         y_BK = targets.astype(np.float64).reshape(len(targets), -1)
         self._fit(x_BF, y_BK, Task(kind="regression", num_outputs=y_BK.shape[1]))
