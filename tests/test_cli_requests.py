@@ -26,7 +26,7 @@ HEAVY = ("torch", "mlflow", "onnxruntime", "onnx", "numpy", "scipy", "sklearn", 
 LONG = "a" * 250
 
 WRONG = {
-    "an unknown regularizer": (["run", "--reg", "dropuot"], "Did you mean dropout?"),
+    "an unknown regularizer": (["run", "--reg", "dropuot"], "Did you mean dropout"),
     "an unknown parameter": (["run", "--reg", "dropout:p=0.5"], "p is unknown"),
     "a value out of bounds": (["run", "--reg", "dropout:drop_probability=2"], ">= 0, < 1"),
     "an infinite strength": (["run", "--reg", "l2:strength=inf"], "strength=inf is not allowed"),
@@ -38,7 +38,7 @@ WRONG = {
     "no probe": (["run", "--probe", ""], "--probe is empty"),
     "no place": (["run", "--out", " "], "--out is empty"),
     "no assignment": (["run", "--set", ""], "--set is empty"),
-    "an empty regularizer by --set": (["run", "--set", "reg="], "an empty text is no component"),
+    "an empty regularizer by --set": (["run", "--set", "reg="], "an empty string is not a component"),
     "an unknown field by --set": (["run", "--set", "lrr=1"], "Did you mean lr?"),
     "an unknown parameter by --set": (["run", "--set", "model.hiden=3"], "hiden is unknown"),
     "an unknown key of a file": (["run", "--config", "bad.toml"], "x is unknown"),
@@ -47,22 +47,22 @@ WRONG = {
     "data without a file": (["run", "--dataset", "csv"], "needs path"),
     "code that is not there": (["run", "--model", "./nett.py:Net"], "Did you mean net.py?"),
     "a typing error beside own code": (["run", "--model", "./net.py:Net", "--reg", "dropuot"], "dropuot"),
-    "threads that flood": (["run", "--threads", "100000"], "would flood this machine"),
+    "threads that flood": (["run", "--threads", "100000"], "is too many for this machine"),
     "one regularizer twice": (["run", "--reg", "l2", "--reg", "l2"], "twice"),
     "a place that is taken": (["run", "--out", "bad.toml"], "exists and is not a bundle"),
     "a place with a name that is too long": (["run", "--out", LONG], "is too long"),
     "a place in a folder that is too long": (["run", "--out", f"x/{LONG}abcdef/y"], "is too long"),
     "a store of plain files": (["run", "--tracking-uri", "file:///x"], "file store"),
-    "the same in a plan": (["plan", "--reg", "dropuot"], "Did you mean dropout?"),
-    "a grid in a plan": (["plan", "--grid", "reg=dropuot"], "Did you mean dropout?"),
-    "an unknown regularizer of a grid": (["sweep", "--grid", "reg=none,dropuot"], "Did you mean dropout?"),
+    "the same in a plan": (["plan", "--reg", "dropuot"], "Did you mean dropout"),
+    "a grid in a plan": (["plan", "--grid", "reg=dropuot"], "Did you mean dropout"),
+    "an unknown regularizer of a grid": (["sweep", "--grid", "reg=none,dropuot"], "Did you mean dropout"),
     "an unknown axis": (["sweep", "--grid", "lrr=1,2"], "Did you mean lr?"),
     "an axis of nothing": (["sweep", "--grid", "lr="], "has no value"),
     "a value of an axis": (["sweep", "--grid", "reg.l2.strength=0,inf"], "strength=inf is not allowed"),
     "an endless axis": (["sweep", "--grid", "lr=linear(0,inf,3)"], "two finite ends"),
     "an axis that would fill the memory": (["sweep", "--grid", "lr=linear(0,1,1e12)"], "more than 100,000 values"),
     "too many runs": (["sweep", "--grid", "lr=1,2", "--seeds", "1000000"], "2,000,000 runs"),
-    "threads of a study": (["sweep", "--threads", "100000", "--grid", "lr=1,2"], "would flood this machine"),
+    "threads of a study": (["sweep", "--threads", "100000", "--grid", "lr=1,2"], "is too many for this machine"),
     "folds of a sweep": (["sweep", "--set", "folds=3"], "folds"),
     "one fold": (["cv", "--folds", "1"], "--folds"),
     "a metric of the test split": (["cv", "--metric", "test/accuracy"], "valid/"),
@@ -160,7 +160,7 @@ def test_a_name_that_is_too_long_for_a_file_is_no_fault_of_ours(folder, monkeypa
 def test_threads_are_bounded_by_the_machine_and_never_below_sixty_four(monkeypatch, processors, most):
     monkeypatch.setattr(os, "cpu_count", lambda: processors)
     request._check_threads(most)
-    with pytest.raises(ParameterError, match=f"threads={most + 1} would flood"):
+    with pytest.raises(ParameterError, match=f"threads={most + 1} is too many"):
         request._check_threads(most + 1)
 
 

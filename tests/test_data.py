@@ -146,9 +146,9 @@ def test_a_missing_value_is_refused_with_row_and_column():
         ({"train": Split(x=np.zeros((0, 2), np.float32), y=np.zeros(0, np.int64))}, "it has no rows"),
         (
             {"train": Split(x=np.zeros((2, 3), np.float32), y=np.zeros(2, np.int64))},
-            r"shape \(2, 3\).*ask for \(2, 2\)",
+            r"shape \(2, 3\).*require \(2, 2\)",
         ),
-        ({"train": Split(x=np.zeros((2, 2)), y=np.zeros(2, np.int64))}, "are float64, and declared as float32"),
+        ({"train": Split(x=np.zeros((2, 2)), y=np.zeros(2, np.int64))}, "are float64, but are declared as float32"),
         (
             {"train": Split(x=np.zeros((2, 2), np.float32), y=np.array([0, 3]))},
             "from 0 to 3; 3 classes are numbered 0 to 2",
@@ -224,7 +224,7 @@ def test_a_split_of_nothing_is_empty():
 
 @pytest.mark.parametrize(("valid", "test"), [(3, 2), (0.5, 0.5), (0.01, 0.2)])
 def test_too_few_rows_for_the_splits_are_refused(valid, test):
-    with pytest.raises(DataError, match="5 rows cannot be parted"):
+    with pytest.raises(DataError, match="5 rows cannot be split"):
         split_indices(5, valid=valid, test=test, seed=0)
 
 

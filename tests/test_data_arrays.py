@@ -65,7 +65,7 @@ def test_a_tensor_that_learns_is_taken_and_left_as_it_is():
         (np.array([["a"], ["b"]]), np.zeros(2), "it must be numbers of shape"),
         (np.zeros((5, 2)), np.zeros(4), "x has 5 rows and y has 4"),
         (np.zeros((5, 2)), np.eye(5, dtype=int), "it must be classes"),
-        (np.zeros((0, 2)), np.zeros(0), "0 rows cannot be parted"),
+        (np.zeros((0, 2)), np.zeros(0), "0 rows cannot be split"),
     ],
 )
 def test_arrays_of_another_shape_or_type_are_refused(x, y, message):

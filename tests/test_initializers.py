@@ -190,10 +190,10 @@ def test_the_last_of_two_globs_wins_and_default_spares_a_layer():
 @pytest.mark.parametrize(
     ("texts", "told", "hint"),
     [
-        (("zeros", "normal"), "zeros and normal are both for all layers", "--init normal:at=LAYER"),
+        (("zeros", "normal"), "zeros and normal both apply to all layers", "--init normal:at=LAYER"),
         (("zeros:at=hiden*",), r"at=hiden\* names no layer", "hidden1, hidden2, output"),
-        (("zeros", "normal:at=*"), "zeros fills nothing", "Leave it out"),
-        (("zeros:at=output", "normal:at=[hidden1,output]"), "zeros fills nothing", "Leave it out"),
+        (("zeros", "normal:at=*"), "zeros has no effect", "Leave it out"),
+        (("zeros:at=output", "normal:at=[hidden1,output]"), "zeros has no effect", "Leave it out"),
     ],
 )
 def test_rules_that_contradict_each_other_are_refused(texts, told, hint):

@@ -123,7 +123,7 @@ def test_cross_entropy_takes_classes_and_probabilities():
 def test_a_loss_for_another_task_is_refused_with_those_that_fit(name):
     (task,) = LOSSES[name].component.tasks
     other = "regression" if task == "classification" else "classification"
-    with pytest.raises(ParameterError, match=f"loss={name} is for a {task}, and the dataset is a {other}") as caught:
+    with pytest.raises(ParameterError, match=f"loss={name} is for a {task}, but the dataset is a {other}") as caught:
         chosen(name, other)
     assert chosen("auto", other).registered.name in caught.value.hint
 
@@ -193,7 +193,7 @@ def test_your_own_loss_is_named_by_its_path(tmp_path):
 
 def test_a_regularizer_that_softens_targets_refuses_a_loss_of_classes_only(tmp_path):
     (tmp_path / "hinge.py").write_text(HINGE)
-    with pytest.raises(CompositionError, match="label_smoothing turns the classes into probabilities, and loss=Hinge"):
+    with pytest.raises(CompositionError, match="label_smoothing turns classes into probabilities, but loss=Hinge"):
         assembled(loss=f"{tmp_path}/hinge.py:Hinge", reg=["label_smoothing"])
 
 

@@ -257,7 +257,7 @@ def test_a_complete_configuration_has_no_shorthand_beside_the_parameter(tmp_path
 def test_a_momentum_that_is_given_twice_is_refused():
     with pytest.raises(RequestError, match="the flags: momentum is given twice, also by optimizer"):
         load_config(None, (), {"optimizer": "sgd:momentum=0.5", "momentum": 0.9})
-    with pytest.raises(RequestError, match=r"momentum=0.9 and optimizer=sgd:momentum=0.5 say different things"):
+    with pytest.raises(RequestError, match=r"momentum=0.9 and optimizer=sgd:momentum=0.5 contradict each other"):
         RunConfig(optimizer="sgd:momentum=0.5", momentum=0.9)
 
 

@@ -98,7 +98,7 @@ def test_its_state_can_be_saved_as_tensors_alone(mine, tmp_path):
         ("torch.optim:SparseAdam", "cannot train this model"),
         ("torch.optim:Muon", "cannot train this model: .*2D"),
         ("torch.optim:Adam:eps=-1", "cannot train this model: .*epsilon"),
-        ("mine:kept=true", "cannot train this model: it keeps a list as words, which a run cannot save"),
+        ("mine:kept=true", "cannot train this model: it stores a list as words, which a run cannot save"),
     ],
 )
 def test_what_cannot_train_the_model_is_refused_before_anything_runs(text, message, mine):
@@ -139,13 +139,13 @@ def test_it_is_not_stacked_and_the_plan_says_why(tmp_path):
     )
     (group,) = result.started.stacked
     assert group["sizes"] == [1, 1, 1, 1]
-    assert group["why"] == "torch.optim:Adamax is a class of torch.optim's kind, with one rate for all runs"
+    assert group["why"] == "torch.optim:Adamax is a torch.optim optimizer, with one rate for all runs"
     assert result.failed == ()
     alone = place.run(optimizer="torch.optim:Adamax", lr=0.01, reg=("l2:strength=0.1",), seed=1)
     each = by_key(result)["l2.strength=0.1 | seed 1 data 0"]
     assert each.metrics["test/loss"] == alone.metrics["test/loss"]
     plan = make_plan(RunConfig(model="linear", epochs=1, optimizer="torch.optim:Adamax"))
-    assert "torch.optim:Adamax is a class of torch.optim's kind" in plan.stacked[0]["why"]
+    assert "torch.optim:Adamax is a torch.optim optimizer" in plan.stacked[0]["why"]
     assert any("torch.optim:Adamax, lr 0.2" in fact for fact in plan.facts)
 
 
@@ -159,5 +159,5 @@ def test_its_parameters_are_tracked(tmp_path):
 
 def test_it_refuses_to_move_a_stack():
     rule = TorchRule(torch.optim.SGD, {}, "torch.optim:SGD")
-    with pytest.raises(TypeError, match="cannot move a stack"):
+    with pytest.raises(TypeError, match="cannot train a stack"):
         rule.update_([], [], {}, UpdateStep(0.1, 0, {}, 2))

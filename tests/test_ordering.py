@@ -58,10 +58,10 @@ def test_a_circle_is_refused_by_name():
 @pytest.mark.parametrize(
     ("entries", "task", "message"),
     [
-        ([entry("a"), entry("a")], CLASSES, "a is asked for 2 times"),
+        ([entry("a"), entry("a")], CLASSES, "a is given 2 times"),
         ([entry("a", conflicts=("mixing",)), entry("b", tags=("mixing",))], CLASSES, "a refuses mixing, and b is one"),
         ([entry("a", requires=("averaging",))], CLASSES, "a requires averaging"),
-        ([entry("a", tasks=("classification",))], VALUES, "a is for classification, and the dataset is a regression"),
+        ([entry("a", tasks=("classification",))], VALUES, "a is for classification, but the dataset is a regression"),
     ],
 )
 def test_contradictions_are_refused_with_both_names(entries, task, message):

@@ -129,7 +129,7 @@ INVALID = {
         "package.module:attribute",
     ),
     "a target that is no text": ("yield Activation(name='a', target=int, summary='')", "target <class 'int'>", "text"),
-    "no dataclass": ("yield Activation(name='a', target='a:b', summary='', params=int)", "no dataclass", "frozen"),
+    "no dataclass": ("yield Activation(name='a', target='a:b', summary='', params=int)", "not a dataclass", "frozen"),
     "text for a tuple": ("yield Activation(name='a', target='a:b', summary='', tags='x')", "tags='x'", "('x',)"),
     "a missing default": (
         "@dataclass(frozen=True)\n    class P:\n        slope: float\n"
@@ -140,7 +140,7 @@ INVALID = {
     "changeable parameters": (
         "@dataclass\n    class P:\n        slope: float = 1.0\n"
         "    yield Activation(name='a', target='a:b', summary='', params=P)",
-        "P can be changed",
+        "P is not frozen",
         "frozen=True",
     ),
 }
@@ -311,7 +311,7 @@ def test_the_registry_and_configuration_import_nothing_heavy():
 
 
 def test_an_empty_plugin_is_refused():
-    with pytest.raises(RequestError, match="names nothing"):
+    with pytest.raises(RequestError, match="--plugin is empty"):
         load_registry(Switches(plugins=("",)))
 
 

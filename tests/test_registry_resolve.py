@@ -211,7 +211,7 @@ def test_a_users_own_regularizer_is_built_from_its_parameters(net):
 
 def test_parameters_of_the_users_own_that_are_no_dataclass_are_refused(net, tmp_path):
     (tmp_path / "bad.py").write_text("class L0:\n    class Params: strength = 1")
-    with pytest.raises(RequestError, match="Params is no dataclass"):
+    with pytest.raises(RequestError, match="Params is not a dataclass"):
         net.find("regularizer", "./bad.py:L0")
 
 

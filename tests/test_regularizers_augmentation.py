@@ -26,7 +26,7 @@ IMAGE_METHODS = ("augment", "cutout", "random_erasing")
 
 @pytest.mark.parametrize("reg", IMAGE_METHODS)
 def test_what_is_for_images_refuses_rows(reg):
-    with pytest.raises(CompositionError, match=f"{reg} is for image inputs, and the dataset has rows"):
+    with pytest.raises(CompositionError, match=f"{reg} is for image inputs, but the dataset has rows"):
         assembled(reg=[reg])
 
 

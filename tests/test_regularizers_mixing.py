@@ -51,7 +51,7 @@ def test_the_share_of_a_target_is_the_area_that_was_not_pasted():
 
 
 def test_cutmix_refuses_rows():
-    with pytest.raises(CompositionError, match="cutmix is for image inputs, and the dataset has rows"):
+    with pytest.raises(CompositionError, match="cutmix is for image inputs, but the dataset has rows"):
         assembled(reg=["cutmix"])
 
 

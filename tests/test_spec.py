@@ -127,7 +127,7 @@ def test_what_is_no_component_is_refused_with_the_text(text, tail):
 
 @pytest.mark.parametrize("text", ["l2,dropout", "l2+dropout", "my-dist/l2, dropout@b:at=x"])
 def test_several_at_once_are_told_to_be_several(text):
-    with pytest.raises(RequestError, match="These are 2: give the option once for each"):
+    with pytest.raises(RequestError, match="These are 2 components: repeat the option for each"):
         ComponentSpec.parse(text)
 
 

@@ -152,7 +152,7 @@ class _Draft:
     def _read_components(self, value: object) -> list[ComponentSpec]:
         items = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(item, str) and not item.strip() for item in items):
-            raise RequestError("an empty text is no component.", hint="Leave it out, or give [] for none.")
+            raise RequestError("an empty string is not a component.", hint="Leave it out, or give [] for none.")
         return [spec for item in items for spec in self._read_component(item, [])]
 
     @staticmethod
@@ -162,7 +162,7 @@ class _Draft:
             return [ComponentSpec.parse(value, is_data=is_data)] if value else []
         if not isinstance(value, Mapping):
             raise RequestError(
-                f"{value!r} is no component.", hint="Write its name, or a table with name and parameters."
+                f"{value!r} is not a component.", hint="Write its name, or a table with name and parameters."
             )
         values = {str(key): item for key, item in value.items() if key != "name"}
         for item in values.values():
@@ -213,7 +213,7 @@ def _split_override(text: str) -> tuple[list[str], str]:
     path, equals, value = text.partition("=")
     parts = [part.strip() for part in path.split(".")]
     if not equals or not all(parts):
-        raise RequestError(f"--set {text} is no assignment.", hint=_SET_HINT)
+        raise RequestError(f"--set {text} is not an assignment.", hint=_SET_HINT)
     return parts, value.strip()
 
 
@@ -240,7 +240,9 @@ def read_file(file: Path) -> dict[str, Any]:
         ".json": _read_yaml,
     }
     if file.suffix not in readers:
-        raise RequestError(f"{file} is no configuration.", hint=f"Name a file that ends with {', '.join(readers)}.")
+        raise RequestError(
+            f"{file} is not a configuration file.", hint=f"Name a file that ends with {', '.join(readers)}."
+        )
     try:
         data = readers[file.suffix](file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

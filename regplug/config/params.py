@@ -174,9 +174,9 @@ def _refused_ramp(name: str, value: Any, info: ParameterInfo) -> str:
     if ramp is None:
         return ""
     if not info.schedulable:
-        return f"{name}={ramp} is a schedule, and {name} cannot change over a run: give one number ({info.allowed})."
+        return f"{name}={ramp} is a schedule, but {name} cannot change during a run: give one number ({info.allowed})."
     if ramp.shape not in SHAPES:
-        return f"{name}={ramp}: {ramp.shape} is no shape of a schedule. {did_you_mean(ramp.shape, SHAPES)}"
+        return f"{name}={ramp}: {ramp.shape} is not a schedule shape. {did_you_mean(ramp.shape, SHAPES)}"
     return f"{name}={ramp} is not allowed: both ends must be {info.allowed}."
 
 

@@ -14,7 +14,7 @@ from regplug.config.params import check_fields, describe_params, params_to_dict
 from regplug.config.spec import ComponentSpec, write_value
 from regplug.errors import CompositionError, RequestError
 
-RUN_HINT = "`regplug run --help` lists what there is, with defaults."
+RUN_HINT = "`regplug run --help` lists all options with their defaults."
 
 KIND_BY_FIELD: Mapping[str, str] = {
     "model": "model",
@@ -162,7 +162,7 @@ class RunConfig:
         for name, value in given.items():
             if spec.values.get(name, value) != value:
                 raise RequestError(
-                    f"{name}={write_value(value)} and {field}={spec} say different things.", hint=f"Give {name} once."
+                    f"{name}={write_value(value)} and {field}={spec} contradict each other.", hint=f"Give {name} once."
                 )
         return spec.with_values({**spec.values, **given}) if given else spec
 

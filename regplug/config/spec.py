@@ -89,8 +89,8 @@ class ComponentSpec:
         if match is None:
             several = [part.strip() for part in re.split("[,+]", head)]
             are_names = all(map(_HEAD.fullmatch, several))
-            hint = f"These are {len(several)}: give the option once for each." if are_names else _GRAMMAR
-            raise RequestError(f"{text!r} is no component: {head!r} is no name.", hint=hint)
+            hint = f"These are {len(several)} components: repeat the option for each." if are_names else _GRAMMAR
+            raise RequestError(f"{text!r} is not a component: {head!r} is not a name.", hint=hint)
         return cls(**match.groupdict(), values=_read_values(text, rest))
 
     @classmethod
@@ -284,14 +284,14 @@ class _Reader:
         try:
             return str(ast.literal_eval(match.group()))
         except (SyntaxError, ValueError):
-            raise self.error(f"{match.group()} is no quoted text") from None
+            raise self.error(f"{match.group()} is not a quoted string") from None
 
     def _read_plain(self, *, in_list: bool) -> Any:
         start, depth = self._at, 0
         while self._peek() and not (depth == 0 and (self._peek() == "," or (in_list and self._peek() == "]"))):
             depth += {"[": 1, "]": -1}.get(self._peek(), 0)
             if depth < 0:
-                raise self.error("a bracket closes that was not opened")
+                raise self.error("a closing bracket has no opening one")
             self._at += 1
         if depth:
             raise self.error("a closing bracket was expected")

@@ -15,9 +15,9 @@ def check_split(raw: RawData, name: str, split: Split) -> None:
     if len(split) == 0:
         raise DataError(f"{where}: it has no rows.", hint="Every split needs at least one row.")
     if split.x.shape != expected:
-        raise DataError(f"{where}: inputs have shape {split.x.shape}; {len(split.y)} targets ask for {expected}.")
+        raise DataError(f"{where}: inputs have shape {split.x.shape}; {len(split.y)} targets require {expected}.")
     if split.x.dtype != np.dtype(raw.inputs.dtype):
-        raise DataError(f"{where}: inputs are {split.x.dtype}, and declared as {raw.inputs.dtype}.")
+        raise DataError(f"{where}: inputs are {split.x.dtype}, but are declared as {raw.inputs.dtype}.")
     _check_targets(raw, where, split.y)
     if raw.table is None:
         _check_finite(where, split.x, raw.inputs.names)
@@ -27,7 +27,7 @@ def _check_targets(raw: RawData, where: str, y: Array) -> None:
     num_outputs = raw.task.num_outputs
     if raw.task.is_classification:
         if num_outputs < 2:
-            raise DataError(f"{where}: a classification needs two classes or more, the task has {num_outputs}.")
+            raise DataError(f"{where}: a classification needs two classes or more, but the task has {num_outputs}.")
         if y.ndim != 1 or y.dtype != np.int64:
             raise DataError(f"{where}: classes must be int64 of shape (rows,), got {y.dtype} of shape {y.shape}.")
         if y.min() < 0 or y.max() >= num_outputs:

@@ -53,7 +53,7 @@ def split_indices(
     # Rounding may leave a training row although the shares leave none.
     if is_empty or sum(sizes) >= num_rows or sum(part for part in parts if part < 1) >= 1:
         raise DataError(
-            f"{num_rows} rows cannot be parted into {sizes[0]} validation, {sizes[1]} test and some training rows.",
+            f"{num_rows} rows cannot be split into {sizes[0]} validation, {sizes[1]} test and some training rows.",
             hint="Choose other shares: each split that is asked for needs a row, and so does the training split.",
         )
     rest = np.arange(num_rows)
@@ -77,8 +77,8 @@ def _part(
         rest, out = train_test_split(rows, test_size=size, random_state=seed % 2**32, stratify=stratify)
     except ValueError as error:
         raise DataError(
-            f"{len(rows)} rows cannot be parted with the same share of each class: {error}",
-            hint="Leave out or join the rare classes, or ask for larger or fewer splits.",
+            f"{len(rows)} rows cannot be split with the same share of each class: {error}",
+            hint="Leave out or merge the rare classes, or ask for larger or fewer splits.",
         ) from error
     return rest, out
 

@@ -213,7 +213,7 @@ def _check_class_sizes(table: Table, target: str, task: Task, classes: Array, nu
         raise DataError(
             f"{table.source}, column {target}: class {task.class_names[rarest]} has {sizes[rarest]} row(s), fewer than "
             f"the {num_splits} splits; there are {len(sizes)} classes.",
-            hint="Leave out or join rare classes; for a quantity, ask for task=regression.",
+            hint="Leave out or merge rare classes; for a quantity, ask for task=regression.",
         )
 
 

@@ -181,13 +181,13 @@ def _fit_normalization(raw: RawData) -> tuple[Array, Array]:
         low, high = raw.inputs.low, raw.inputs.high
         if low is None or high is None:
             raise DataError(
-                f"Dataset {raw.name}: normalize=unit needs a declared range, and its inputs have none.",
+                f"Dataset {raw.name}: normalize=unit needs a declared range, but its inputs have none.",
                 hint="Choose normalize=standard or normalize=none.",
             )
         return np.asarray(low), np.asarray(1 / (high - low))
     if raw.fixed is None:
         raise DataError(
-            f"Dataset {raw.name}: normalize=fixed needs constants, and the dataset declares none.",
+            f"Dataset {raw.name}: normalize=fixed needs constants, but the dataset declares none.",
             hint="Choose normalize=unit, normalize=standard or normalize=none.",
         )
     mean, std = raw.fixed

@@ -82,7 +82,9 @@ def collect(origin: Origin, plugin: object, earlier: Sequence[Registered] = ()) 
                 raise
             result.problems.append(broken(origin, f"raised in its hook {hook_name}", error))
         if len(items) > MOST_OFFERED:
-            result.complain("invalid", f"{hook_name} gave more than {MOST_OFFERED:,} descriptors.", "Does it ever end?")
+            result.complain(
+                "invalid", f"{hook_name} gave more than {MOST_OFFERED:,} descriptors.", "Check that it ends."
+            )
         else:
             _add_all(items, hook_name, result)
     return result
@@ -95,7 +97,7 @@ def _add_all(items: Iterable[object], hook_name: str, result: Collection) -> Non
     except BaseException as error:
         if not is_fault(error):
             raise
-        result.problems.append(broken(result.origin, f"raised when what {hook_name} gave was read", error))
+        result.problems.append(broken(result.origin, f"raised while the items of {hook_name} were read", error))
 
 
 def _offers(offered: object) -> Iterable[object]:
@@ -146,7 +148,7 @@ def _forgotten_marker(plugin: object) -> str:
 def _complain_of_unknown(name: str, implementation: pluggy.HookImpl, result: Collection) -> None:
     if not implementation.optionalhook:
         near = difflib.get_close_matches(name, HOOK_KINDS, n=1)  # all share a prefix: the second nearest is no guess
-        result.complain("unknown_hook", f"{name} is no hook of regplug.", did_you_mean(name, near or HOOK_KINDS))
+        result.complain("unknown_hook", f"{name} is not a regplug hook.", did_you_mean(name, near or HOOK_KINDS))
 
 
 def _add(item: object, kind: str, hook_name: str, result: Collection) -> None:
@@ -194,10 +196,10 @@ def _field_faults(item: Component, where: str) -> Iterator[tuple[str, str]]:
 
 def _params_faults(params: object, where: str) -> Iterator[tuple[str, str]]:
     if not isinstance(params, type) or not dataclasses.is_dataclass(params):
-        yield f"{where} has params={params!r}, which is no dataclass.", "Give a frozen dataclass, the class itself."
+        yield f"{where} has params={params!r}, not a dataclass.", "Give a frozen dataclass: the class, not an instance."
         return
     if not getattr(params, "__dataclass_params__").frozen:  # noqa: B009  # not in the stubs
-        yield f"{where}: {params.__name__} can be changed.", "Write @dataclass(frozen=True)."
+        yield f"{where}: {params.__name__} is not frozen.", "Write @dataclass(frozen=True)."
     missing = dataclasses.MISSING
     for entry in dataclasses.fields(params):
         if entry.default is missing and entry.default_factory is missing:

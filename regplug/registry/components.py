@@ -97,7 +97,7 @@ class Components:
         if task.kind not in tasks:
             fitting = [one.name for one in self.losses if task.kind in cast(Loss, one.component).tasks]
             raise ParameterError(
-                f"loss={loss.spec.name} is for a {' or '.join(tasks)}, and the dataset is a {task.kind}.",
+                f"loss={loss.spec.name} is for a {' or '.join(tasks)}, but the dataset is a {task.kind}.",
                 hint=f"Use {', '.join(fitting)}.",
             )
         return dataclasses.replace(self, loss=loss)
@@ -105,7 +105,7 @@ class Components:
     def why_single(self) -> str:
         """Returns why runs with these components cannot be stacked; empty if they can."""
         if takes_keywords(self.optimizer.registered):
-            return f"{self.optimizer.registered.full_name} is a class of torch.optim's kind, with one rate for all runs"
+            return f"{self.optimizer.registered.full_name} is a torch.optim optimizer, with one rate for all runs"
         asked = (self.model, *self.regs, self.optimizer)
         alone = [one.spec.key for one in asked if not cast(_MayStack, one.registered.component).stackable]
         return f"{', '.join(alone)} declares that it cannot be stacked" if alone else ""

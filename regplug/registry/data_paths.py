@@ -39,7 +39,7 @@ def find_reader(text: str, datasets: Iterable[Registered]) -> tuple[Registered, 
         patterns = sorted({pattern for one in known for pattern in _reads(one)})
         raise DataError(
             f"No dataset reads {'the folder' if path.is_dir() else 'the file'} {path}.",
-            hint=f"Read are {', '.join(patterns) or 'no paths'}; your own code that reads it is ./file.py:Name.",
+            hint=f"These paths can be read: {', '.join(patterns) or 'no paths'}; your own code is ./file.py:Name.",
         )
     reader = max(fits, key=lambda fit: fit[0])[1]
     infos = describe_params(reader.component.params)
@@ -58,6 +58,6 @@ def _matches(path: Path, pattern: str) -> bool:
 
 def _near(text: str, path: Path) -> str:
     if not path.parent.is_dir():
-        return f"There is no folder {path.parent}. Paths are taken from the folder in which you stand."
+        return f"There is no folder {path.parent}. Relative paths start from the current folder."
     names = [one.name for one in path.parent.iterdir() if not one.name.startswith(".")]
     return f"{did_you_mean(path.name, names)} For your own code write {text}:Name."

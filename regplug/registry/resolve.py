@@ -123,7 +123,7 @@ class Registry:
         ][:1]
         failed = [problem.message for problem in self.faults if problem.is_fault]
         if failed:
-            hints += ["These plugins failed, it may be one of theirs:", *failed]
+            hints += ["These plugins failed to load; it may come from one of them:", *failed]
         return UnknownComponentError(f"No {kind} is named {wanted!r}.", hint="\n".join(hints))
 
     def _spellings(self, kind: str, spec: ComponentSpec) -> Iterator[str]:
@@ -174,7 +174,7 @@ def _shadowed(registered: Registered) -> Problem:
         entry=registered.entry,
         what="shadowed",
         message=f"{registered.origin} offers the {registered.kind} {registered.name}, a name that regplug reserves.",
-        hint=f"It is reached as {registered.full_name}.",
+        hint=f"Write {registered.full_name} to use it.",
     )
 
 

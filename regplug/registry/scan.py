@@ -96,7 +96,7 @@ class _Named:
         distributions: list[InstalledDistribution] = []
         for text in texts:
             if not text.strip():
-                raise RequestError("--plugin names nothing.", hint=f"Known: {some_of(sorted(known))}; or a path.")
+                raise RequestError("--plugin is empty.", hint=f"Known: {some_of(sorted(known))}; or a path.")
             if text in known or normalized(text) in known:
                 names |= {text, normalized(text)}
             elif not _is_path(text):
@@ -134,7 +134,7 @@ def _path_candidate(text: str, path: Path) -> Candidate:
         raise RequestError(
             f"--plugin {text}: {path} {what}.",
             hint="Name a .py file, a package folder, an installed distribution or a module; "
-            "a project folder wants `pip install -e` first.",
+            "install a project folder with `pip install -e` first.",
         )
     if not path.stem.isidentifier():
         raise RequestError(f"--plugin {text}: {path.stem!r} cannot be a module's name.", hint="Rename the file.")
@@ -183,7 +183,7 @@ def _admit(
         result.skip(origin, "foreign_folder")
         result.complain(
             "foreign_folder",
-            f"{origin} lies in the current folder and was not loaded.",
+            f"{origin} is in the current folder and was not loaded.",
             f"If you trust it, add --plugin {origin.distribution}.",
             origin,
         )

@@ -78,7 +78,7 @@ def _pins(table: Mapping[str, Any], where: str) -> Pins:
         for name, distribution in _table(names, f"{where}.{kind}").items():
             if not isinstance(distribution, str):
                 raise RequestError(
-                    f"{where}.{kind}.{name} is {distribution!r}.", hint="Give the name of a distribution, as text."
+                    f"{where}.{kind}.{name} is {distribution!r}.", hint="Give the name of a distribution as a string."
                 )
             pins[kind, name] = distribution
     return pins
@@ -98,5 +98,5 @@ def _table(value: Any, where: str) -> Mapping[str, Any]:
 
 def _names(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise RequestError(f"{where} is {value!r}.", hint='Write a list of texts, such as ["regplug-mine"].')
+        raise RequestError(f"{where} is {value!r}.", hint='Write a list of strings, such as ["regplug-mine"].')
     return tuple(value)

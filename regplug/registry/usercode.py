@@ -72,7 +72,7 @@ def import_path(path: Path, name: str) -> ModuleType:
     folders = [str(path)] if path.is_dir() else None
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=folders)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python file")
+        raise ImportError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -98,7 +98,7 @@ def _file_of(code: str, place: str) -> Path:
     path = Path(place).expanduser().resolve()
     if not os.path.isfile(path):  # noqa: PTH113 - False for a name that is too long, where Path raises
         files = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        hint = did_you_mean(path.name, files) if files else f"There is no Python file in {path.parent}."
+        hint = did_you_mean(path.name, files) if files else f"There is not a Python file in {path.parent}."
         raise RequestError(f"{code}: there is no file {path}.", hint=hint)
     return path
 
@@ -145,7 +145,7 @@ def _raised(code: str, error: BaseException) -> RequestError:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
         where = f"{frames[-1].filename}:{frames[-1].lineno}"
     return RequestError(
-        f"{code} could not be imported: {type(error).__name__} at {where}: {error}", hint="Repair that line."
+        f"{code} could not be imported: {type(error).__name__} at {where}: {error}", hint="Fix that line."
     )
 
 
@@ -174,7 +174,9 @@ def describe_object(kind: str, code: str, name: str, target: Any) -> Component:
         raise RequestError(f"{code} is of type {type(target).__name__}; a class or function was expected.")
     params = getattr(target, "Params", NoParams)
     if not isinstance(params, type) or not is_dataclass(params):
-        raise RequestError(f"{code}: Params is no dataclass.", hint="Write @dataclass(frozen=True) above class Params.")
+        raise RequestError(
+            f"{code}: Params is not a dataclass.", hint="Write @dataclass(frozen=True) above class Params."
+        )
     lines = (getattr(target, "__doc__", None) or "").strip().splitlines()
     common: dict[str, Any] = {
         "name": name,

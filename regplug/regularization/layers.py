@@ -81,7 +81,7 @@ class ActingLayer(nn.Module):
         for name, new in buffers.items():
             if name not in self._buffers:
                 raise PluginError(
-                    f"{self.owner}: act of {type(self).__name__} returns the buffer {name}, which the layer has not.",
+                    f"{self.owner}: act of {type(self).__name__} returns the buffer {name}, which it does not have.",
                     hint=f"Its buffers: {', '.join(self._buffers) or 'none; register them in __init__'}.",
                 )
             self.get_buffer(name).copy_(new.detach())

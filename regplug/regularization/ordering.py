@@ -64,7 +64,7 @@ def resolve_order(entries: Sequence[Entry]) -> list[Placed]:
         sorter.prepare()
     except CycleError as circle:
         raise CompositionError(
-            f"The regularizers {' -> '.join(circle.args[1])} each declare to come before the next.",
+            f"The regularizers {' -> '.join(circle.args[1])} each declare that they come before the next.",
             hint="Leave one of them out; their descriptors' before and after contradict each other.",
         ) from None
     order: list[str] = []
@@ -120,7 +120,7 @@ def check_composition(entries: Sequence[Entry], task: Task | None = None, layout
 def _twice(entries: Sequence[Entry]) -> Iterator[str]:
     keys = [entry.key for entry in entries]
     for key in sorted({key for key in keys if keys.count(key) > 1}):
-        yield f"{key} is asked for {keys.count(key)} times."
+        yield f"{key} is given {keys.count(key)} times."
 
 
 def _conflicts(entries: Sequence[Entry]) -> Iterator[str]:
@@ -141,10 +141,10 @@ def _unmet(entries: Sequence[Entry]) -> Iterator[str]:
 def _wrong_inputs(entries: Sequence[Entry], layout: Layout) -> Iterator[str]:
     for entry in entries:
         if layout not in entry.descriptor.inputs:
-            yield f"{entry.key} is for {' and '.join(entry.descriptor.inputs)} inputs, and the dataset has {layout}s."
+            yield f"{entry.key} is for {' and '.join(entry.descriptor.inputs)} inputs, but the dataset has {layout}s."
 
 
 def _wrong_task(entries: Sequence[Entry], task: Task) -> Iterator[str]:
     for entry in entries:
         if task.kind not in entry.descriptor.tasks:
-            yield f"{entry.key} is for {' and '.join(entry.descriptor.tasks)}, and the dataset is a {task.kind}."
+            yield f"{entry.key} is for {' and '.join(entry.descriptor.tasks)}, but the dataset is a {task.kind}."

@@ -270,7 +270,7 @@ class Step:
     def _model(self) -> Passes:
         if self._passes is None:
             raise PluginError(
-                f"{self.owner} runs the model where there is none to run.",
-                hint="A layer changes what reaches it; functions of the regularizer run the model.",
+                f"{self.owner} runs the model where no model can be run.",
+                hint="A layer only changes its input; the regularizer's functions can run the model.",
             )
         return self._passes

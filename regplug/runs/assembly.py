@@ -155,7 +155,7 @@ def build_loss(components: Components, regularizer: Composition, task: Task) -> 
     softening = [member.key for member in regularizer.acting("batch") if member.functions.needs_soft_targets]
     if softening and task.is_classification and not cast(Loss, chosen.registered.component).soft_targets:
         raise CompositionError(
-            f"{softening[0]} turns the classes into probabilities, and loss={chosen.spec.name} takes classes only.",
+            f"{softening[0]} turns classes into probabilities, but loss={chosen.spec.name} accepts only classes.",
             hint=f"Leave {softening[0]} out, or choose a loss with soft_targets: `regplug plugins show NAME`.",
         )
     loss = chosen.build()
@@ -233,20 +233,20 @@ def make_course(config: RunConfig, components: Components, rows: int) -> Course:
 
 
 def _last_batch_notice(rows: int, batch_size: int) -> Iterator[Notice]:
-    """What a batch normalization has to say of batches of one row.
+    """Yields a warning where the last batch has one row, because batch normalization cannot train on it.
 
     Raises:
         CompositionError: Every batch has one row.
     """
     if batch_size == 1:
         raise CompositionError(
-            "batch_size=1, and of one row a batch normalization can take no variance.",
+            "batch_size=1: batch normalization cannot compute a variance from one row.",
             hint="Choose --batch-size 2 or more, or groupnorm or layernorm.",
         )
     if rows > batch_size and rows % batch_size == 1:
         yield Notice(
             "warn",
-            f"{rows} training rows in batches of {batch_size} leave a last batch of one row, of which a batch "
-            "normalization can take no variance: each epoch leaves one row out.",
+            f"{rows} training rows in batches of {batch_size} leave a last batch of one row, and batch "
+            "normalization cannot compute a variance from one row: each epoch leaves one row out.",
             f"Choose another batch size, for example --batch-size {batch_size + 1}, to train on all rows.",
         )

@@ -48,8 +48,8 @@ def rules_by_parameter(model: nn.Module, inits: Sequence[Chosen]) -> Mapping[str
     if len(general) > 1:
         names = " and ".join(one.spec.key for one in general)
         raise CompositionError(
-            f"init: {names} are both for all layers.",
-            hint=f"Say which layers one of them fills: --init {general[1].spec.key}:at=LAYER.",
+            f"init: {names} both apply to all layers.",
+            hint=f"Say which layers one of them initializes: --init {general[1].spec.key}:at=LAYER.",
         )
     layers = {name: name.rpartition(".")[0] for name, _ in model.named_parameters()}
     rules = dict.fromkeys(layers, general[0]) if general else {}
@@ -65,7 +65,8 @@ def rules_by_parameter(model: nn.Module, inits: Sequence[Chosen]) -> Mapping[str
     idle = next((one for one in inits if layers and not any(one is rule for rule in rules.values())), None)
     if idle is not None:
         raise CompositionError(
-            f"init {idle.spec.key} fills nothing: other rules fill every layer that it is for.", hint="Leave it out."
+            f"init {idle.spec.key} has no effect: other initializers already apply to all of its layers.",
+            hint="Leave it out.",
         )
     return rules
 

@@ -79,7 +79,9 @@ def find_device(name: str) -> torch.device:
     """
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
-        raise ModelError("device=cuda, and torch finds no GPU.", hint="Use --device cpu or --device auto.")
+        raise ModelError(
+            "device=cuda was requested, but torch finds no GPU.", hint="Use --device cpu or --device auto."
+        )
     return torch.device("cuda" if has_gpu and name in ("cuda", "auto") else "cpu")
 
 

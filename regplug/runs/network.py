@@ -205,12 +205,12 @@ def _check_output(model: nn.Module, name: str, data: Prepared) -> None:
     if isinstance(output, Tensor) and output.dtype in (torch.bfloat16, torch.float16):
         raise ModelError(
             f"The model {name} returns {output.dtype}, in which no loss is computed.",
-            hint="Let its forward end in .float(); torch.autocast leaves what it computed as it is.",
+            hint="End its forward with .float(): torch.autocast does not convert the result back.",
         )
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if shape != want:
         what = "one logit for each class" if data.task.is_classification else "one column for each target"
         raise ModelError(
-            f"The model {name} returns {shape} for two inputs, and the {data.task.kind} needs {want}.",
+            f"The model {name} returns {shape} for two inputs, but the {data.task.kind} needs {want}.",
             hint=f"It must return {what}: {data.task.num_outputs}.",
         )

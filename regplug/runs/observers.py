@@ -39,7 +39,7 @@ class PluginObservers(Observer):
             try:
                 self._listening[one] = _made(one)
             except BaseException as error:
-                self._drop(one, "when it was made", error)
+                self._drop(one, "when it was created", error)
 
     def hears(self, method: str) -> bool:
         """Returns whether any of them has a method of this name."""

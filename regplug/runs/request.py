@@ -83,8 +83,8 @@ def _check_threads(threads: int) -> None:
     most = max(_ALWAYS_ALLOWED_THREADS, _THREADS_FOR_EACH_PROCESSOR * processors)
     if threads > most:
         raise ParameterError(
-            f"threads={threads} would flood this machine: it has {processors} processors, and {most} threads are the "
-            "most that it may be given.",
+            f"threads={threads} is too many for this machine: it has {processors} processors, "
+            f"and at most {most} threads are allowed.",
             hint=f"Choose --threads {processors}, or leave it out.",
         )
 
@@ -108,7 +108,7 @@ def check_component(kind: str, spec: ComponentSpec | str, registry: Registry) ->
     for info in describe_params(registered.component.params):
         if info.needed is not None and info.name not in spec.values:
             raise ParameterError(
-                f"The {registered.kind} {registered.name} needs {info.name}, and it is not given.",
+                f"The {registered.kind} {registered.name} needs {info.name}, which was not given.",
                 hint=f"Write {registered.name}:{info.name}={info.needed.example}",
             )
         if info.is_file:
@@ -122,4 +122,4 @@ def _require_file(path: Path) -> None:
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise DataError(f"The file {path} cannot be read: {error.strerror}.") from None
     if not is_there:
-        raise DataError(f"No file {path}.", hint="Paths are taken from the folder in which you stand.")
+        raise DataError(f"No file {path}.", hint="Relative paths start from the current folder.")

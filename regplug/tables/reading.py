@@ -70,7 +70,7 @@ def read_table(path: Path, delimiter: str = "auto") -> Table:
         _check_header(path, names)
         columns = _read_text(path, sign)
     except FileNotFoundError as error:
-        raise DataError(f"No file {path}.", hint="Paths are taken from the folder in which you stand.") from error
+        raise DataError(f"No file {path}.", hint="Relative paths start from the current folder.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table: {error}", hint="Save it as CSV in UTF-8.") from error
     return _checked(Table(source=str(path), columns=columns.rename_columns(names), file=(path, sign)))

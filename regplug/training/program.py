@@ -188,8 +188,8 @@ class Program:
                 touched = _touched_by(self.regularizer, function, step, each.name, weight)
                 if touched:
                     raise CompositionError(
-                        f"{' and '.join(touched)} sets the weight {each.name}, and its parametrization "
-                        f"({each.kind}) has no right_inverse that gives the weight back.",
+                        f"{' and '.join(touched)} sets the weight {each.name}, but its parametrization "
+                        f"({each.kind}) has no right_inverse that restores the weight.",
                         hint="Leave one of the two out, or use a penalty, which needs no inverse: l2 for weight_decay.",
                     )
 

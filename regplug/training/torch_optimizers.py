@@ -58,7 +58,7 @@ class TorchRule(UpdateRule):
     ) -> None:
         """Steps the optimizer, and writes its state back."""
         if step.runs is not None:
-            raise TypeError(f"{self._name} knows one rate for all tensors and cannot move a stack")
+            raise TypeError(f"{self._name} takes one learning rate for all tensors and cannot train a stack")
         optimizer = self._of(params, state, float(step.rate))
         for group in optimizer.param_groups:
             group["lr"] = float(step.rate)
@@ -101,4 +101,4 @@ def _as_slot(key: str, value: Any) -> tuple[str, list[Tensor]]:
         owner, _, slot = key.partition("/")
         dtype = torch.float64 if isinstance(value, float) else None
         return f"{owner}/{_NUMBER}{slot}", [torch.tensor(value, dtype=dtype)]
-    raise TypeError(f"it keeps a {type(value).__name__} as {key.partition('/')[2]}, which a run cannot save")
+    raise TypeError(f"it stores a {type(value).__name__} as {key.partition('/')[2]}, which a run cannot save")
