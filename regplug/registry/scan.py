@@ -1,4 +1,4 @@
-"""Scan: which plugins there are and which of them may be loaded, from metadata alone. No plugin code runs here."""
+"""Finds the plugins and which of them may be loaded, from metadata alone. No plugin code runs here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from regplug.registry.switches import Switches
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A plugin that is to be loaded.
+    """A plugin to load.
 
     Args:
         origin: Where it comes from.
@@ -40,9 +40,9 @@ class Scan:
     """The result of a scan.
 
     Args:
-        candidates: What is to be loaded, in a fixed order.
-        skipped: What is not.
-        problems: What is wrong.
+        candidates: Plugins to load, in a fixed order.
+        skipped: Plugins that are not loaded.
+        problems: Problems found.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Scan:
 
 
 def scan(switches: Switches) -> Scan:
-    """Returns what may be loaded under these switches, sorted by distribution and entry.
+    """Returns the plugins that these switches allow, sorted by distribution and entry.
 
     Raises:
         RequestError: A path that was named does not exist or holds no plugin.
@@ -81,7 +81,7 @@ def scan(switches: Switches) -> Scan:
 
 @dataclass(frozen=True, kw_only=True)
 class _Named:
-    """What `--plugin` named: installed names, and candidates and distributions found at paths."""
+    """The arguments of `--plugin`: installed names, and candidates and distributions found at paths."""
 
     names: frozenset[str]
     candidates: tuple[Candidate, ...]
@@ -117,7 +117,7 @@ def _is_path(text: str) -> bool:
 
 
 def _distributions_at(path: Path) -> list[InstalledDistribution]:
-    """The distributions that lie in a folder; a folder with `__init__.py` is a package and nothing else."""
+    """The distributions in a folder; a folder with `__init__.py` is only a package."""
     is_plain_folder = path.is_dir() and not (path / "__init__.py").exists()
     return installed_distributions(path)[0] if is_plain_folder else []
 
@@ -147,7 +147,7 @@ def _path_candidate(text: str, path: Path) -> Candidate:
 def _deduplicated(
     distributions: list[InstalledDistribution], named: _Named, result: Scan
 ) -> list[InstalledDistribution]:
-    """Of each name the first that is not foreign, else the first; sorted by name."""
+    """Keeps, for each name, the first that is not foreign, else the first; sorted by name."""
     chosen: dict[str, InstalledDistribution] = {}
     for one in sorted(distributions, key=lambda one: one.is_foreign and normalized(one.name) not in named.names):
         first = chosen.setdefault(normalized(one.name), one)
@@ -203,7 +203,7 @@ def _admit(
 
 
 def _add(candidate: Candidate, switches: Switches, result: Scan) -> None:
-    """Adds a candidate unless it is disabled or its module is there already."""
+    """Adds a candidate unless it is disabled or its module was already added."""
     origin = candidate.origin
     if switches.disables(origin):
         result.skip(origin, "disabled")

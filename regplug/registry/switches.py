@@ -1,4 +1,4 @@
-"""The switches that decide what is loaded. All of it is decided from metadata, before a plugin is imported."""
+"""The switches that decide which plugins are loaded, from metadata alone, before a plugin is imported."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Pins = Mapping[tuple[str, str], str]
 
 @dataclass(frozen=True, kw_only=True)
 class FileSwitches:
-    """The `[plugins]` table of a `regplug.toml`. It can forbid and choose, and never load what was not loaded.
+    """The `[plugins]` table of a `regplug.toml`. It can forbid and choose plugins, but never load additional ones.
 
     Args:
-        file: Where it stands.
+        file: Path of the file.
         allow: `dist` or `dist/entry` of the only third-party plugins that are loaded; `None` for all of them.
         disable: Names of entries or distributions, or `dist/entry`, that are not loaded.
-        pins: Whose component a name means.
+        pins: The distribution whose component a name means.
     """
 
     file: str
@@ -30,14 +30,14 @@ class FileSwitches:
 
 @dataclass(frozen=True, kw_only=True)
 class Switches:
-    """What is loaded; all of it is decided before a plugin is imported.
+    """Which plugins are loaded; decided before a plugin is imported.
 
     Args:
         disable: Names of entries or distributions, or `dist/entry`, that are not loaded.
-        plugins: What is loaded besides: names of installed distributions or entries, paths of a file or package, a
-            folder in which a distribution lies, or module names.
+        plugins: Additional plugins: names of installed distributions or entries, paths of a file or package, a
+            folder that contains a distribution, or module names.
         autoload: Whether installed third parties are loaded without being named. The host's own distribution always is.
-        files: What configuration files say, the nearest first.
+        files: Contents of the configuration files, the nearest first.
     """
 
     disable: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Switches:
 
     @property
     def pins(self) -> Pins:
-        """Whose component a name means; the nearest file counts."""
+        """The distribution whose component a name means; the nearest file wins."""
         return {key: name for one in reversed(self.files) for key, name in one.pins.items()}
 
     def disables(self, origin: Origin) -> bool:
@@ -61,12 +61,12 @@ class Switches:
         return any(name == origin.entry or names_plugin(name, origin) for name in names)
 
     def allows(self, origin: Origin) -> bool:
-        """Returns whether every allow-list that there is has a plugin. The host's own distribution needs none."""
+        """Returns whether every existing allow-list includes a plugin. The host's own distribution needs none."""
         lists = (one.allow for one in self.files if one.allow is not None)
         return origin.is_first_party or all(any(names_plugin(name, origin) for name in each) for each in lists)
 
     def unknown_names(self, origins: Iterable[Origin]) -> Iterator[tuple[str, str]]:
-        """Yields where a name stands and the name, for each that means no plugin."""
+        """Yields the place and the name of each entry that matches no plugin."""
         there = list(origins)
         for where, name in self._names():
             is_entry = any(name == origin.entry for origin in there) and not where.endswith("allow")
@@ -81,7 +81,7 @@ class Switches:
 
 
 def names_plugin(text: str, origin: Origin) -> bool:
-    """Returns whether `dist` or `dist/entry` means a plugin. An entry alone does not: anybody may take its name."""
+    """Returns whether `dist` or `dist/entry` means a plugin. An entry alone does not: anyone may use its name."""
     distribution, slash, entry = text.partition("/")
     is_distribution = normalized(distribution) == normalized(origin.distribution)
     return is_distribution and (not slash or entry == origin.entry)

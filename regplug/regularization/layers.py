@@ -1,4 +1,4 @@
-"""Layers that act by a run's settings and noise, and the wrapper that holds them."""
+"""Layers that use a run's settings and noise, and the wrapper that holds them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Changed = Tensor | tuple[Tensor, Mapping[str, Tensor]]
 
 
 class Pass:
-    """One forward pass of the host's: the step, the number of the pass, and the taps."""
+    """One forward pass of the host: the step, the number of the pass, and the taps."""
 
     __slots__ = ("number", "step", "taps")
 
@@ -30,7 +30,7 @@ current_pass: contextvars.ContextVar[Pass | None] = contextvars.ContextVar("regp
 
 
 class ActingLayer(nn.Module):
-    """A layer that acts by the step in training and, where `evaluate` is overridden, by the settings in evaluation.
+    """A layer that reads the step in training and, where `evaluate` is overridden, the settings in evaluation.
 
     Abstract: see `SiteLayer` and `WeightLayer`.
     """
@@ -40,12 +40,12 @@ class ActingLayer(nn.Module):
     index: int = 0
 
     def act(self, step: Step, noise: Any, x: Tensor) -> Changed:
-        """What it does in training: a pure function of one run.
+        """Computes the layer in training: a pure function of one run.
 
         Args:
             step: The step as the owner sees it: settings, noise, state, batch.
             noise: What the owner drew under this place's key in this pass, or `None`.
-            x: What reaches the place: an activation `(B, ...)`, or a weight.
+            x: Input of the layer: an activation `(B, ...)`, or a weight.
 
         Returns:
             A tensor of the shape of `x`; or a pair of it and new values of the layer's buffers.
@@ -53,7 +53,7 @@ class ActingLayer(nn.Module):
         raise NotImplementedError
 
     def evaluate(self, settings: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """What it does in evaluation: nothing, unless overridden. `settings` are the owner's, as they now stand."""
+        """Computes the layer in evaluation: the identity, unless overridden. `settings` are the owner's."""
         return x
 
     @property
@@ -88,7 +88,7 @@ class ActingLayer(nn.Module):
         return value
 
     def _acted(self, step: Step, noise: Any, x: Tensor) -> Changed:
-        """Calls `act` on copies of the buffers: the graph may hold what it computed with, which must not be written."""
+        """Calls `act` on copies of the buffers: the graph may hold the originals, which must not be written."""
         if not self._buffers:
             return self.act(step, noise, x)
         held = {name: value for name, value in self._buffers.items() if value is not None}
@@ -108,13 +108,13 @@ class ActingLayer(nn.Module):
 
 
 class SiteLayer(ActingLayer):
-    """A layer before or after a module, or in its place. The host takes it out of the trained model.
+    """A layer before or after a module, or in its place. The host removes it from the trained model.
 
     One that acts in evaluation overrides `evaluate` and `settled`.
     """
 
     def settled(self, settings: Mapping[str, Any]) -> nn.Module | None:
-        """Returns the ordinary module that does in evaluation what this layer does; `None` for the identity.
+        """Returns an ordinary module that acts as this layer does in evaluation; `None` for the identity.
 
         Args:
             settings: The owner's parameters as Python numbers, at the end of their schedules.
@@ -122,7 +122,7 @@ class SiteLayer(ActingLayer):
         return None
 
     def in_inference(self, params: Any) -> nn.Module | None:
-        """What stands here where noise is to stay live in inference (`regplug export --stochastic`).
+        """Returns the module for inference with live noise (`regplug export --stochastic`).
 
         Args:
             params: The owner's parameters; `None` for a model's own dropout.
@@ -134,10 +134,10 @@ class SiteLayer(ActingLayer):
 
 
 class WeightLayer(ActingLayer):
-    """A parametrization of one weight: what the module computes with is what `act` makes of the trained tensor.
+    """A parametrization of one weight: the module computes with what `act` returns for the trained tensor.
 
-    In evaluation it is what `evaluate` makes of it, by default the trained tensor itself; so is what penalties and
-    probes see. The trained model holds the value as an ordinary parameter.
+    In evaluation it computes with what `evaluate` returns, by default the trained tensor itself; penalties and
+    probes see the same. The trained model holds the value as an ordinary parameter.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class WeightLayer(ActingLayer):
             raise PluginError(f"{self.owner}: {type(self).__name__} failed at {self.key}: {error}.") from error
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        """Returns the trained tensor of which `evaluate` makes `weight`; decay and projections need it.
+        """Returns the trained tensor for which `evaluate` returns `weight`; decay and projections need it.
 
         Override it where `evaluate` is overridden and has an inverse.
         """
@@ -159,7 +159,7 @@ class WeightLayer(ActingLayer):
 
 
 class Tap(SiteLayer):
-    """Shows what passes here, as `outputs.taps["owner/place"]`."""
+    """Records the activation at its site as `outputs.taps["owner/place"]`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Records `x`; changes nothing."""
@@ -172,8 +172,8 @@ class Tap(SiteLayer):
 class Augmented(nn.Module):
     """A module with layers put before and after each call of it. Other attributes are the module's own.
 
-    In training the module bears the name of this one: a layer changes no name of the model's parameters, by which
-    regularizers tell them apart and draw noise.
+    In training the module keeps its own name: a layer does not change the names of the model's parameters, which
+    regularizers use to tell them apart and to draw noise.
     """
 
     def __init__(self, module: nn.Module, calls: int) -> None:
@@ -187,14 +187,14 @@ class Augmented(nn.Module):
     def named_modules(
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, nn.Module]]:
-        """As of any module, but the wrapped one has no name of its own while this one is hidden."""
+        """As for any module, but the wrapped one has no name of its own while this one is hidden."""
         own = f"{prefix}.module" if prefix else "module"
         for name, module in super().named_modules(memo, prefix, remove_duplicate):
             is_within = self.is_hidden and (name == own or name.startswith(f"{own}."))
             yield f"{prefix}{name.removeprefix(own)}" if is_within else name, module
 
     def __getattr__(self, name: str) -> Any:
-        """Looks at the wrapped module: a model may read `self.fc.weight` of its layer."""
+        """Falls back to the wrapped module: a model may read `self.fc.weight` of its layer."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -214,7 +214,7 @@ class Augmented(nn.Module):
 
 
 def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Puts `new` wherever the model refers to `old`: a module may be registered under two names."""
+    """Replaces `old` by `new` everywhere in the model: a module may be registered under two names."""
     for parent in model.modules():
         if parent is not new:
             # named_children() would skip the second name.

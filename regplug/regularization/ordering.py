@@ -1,4 +1,4 @@
-"""The order of composed regularizers, declared by themselves: a topological sort with reasons."""
+"""The order of composed regularizers, from their declarations: a topological sort with reasons."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from regplug.errors import CompositionError
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One regularizer of a composition.
+    """One regularizer in a composition.
 
     Args:
         key: Alias or name.
-        descriptor: What it says of itself.
+        descriptor: Its descriptor.
         source: Distribution or file that it comes from, for messages.
     """
 
@@ -32,11 +32,11 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """A regularizer in its resolved place.
+    """A regularizer at its position in the order.
 
     Args:
         key: Alias or name.
-        why: What decided its place.
+        why: The reason for its position.
     """
 
     key: str
@@ -49,7 +49,7 @@ def resolve_order(entries: Sequence[Entry]) -> list[Placed]:
     The order does not depend on how the user wrote them, so the same set is always the same run.
 
     Raises:
-        CompositionError: If the declarations form a circle.
+        CompositionError: If the declarations form a cycle.
     """
     by_key = {entry.key: entry for entry in entries}
     reasons: dict[str, list[str]] = {entry.key: [] for entry in entries}
@@ -77,7 +77,7 @@ def resolve_order(entries: Sequence[Entry]) -> list[Placed]:
 
 
 def taking_turns(entries: Sequence[Entry]) -> dict[str, list[str]]:
-    """Key of each regularizer that shares its `one_of` with others -> the keys of those, sorted."""
+    """Returns, for each regularizer that shares its `one_of`, the sorted keys of the others."""
     groups: dict[str, list[str]] = {}
     for entry in entries:
         if entry.descriptor.one_of:
@@ -101,15 +101,15 @@ def _declared(entries: Sequence[Entry]) -> Iterator[tuple[str, str, str]]:
 
 
 def check_composition(entries: Sequence[Entry], task: Task | None = None, layout: Layout | None = None) -> None:
-    """Refuses what descriptors declare as contradictory; all reasons at once.
+    """Refuses contradictions between descriptors; reports all of them at once.
 
     Args:
         entries: The regularizers.
-        task: What is learned; `None` while the data are not read yet.
-        layout: What one input is; `None` likewise.
+        task: What is learned; `None` before the data are read.
+        layout: Layout of one input; `None` before the data are read.
 
     Raises:
-        CompositionError: One key twice, a conflict, a requirement not met, or a task or inputs not understood.
+        CompositionError: A duplicate key, a conflict, an unmet requirement, or an unsupported task or input layout.
     """
     problems = [*_twice(entries), *_conflicts(entries), *_unmet(entries), *(_wrong_task(entries, task) if task else ())]
     problems += _wrong_inputs(entries, layout) if layout else ()

@@ -1,4 +1,4 @@
-"""A model's own dropout modules, taken over by the host, so that their masks belong to the run."""
+"""A model's own dropout modules: the host replaces them, so that the run draws their masks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KINDS = (nn.Dropout, *_WHOLE_CHANNELS)
 
 
 def has_own_dropout(model: nn.Module) -> bool:
-    """Whether the model brings dropout modules of its own with a rate above 0."""
+    """Whether the model has dropout modules of its own with a rate above 0."""
     return any(isinstance(module, _KINDS) and module.p > 0 for module in model.modules())
 
 
@@ -34,11 +34,11 @@ class _Layer(SiteLayer):
         self.rate, self.kind = module.p, type(module)
 
     def in_inference(self, params: Any) -> nn.Module:
-        """The module that was taken over."""
+        """Returns the module that was replaced."""
         return self.kind(self.rate)
 
     def act(self, step: Step, noise: Any, x: Tensor) -> Tensor:
-        """Zero with chance `rate`, else scaled up; see torch.nn.Dropout."""
+        """Zeroes entries with probability `rate` and scales up the others; see torch.nn.Dropout."""
         if self.rate >= 1:
             return x * 0
         mask, scale = keep_mask(noise, x.new_tensor(self.rate))
@@ -54,7 +54,7 @@ class OwnDropout(RegularizerFunctions):
         self._whole: set[str] = set()
 
     def restructure(self, model: nn.Module, sites: Sites) -> None:
-        """Puts a layer in the place of each call of each dropout module."""
+        """Replaces each call of each dropout module by a layer."""
         for site in sites:
             if isinstance(site.module, _KINDS):
                 place = sites.after(site, _Layer(site.module))

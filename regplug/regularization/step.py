@@ -1,4 +1,4 @@
-"""The step: what every function of a regularizer gets.
+"""The step: the argument of every function of a regularizer.
 
 Shape letters: B rows of the batch, K outputs.
 """
@@ -39,10 +39,10 @@ class Batch(NamedTuple):
     """The rows of one step.
 
     Args:
-        x: Inputs `(B, ...)` as they stand: normalised, and changed by the data phase once that is over.
-        y: Targets as they stand: classes `(B,)` or values `(B, K)`; class probabilities `(B, K)` after a component
+        x: Current inputs `(B, ...)`: normalised, and changed by the data phase once that is over.
+        y: Current targets: classes `(B,)` or values `(B, K)`; class probabilities `(B, K)` after a component
             that asks for soft targets.
-        labels: Targets as they came: classes `(B,)` or values `(B, K)`.
+        labels: Original targets: classes `(B,)` or values `(B, K)`.
         rows: The rows' numbers in the training split, int64 `(B,)`, from 0 to `Shapes.rows - 1`.
     """
 
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
 
 
 class Clock:
-    """Where a run stands; the same for all runs of a stack.
+    """The progress of a run; the same for all runs of a stack.
 
     Args:
         index: Steps done before this one.
@@ -74,7 +74,7 @@ class Clock:
 
 
 class Passes(Protocol):
-    """The model of one run as `Step` runs it again. The host provides it."""
+    """Further passes of one run's model, for `Step`. The host provides them."""
 
     def run(
         self,
@@ -101,16 +101,16 @@ class Passes(Protocol):
 
 
 class Step:
-    """What every function gets. Read only: every effect is a returned value.
+    """The argument of every function. Read only: every effect is a returned value.
 
     Args:
-        settings: Parameter -> tensor, 0-dimensional or one entry a place, at this step's value of its schedule.
+        settings: Parameter -> tensor, 0-dimensional or with one entry per place, at this step's value of its schedule.
         noise: Key -> tensor, as declared by `noise`.
-        clock: Where the run stands.
+        clock: The progress of the run.
         state: The component's own state, as `init` and the last function that changed it returned it.
         batch: The rows of this step; `None` outside of a step.
         outputs: What the outermost forward pass of this step returned, without a graph: from the gradient phase on.
-        passes: The model; `None` where there is none to run.
+        passes: The model; `None` where it cannot be run.
     """
 
     __slots__ = ("_passes", "_prefix", "_rate", "_root", "_state", "batch", "clock", "noise", "outputs", "settings")
@@ -178,15 +178,15 @@ class Step:
         return self.batch
 
     def attach(self, passes: Passes) -> None:
-        """Gives the step the model that it runs; the host's."""
+        """Sets the model that the step runs; called by the host."""
         self._passes = passes
 
     def set_rate(self, rate: Tensor) -> None:
-        """Tells the learning rate; the host's."""
+        """Sets the learning rate; called by the host."""
         self._rate = rate
 
     def replaced(self, *, batch: Batch | None = None, state: Tensors | None = None) -> Step:
-        """The same step with another batch or state; the host's way from phase to phase."""
+        """Returns the same step with another batch or state; the host calls it between phases."""
         other = Step(self.settings, self.noise, self.clock)
         other.batch = self.batch if batch is None else batch
         other._state = self._state if state is None else state
@@ -201,7 +201,7 @@ class Step:
         return {key.removeprefix(prefix): each for key, each in self.noise.items() if key.startswith(prefix)}
 
     def select(self, tensors: Tensors, *, everything: bool = False) -> dict[str, Tensor]:
-        """The tensors whose role is `weight`, or all: penalties skip biases and normalization unless asked."""
+        """Selects the tensors whose role is `weight`, or all: penalties skip biases and normalization unless asked."""
         roles = self.clock.roles
         return {name: t for name, t in tensors.items() if everything or roles.get(name, "weight") == "weight"}
 
@@ -220,7 +220,7 @@ class Step:
         updates the run's buffers.
 
         Args:
-            x: Inputs `(B, ...)`; by default those of the batch as they stand.
+            x: Inputs `(B, ...)`; by default the current inputs of the batch.
             params: Name -> parameter; by default those of this phase.
             buffers: Name -> buffer; by default the run's.
             number: The pass in training whose noise it takes, below the class's `passes`.
@@ -255,7 +255,7 @@ class Step:
         return self._model().weights(self, params, buffers)
 
     def recompute_statistics(self, params: Tensors, buffers: Tensors, batches: Iterable[Step] | None = None) -> Tensors:
-        """Returns the buffers with each batch norm's running statistics averaged anew at these parameters.
+        """Returns the buffers with each batch norm's running statistics recomputed at these parameters.
 
         Args:
             params: Name -> parameter.

@@ -1,4 +1,4 @@
-"""A regularizer put into a small network, ready to be called phase by phase or trained."""
+"""A regularizer in a small network, ready to be called phase by phase or trained."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Rig:
 
     Args:
         functions: The regularizer.
-        program: What each step computes, companions included.
+        program: Computation of each step, including companions.
         places: Regularizer's key -> where its layers are.
         settings: Regularizer's key -> parameter -> number.
         name: The network's name.
@@ -89,7 +89,7 @@ class Rig:
 
     @property
     def params(self) -> dict[str, Tensor]:
-        """Copies of the parameters, apart from every graph."""
+        """Detached copies of the parameters."""
         return {name: value.detach().clone() for name, value in self.program.params.items()}
 
     def x(self, rows: int = bench.BATCH, seed: int = 0) -> Tensor:
@@ -115,11 +115,11 @@ class Rig:
 
     @property
     def acts_in_evaluation(self) -> bool:
-        """Whether a layer of the regularizer says that it acts in evaluation too."""
+        """Whether a layer of the regularizer also acts in evaluation."""
         return self.program.acts_in_evaluation
 
     def run_inputs(self, seed: int, rate: float = 0.1) -> RunInputs:
-        """What this network brings to a training."""
+        """This network's part of a training."""
         return RunInputs(
             seed=seed,
             rate=rate,
@@ -157,9 +157,9 @@ class Rig:
         return Step(self.setting_tensors(), {}, clock_at_start(self.program))
 
     def moved_state(self) -> dict[str, Tensor]:
-        """The state of the regularizer under test as if it had been started at other parameters.
+        """The state of the regularizer under test as if it had started from other parameters.
 
-        At the start it is often equal to the parameters, and a distance to it has no gradient.
+        Its initial state often equals the parameters, where a distance to it has no gradient.
         """
         generator = torch.Generator().manual_seed(17)
         moved = {
@@ -175,7 +175,7 @@ class Rig:
         return self.functions.init(shapes, own, self.buffers if buffers is None else buffers)
 
     def batch(self, rows: int = bench.BATCH) -> Batch:
-        """The rows of a step, as they come."""
+        """The rows of a step before the data phase."""
         y = self.y(rows)
         return Batch(self.x(rows), y, y, torch.arange(rows))
 
@@ -194,8 +194,8 @@ class Rig:
             noise: Component -> key -> tensor; by default drawn.
             settings: Key -> parameter -> tensor; by default the network's.
             epoch: Epochs done before.
-            state: State of the regularizer under test; by default that at the start.
-            params: With which the step runs the model; by default copies of the network's.
+            state: State of the regularizer under test; by default its initial state.
+            params: Parameters with which the step runs the model; by default copies of the network's.
         """
         clock = Clock(index=3 * epoch, count=30, epoch=epoch, epochs=10, task=self.task, roles=self.program.roles)
         own, buffers = self.params, self.buffers
@@ -226,7 +226,7 @@ class Rig:
     def train_logits(
         self, x: Tensor, noise: Noise | None = None, *, buffers: Tensors | None = None, number: int = 0
     ) -> Tensor:
-        """One forward pass in training, with buffers apart from the network's own."""
+        """Runs one forward pass in training on copies of the network's buffers."""
         self.model.train()
         own = self.buffers if buffers is None else buffers
         return self.program.forward(self.params, own, self.step(noise), x, number).logits
@@ -238,13 +238,13 @@ class Rig:
         return output
 
     def evaluated(self, model: nn.Module, x: Tensor) -> Tensor:
-        """What a copy of the network, or what it settles into, puts out in evaluation, without a graph."""
+        """The output of a copy of the network, or of its settled form, in evaluation and without a graph."""
         model.eval()
         with torch.no_grad(), evaluating(self.settings, model):
             return model(x)  # type: ignore[no-any-return] # nn.Module returns Any
 
     def settled(self) -> nn.Module:
-        """The ordinary network that the host makes of this one at the end of a run."""
+        """The ordinary network that the host creates from this one at the end of a run."""
         with attempting("making an ordinary network of it"):
             return settle(copy.deepcopy(self.model), self.last_settings).eval()
 
@@ -270,13 +270,13 @@ def make_rig(
 
     Args:
         subject: The regularizer; `None` for the bare network.
-        name: The network; `None` for the first that it takes.
-        dtype: Of all tensors.
-        seed: Of the network's weights.
+        name: The network; `None` for the first that it accepts.
+        dtype: Dtype of all tensors.
+        seed: Seed of the network's weights.
         values: Its parameters beside those of the subject.
-        built_with: Parameters to build it with where they shall not be those of its settings.
-        task: What is learned; `None` for the first that it takes.
-        left_out: Whether only what the regularizer requires is put in, and not it.
+        built_with: Parameters to build it with where they differ from its settings.
+        task: What is learned; `None` for the first that it accepts.
+        left_out: Whether to insert only the components that the regularizer requires, without itself.
         network: The network of that name; `None` for the one that the kit or the author has under it.
 
     Raises:
@@ -320,7 +320,7 @@ def task_loss(task: Task) -> LossFunction:
 
 
 def networks_of(subject: Subject) -> list[str]:
-    """The networks that a regularizer takes: it may refuse one by a `CompositionError`.
+    """The networks that a regularizer accepts: it may refuse one with a `CompositionError`.
 
     Raises:
         CheckFailed: It takes none.
@@ -340,18 +340,18 @@ def networks_of(subject: Subject) -> list[str]:
         subject.cache["networks"], subject.cache["refusals"] = taken, refusals
     found: list[str] = subject.cache["networks"]
     last = list(subject.cache["refusals"].values())[-1:]
-    expect(found, f"it refuses every network of the kit, at last: {''.join(last)}")
+    expect(found, f"it refuses every network of the kit; the last message: {''.join(last)}")
     return found
 
 
 def few_networks_of(subject: Subject) -> list[str]:
-    """The first three networks that it takes and the author's own, for what costs many trainings."""
+    """The first three networks that it accepts and the author's own, for checks that train many times."""
     taken = networks_of(subject)
     return [*taken[:_FEW], *(name for name in taken[_FEW:] if name in subject.networks)]
 
 
 def _candidates(subject: Subject) -> list[str]:
-    """The networks that have what the descriptor asks for, and the author's own; the dearest of the kit's last."""
+    """The networks that have what the descriptor requires, and the author's own; the slowest of the kit's are last."""
     descriptor = subject.descriptor(Regularizer)
     names = bench.RESIDUAL if descriptor.felt.branches else sorted(bench.NETWORKS, key=bench.RESIDUAL[-1].__eq__)
     return [
@@ -361,7 +361,7 @@ def _candidates(subject: Subject) -> list[str]:
 
 
 def activation_of(subject: Subject | None) -> Callable[[], nn.Module]:
-    """Makes the activation that a regularizer needs, by default tanh."""
+    """Creates the activation that a regularizer needs, by default tanh."""
     component = subject.component if subject else None
     if subject is None or not isinstance(component, Regularizer) or not component.felt.activation:
         return nn.Tanh
@@ -369,7 +369,7 @@ def activation_of(subject: Subject | None) -> Callable[[], nn.Module]:
 
 
 def put_in(subject: Subject, name: str) -> None:
-    """Puts a regularizer into a network as it comes: what it draws, it draws from the global generators."""
+    """Puts a regularizer into a network without seeding: it draws from the global generators."""
     network = all_networks(subject)[name]
     model, functions = network.built(torch.float64, activate=activation_of(subject)), subject.build()
     sites = Sites(model, find_sites(model, network.inputs(EXAMPLE_ROWS)), KEY)
@@ -429,4 +429,4 @@ def _found_by(subject: Subject, word: str) -> Registered:
     for one in subject.registry.components("regularizer"):
         if word in (one.name, *one.component.tags) and one.name != subject.component.name:
             return one
-    raise CouldNotRun(f"it requires {word}, and no installed regularizer is one")
+    raise CouldNotRun(f"it requires {word}, but no installed regularizer is one")

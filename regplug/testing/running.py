@@ -1,4 +1,4 @@
-"""The kit run: on one component, on all of a distribution, or as parameters of a pytest test."""
+"""Runs the kit: on one component, on all of a distribution, or as parameters of a pytest test."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from regplug.testing.report import KitReport, Result, merge
 from regplug.testing.subject import Subject, find_subject
 
 LEVEL = 1
-"""Version of what the kit demands: a higher one may fail what a lower one passes, and only on request."""
+"""Version of the kit's requirements: a higher one may be stricter, and is used only on request."""
 
 _BY_PHASE: Mapping[str, tuple[Check, ...]] = {
     "structure": (*layers.CHECKS, *layer_state.CHECKS),
@@ -69,11 +69,11 @@ _BY_KIND: Mapping[str, tuple[Check, ...]] = {
 
 
 def checks_for(kind: str, phases: Sequence[str] | None = None) -> Iterator[Check]:
-    """Yields the checks of a kind, each a named function of a `Subject`.
+    """Yields the checks for a kind; each is a named function of a `Subject`.
 
     Args:
         kind: Kind of component.
-        phases: Of a regularizer, the phases in which it acts; `None` for all.
+        phases: For a regularizer, the phases in which it acts; `None` for all.
 
     Raises:
         RequestError: There is no such kind.
@@ -87,7 +87,7 @@ def checks_for(kind: str, phases: Sequence[str] | None = None) -> Iterator[Check
 
 
 def checks_of(subject: Subject) -> list[Check]:
-    """The checks that a component's descriptor asks for."""
+    """Returns the checks for a component."""
     component = subject.component
     return list(checks_for(component.kind, _phases_of(subject) if isinstance(component, Regularizer) else None))
 
@@ -95,7 +95,7 @@ def checks_of(subject: Subject) -> list[Check]:
 def _phases_of(subject: Subject) -> tuple[str, ...] | None:
     """The phases in which a regularizer's class acts; `None`, for all, where a function makes it.
 
-    It is not built for it: what building does is a check of its own.
+    This does not build the component: a check of its own does.
     """
     try:
         target = subject.target
@@ -106,7 +106,7 @@ def _phases_of(subject: Subject) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class Bound:
-    """One check of one component, to be called without arguments: what `conformance` yields.
+    """One check of one component, called without arguments; `conformance` returns a list of them.
 
     Args:
         check: The check.
@@ -119,11 +119,11 @@ class Bound:
     expected: str = ""
 
     def __call__(self) -> None:
-        """Makes the check.
+        """Runs the check.
 
         Raises:
-            CheckFailed: It fails; pytest shows the reason.
-            NotApplicable: It does not concern the component, or fails as expected; pytest skips it.
+            CheckFailed: The check fails; pytest shows the reason.
+            NotApplicable: The check does not apply, or fails as expected; pytest skips it.
         """
         result = self.result()
         if result.outcome == "failed":
@@ -136,11 +136,11 @@ class Bound:
 
     @property
     def __name__(self) -> str:
-        """What pytest calls the parameter where it is given no `ids`."""
+        """Name that pytest shows for the parameter without `ids`."""
         return str(self)
 
     def result(self) -> Result:
-        """What became of it."""
+        """Runs the check and returns its result."""
         started = time.perf_counter()
         result = self._made()
         if self.expected and result.outcome == "failed":
@@ -173,7 +173,7 @@ def _name(check: Check) -> str:
 def check_subject(
     subject: Subject, *, level: int = LEVEL, expected_failures: Mapping[str, str] | None = None
 ) -> KitReport:
-    """Makes every check of one component.
+    """Runs every check of one component.
 
     Args:
         subject: The component.
@@ -181,7 +181,7 @@ def check_subject(
         expected_failures: Check -> why it is expected to fail. One that passes is a failure.
 
     Raises:
-        RequestError: The level is unknown, or no such check is made of the component.
+        RequestError: The level is unknown, or the component has no such check.
     """
     _require_level(level)
     expected = dict(expected_failures or {})
@@ -209,7 +209,7 @@ def check_component(
     registry: Registry | None = None,
     networks: Mapping[str, Network] | None = None,
 ) -> KitReport:
-    """Makes every check of one component; see `check_subject`.
+    """Runs every check of one component; see `check_subject`.
 
     Args:
         kind: Its kind.
@@ -218,7 +218,7 @@ def check_component(
         expected_failures: Check -> why it is expected to fail.
         values: Parameters to test it with beside the defaults.
         registry: Where it is found; `None` for what is installed.
-        networks: Networks of your own, by a name; a regularizer is checked on them as on those of the kit.
+        networks: Networks of your own, by a name; a regularizer is checked on these and on those of the kit.
 
     Raises:
         RequestError: There is no such component, level or check.
@@ -236,7 +236,7 @@ def conformance(
     registry: Registry | None = None,
     networks: Mapping[str, Network] | None = None,
 ) -> list[Bound]:
-    """Every check of every component of a distribution, as parameters of a test.
+    """Returns every check of every component of a distribution, as parameters of a test.
 
     >>> import pytest  # doctest: +SKIP
     >>> @pytest.mark.parametrize("check", conformance("my-regs"), ids=str)  # doctest: +SKIP
@@ -310,7 +310,7 @@ def check_distribution(
     registry: Registry | None = None,
     networks: Mapping[str, Network] | None = None,
 ) -> KitReport:
-    """Makes every check of every component of a distribution; see `conformance`."""
+    """Runs every check of every component of a distribution; see `conformance`."""
     bound = conformance(
         distribution,
         level=level,

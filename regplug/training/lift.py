@@ -1,4 +1,4 @@
-"""How the functions of one run are applied: as they are, or over a stack."""
+"""Applies the functions of one run: directly, or to all runs of a stack."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Lift:
         return function if self.runs is None else _Lifted(function, in_dims)
 
     def of_run(self, nested: Any, run: int) -> Any:
-        """One run's part of nested mappings of tensors, as views."""
+        """Returns one run's part of nested mappings of tensors, as views."""
         if isinstance(nested, Tensor):
             return nested if self.runs is None else nested[run]
         return {name: self.of_run(each, run) for name, each in nested.items()}
@@ -59,8 +59,8 @@ class Lift:
 class _Lifted:
     """`torch.func.vmap` of a function of nested tensors.
 
-    vmap gets the tensors alone, in one flat row: to walk nested arguments and to broadcast their axes in torch's pytree
-    costs more than a small network.
+    vmap gets only the tensors, as a flat sequence: walking nested arguments and broadcasting their axes in torch's
+    pytree costs more than a small network.
     """
 
     def __init__(self, function: Callable[..., Any], in_dims: tuple[int | None, ...] | int) -> None:
@@ -93,13 +93,13 @@ class _Lifted:
 
 
 class _Kernels(TorchFunctionMode):
-    """Computes in a stack what vmap does badly in another way.
+    """Replaces operations that vmap computes badly in a stack.
 
     vmap has no rules for fused attention and for weight norm, which it would compute run by run, with a warning, and
     none for what torch's spectral norm writes with `out=`.
-    vmap makes of `F.linear` one product of matrices a run, and of shared rows a copy a run. With one output the sum and
-    its gradient cost half, and a product with a vector is one product for all runs. Without a gradient and with rows of
-    each run's own the products are faster.
+    vmap turns `F.linear` into one matrix product per run, and copies shared rows for each run. With one output the sum
+    and its gradient cost half, and a product with a vector is one product for all runs. Without a gradient, and when
+    each run has its own rows, the products are faster.
 
     Args:
         shared_rows: Whether the runs compute on the same rows.
@@ -190,7 +190,7 @@ def _collect(nested: Any, row: list[Tensor]) -> None:
 
 
 def _rebuilt(nested: Any, row: Iterator[Tensor]) -> Any:
-    """The same nesting with the next tensors of the row in the places of its own."""
+    """The same nesting with its tensors replaced by the next ones of the sequence."""
     if isinstance(nested, Tensor):
         return next(row)
     if _is_mapping(nested):
@@ -201,5 +201,5 @@ def _rebuilt(nested: Any, row: Iterator[Tensor]) -> Any:
 
 
 def _is_mapping(nested: Any) -> bool:
-    # A dict is told by its type: to ask the abstract class costs more than all else here.
+    # Compares the type itself: isinstance with the abstract class costs more than everything else here.
     return type(nested) is dict or isinstance(nested, Mapping)

@@ -1,4 +1,4 @@
-"""The model of one run, run again within a step: passes that return their buffers and write none."""
+"""Further passes of one run's model within a step; they return their buffers and write none."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RunPasses:
             return self._program.forward(self._params if params is None else params, own, step.root, x, number)
 
     def _require_noise(self, step: Step, number: int) -> None:
-        """Refuses a pass in training whose layers would find no noise."""
+        """Refuses a training pass that has no noise for its layers."""
         regularizer = self._program.regularizer
         if not regularizer.acting("noise"):
             return
@@ -114,7 +114,7 @@ class RunPasses:
         return {**buffers, **averaged, **counts}
 
     def _seen(self, step: Step, params: Tensors, buffers: Tensors) -> Tensors:
-        """The buffers after one pass in training on a batch as the data phase makes it."""
+        """Returns the buffers after one training pass on a batch from the data phase."""
         batch = step.require_batch()
         if self._program.mixes:
             x, y = self._program.regularizer.batch(step.replaced(), batch.x, batch.y)

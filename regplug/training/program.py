@@ -1,4 +1,4 @@
-"""What one run computes at a step, as pure functions of its tensors; the loop lifts them for a stack."""
+"""The computation of one run at a step, as pure functions of its tensors; the loop lifts them for a stack."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Program:
         Args:
             params: Name -> parameter.
             buffers: Name -> buffer; running statistics move in place.
-            step: The composition's step, with the batch as it came.
+            step: The composition's step, with the original batch.
 
         Returns:
             `total` (the objective) and `loss` (the data loss), and where the data phase acts the batch that it made,
@@ -110,7 +110,7 @@ class Program:
         return self.loss.mean(logits, y, step.settings.get(SETTINGS_KEY, {}))
 
     def forward(self, params: Tensors, buffers: Tensors, step: Step, x: Tensor, number: int = 0) -> Outputs:
-        """One forward pass of one run, in the mode that the model is in.
+        """One forward pass of one run, in the model's current mode.
 
         Args:
             params: Name -> parameter.
@@ -128,14 +128,14 @@ class Program:
         return Outputs(logits, buffers, running.taps)
 
     def call(self, params: Tensors, buffers: Tensors, x: Tensor) -> Tensor:
-        """The model at these tensors, in the mode that it is in."""
+        """Calls the model with these tensors, in its current mode."""
         if params is self.params and buffers is self.buffers:
             # One run trains the model's own tensors: nothing to swap in.
             return self.model(x)  # type: ignore[no-any-return] # nn.Module returns Any
         return self._slots.call({**params, **buffers}, lambda: self.model(x))
 
     def weights(self, params: Tensors, buffers: Tensors, step: Step) -> Tensors:
-        """Name -> effective weight: what a parametrized layer computes with in evaluation. Writes nothing."""
+        """Returns name -> effective weight: the weight that a layer computes with in evaluation. Writes nothing."""
         if not self.effective:
             return params
         plain = {name: value for name, value in params.items() if name not in self.hidden}
@@ -159,13 +159,13 @@ class Program:
             value = each.value(params, buffers, step)
             new = project(step, each.name, value)
             if new is not value:
-                # There and back is not exact, and a weight that is allowed keeps every bit.
+                # The inverse is not exact, and a weight that is already allowed must not change by a bit.
                 is_same = (new == value).all()
                 changed |= {n: torch.where(is_same, params[n], v) for n, v in each.inverse(new).items()}
         return changed
 
     def decays(self, step: Step, params: Tensors, buffers: Tensors) -> dict[str, Tensor]:
-        """Name of a weight -> strength of its decoupled decay, where there is one."""
+        """Returns name of a weight -> strength of its decoupled decay, if it has one."""
         weights = self.weights(params, buffers, step)
         strengths = {name: self.regularizer.decay(step, name, value) for name, value in weights.items()}
         return {name: strength for name, strength in strengths.items() if strength is not None}
@@ -200,7 +200,7 @@ def _touched_by(regularizer: Composition, function: str, step: Step, name: str, 
     for part in regularizer.acting(function):
         try:
             result = getattr(part.functions, function)(step.child(part.key), name, weight)
-        except KeyError:  # it reads noise or state, which there is none of before the first step
+        except KeyError:  # it reads noise or state, which do not exist before the first step
             result = True
         if result is not None and result is not weight:
             touched.append(part.key)

@@ -67,7 +67,7 @@ def target_resolves(subject: Subject) -> None:
 
 
 def defaults_are_allowed(subject: Subject) -> None:
-    """A default outside its own bounds is refused as soon as a user repeats it, or a run's file is read again."""
+    """A default outside its own bounds: a user who writes it out, or rereads a run's file, gets an error."""
     plain = subject.at_defaults
     for info in subject.fields:
         with attempting(f"giving {info.name} its own default {info.default!r}"):
@@ -75,16 +75,16 @@ def defaults_are_allowed(subject: Subject) -> None:
 
 
 def defaults_build(subject: Subject) -> None:
-    """A component that cannot be built as it comes."""
+    """A component that cannot be built with its defaults."""
     with seeded_globally(0):
         _built(subject.at_defaults)
 
 
 def _built(subject: Subject, **values: object) -> object:
-    """Whatever the kind's target takes, it gets."""
+    """Builds the component with the arguments that its kind takes."""
     kind = subject.component.kind
     if kind in ("initializer", "dataset", "schedule", "study", "command"):
-        # An initializer fills, a dataset reads, a schedule tells a factor when it is called; their own checks do that.
+        # These do their work when they are called; their own checks call them.
         return subject.target, subject.params(**values)
     if kind == "model":
         return first_network(subject, **values)
@@ -92,7 +92,7 @@ def _built(subject: Subject, **values: object) -> object:
 
 
 def first_network(subject: Subject, **values: object) -> object:
-    """The model for the first input shape that it takes; models may refuse a shape by a `RegplugError`."""
+    """Returns the model for the first input shape that it accepts; models may refuse one with a `RegplugError`."""
     refusal = ""
     for shape in MODEL_SHAPES:
         try:
@@ -111,7 +111,7 @@ MODEL_SHAPES = ((bench.FEATURES,), (6, 4), (1, 12, 12), (3, 32, 32), (3, 64, 64)
 
 
 def bounds_hold(subject: Subject) -> None:
-    """A bound that is written and not enforced: the value just outside must be refused, and its field named."""
+    """A bound that is declared but not enforced: the value just outside must be refused, naming its field."""
     bounds = list(bounds_of(subject))
     if not bounds:
         raise NotApplicable("no parameter has a bound")
@@ -121,7 +121,7 @@ def bounds_hold(subject: Subject) -> None:
         except ParameterError as error:
             expect(bound.field in error.message, f"refusing {bound.field}={bound.outside!r} does not name the field")
         else:
-            expect(False, f"{bound.field}={bound.outside!r} is taken in spite of {bound.text}")
+            expect(False, f"{bound.field}={bound.outside!r} is accepted although the bound is {bound.text}")
         with attempting(f"taking {bound.field}={bound.edge!r}, which {bound.text} allows"):
             subject.params(**{bound.field: bound.edge})
 
@@ -163,7 +163,7 @@ def building_leaves_generators_alone(subject: Subject) -> None:
 
 
 def hook_is_idempotent(subject: Subject) -> None:
-    """A hook that returns something else at the second call, such as a generator in a module variable."""
+    """A hook whose second call returns something else, for example a generator in a module variable."""
     origin = subject.registered.origin
     if not origin.module or subject.registered.is_user_code:
         raise NotApplicable(_NOT_FOUND)
@@ -176,7 +176,7 @@ def hook_is_idempotent(subject: Subject) -> None:
 
 
 def plugin_is_whole(subject: Subject) -> None:
-    """A plugin of which another part is refused, so that users miss that part."""
+    """A plugin with another part that is refused: users would not get that part."""
     origin = subject.registered.origin
     if not origin.module or subject.registered.is_user_code:
         raise NotApplicable(_NOT_FOUND)
@@ -185,7 +185,7 @@ def plugin_is_whole(subject: Subject) -> None:
 
 
 def name_is_not_reserved(subject: Subject) -> None:
-    """A name of one of the host's components: users would get the host's component."""
+    """The name of one of the host's components: users would get the host's component."""
     origin = subject.registered.origin
     if origin.is_first_party:
         raise NotApplicable("it is one of the host's own components")
@@ -202,7 +202,7 @@ def tags_are_spelt_as_the_kit_reads_them(subject: Subject) -> None:
 
 
 def summary_is_one_line(subject: Subject) -> None:
-    """A component without a summary, or with pages of it, in every list."""
+    """A missing summary, or one of several lines: every list shows it."""
     summary = subject.component.summary
     expect(summary.strip() and "\n" not in summary, f"the summary is {summary!r}")
 

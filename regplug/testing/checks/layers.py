@@ -1,4 +1,4 @@
-"""The structure phase: what a regularizer puts into a network."""
+"""The structure phase: the layers that a regularizer inserts into a network."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def network_is_changed(subject: Subject) -> None:
 
 
 def new_weights_follow_the_seed(subject: Subject) -> None:
-    """New weights from NumPy or Python, or a generator that is seeded anew: the run's seed would not decide them."""
+    """New weights from NumPy or Python, or a reseeded generator: the run's seed would not decide them."""
     for name in networks_of(subject):
         with generators_untouched("restructure"):
             one = make_rig(subject, name).params
         with seeded_globally(5):
             again = make_rig(subject, name).params
-        expect(same_bits(list(one.values()), list(again.values())), f"{name}: one seed gives two sets of weights")
+        expect(same_bits(list(one.values()), list(again.values())), f"{name}: the same seed gives two sets of weights")
         ends = []
         for seed in (1, 2):
             with torch_seeded(seed):
                 put_in(subject, name)
                 ends.append(torch.get_rng_state())
-        expect(not torch.equal(*ends), f"{name}: restructure seeds torch's generator, and the run's seed is lost")
+        expect(not torch.equal(*ends), f"{name}: restructure seeds torch's generator, so the run's seed is lost")
 
 
 def shapes_and_dtypes_are_kept(subject: Subject) -> None:
@@ -86,11 +86,11 @@ def _expect_like(output: Tensor, rows: int, rig: Rig, what: str) -> None:
 
 
 def inputs_are_not_written(subject: Subject) -> None:
-    """A layer that works in place on what the layer before it still needs, or on the user's own data."""
+    """A layer that modifies its input in place: an earlier layer may still need it, or it is the user's data."""
     for rig in _rigs(subject):
         for training in (True, False):
             changed = _written(rig, training=training)
-            expect(not changed, f"{rig.name}: {changed} wrote into what reached it, training={training}")
+            expect(not changed, f"{rig.name}: {changed} modified its input in place, training={training}")
 
 
 def _written(rig: Rig, *, training: bool) -> str:
@@ -117,7 +117,7 @@ def _written(rig: Rig, *, training: bool) -> str:
 
 
 def gradient_flows(subject: Subject) -> None:
-    """A layer that cuts the graph: something before it, or its own parameters, would never learn."""
+    """A layer that breaks the graph: earlier layers, or its own parameters, would never learn."""
     for rig in _rigs(subject):
         x = rig.x().requires_grad_()
         params = {name: value.requires_grad_() for name, value in rig.params.items()}
@@ -128,9 +128,9 @@ def gradient_flows(subject: Subject) -> None:
             expect(grad is not None, f"{rig.name}: no gradient reaches {name}")
             if grad is not None:
                 expect(torch.isfinite(grad).all(), f"{rig.name}: the gradient of {name} is not finite")
-                # A bias before a normalization has none, and rightly so.
+                # A bias before a normalization has no gradient, which is correct.
                 is_dead = name == "its input" and not bool((grad != 0).any())
-                expect(not is_dead, f"{rig.name}: the gradient of {name} is zero throughout")
+                expect(not is_dead, f"{rig.name}: the gradient of {name} is zero everywhere")
 
 
 def gradient_is_true(subject: Subject) -> None:
@@ -157,17 +157,17 @@ def gradient_is_true(subject: Subject) -> None:
 
 
 def check_gradient(function: Callable[..., Tensor], inputs: Sequence[Tensor], what: str, stops: StopsGradients) -> None:
-    """Holds a gradient to the numerical one, away from kinks.
+    """Compares a gradient with the numerical one, away from kinks.
 
     Args:
-        function: Of the inputs.
-        inputs: Where it is differentiated.
-        what: For the message.
-        stops: Has seen the component's own part of the function.
+        function: Function of the inputs.
+        inputs: Point at which it is differentiated.
+        what: Description for the message.
+        stops: Observer of the component's own part of the function.
 
     Raises:
         CheckFailed: They differ.
-        NotApplicable: They differ, and the function keeps a gradient from flowing, so that they must.
+        NotApplicable: They differ because the function stops a gradient on purpose.
     """
     try:
         with attempting(what):
@@ -175,7 +175,7 @@ def check_gradient(function: Callable[..., Tensor], inputs: Sequence[Tensor], wh
     except CheckFailed as failure:
         if not (stops.seen and isinstance(failure.__cause__, GradcheckError)):
             raise
-        raise NotApplicable("it keeps a gradient from flowing, by detach or no_grad") from None
+        raise NotApplicable("it stops a gradient, by detach or no_grad") from None
 
 
 def same_seed_same_mask(subject: Subject) -> None:
@@ -189,7 +189,7 @@ def same_seed_same_mask(subject: Subject) -> None:
 
 
 def training_draws_nothing_itself(subject: Subject) -> None:
-    """Numbers that a layer draws for itself are shared by the runs of a stack and lost when a run goes on."""
+    """A layer that draws its own random numbers: a stack's runs would share them, and a resumed run would lose them."""
     for rig in _rigs(subject):
         with generators_untouched(f"a training step of {rig.name}"):
             rig.train_logits(rig.x())
@@ -204,16 +204,16 @@ def other_noise_other_output(subject: Subject) -> None:
 
 
 def each_pass_has_its_own_mask(subject: Subject) -> None:
-    """One mask for two passes: R-Drop and its like compare a network with itself and learn nothing."""
+    """One mask for two passes: methods such as R-Drop would compare a network with itself and learn nothing."""
     require_stochastic(subject)
     for name in networks_of(subject):
         rig = make_rig(subject, name)
         rig.program.regularizer.passes = 2  # type: ignore[misc] # of this instance
         if not any(key.endswith("@1") for own in rig.noise()[0].values() for key in own):
-            continue  # what it draws belongs to no place
+            continue  # its noise belongs to no place
         noise = rig.noise()[0]
         first, second = (rig.train_logits(rig.x(), noise, number=number) for number in (0, 1))
-        expect(not torch.equal(first, second), f"{name}: the second pass of a step has the mask of the first")
+        expect(not torch.equal(first, second), f"{name}: the second pass of a step uses the mask of the first")
 
 
 def evaluation_is_repeatable(subject: Subject) -> None:
@@ -227,7 +227,7 @@ def evaluation_is_repeatable(subject: Subject) -> None:
 
 
 def evaluation_is_the_identity(subject: Subject) -> None:
-    """A random layer that acts, or scales, in evaluation too: always on."""
+    """A random layer that is always on: it also acts, or scales, in evaluation."""
     require_stochastic(subject)
     for rig in _rigs(subject):
         if rig.acts_in_evaluation:
@@ -235,7 +235,7 @@ def evaluation_is_the_identity(subject: Subject) -> None:
         bare = make_rig(subject, rig.name, left_out=True)
         expect(
             torch.equal(rig.eval_logits(rig.x()), bare.eval_logits(rig.x())),
-            f"{rig.name}: evaluation is not that of the network without it",
+            f"{rig.name}: evaluation differs from that of the network without it",
         )
 
 
@@ -244,17 +244,17 @@ _DRAWS = 8
 
 
 def training_differs_from_evaluation(subject: Subject) -> None:
-    """A random layer that never acts: always off."""
+    """A random layer that is always off: it never acts."""
     require_stochastic(subject)
     for rig in _rigs(subject):
         evaluated = rig.eval_logits(rig.x())
-        # A layer may act in some steps only, such as one of several that are drawn for each step.
+        # A layer may act only in some steps, for example when one of several is drawn for each step.
         acts = any(not torch.equal(rig.train_logits(rig.x(), noise), evaluated) for noise in rig.noise(steps=_DRAWS))
-        expect(acts, f"{rig.name}: training computes what evaluation does")
+        expect(acts, f"{rig.name}: training computes the same outputs as evaluation")
 
 
 def mean_is_kept(subject: Subject) -> None:
-    """A wrong scale, such as dropout without 1 / (1 - p): evaluation would see other activations than training.
+    """A wrong scale, such as dropout without 1 / (1 - p): activations would differ between training and evaluation.
 
     The mean over draws of random projections of each layer's output minus its input, within five standard errors.
     """
@@ -267,7 +267,7 @@ def mean_is_kept(subject: Subject) -> None:
         gaps = _layer_gaps(rig)
         mean, error = gaps.mean(0), gaps.std(0) / MEAN_DRAWS**0.5
         worst = float((mean.abs() - STANDARD_ERRORS * error - 1e-9).max())
-        expect(worst <= 0, f"{rig.name}: the mean moves by {float(mean.abs().max()):.3g}, and it declares to keep it")
+        expect(worst <= 0, f"{rig.name}: the mean moves by {float(mean.abs().max()):.3g}, but it declares to keep it")
 
 
 def _layer_gaps(rig: Rig) -> Tensor:
@@ -317,8 +317,8 @@ def nan_is_not_hidden(subject: Subject) -> None:
             for handle in handles:
                 handle.remove()
         hiding = [name for name, is_nan in seen if not is_nan]
-        expect(not hiding, f"{rig.name}: {', '.join(hiding)} makes numbers out of NaN")
-        expect(all(torch.isnan(output).all() for output in outputs), f"{rig.name}: NaN goes in and numbers come out")
+        expect(not hiding, f"{rig.name}: {', '.join(hiding)} replaces NaN by numbers")
+        expect(all(torch.isnan(output).all() for output in outputs), f"{rig.name}: NaN in the input is lost")
 
 
 CHECKS = (

@@ -46,9 +46,9 @@ def fills_with_finite_numbers(subject: Subject) -> None:
 
 
 def generator_decides(subject: Subject) -> None:
-    """Weights from torch's global generator, or the same for every seed: the run's seed would not decide them."""
+    """Weights drawn from torch's global generator, or equal for every seed: the run's seed would not decide them."""
     one, again, other = _filled(subject, 1), _filled(subject, 1, global_seed=9), _filled(subject, 2)
-    expect(same_bits(one, again), "one generator gives two fillings, depending on a global one")
+    expect(same_bits(one, again), "the same generator gives two results, depending on a global one")
     touched = any(bool((tensor != tensor.flatten()[0]).any()) for tensor in one)
     if touched and DETERMINISTIC not in subject.component.tags:
         expect(not same_bits(one, other), f"two generators give the same weights, and it has no tag {DETERMINISTIC}")
@@ -86,18 +86,18 @@ def measures_finite_numbers(subject: Subject) -> None:
 
 
 def measuring_changes_nothing(subject: Subject) -> None:
-    """A probe that writes to the weights or draws random numbers: to look would change the run."""
+    """A probe that writes to the weights or draws random numbers: measuring would change the run."""
     for view in _views(subject):
         parts = [getattr(view, part) for part in _PARTS]
         seen = [value for part in parts for value in (part.values() if isinstance(part, Mapping) else [part])]
         before = [value.clone() for value in seen]
         with attempting("measuring"), generators_untouched("measuring"):
             _probe(subject).measure(view)
-        expect(same_bits(before, seen), "measuring wrote to the weights, or to what others see of the run")
+        expect(same_bits(before, seen), "measuring wrote to the weights or to data that other probes share")
 
 
 def measuring_twice_gives_the_same(subject: Subject) -> None:
-    """A probe that remembers: what it tells of a run would depend on how often it was asked."""
+    """A probe with memory: its results would depend on how often it is called."""
     probe = _probe(subject)
     for view in _views(subject):
         with attempting("measuring"):
@@ -105,7 +105,7 @@ def measuring_twice_gives_the_same(subject: Subject) -> None:
 
 
 def looking_leaves_the_run_alone(subject: Subject) -> None:
-    """A probe that leaves a trace: a run that is looked at would end with other weights."""
+    """A probe with side effects: a run that is measured would end with other weights."""
     for name, network in all_networks(subject).items():
         plain, seen = (make_trainer(None, name=name, network=network, probed=probed) for probed in (False, True))
         train(plain)
@@ -125,7 +125,7 @@ PROBE_CHECKS = (
 
 
 def file_is_the_network(subject: Subject) -> None:
-    """A file that is not the network: every check that `regplug run` makes of a bundle, on two networks."""
+    """A file that differs from the network: every check that `regplug run` makes of a bundle, on two networks."""
     functions = subject.build()
     expect(
         isinstance(functions, FormatFunctions), f"it is a {type(functions).__name__}, no regplug.bundles.formats.Format"
@@ -141,7 +141,7 @@ def file_is_the_network(subject: Subject) -> None:
 
 
 def filename_is_plain(subject: Subject) -> None:
-    """A file name with a folder in it, or one that every bundle has already."""
+    """A file name that contains a folder, or that every bundle already uses."""
     filename = subject.descriptor(Format).filename
     reserved = ("manifest.json", "verification.json", "sample_input.npz", "sample_output.npz", "SHA256SUMS")
     expect(filename and "/" not in filename and "\\" not in filename, f"the file name is {filename!r}")
@@ -149,7 +149,7 @@ def filename_is_plain(subject: Subject) -> None:
 
 
 def filename_is_its_own(subject: Subject) -> None:
-    """Two formats that write one file could not be asked for together."""
+    """Two formats that write the same file: they could not be used together."""
     filename = subject.descriptor(Format).filename
     rivals = [
         one.full_name
@@ -158,7 +158,7 @@ def filename_is_its_own(subject: Subject) -> None:
     ]
     if not subject.registry.components("format"):
         raise NotApplicable("no other format is installed")
-    expect(not rivals, f"{filename} is written by {', '.join(rivals)}, too")
+    expect(not rivals, f"{filename} is written by {', '.join(rivals)} too")
 
 
 FORMAT_CHECKS = (filename_is_plain, filename_is_its_own, file_is_the_network)
