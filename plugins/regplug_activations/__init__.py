@@ -28,7 +28,7 @@ class PReLUParams:
     """Parameters of `prelu`."""
 
     negative_slope: float = 0.25
-    "Slope left of zero at the start; it is trained."
+    "Initial slope left of zero; it is trained."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class ELUParams:
     """Parameters of `elu` and `celu`."""
 
     alpha: Annotated[float, Gt(0)] = 1.0
-    "The value far left of zero is -alpha."
+    "The function approaches -alpha far left of zero."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def _piecewise() -> Iterator[Activation]:
     )
     yield _elementwise(
         "prelu",
-        "x right of zero, a * x left of it; each layer trains its own a.",
+        "x right of zero, a * x left of it; each layer learns its own a.",
         params=PReLUParams,
         range=(-inf, inf),
         kinks=(0,),
@@ -115,7 +115,7 @@ def _piecewise() -> Iterator[Activation]:
     )
     yield _elementwise(
         "hardtanh",
-        "x, cut off at -1 and 1.",
+        "x, clipped to [-1, 1].",
         range=(-1, 1),
         kinks=(-1, 1),
         gain=1.392036,

@@ -72,9 +72,9 @@ class TableParams(TableOptions):
     """Parameters of `table`."""
 
     path: Annotated[str, Needed("data.csv"), InputFile()] = ""
-    "The file: a header line, then one line a row; or Parquet."
+    "The file: a header line, then one line per row; or Parquet."
     delimiter: Literal["auto", "comma", "semicolon", "tab", "space", "bar"] = "auto"
-    "What stands between two columns; auto: what the header has most of."
+    "Separator of columns; auto: the most frequent one in the header."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,5 +157,5 @@ def regplug_datasets() -> Iterator[Dataset]:
         target="regplug_datasets.tables:table",
         params=TableParams,
         task="classification",
-        summary="The same as table, by its first name.",
+        summary="The same as table, under its earlier name.",
     )

@@ -11,7 +11,7 @@ from regplug.api import Format, hookimpl
 
 @dataclass(frozen=True)
 class OnnxParams:
-    """What an ONNX file is written for."""
+    """Parameters of the ONNX formats."""
 
     opset: Literal[18, 20] = 20
     "Version of the operator set; 18 for runtimes from 2023 on, 20 for those from 2024 on."
@@ -55,6 +55,6 @@ def regplug_formats() -> Iterator[Format]:
         target="regplug_formats.onnx_small:OnnxInt8",
         filename="model.int8.onnx",
         params=OnnxParams,
-        summary="ONNX with linear layers in 8 bits, activations quantized as they come: a quarter of their size",
+        summary="ONNX with linear layers in 8 bits, activations quantized at run time: a quarter of their size",
         source="Jacob et al. 2018; onnxruntime, dynamic quantization",
     )

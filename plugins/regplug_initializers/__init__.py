@@ -16,10 +16,10 @@ DrawnBias = float | Literal["default", "same"]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerParams:
-    """What every initializer can be told."""
+    """Parameters of every initializer."""
 
     at: str | tuple[str, ...] = ()
-    "Layers that it fills, as globs of module names such as hidden*; by default all that no other --init names."
+    "Layers to initialize, as globs of module names such as hidden*; by default all that no other --init names."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class ConstantParams(LayerParams):
     """Parameters of `constant`."""
 
     value: float = 0.0
-    "Of every weight. Units of one layer then stay equal to each other, unless something random acts on them."
+    "Value of every weight. The units of a layer then stay equal, unless something random acts on them."
     bias: DrawnBias = 0.0
     "Value of the biases; default: as torch starts them; same: the value of the weights."
 
@@ -103,8 +103,8 @@ def regplug_initializers() -> Iterator[Initializer]:
     )
     yield _rule("normal", "Weights N(mean, std^2).", NormalParams)
     yield _rule("uniform", "Weights uniform between low and high.", UniformParams)
-    yield _rule("constant", "Every weight the same value.", ConstantParams, tags=("deterministic",))
-    yield _rule("zeros", "Every weight zero.", ZerosParams, tags=("deterministic",))
+    yield _rule("constant", "Sets every weight to the same value.", ConstantParams, tags=("deterministic",))
+    yield _rule("zeros", "Sets every weight to zero.", ZerosParams, tags=("deterministic",))
     yield _rule(
         "xavier_uniform",
         "Weights uniform within gain * sqrt(6 / (fan_in + fan_out)).",

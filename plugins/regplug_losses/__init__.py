@@ -16,7 +16,7 @@ class HuberParams:
     """Parameters of `huber`."""
 
     delta: Annotated[float, Gt(0), Le(1e38), Stackable(), Search(low=0.1, high=10, log=True)] = 1.0
-    "Size of an error from which on it counts linearly."
+    "Size above which an error counts linearly."
 
 
 @hookimpl

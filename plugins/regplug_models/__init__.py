@@ -26,7 +26,7 @@ class MLPParams:
     """Parameters of `mlp`."""
 
     hidden: Annotated[tuple[Width, ...], MinLen(1)] = (256, 128)
-    "Units of each hidden layer, from the input on."
+    "Units of each hidden layer, starting at the input."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class GRUParams:
     width: Width = 64
     "Units of the hidden state."
     layers: Width = 1
-    "Layers of units, one on the other."
+    "Number of stacked recurrent layers."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class TorchvisionParams:
     name: str = "resnet18"
     "Name of the architecture, as torchvision.models has it."
     side: Annotated[int, Ge(0)] = 0
-    "Height and width to which images are enlarged first; 0 leaves them as they are."
+    "Height and width to which images are first enlarged; 0 keeps their size."
     weights: str = ""
     "Trained weights to start from: default or a name of torchvision's, downloaded once, or a file of a state_dict."
     freeze: str | tuple[str, ...] = ()
@@ -140,7 +140,7 @@ def regplug_models() -> Iterator[Model]:
         name="polynomial",
         target="regplug_models.networks:polynomial",
         params=PolynomialParams,
-        summary="Linear in the powers x^i / i! of each input, without further bias.",
+        summary="Linear in the powers x^i / i! of each input, without an additional bias.",
         source="Zhang et al., Dive into Deep Learning, section 3.6",
     )
     yield Model(

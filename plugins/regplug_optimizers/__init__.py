@@ -63,7 +63,7 @@ class RmspropParams:
     momentum: Share = 0.0
     "Share of its last move that a parameter keeps."
     centered: bool = False
-    "Whether the gradient's variance is taken instead of its mean square."
+    "Whether to use the gradient's variance instead of its mean square."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class AdagradParams:
     """Parameters of `adagrad`."""
 
     initial: Annotated[float, Ge(0), Stackable()] = 0.0
-    "What the sum of squared gradients starts from."
+    "Initial value of the sum of squared gradients."
     rate_decay: Annotated[float, Ge(0), Stackable()] = 0.0
     "The rate is divided by 1 + rate_decay * steps done."
     eps: Small = 1e-10
@@ -95,7 +95,7 @@ def regplug_optimizers() -> Iterator[Optimizer]:
         name="sgd",
         target=f"{_RULES}:SGD",
         params=SgdParams,
-        summary="Stochastic gradient descent, with momentum and Nesterov's momentum on request.",
+        summary="Stochastic gradient descent, optionally with momentum or Nesterov's momentum.",
         source="Sutskever et al. 2013, for the momentum",
     )
     yield Optimizer(
@@ -110,7 +110,7 @@ def regplug_optimizers() -> Iterator[Optimizer]:
         name="adamw",
         target=f"{_RULES}:Adam",
         params=AdamParams,
-        summary="Adam under the name it has with decoupled decay; the decay is --reg weight_decay.",
+        summary="Adam, under the name that it has with decoupled decay; add the decay as --reg weight_decay.",
         tags=("adaptive",),
         source="Loshchilov and Hutter 2019",
     )
@@ -142,7 +142,7 @@ def regplug_optimizers() -> Iterator[Optimizer]:
         name="lion",
         target=f"{_RULES}:Lion",
         params=LionParams,
-        summary="Moves every parameter by the rate, against the sign of a mean gradient; wants a tenth of Adam's rate.",
+        summary="Moves every parameter by the rate, against the sign of a mean gradient; use a tenth of Adam's rate.",
         tags=("adaptive",),
         source="Chen et al. 2023, algorithm 2",
     )

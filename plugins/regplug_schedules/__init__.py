@@ -50,7 +50,7 @@ class OneCycleParams:
 @hookimpl
 def regplug_schedules() -> Iterator[Schedule]:
     """Yields the first-party schedules."""
-    yield Schedule(name="constant", target=f"{_FACTORS}:constant", summary="The rate stays.")
+    yield Schedule(name="constant", target=f"{_FACTORS}:constant", summary="Keeps the rate constant.")
     yield Schedule(
         name="cosine",
         target=f"{_FACTORS}:cosine",

@@ -26,13 +26,13 @@ class ImagesParams:
     fit: Literal["crop", "squash"] = "crop"
     "How other sizes are changed. crop: scaled and cut at the centre; squash: scaled in each direction by itself."
     channels: Literal["auto", "grey", "rgb"] = "auto"
-    "auto: grey where no image has colours."
+    "auto: grey if no image has colours."
     normalize: Literal["unit", "standard", "none"] = "unit"
     "unit: 0..255 to 0..1; standard: mean 0 and standard deviation 1 over the training split, by channel; none."
     validation: Share = 0.2
-    "Share of the images that validate, where there is no folder valid; 0 for none."
+    "Share of the images that validate, if there is no folder valid; 0 for none."
     test: TestShare = 0.2
-    "Share of the images that test, where there is no folder test."
+    "Share of the images that test, if there is no folder test."
 
 
 @dataclass(frozen=True, kw_only=True)

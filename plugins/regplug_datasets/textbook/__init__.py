@@ -53,7 +53,7 @@ class NoisyLineParams:
     test_rows: Rows = 100
     "Points to test on, at random from -1 to 1."
     slope: float = 1.5
-    "Of the line through the origin."
+    "Slope of the line through the origin."
     noise: Noise = 0.5
     "Standard deviation of the normal noise on the target."
 
@@ -69,7 +69,7 @@ class PolynomialParams:
     test_rows: Rows = 100
     "Points to test on."
     coefficients: tuple[float, ...] = (5.0, 1.2, -3.4, 5.6)
-    "Of x^i / i!, from i = 0 on."
+    "Coefficients of x^i / i!, starting at i = 0."
     noise: Noise = 0.1
     "Standard deviation of the normal noise on the target."
 
@@ -102,7 +102,7 @@ def bundled() -> Iterator[Dataset]:
         (
             "diabetes",
             "regression",
-            "442 patients, ten measures; the target is how the disease advanced in a year",
+            "442 patients, ten measures; the target is the progression of the disease in a year",
             "Efron, Hastie, Johnstone and Tibshirani 2004, Least Angle Regression",
         ),
     ):

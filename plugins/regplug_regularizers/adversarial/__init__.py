@@ -1,4 +1,4 @@
-"""Adversarial training: inputs moved to where the network does worst."""
+"""Adversarial training: inputs moved in the direction that raises the loss most."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FgsmParams:
     radius: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-3, high=0.5, log=True)] = 0.1
     "By how much each entry of the normalised input is moved."
     clean_share: Annotated[float, Ge(0), Le(1), Schedulable(), Stackable(), Search(low=0.0, high=0.9)] = 0.5
-    "Weight of the loss on the inputs as they are."
+    "Weight of the loss on the clean inputs."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class VatParams:
     radius: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.05, high=10.0, log=True)] = 1.0
     "Euclidean length of the change of a normalised input: epsilon in the paper."
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
-    "What the divergence is multiplied with: alpha in the paper, which keeps it at 1."
+    "Factor of the divergence: alpha in the paper, where it is 1."
     iterations: Annotated[int, Ge(1)] = 1
     "Steps of the power iteration; each costs a forward and a backward pass."
 
@@ -49,7 +49,7 @@ REGULARIZERS = (
         name="fgsm",
         target="regplug_regularizers.adversarial.fgsm:FGSM",
         params=FgsmParams,
-        summary="Trains on inputs moved along the sign of the loss's gradient, beside the clean ones.",
+        summary="Trains on clean inputs and on inputs moved along the sign of the loss's gradient.",
         formula="c * J(x) + (1 - c) * J(x + radius * sign(dJ/dx))",
         tags=("adversarial",),
         felt=Felt(values="radius=0.3"),
@@ -69,7 +69,7 @@ REGULARIZERS = (
         name="vat",
         target="regplug_regularizers.adversarial.vat:VAT",
         params=VatParams,
-        summary="Penalises how much the outputs move where the input is moved a little in the worst direction.",
+        summary="Penalises the change of the outputs when the input moves a little in the worst direction.",
         formula="loss + strength * KL(p(x) || p(x + r)), |r| = radius, r the worst",
         tasks=("classification",),
         tags=("stochastic", "adversarial"),

@@ -1,4 +1,4 @@
-"""Augmentation: inputs changed at random in a way that leaves their targets as they are."""
+"""Augmentation: random changes of the inputs that keep their targets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class AugmentParams:
     """Parameters of `augment`."""
 
     shift: Annotated[int, Ge(0), Stackable()] = 4
-    "Pixels by which an image is moved at most, in each direction: padding with zeros and a random crop."
+    "Maximum shift of an image in pixels, in each direction: padding with zeros and a random crop."
     flip_probability: Annotated[Probability, Schedulable(), Stackable()] = 0.5
     "Chance that an image is mirrored, left to right."
     rotation: Annotated[float, Ge(0), Le(180), Search(low=0.0, high=30.0)] = 0.0
-    "Degrees by which an image is turned at most, in each direction."
+    "Maximum rotation of an image in degrees, in each direction."
     policy: Literal["none", "trivial"] = "none"
-    "What is done besides: with trivial, one operation of TrivialAugment's for each image, of random strength."
+    "Additional policy; trivial: one operation of TrivialAugment for each image, of random strength."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,9 @@ class RandomErasingParams:
     probability: Annotated[float, Ge(0), Le(1), Schedulable(), Stackable(off=0), Search(low=0.0, high=1.0)] = 0.5
     "Chance that an image loses a box."
     largest: Annotated[float, Gt(0), Le(1), Stackable(), Search(low=0.05, high=0.5)] = 0.4
-    "Greatest area of the box, as a share of the image."
+    "Largest area of the box, as a share of the image."
     fill: Literal["zero", "noise"] = "zero"
-    "What is filled in: zeros, or noise N(0, 1)."
+    "Content of the box: zeros, or noise N(0, 1)."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ REGULARIZERS = (
         name="augment",
         target="regplug_regularizers.augmentation.augment:Augment",
         params=AugmentParams,
-        summary="Moves, mirrors and turns each image at random, or applies the TrivialAugment policy.",
+        summary="Shifts, mirrors and rotates each image at random, or applies the TrivialAugment policy.",
         formula="crop(pad(flip(x))) rotated by U(-rotation, rotation), then one operation of the policy",
         before=("mixing", "erasing"),
         tags=("stochastic",),

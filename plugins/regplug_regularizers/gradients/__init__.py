@@ -1,4 +1,4 @@
-"""Gradients and their step: clipping, a second gradient, decay apart from the gradient."""
+"""Gradients and the step: clipping, a second gradient, decoupled decay."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class AdaptiveClipParams:
     """Parameters of `adaptive_clip`."""
 
     ratio: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=1e-3, high=0.2, log=True)] = 0.01
-    "Greatest norm of a unit's gradient, as a share of the norm of its weights."
+    "Largest norm of a unit's gradient, as a share of the norm of its weights."
     eps: Annotated[float, Gt(0), Stackable()] = 1e-3
-    "Least norm of weights that counts, so that weights that start at zero can move."
+    "Lower bound on the norm of the weights, so that weights that start at zero can move."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class ClipValueParams:
     """Parameters of `clip_value`."""
 
     max_value: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=0.01, high=10.0, log=True)] = 1.0
-    "Greatest size of an entry of a gradient."
+    "Largest absolute value of an entry of a gradient."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class ClipNormParams:
     """Parameters of `clip_norm`."""
 
     max_norm: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
-    "Greatest Euclidean norm of all gradients together."
+    "Largest Euclidean norm of all gradients together."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class GradientNoiseParams:
     variance: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-3, high=1.0, log=True)] = 0.01
     "Variance of the noise at the first step: eta in the paper, one of 0.01, 0.3 and 1."
     decay: Annotated[float, Ge(0), Stackable(), Search(low=0.1, high=1.0)] = 0.55
-    "Power of the number of steps by which the variance falls: gamma in the paper."
+    "Exponent with which the variance falls with the number of steps: gamma in the paper."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class LookaheadParams:
     alpha: Annotated[float, Gt(0), Le(1), Schedulable(), Stackable(), Search(low=0.2, high=0.8)] = 0.5
     "How far the slow weights follow, as a share of the way to the fast ones."
     steps: Annotated[int, Ge(1)] = 5
-    "Steps of the optimizer between two of the slow weights: k in the paper."
+    "Optimizer steps between two updates of the slow weights: k in the paper."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class WeightDecayParams:
     """Parameters of `weight_decay`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-5, high=1.0, log=True)] = 1e-2
-    "Each step multiplies a weight with 1 - rate * strength."
+    "Each step multiplies a weight by 1 - rate * strength."
     everything: bool = False
     "Whether biases and normalization parameters decay too."
 
@@ -89,7 +89,7 @@ REGULARIZERS = (
         name="adaptive_clip",
         target="regplug_regularizers.gradients.adaptive_clip:AdaptiveClip",
         params=AdaptiveClipParams,
-        summary="Scales a unit's gradient down where it is large beside the unit's weights.",
+        summary="Scales a unit's gradient down if it is large compared with the unit's weights.",
         formula="g_i * min(1, ratio * max(|w_i|, eps) / |g_i|)",
         tags=("clipping",),
         felt=Felt(values="ratio=0.001"),
@@ -99,7 +99,7 @@ REGULARIZERS = (
         name="asam",
         target="regplug_regularizers.gradients.asam:Asam",
         params=AsamParams,
-        summary="As sam, with a radius that grows with the weights, so that their scale does not matter.",
+        summary="Like sam, with a radius that grows with the weights, so that their scale does not matter.",
         formula="gradient at w + rho * T^2 g / |T g|, T = |w| + eta, g the gradient at w",
         conflicts=("second-gradient",),
         tags=("second-gradient",),
@@ -119,7 +119,7 @@ REGULARIZERS = (
         name="clip_norm",
         target="regplug_regularizers.gradients.clip_norm:ClipNorm",
         params=ClipNormParams,
-        summary="Scales the gradients down where their common norm is too great.",
+        summary="Scales all gradients down if their joint norm is too large.",
         formula="gradients * min(1, max_norm / |gradients|)",
         felt=Felt(values="max_norm=0.01"),
         tags=("clipping",),
@@ -128,7 +128,7 @@ REGULARIZERS = (
     Regularizer(
         name="gradient_centralization",
         target="regplug_regularizers.gradients.gradient_centralization:GradientCentralization",
-        summary="Subtracts from the gradient of each unit's weights its mean.",
+        summary="Subtracts the mean from the gradient of each unit's weights.",
         formula="g_i - mean(g_i) for each unit i",
         before=("clipping",),
         source="Yong et al. 2020, Gradient Centralization",
@@ -137,7 +137,7 @@ REGULARIZERS = (
         name="gradient_noise",
         target="regplug_regularizers.gradients.gradient_noise:GradientNoise",
         params=GradientNoiseParams,
-        summary="Adds Gaussian noise to the gradients, less from step to step.",
+        summary="Adds Gaussian noise to the gradients, less with each step.",
         formula="g + N(0, variance / (1 + t)^decay)",
         # Noise of a known size is added to a gradient of a known size.
         after=("clipping",),
@@ -148,7 +148,7 @@ REGULARIZERS = (
         name="lookahead",
         target="regplug_regularizers.gradients.lookahead:Lookahead",
         params=LookaheadParams,
-        summary="Every few steps goes back to slow weights that follow the optimizer's at a distance.",
+        summary="Every few steps moves slow weights towards the optimizer's and continues from there.",
         formula="every k steps: slow <- slow + alpha * (w - slow), w <- slow",
         tags=("averaging",),
         source="Zhang et al. 2019, Lookahead Optimizer: k steps forward, 1 step back",
@@ -157,7 +157,7 @@ REGULARIZERS = (
         name="sam",
         target="regplug_regularizers.gradients.sam:Sam",
         params=SamParams,
-        summary="Takes the gradient where the loss is worst nearby, for flat minima; twice the cost.",
+        summary="Takes the gradient at the worst nearby weights, to find flat minima; twice the cost.",
         formula="gradient at w + rho * g / |g|, g the gradient at w",
         tags=("second-gradient",),
         source="Foret et al. 2021, Sharpness-Aware Minimization",
@@ -166,7 +166,7 @@ REGULARIZERS = (
         name="weight_decay",
         target="regplug_regularizers.gradients.weight_decay:WeightDecay",
         params=WeightDecayParams,
-        summary="Shrinks weights at each step apart from the gradient: AdamW's decay, for every optimizer.",
+        summary="Shrinks weights at each step, independently of the gradient: AdamW's decay, for every optimizer.",
         formula="w <- w * (1 - rate * strength) - update",
         tags=("decoupled-decay",),
         source="Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization",

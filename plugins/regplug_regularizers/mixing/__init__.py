@@ -15,7 +15,7 @@ class CutMixParams:
     """Parameters of `cutmix`."""
 
     alpha: Annotated[float, Ge(0), Stackable(off=0), Search(low=0.1, high=2.0, log=True)] = 1.0
-    "Both parameters of the beta distribution of the share that the box leaves; 0 cuts nothing."
+    "Both parameters of the beta distribution of the share outside the box; 0 cuts nothing."
 
 
 @dataclass(frozen=True, kw_only=True)

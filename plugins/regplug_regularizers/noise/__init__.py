@@ -73,7 +73,7 @@ class DropBlockParams:
     """Parameters of `dropblock`."""
 
     drop_probability: DropProbability = 0.1
-    "Share of the entries that is dropped, about: one number, or one for each place."
+    "Approximate share of the entries that are dropped: one number, or one for each place."
     block_size: Annotated[int, Ge(1)] = 7
     "Height and width of a block; a smaller feature map has blocks of its own size."
     at: Globs = ()
@@ -174,7 +174,7 @@ REGULARIZERS = (
         name="dropout_scratch",
         target="regplug_regularizers.noise.dropout_scratch:DropoutScratch",
         params=DropoutParams,
-        summary="Dropout as a textbook writes it, for study: a mask of uniform numbers.",
+        summary="Dropout written as in a textbook, for study: a mask from uniform numbers.",
         formula="x * m / (1 - p), m = u >= p, u uniform",
         after=("normalization",),
         tags=("stochastic", "keeps-mean"),
@@ -184,7 +184,7 @@ REGULARIZERS = (
         name="gaussian_dropout",
         target="regplug_regularizers.noise.gaussian_dropout:GaussianDropout",
         params=GaussianDropoutParams,
-        summary="Multiplies activations with Gaussian noise of mean 1 and the variance of dropout.",
+        summary="Multiplies activations by Gaussian noise with mean 1 and the variance of dropout.",
         formula="x * (1 + sqrt(p / (1 - p)) * N(0, 1))",
         after=("normalization",),
         tags=("stochastic", "keeps-mean"),
@@ -203,7 +203,7 @@ REGULARIZERS = (
         name="shake_drop",
         target="regplug_regularizers.noise.shake_drop:ShakeDrop",
         params=ShakeDropParams,
-        summary="Multiplies residual branches with random numbers, others forward than backward.",
+        summary="Multiplies residual branches by random numbers, different ones in the forward and backward pass.",
         formula="x + (b + a - b * a) * f(x), b ~ Bernoulli, a uniform on [-1, 1]",
         felt=Felt(branches=True),
         example="--reg shake_drop --model residual_mlp",

@@ -1,4 +1,4 @@
-"""Normalization: of what passes between layers, and of weights."""
+"""Normalization of activations and of weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BatchNormParams(BatchNormScratchParams):
     """Parameters of `batchnorm`."""
 
     ghost: Annotated[int, Ge(0)] = 0
-    "Rows of a ghost batch, two or more, which is normalised by itself; 0 takes the batch as it is."
+    "Rows of a ghost batch, two or more, which is normalised on its own; 0 uses the whole batch."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class GroupNormParams(NormParams):
     """Parameters of `groupnorm`."""
 
     groups: Annotated[int, Ge(1)] = 4
-    "Groups; where it does not divide the channels, their greatest common divisor."
+    "Number of groups; if it does not divide the channels, their greatest common divisor."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ REGULARIZERS = (
         name="batchnorm_scratch",
         target="regplug_regularizers.normalization.batchnorm_scratch:BatchNormScratch",
         params=BatchNormScratchParams,
-        summary="Batch normalization as its formula has it, for study: equal to batchnorm.",
+        summary="Batch normalization written as its formula, for study: equal to batchnorm.",
         formula="weight * (x - mean) / sqrt(var + eps) + bias, over the batch",
         tags=("normalization", "batch-statistics"),
         source="Ioffe and Szegedy 2015, Batch Normalization",
@@ -148,7 +148,7 @@ REGULARIZERS = (
         name="weight_norm",
         target="regplug_regularizers.normalization.weight_norm:WeightNorm",
         params=WeightNormParams,
-        summary="Trains the length and the direction of the weights into each unit.",
+        summary="Trains the length and direction of the weights into each unit separately.",
         formula="w = g * v / |v|",
         before=("spectral_norm", "weight_standardization", "weight-noise"),
         tags=("reparametrization",),

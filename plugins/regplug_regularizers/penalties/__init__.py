@@ -1,9 +1,10 @@
 """Terms that are added to the loss.
 
-Reach for a penalty where you know what a good solution looks like: small weights (l2), few weights (l1, l0,
+Use a penalty if you know what a good solution looks like: small weights (l2), few weights (l1, l0,
 variational_dropout) or few units (group_lasso), weights that keep lengths (orthogonal, spectral_penalty), quiet or
 sparse activations (activity_l1, activity_l2, kl_sparsity), outputs that change little with the inputs
-(gradient_penalty, jacobian) or outputs that are not too sure (confidence_penalty). Start with l2, which costs nothing.
+(gradient_penalty, jacobian) or outputs that are not overconfident (confidence_penalty). Start with l2, which costs
+nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Globs = str | tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class WeightPenaltyParams:
-    """Parameters of a penalty on matrices of weights."""
+    """Parameters of a penalty on weight matrices."""
 
     strength: Strengths = 1e-4
     "What the term is multiplied with: one number, or one for each weight in the order of the model."
@@ -38,7 +39,7 @@ class WeightPenaltyParams:
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltyParams(WeightPenaltyParams):
-    """Parameters of a penalty on each number of the weights."""
+    """Parameters of a penalty on each entry of the weights."""
 
     everything: bool = False
     "Whether biases and normalization parameters are penalised too."
@@ -75,7 +76,7 @@ class KLSparsityParams(ActivityParams):
     """Parameters of `kl_sparsity`."""
 
     target: Annotated[float, Gt(0), Lt(1), Schedulable(), Stackable(), Search(low=0.01, high=0.3, log=True)] = 0.05
-    "The mean activation that each unit is drawn to."
+    "The mean activation that each unit is pulled towards."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class ConfidencePenaltyParams:
     """Parameters of `confidence_penalty`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-3, high=5.0, log=True)] = 0.1
-    "What the term is multiplied with: beta of the paper."
+    "Factor of the term: beta in the paper."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ class GradientPenaltyParams:
     """Parameters of `gradient_penalty`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-4, high=10.0, log=True)] = 0.1
-    "What the mean squared gradient is multiplied with."
+    "Factor of the mean squared gradient."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +100,9 @@ class JacobianParams:
     """Parameters of `jacobian`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-4, high=1.0, log=True)] = 0.01
-    "Twice what the mean squared norm is multiplied with: lambda of the paper."
+    "Twice the factor of the mean squared norm: lambda in the paper."
     projections: Annotated[int, Ge(1)] = 1
-    "Random directions a row; each costs a backward pass, and more of them make the estimate steadier."
+    "Random directions per row; each costs a backward pass, and more of them reduce the estimate's variance."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +110,9 @@ class L0Params:
     """Parameters of `l0`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=1e-7, high=1e-2, log=True)] = 1e-5
-    "What the expected number of weights is multiplied with."
+    "Factor of the expected number of weights."
     drop_probability: Annotated[float, Gt(0), Lt(1)] = 0.3
-    "Where the gates start: the chance that the concrete distribution is below one half."
+    "Initial state of the gates: the probability that the concrete distribution is below one half."
     at: Globs = ()
     "Globs of names of modules whose weights are gated; without it all of them."
 
@@ -121,7 +122,7 @@ class VariationalDropoutParams:
     """Parameters of `variational_dropout`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=1e-3, high=1.0, log=True)] = 1.0
-    "What the divergence over the training rows is multiplied with; 1 is the evidence lower bound."
+    "Factor of the divergence over the training rows; 1 is the evidence lower bound."
     threshold: Annotated[float, Stackable()] = 3.0
     "Weights whose log alpha is greater are 0 in evaluation."
     at: Globs = ()
@@ -155,7 +156,7 @@ REGULARIZERS = (
         name="confidence_penalty",
         target=f"{_PACKAGE}.confidence_penalty:ConfidencePenalty",
         params=ConfidencePenaltyParams,
-        summary="Rewards outputs of high entropy, so that the network is not too sure.",
+        summary="Rewards outputs with high entropy, so that the network is not overconfident.",
         formula="loss + strength * (log K - H(p))",
         felt=Felt(values="strength=1"),
         tasks=("classification",),
@@ -207,7 +208,7 @@ REGULARIZERS = (
         name="kl_sparsity",
         target=f"{_PACKAGE}.activity:KLSparsity",
         params=KLSparsityParams,
-        summary="Draws each unit's mean activation to a small target; for activations between 0 and 1.",
+        summary="Pulls each unit's mean activation towards a small target; for activations between 0 and 1.",
         formula="loss + strength * sum_units KL(target || mean_B h)",
         felt=Felt(values="strength=0.1", activation="sigmoid"),
         tags=("penalty",),
@@ -248,7 +249,7 @@ REGULARIZERS = (
         name="orthogonal",
         target=f"{_PACKAGE}.orthogonal:Orthogonal",
         params=WeightPenaltyParams,
-        summary="Draws the weights into the units of a layer towards orthonormal ones.",
+        summary="Pulls the weights into the units of a layer towards orthonormal vectors.",
         formula="loss + strength * ||W W^T - I||_F^2",
         felt=Felt(values="strength=0.1"),
         tags=("penalty",),

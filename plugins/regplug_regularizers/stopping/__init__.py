@@ -1,4 +1,4 @@
-"""Stopping: how long a run trains, and at which learning rate when it no longer gets better."""
+"""Stopping: how long a run trains, and its learning rate once it no longer improves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class EarlyStoppingParams:
     patience: Annotated[int, Ge(1), Stackable(), Search(low=2, high=20)] = 5
     "Epochs without improvement after which the run stops."
     min_delta: Annotated[float, Ge(0), Stackable()] = 0.0
-    "What the validation loss must fall by to count as an improvement."
+    "Smallest decrease of the validation loss that counts as an improvement."
     keep: Literal["best", "last"] = "best"
     "Which weights the run ends with: those of the best epoch, or the last ones."
 
@@ -27,15 +27,15 @@ class PlateauParams:
     """Parameters of `plateau`."""
 
     factor: Annotated[float, Gt(0), Lt(1), Stackable(), Search(low=0.1, high=0.7)] = 0.1
-    "What the learning rate is multiplied with."
+    "Factor of the learning rate at each cut."
     patience: Annotated[int, Ge(0), Stackable(), Search(low=1, high=10)] = 10
-    "Epochs without improvement that are let pass; the next one cuts the learning rate."
+    "Epochs without improvement that are tolerated; the next one cuts the learning rate."
     threshold: Annotated[float, Ge(0), Lt(1), Stackable()] = 1e-4
-    "Share of the best loss by which another must be below it to count as an improvement."
+    "Smallest decrease that counts as an improvement, as a share of the best loss."
     cooldown: Annotated[int, Ge(0), Stackable()] = 0
     "Epochs after a cut that do not count."
     lowest: Annotated[float, Ge(0), Lt(1), Stackable()] = 0.0
-    "Lowest learning rate, as a share of that at the start."
+    "Lowest learning rate, as a share of the initial one."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +45,9 @@ class WarmRestartsParams:
     first: Annotated[int, Ge(1)] = 10
     "Epochs of the first period."
     growth: Annotated[int, Ge(1)] = 2
-    "How many times as long each period is as the one before."
+    "Ratio of the length of a period to that of the previous one."
     lowest: Annotated[float, Ge(0), Lt(1), Stackable(), Search(low=0.0, high=0.5)] = 0.0
-    "Learning rate towards which a period goes, as a share of that at its start."
+    "Learning rate at the end of a period, as a share of that at its start."
 
 
 REGULARIZERS = (
@@ -55,7 +55,7 @@ REGULARIZERS = (
         name="early_stopping",
         target="regplug_regularizers.stopping.early_stopping:EarlyStopping",
         params=EarlyStoppingParams,
-        summary="Stops when the validation loss no longer falls, and goes back to the best epoch.",
+        summary="Stops when the validation loss no longer falls, and restores the best epoch.",
         formula="stop after patience epochs without validation loss < best - min_delta",
         felt=Felt(values="patience=1,min_delta=1e9"),
         after=("averaging",),
@@ -76,7 +76,7 @@ REGULARIZERS = (
         name="warm_restarts",
         target="regplug_regularizers.stopping.warm_restarts:WarmRestarts",
         params=WarmRestartsParams,
-        summary="Lowers the learning rate along a cosine, and starts again.",
+        summary="Lowers the learning rate along a cosine, then restarts.",
         formula="rate = lowest + (1 - lowest) * (1 + cos(pi * T / T_i)) / 2",
         tags=("learning-rate",),
         source="Loshchilov and Hutter 2017, SGDR: Stochastic Gradient Descent with Warm Restarts",

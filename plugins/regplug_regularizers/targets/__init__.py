@@ -1,4 +1,4 @@
-"""Targets and losses: what the network is asked to say, and what a wrong answer costs."""
+"""Targets and losses: what the network is trained to predict, and the cost of an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CurriculumParams:
     threshold: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
     "Loss below which a row counts in the first epoch."
     growth: Annotated[float, Ge(1), Stackable(), Search(low=1.0, high=2.0)] = 1.2
-    "What the threshold is multiplied with after each epoch."
+    "Factor of the threshold after each epoch."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class FocalParams:
     """Parameters of `focal`."""
 
     gamma: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.0, high=5.0)] = 2.0
-    "How strongly rows are weighed down whose class is found already; 0 is cross entropy."
+    "How strongly well-classified rows are down-weighted; 0 is cross entropy."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class GeneralizedCrossEntropyParams:
     """Parameters of `generalized_cross_entropy`."""
 
     q: Annotated[float, Ge(0), Le(1), Schedulable(), Stackable(off=0), Search(low=0.0, high=1.0)] = 0.7
-    "From 0, cross entropy, to 1, one minus the probability of the class, which bears wrong labels best."
+    "From 0, cross entropy, to 1, one minus the probability of the class, which tolerates wrong labels best."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,9 @@ class LabelNoiseCorrectionParams:
     """Parameters of `label_noise_correction`."""
 
     flip_probability: Annotated[float, Ge(0), Lt(1), Stackable(off=0), Search(low=0.0, high=0.4)] = 0.2
-    "Chance that a label is wrong, each wrong class alike; a matrix takes its place."
+    "Probability that a label is wrong, equal for each wrong class; a matrix replaces it."
     matrix: tuple[Annotated[float, Ge(0), Le(1)], ...] = ()
-    "How often each class is given as label: for the first true class, then for the second, and so on."
+    "Probability of each label: first for the first true class, then for the second, and so on."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +61,9 @@ class MeanTeacherParams:
     """Parameters of `mean_teacher`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=0.1, high=100.0, log=True)] = 1.0
-    "What the distance to the teacher is multiplied with at last."
+    "Final factor of the distance to the teacher."
     decay: Annotated[float, Ge(0), Lt(1), Schedulable(), Stackable(), Search(low=0.9, high=0.999)] = 0.99
-    "Share of the teacher that stays at each step."
+    "Share of the teacher that is kept at each step."
     ramp: Share = 0.25
     "Share of the run over which the strength rises."
 
@@ -73,7 +73,7 @@ class PolyParams:
     """Parameters of `poly`."""
 
     epsilon: Annotated[float, Ge(-1), Schedulable(), Stackable(off=0), Search(low=-1.0, high=6.0)] = 2.0
-    "What is added to the factor 1 of the first term; below 0 it counts less."
+    "Added to the factor 1 of the first term; below 0 the term counts less."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class RDropParams:
     """Parameters of `r_drop`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
-    "What the divergence is multiplied with: alpha in the paper."
+    "Factor of the divergence: alpha in the paper."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +89,9 @@ class SelfDistillationParams:
     """Parameters of `self_distillation`."""
 
     teacher: Annotated[str, Needed("bundles/teacher")] = ""
-    "The finished network: folder of its bundle, or id or name of its run."
+    "The trained network: folder of its bundle, or id or name of its run."
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.1, high=10.0, log=True)] = 1.0
-    "What the cross entropy with the teacher is multiplied with."
+    "Factor of the cross entropy with the teacher."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +99,9 @@ class TemporalEnsemblingParams:
     """Parameters of `temporal_ensembling`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.1, high=100.0, log=True)] = 1.0
-    "What the distance to the average is multiplied with at last."
+    "Final factor of the distance to the average."
     momentum: Annotated[float, Ge(0), Lt(1), Stackable(), Search(low=0.1, high=0.9)] = 0.6
-    "Share of a row's average that stays in each epoch."
+    "Share of a row's average that is kept in each epoch."
     ramp: Share = 0.25
     "Share of the run over which the strength rises."
 
@@ -121,7 +121,7 @@ REGULARIZERS = (
         name="focal",
         target="regplug_regularizers.targets.focal:Focal",
         params=FocalParams,
-        summary="Weighs rows down whose class is found already, so that hard ones count.",
+        summary="Down-weights rows that are already classified well, so that hard rows count more.",
         formula="-(1 - p)^gamma * log(p), p the probability of the class",
         conflicts=("loss-form",),
         tasks=("classification",),
@@ -132,7 +132,7 @@ REGULARIZERS = (
         name="generalized_cross_entropy",
         target="regplug_regularizers.targets.generalized_cross_entropy:GeneralizedCrossEntropy",
         params=GeneralizedCrossEntropyParams,
-        summary="A loss between cross entropy and mean absolute error, for labels of which some are wrong.",
+        summary="A loss between cross entropy and mean absolute error, for data with some wrong labels.",
         formula="(1 - p^q) / q, p the probability of the class",
         conflicts=("loss-form",),
         tasks=("classification",),
@@ -143,7 +143,7 @@ REGULARIZERS = (
         name="label_noise_correction",
         target="regplug_regularizers.targets.label_noise_correction:LabelNoiseCorrection",
         params=LabelNoiseCorrectionParams,
-        summary="Sends the outputs through the noise of the labels before they are compared with them.",
+        summary="Applies the label noise to the predicted probabilities before comparing them with the labels.",
         formula="-log(sum_i p_i * T_iy), T_ij = P(label j | class i)",
         conflicts=("loss-form",),
         tasks=("classification",),
@@ -166,7 +166,7 @@ REGULARIZERS = (
         name="mean_teacher",
         target="regplug_regularizers.targets.mean_teacher:MeanTeacher",
         params=MeanTeacherParams,
-        summary="Holds the outputs to those of an average of the weights, which the run ends with.",
+        summary="Keeps the outputs close to those of averaged weights, which the run ends with.",
         formula="loss + strength * ramp * |f(x; w) - f(x; teacher)|^2, teacher <- decay * teacher + (1 - decay) * w",
         conflicts=("averaging",),
         tags=("averaging",),
@@ -188,7 +188,7 @@ REGULARIZERS = (
         name="r_drop",
         target="regplug_regularizers.targets.r_drop:RDrop",
         params=RDropParams,
-        summary="Holds the outputs of two passes with different dropout masks to each other; twice the cost.",
+        summary="Keeps the outputs of two passes with different dropout masks close; twice the cost.",
         formula="(J_1 + J_2) / 2 + strength * (KL(p_1 || p_2) + KL(p_2 || p_1)) / 2",
         tasks=("classification",),
         example="--reg r_drop --reg dropout",
@@ -199,7 +199,7 @@ REGULARIZERS = (
         name="self_distillation",
         target="regplug_regularizers.targets.self_distillation:SelfDistillation",
         params=SelfDistillationParams,
-        summary="Trains on the labels and on the answers of a finished network of the same kind.",
+        summary="Trains on the labels and on the predictions of a trained network of the same kind.",
         formula="loss - strength * sum_k t_k * log(p_k), t the teacher's probabilities of the row",
         # The teacher answers to each row by itself.
         conflicts=("mixing",),
@@ -211,9 +211,9 @@ REGULARIZERS = (
         name="temporal_ensembling",
         target="regplug_regularizers.targets.temporal_ensembling:TemporalEnsembling",
         params=TemporalEnsemblingParams,
-        summary="Holds each row's outputs to an average of its outputs in the epochs before.",
+        summary="Keeps each row's outputs close to the average of its outputs in earlier epochs.",
         formula="loss + strength * ramp * |z_i - Z_i|^2, Z_i the row's average over the epochs before",
-        # A blend of rows has no past of its own.
+        # A blend of rows has no earlier outputs of its own.
         conflicts=("mixing",),
         felt=Felt(values="strength=5"),
         source="Laine and Aila 2017, Temporal Ensembling for Semi-Supervised Learning",

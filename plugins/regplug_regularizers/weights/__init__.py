@@ -1,4 +1,4 @@
-"""Weights: bounds on them, and averages of them."""
+"""Weights: bounds and averages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class MaxNormParams:
     """Parameters of `max_norm`."""
 
     max_norm: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=0.5, high=10.0, log=True)] = 3.0
-    "Greatest Euclidean norm of the weights into one unit."
+    "Largest Euclidean norm of the weights into one unit."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class PruningParams:
     """Parameters of `pruning`."""
 
     sparsity: Annotated[float, Ge(0), Lt(1), Stackable(off=0), Search(low=0.1, high=0.95)] = 0.5
-    "Share of the entries of each weight that are zero in the end."
+    "Share of the entries of each weight that are zero at the end."
     start: Annotated[float, Ge(0), Lt(1)] = 0.0
     "Share of the steps after which pruning starts."
     end: Annotated[float, Gt(0), Le(1)] = 0.75
@@ -61,7 +61,7 @@ class SnapshotEnsembleParams:
     """Parameters of `snapshot_ensemble`."""
 
     cycles: Annotated[int, Ge(1)] = 2
-    "How many cycles, and so how many networks; the epochs are shared among them."
+    "Number of cycles, and so of networks; the epochs are divided among them."
     lowest: Annotated[float, Gt(0), Le(1), Stackable(), Search(low=1e-3, high=0.5, log=True)] = 0.1
     "Learning rate at the end of a cycle, as a share of that at its start."
 
@@ -110,7 +110,7 @@ REGULARIZERS = (
         name="pruning",
         target="regplug_regularizers.weights.pruning:Pruning",
         params=PruningParams,
-        summary="Sets the smallest weights to zero, more of them as the run goes on.",
+        summary="Sets the smallest weights to zero, more of them as training proceeds.",
         formula="w * mask; share of zeros = sparsity * (1 - (1 - (t - t0) / (t1 - t0))^3)",
         after=("projection",),
         tags=("sparsity",),
@@ -120,7 +120,7 @@ REGULARIZERS = (
         name="snapshot_ensemble",
         target="regplug_regularizers.weights.snapshot_ensemble:SnapshotEnsemble",
         params=SnapshotEnsembleParams,
-        summary="Trains in cycles of the learning rate and ends with the network of each as one.",
+        summary="Trains in cycles of the learning rate and ends with an ensemble of their networks.",
         formula="mean of the cycles' networks; rate = lowest + (1 - lowest) * (1 + cos(pi * t)) / 2",
         conflicts=("averaging", "stopping"),
         tags=("ensemble", "learning-rate"),
