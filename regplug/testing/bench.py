@@ -1,4 +1,4 @@
-"""Small networks and data of the kit's own: rows of six features or 6x6 images, in float64.
+"""The kit's own small networks and data: rows of six features or 6x6 images, in float64.
 
 The activations are tanh unless a component needs another one: no kink disturbs a numerical derivative.
 """
@@ -68,7 +68,7 @@ def cnn(activate: Activate) -> nn.Module:
 
 
 _WHOLE = -1
-"""One norm for the whole weight: of a row that is pruned wholly, torch's weight normalization makes NaN."""
+"""One norm for the whole weight: torch's weight normalization gives NaN for a row of zeros."""
 
 
 def weight_normed(activate: Activate) -> nn.Module:
@@ -83,7 +83,7 @@ def weight_normed(activate: Activate) -> nn.Module:
 
 
 class Branch(nn.Sequential):
-    """What a residual connection adds."""
+    """The branch of a residual connection."""
 
     is_branch = True
 
@@ -158,22 +158,22 @@ class Network:
 
     @property
     def layout(self) -> Layout:
-        """What one input of it is."""
+        """Layout of one input."""
         return "image" if len(self.input_shape) == 3 else "row" if len(self.input_shape) == 1 else "array"
 
     def built(self, dtype: torch.dtype, seed: int = 0, activate: Activate = nn.Tanh) -> nn.Module:
-        """A new one, with weights from a seed."""
+        """Creates the network with weights from a seed."""
         with torch_seeded(seed):
             made = self.make(activate) if self.takes_activation else self.make()
             return made.to(dtype).train()
 
     def task(self, kind: TaskKind) -> Task:
-        """What it can learn."""
+        """Tasks that it can learn."""
         names = tuple(f"class{number}" for number in range(self.num_outputs)) if kind == "classification" else ()
         return Task(kind=kind, num_outputs=self.num_outputs, class_names=names)
 
     def inputs(self, rows: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-        """Inputs for it: standard normal."""
+        """Creates inputs: standard normal."""
         return torch.randn((rows, *self.input_shape), dtype=dtype, generator=_generator(seed))
 
     def pools(self, task: Task, dtype: torch.dtype = torch.float64) -> Pools:
@@ -206,7 +206,7 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    """Whether it takes statistics over the batch, which one row has not."""
+    """Whether it computes statistics over the batch, which one row does not have."""
     return any(isinstance(module, _BATCH_NORMS) for module in model.modules())
 
 

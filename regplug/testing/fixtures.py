@@ -1,4 +1,4 @@
-"""Two pytest fixtures for plugin authors. Nothing loads them by itself: write in your `conftest.py`.
+"""Two pytest fixtures for plugin authors. They are not loaded automatically: write in your `conftest.py`.
 
 pytest_plugins = ["regplug.testing.fixtures"]
 """
@@ -71,10 +71,10 @@ class PluginMaker:
 
 @dataclass(frozen=True)
 class Host:
-    """The host as it sees what is installed now, the distributions of `make_plugin` among it."""
+    """The host with everything that is installed now, including the distributions of `make_plugin`."""
 
     def registry(self, switches: Switches | None = None) -> Registry:
-        """Everything that is installed, loaded anew."""
+        """A newly loaded registry of everything that is installed."""
         return load_registry(switches)
 
     def find(self, kind: str, name: str) -> Registered:
@@ -86,7 +86,7 @@ class Host:
         return self.registry().find(kind, name)
 
     def problems(self, distribution: str) -> list[Problem]:
-        """What is wrong with the plugins of a distribution."""
+        """Problems of the plugins of a distribution."""
         return [problem for problem in self.registry().problems if problem.distribution == distribution]
 
     def check(self, distribution: str, **options: Any) -> KitReport:
@@ -103,12 +103,12 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plu
     try:
         yield maker
     finally:
-        # The next test may write other modules of these names.
+        # The next test may write other modules with these names.
         for module in maker.modules:
             sys.modules.pop(module, None)
 
 
 @pytest.fixture
 def host() -> Host:
-    """The host, to find, check and judge what `make_plugin` has made."""
+    """The host, to find and check what `make_plugin` created."""
     return Host()

@@ -1,4 +1,4 @@
-"""What the kit found."""
+"""Results of the kit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Outcome = Literal["passed", "failed", "skipped", "expected_failure"]
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of one check of one component.
+    """The result of one check of one component.
 
     Args:
         component: Kind and name.
@@ -74,7 +74,7 @@ class KitReport:
         return tuple(result for result in self.results if result.outcome == "failed")
 
     def outcome(self, check: str) -> Outcome:
-        """What became of the check of that name.
+        """Returns the result of the check with that name.
 
         Raises:
             KeyError: There is no such check.
@@ -82,7 +82,7 @@ class KitReport:
         return {result.check: result.outcome for result in self.results}[check]
 
     def lines(self) -> list[str]:
-        """The report for people: what did not simply pass, then the counts and why skipped.
+        """The report as text: everything that did not simply pass, then the counts and the reasons for skipping.
 
         A line for each check; what several checks of a component say alike, or what keeps them from being made, is told
         once.
@@ -100,7 +100,7 @@ class KitReport:
         return [*_failures(self.results), *_not_made(self.results), summary, *_skips(self.results)]
 
     def document(self) -> dict[str, Any]:
-        """The report as JSON knows it."""
+        """The report as JSON values."""
         return {
             "subject": self.subject,
             "level": self.level,
@@ -127,7 +127,7 @@ class KitReport:
 
 
 def merge(subject: str, level: int, reports: Iterable[KitReport]) -> KitReport:
-    """One report of many."""
+    """Merges reports into one."""
     return KitReport(subject=subject, level=level, results=tuple(r for report in reports for r in report.results))
 
 

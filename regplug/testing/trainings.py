@@ -19,11 +19,11 @@ from regplug.training.loop import Trainer
 
 EPOCHS = 3
 _LEAST_SCALE = 1e-3
-"""A bias before a normalization has no gradient but rounding: what it ends with is no number to compare."""
+"""A bias before a normalization gets only rounding errors as gradient, so its final value is not compared."""
 
 
 class HeavyBall(UpdateRule):
-    """`v = 0.9 * v + g; w = w - rate * v`: the kit's own rule, so that no installed optimizer decides what it finds."""
+    """`v = 0.9 * v + g; w = w - rate * v`: the kit's own rule, so that no installed optimizer affects its results."""
 
     slots = ("velocity",)
 
@@ -128,12 +128,12 @@ def train(trainer: Trainer, *, finish: bool = True) -> Trainer:
 
 
 def trained(subject: Subject | None, run: Run | None = None, **options: Any) -> list[Tensor]:
-    """What one run ends with: its parameters and buffers, in their order."""
+    """Returns the final parameters and buffers of one run, in their order."""
     return learned(train(make_trainer(subject, [run or Run()], **options)))
 
 
 def trained_once(subject: Subject, run: Run, name: str) -> list[Tensor]:
-    """As `trained`; a run that several checks compare with is trained once."""
+    """Like `trained`, but cached: several checks compare with the same run."""
     key = f"trained {name} {run}"
     if key not in subject.cache:
         subject.cache[key] = trained(subject, run, name=name)
@@ -163,7 +163,7 @@ def learned(trainer: Trainer, run: int = 0) -> list[Tensor]:
 
 
 def same_bits(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
-    """Whether two rows of tensors are equal in every bit; NaN equals NaN."""
+    """Whether two sequences of tensors are bit-equal; NaN equals NaN."""
     return len(one) == len(other) and all(
         a.shape == b.shape and bool(torch.isclose(a, b, rtol=0, atol=0, equal_nan=True).all())
         for a, b in zip(one, other, strict=True)
@@ -171,7 +171,7 @@ def same_bits(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
 
 
 def worst_difference(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
-    """The greatest difference of two rows of tensors, relative to the greatest entry of each tensor."""
+    """The largest difference of two sequences of tensors, relative to the largest entry of each tensor."""
     worst = 0.0
     for a, b in zip(one, other, strict=True):
         if a.numel():

@@ -58,7 +58,7 @@ def bounds_of(subject: Subject) -> Iterator[Bound]:
 
 
 def _in_tuple(hint: Any, info: ParameterInfo) -> Any:
-    """How a bound of a tuple's entries is tried: as the number itself where that is allowed, too."""
+    """How a bound on a tuple's entries is tested: with a number alone if that is also allowed."""
     allows_number = any(leaf in (int, float) for leaf in _leaves(hint))
     length = len(info.default) if isinstance(info.default, tuple) and info.default else 1
     return None if allows_number else lambda value: (value,) * length
@@ -104,7 +104,7 @@ def _leaves(hint: Any) -> Iterator[Any]:
 
 
 def three_values(subject: Subject, info: ParameterInfo) -> list[Any]:
-    """Up to three different values of a number that its component takes, the default among them."""
+    """Up to three different allowed values of a number, including the default."""
     found: list[Any] = []
     for value in _candidates(info):
         if value not in found and _is_taken(subject, info.name, value):

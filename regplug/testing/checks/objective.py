@@ -27,7 +27,7 @@ from regplug.testing.watched import StopsGradients
 
 _LINEAR = 1e-9
 _EPOCHS = (3, 9)
-"""Epochs done when a penalty is looked at; one may begin late in a run."""
+"""Epochs done when a penalty is checked; it may begin late in a run."""
 
 
 def _rigs(subject: Subject, **values: object) -> Iterator[Rig]:
@@ -56,7 +56,7 @@ def _penalty(
 
 
 def _step(rig: Rig, params: Tensors, settings: Any = None, epoch: int = 0) -> Step:
-    """A step in the middle of a run: what it remembers is no longer what the network is."""
+    """A step in the middle of a run: its state no longer equals the network's parameters."""
     return rig.own_step(settings=settings, epoch=epoch, state=rig.moved_state(), params=params)
 
 
@@ -137,7 +137,7 @@ def penalty_gradient_is_true(subject: Subject) -> None:
 
 
 def _check_weights(rig: Rig) -> None:
-    """Holds the gradient by the effective weights alone to the numerical one, with the outputs as they are."""
+    """Compares the gradient by the effective weights with the numerical one, at fixed outputs."""
     step = _step(rig, rig.params, epoch=_EPOCHS[0])
     fixed = rig.program.forward(rig.params, rig.buffers, rig.step(), rig.x())
     weights = {name: value.detach() for name, value in rig.weights(rig.params).items()}
@@ -211,7 +211,7 @@ def penalties_add_up(subject: Subject) -> None:
 
 
 def _doubled(outputs: Outputs) -> Outputs:
-    """Taps bear their owner's key."""
+    """Taps have their owner's key."""
     others = {
         key.replace(f"{KEY}/", f"{owner}/", 1): tap for owner in ("one", "two") for key, tap in outputs.taps.items()
     }
