@@ -44,13 +44,14 @@ class TorchScript(Format):
         del params
 
     def write(self, captured: Captured, path: Path, manifest: Mapping[str, Any]) -> None:
-        """Traces and freezes the model: dropout is gone, batch norm folded, `.train()` changes nothing."""
+        """Traces and freezes the model: dropout is gone, batch norm has constants, `.train()` changes nothing."""
         with _deprecated(), torch.no_grad():
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", TracerWarning)
                 traced = torch.jit.trace(captured.module, captured.example, check_trace=False)  # type: ignore[no-untyped-call]
             _require_true_trace(said, captured)
-            frozen = torch.jit.freeze(traced)
+            # Its optimizations fold a batch norm into the linear layer before it, also where others use that output.
+            frozen = torch.jit.freeze(traced, optimize_numerics=False)
             try:
                 torch.jit.save(frozen, str(path), _extra_files={_MANIFEST: canonical_json(manifest)})
             except RuntimeError as error:

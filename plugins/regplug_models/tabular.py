@@ -100,13 +100,14 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        # A tensor's shape is no plain number while torch.jit traces.
+        self.heads, self.head_width = heads, width // heads
         self.query, self.key, self.value, self.merge = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x_BJD: Tensor) -> Tensor:
         """Returns `(B, J, D)`."""
         q_BHJE, k_BHJE, v_BHJE = (self._split(layer(x_BJD)) for layer in (self.query, self.key, self.value))
-        share_BHJJ = (q_BHJE @ k_BHJE.transpose(-1, -2) / sqrt(q_BHJE.shape[-1])).softmax(dim=-1)
+        share_BHJJ = (q_BHJE @ k_BHJE.transpose(-1, -2) / sqrt(self.head_width)).softmax(dim=-1)
         merged: Tensor = self.merge((share_BHJJ @ v_BHJE).transpose(1, 2).flatten(2))
         return merged
 
