@@ -16,7 +16,7 @@ from regplug.config.spec import ComponentSpec
 from regplug.errors import CompositionError
 
 TOLERANCE = 1e-9
-_DECLARED = {"check_composition", "find_notices"}
+_DECLARED = {"check_composition", "find_notices", "require_inverses"}
 
 
 @functools.cache
@@ -43,7 +43,7 @@ def assert_alike(*names: str) -> dict[str, torch.Tensor]:
     Returns:
         What the first run has learned.
     """
-    runs = [{**fields(*names)}, {**fields(*names), "seed": 1, "lr": 0.05, "reg": _at_defaults(fields(*names)["reg"])}]
+    runs = [{**fields(*names)}, {**fields(*names), "seed": 1, "lr": 0.02, "reg": _at_defaults(fields(*names)["reg"])}]
     alone = [learned(**run) for run in runs]
     assert all(torch.isfinite(value).all() for one in alone for value in one.values())
     assert greatest_difference(_continued(runs[0]), alone[0], relative=True) < TOLERANCE, "stopped and continued"

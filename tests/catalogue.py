@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +23,7 @@ REGULARIZERS = {
 }
 """Name as it is typed -> descriptor, of every regularizer that is installed and can be built from its defaults."""
 
-COMMON = {"dtype": "float64", "epochs": 2, "batch_size": 8, "lr": 0.1, "momentum": 0.9, "probe": ()}
+COMMON = {"dtype": "float64", "epochs": 2, "batch_size": 8, "lr": 0.05, "momentum": 0.9, "probe": ()}
 """Two epochs of five steps; the last batch has four rows."""
 
 TRAIN_ROWS = 36
@@ -81,12 +82,21 @@ def _first_of(word: str) -> str:
     return next(felt(name) for name, one in REGULARIZERS.items() if word in _words(one))
 
 
-def _network(name, params, context):
-    return bench.NETWORKS[name].make(context.activation or nn.Tanh)
+def _with_hidden_layer(name, params, context):
+    """A network of the kit with a hidden layer behind it, so that every regularizer finds its place."""
+    activate = context.activation or nn.Tanh
+    layers = {"body": bench.NETWORKS[name].make(activate), "activation0": activate()}
+    layers |= {"hidden1": nn.Linear(bench.OUTPUTS, bench.HIDDEN), "activation1": activate()}
+    return nn.Sequential(OrderedDict(layers, output=nn.Linear(bench.HIDDEN, bench.OUTPUTS)))
 
 
-mlp, cnn, residual_mlp, residual_cnn = (
-    functools.partial(_network, name) for name in ("mlp", "cnn", "residual", "residual_cnn")
+def mlp(params, context):
+    """That of the kit."""
+    return bench.NETWORKS["mlp"].make(context.activation or nn.Tanh)
+
+
+cnn, residual_mlp, residual_cnn = (
+    functools.partial(_with_hidden_layer, name) for name in ("cnn", "residual", "residual_cnn")
 )
 MODELS = {
     name: Model(name=name, target=f"{__name__}:{name}", summary="A network of the conformance kit.")

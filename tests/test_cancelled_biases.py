@@ -31,6 +31,10 @@ class NormOfItsOwn(nn.Module):
         return self.output(torch.tanh(self.norm(self.first(x))))
 
 
+def after_another(norm):
+    return nn.Sequential(nn.Linear(8, 8), norm, nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3))
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -40,8 +44,19 @@ class NormOfItsOwn(nn.Module):
         ({"reg": ["batchnorm:at=activation1"]}, ()),
         ({"model": Residual()}, ()),
         ({"model": NormOfItsOwn()}, ("first.bias",)),
+        ({"model": after_another(nn.LayerNorm(8))}, ("1.bias",)),
+        ({"model": after_another(nn.GroupNorm(2, 8))}, ("1.bias",)),
     ],
-    ids=["before activations", "no normalization", "dropout between", "behind activations", "residual", "own"],
+    ids=[
+        "before activations",
+        "no normalization",
+        "dropout between",
+        "behind activations",
+        "residual",
+        "own",
+        "layer norm",
+        "group norm",
+    ],
 )
 def test_only_a_bias_directly_before_a_normalization_stays_out_of_training(fields, expected):
     made = assembled(**fields)

@@ -17,6 +17,15 @@ from torch import Tensor, nn
 
 from regplug.regularization.layers import ActingLayer
 
+_PER_CHANNEL = (
+    nn.Linear,
+    nn.modules.conv._ConvNd,
+    nn.GroupNorm,
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+)
+"""Modules whose bias is one number for each channel."""
+
 
 def cancelled_biases(model: nn.Module, example: Tensor) -> list[str]:
     """Returns the names of the biases whose module's output goes into a batch normalization and nowhere else.
@@ -41,7 +50,7 @@ def cancelled_biases(model: nn.Module, example: Tensor) -> list[str]:
             spoiled.add(source)  # it acts in training, or somebody looks there
 
     def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001 - a hook's arguments
-        if _has_plain_bias(module) and isinstance(output, Tensor):
+        if isinstance(output, Tensor) and _has_plain_bias(module, output):
             made[id(output)] = module, output  # the tensor is kept, so that its id stays its own
 
     with _hooked(model, before, after), torch.enable_grad():
@@ -62,9 +71,14 @@ def _cancels(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.instancenorm._InstanceNorm)
 
 
-def _has_plain_bias(module: nn.Module) -> bool:
+def _has_plain_bias(module: nn.Module, output: Tensor) -> bool:
+    """Whether it adds a trained number to each channel of its output."""
     bias = module._parameters.get("bias")
-    return bias is not None and bias.requires_grad and isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+    if bias is None or not bias.requires_grad:
+        return False
+    if isinstance(module, nn.LayerNorm):
+        return bias.ndim == 1 and output.ndim == 2
+    return isinstance(module, _PER_CHANNEL)
 
 
 def _uses(output: Tensor) -> Counter[Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from regplug.api import Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
 
 Globs = str | tuple[str, ...]
 
@@ -94,6 +94,7 @@ REGULARIZERS = (
         params=BatchNormScratchParams,
         summary="Batch normalization written as its formula, for study: equal to batchnorm.",
         formula="weight * (x - mean) / sqrt(var + eps) + bias, over the batch",
+        conflicts=("batchnorm",),
         tags=("normalization", "batch-statistics"),
         source="Ioffe and Szegedy 2015, Batch Normalization",
     ),
@@ -104,6 +105,8 @@ REGULARIZERS = (
         summary="Normalises each row over groups of channels, before the activation.",
         formula="weight * (x - mean) / sqrt(var + eps) + bias, over each group of channels of a row",
         tags=("normalization",),
+        # A group of few values has a variance near 0 now and then, and the division makes rounding errors large.
+        felt=Felt(values="groups=2"),
         source="Wu and He 2018, Group Normalization",
     ),
     Regularizer(
@@ -161,6 +164,8 @@ REGULARIZERS = (
         summary="Gives the weights into each unit mean 0 and variance 1.",
         formula="(w - mean) / sqrt(var + eps), over the weights into a unit",
         tags=("reparametrization",),
+        # Each layer multiplies by the root of its inputs; the paper puts a normalization behind it.
+        felt=Felt(companions=("groupnorm",)),
         source="Qiao et al. 2019, Micro-Batch Training with Batch-Channel Normalization and Weight Standardization",
     ),
 )
