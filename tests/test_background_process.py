@@ -71,7 +71,7 @@ def test_it_is_another_process_that_ends_with_the_block_even_while_it_computes()
 def test_a_process_that_was_killed_is_told_as_such():
     with BackgroundProcess() as aside:
         os.kill(aside.submit(os.getpid).result(), signal.SIGKILL)
-        with pytest.raises(FailedError, match="ended with -9"):
+        with pytest.raises(FailedError, match="ended with exit code -9"):
             aside.submit(math.sqrt, 9).result()
 
 

@@ -186,7 +186,7 @@ def test_stochastic_depth_for_the_batch_draws_one_number():
 
 @pytest.mark.parametrize("name", ["stochastic_depth", "shake_drop"])
 def test_a_network_without_branches_is_refused_and_a_plus_in_forward_is_explained(name):
-    with pytest.raises(CompositionError, match="no module declares to be the branch") as caught:
+    with pytest.raises(CompositionError, match="no module declares that it is the branch") as caught:
         assembled(reg=[name])
     assert "A `+` inside forward has no site" in caught.value.hint
 
