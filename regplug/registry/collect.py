@@ -158,7 +158,7 @@ def _add(item: object, kind: str, hook_name: str, result: Collection) -> None:
     if faults or not isinstance(item, Component):
         return
     offered = Registered(component=item, origin=result.origin)
-    rivals = (*result.earlier, *result.components)
+    rivals = (other for other in (*result.earlier, *result.components) if other.component.name == item.name)
     if any((kind, offered.full_name) == (other.kind, other.full_name) for other in rivals):
         result.complain("duplicate", f"its distribution offers the {kind} {item.name} twice; the first counts.")
         return
