@@ -89,7 +89,7 @@ class Elastic:
 
 
 @right(Regularizer, params=Elastic, tags=("penalty",))
-class ElasticNet(RegularizerFunctions):
+class TwoNorms(RegularizerFunctions):
     def penalty(self, step, weights, outputs):
         chosen, share = step.select(weights), step.settings["share"]
         absolute = sum(weight.abs().sum() for weight in chosen.values())
@@ -175,7 +175,7 @@ class RightAverage(Average):
 
 
 @right(Regularizer)
-class Plateau(RegularizerFunctions):
+class HalvedRate(RegularizerFunctions):
     """Halves the rate where the validation loss does not fall."""
 
     def init(self, shapes, params, buffers):
@@ -204,7 +204,7 @@ def relu_six(params):
 
 
 @right(Activation, range=(-0.308843, math.inf))
-def mish(params):
+def soft_mish(params):
     return nn.Mish()
 
 
