@@ -87,7 +87,7 @@ def test_every_planted_bug_is_caught_by_the_check_that_is_made_for_it(tell, make
 
 
 def groups():
-    """Components that are right, in parts of about equal length; the first-party regularizers have a test of their own."""
+    """Components that are right, in parts of about equal length; first-party regularizers have a test of their own."""
     # Their files are not on every machine; their checks are those of the other data sets.
     published = ("mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100")
     shipped = [
