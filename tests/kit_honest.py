@@ -209,7 +209,7 @@ def soft_mish(params):
 
 
 @right(Activation, range=(0, math.inf))
-def softplus(params):
+def sharp_softplus(params):
     return nn.Softplus()
 
 
