@@ -248,7 +248,7 @@ def few_different_rows(params, context):
 
 
 @right(Initializer)
-def orthogonal(params, role, tensor, generator):
+def orthogonal_rows(params, role, tensor, generator):
     if role == "weight":
         nn.init.orthogonal_(tensor, generator=generator)
 

@@ -100,7 +100,7 @@ def test_a_run_on_a_full_disk_ends_failed_everywhere_and_leaves_no_half(small_di
     assert ": FAILED in" in said.out
     assert "test accuracy" in said.out
     is_there = (disk / "mine").exists()
-    assert is_there == ("The bundle mine is complete and proven" in said.err)
+    assert is_there == ("The bundle mine is complete and verified" in said.err)
     if is_there:
         assert regplug.verify(disk / "mine").passed
     assert {path.name for path in disk.iterdir()} <= {"mine", "mlruns"}
@@ -154,7 +154,7 @@ def test_an_export_that_the_store_does_not_keep_fails_and_names_the_bundle_that_
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mlflow.MlflowClient.log_artifacts", full)
-    with pytest.raises(TrackingLostError, match=r"No space left.* The bundle mine is complete and proven") as caught:
+    with pytest.raises(TrackingLostError, match=r"No space left.* The bundle mine is complete and verified") as caught:
         regplug.export(run.run_id, out="mine", formats=["onnx"], dataset=toy())
     assert caught.value.exit_code == 1
     assert caught.value.result.verification.passed

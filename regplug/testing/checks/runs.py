@@ -144,8 +144,16 @@ def _weights_and_buffers(rig: Rig) -> _Ended:
 
 def effect_is_felt(subject: Subject) -> None:
     """A regularizer that changes nothing, or `felt.values` at which it does not: such training proves nothing."""
-    if not derive_phases(type(subject.build())):
+    regularizer = subject.build()
+    phases = set(derive_phases(type(regularizer)))
+    if not phases:
         raise NotApplicable("it overrides no function and is neutral")
+    if overrides(regularizer, "evaluated") and not overrides(regularizer, "finalize"):
+        raise NotApplicable("it changes what is evaluated, not the weights that a run ends with")
+    if phases <= {"state", "epoch"} and not subject.component.felt.values:
+        raise NotApplicable(
+            "it acts between epochs, in a case that a short run may not meet, and declares no felt values"
+        )
     changed = any(not _is_neutral(subject, name) for name in networks_of(subject))
     expect(
         changed,
