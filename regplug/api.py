@@ -11,6 +11,7 @@ A target is called with the component's parameters and, by kind:
 | regularizer | a `regplug.regularizer.RegularizerFunctions` class | `target(params)` |
 | activation | a function that returns a module | `target(params) -> nn.Module` |
 | initializer | a function that fills one tensor | `target(params, role, tensor, generator) -> None` |
+| initializer with `sees_batch` | a function that fills layers | `target(params, layers, batch, generator) -> None` |
 | model | a function that returns a module | `target(params, context: ModelContext) -> nn.Module` |
 | dataset | a function that returns the data | `target(params, context: DataContext) -> regplug.data.RawData` |
 | loss | a `regplug.losses.LossFunction` class | `target(params)` |
@@ -202,13 +203,19 @@ class Activation(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Initializer(Component):
-    """A rule that fills a parameter tensor at the start of a run.
+    """A rule that fills a parameter tensor at the start of a run, or all its layers with a view of training data.
 
     Where its parameters have a field `at`, one glob of module names or a tuple of them, it fills those modules alone:
     `--init kaiming_normal --init normal:std=0.01,at=output`.
+
+    Args:
+        sees_batch: Whether it is called once, after all initializers that fill one tensor, with its layers (a list of
+            `regplug.initializers.Layer`) and 256 normalised training rows.
     """
 
     kind: ClassVar[str] = "initializer"
+
+    sees_batch: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -259,6 +259,13 @@ def ramp(params, role, tensor, generator):
         tensor.copy_(torch.linspace(-1, 1, tensor.numel()).view(tensor.shape))
 
 
+@right(Initializer, sees_batch=True)
+def scaled_to_the_inputs(params, layers, batch, generator):
+    for layer in layers:
+        for weight in layer.weights:
+            weight.normal_(std=0.1 / float(batch.std()), generator=generator)
+
+
 @right(Probe)
 class FirstWeight(Look):
     pass

@@ -106,6 +106,26 @@ def divides_by_a_missing_fan(params, role, tensor, generator):
     tensor.normal_(generator=generator).div_(math.sqrt(2) if tensor.ndim > 1 else 0.0)
 
 
+@bug("generator_decides_batch_start", kind="initializer", sees_batch=True)
+def draws_globally_for_all_layers(params, layers, batch, generator):
+    for layer in layers:
+        for weight in layer.weights:
+            weight.copy_(torch.rand(weight.shape))
+
+
+@bug("batch_start_is_finite", kind="initializer", sees_batch=True)
+def divides_by_a_centred_mean(params, layers, batch, generator):
+    for layer in layers:
+        for tensor in layer.params.values():
+            tensor.normal_(generator=generator).div_((batch - batch).sum())
+
+
+@bug("changes_only_its_layers", kind="initializer", sees_batch=True)
+def fills_the_whole_model(params, layers, batch, generator):
+    for tensor in layers[0].model.parameters():
+        tensor.normal_(generator=generator)
+
+
 class Look(Probe):
     def __init__(self, params):
         pass

@@ -30,6 +30,14 @@ STUDIES = {
     "zipped strengths": {"zip": ["reg.l1.strength=0,0.001", "reg.sam.rho=0.01,0.05"], "seeds": 2},
     "deltas of a loss": {"dataset": toy("regression"), "loss": "huber", "grid": ["loss.delta=0.1,1,10"], "lr": 0.05},
     "data seeds": {"dataset": "digits", "model": "linear", "data_seeds": 2, "seeds": 2, "epochs": 2},
+    "starts that see the data": {
+        "dataset": "digits",
+        "model": "linear",
+        "init": ("lsuv",),
+        "data_seeds": 2,
+        "seeds": 2,
+        "epochs": 2,
+    },
     "seeds with data of their own": {
         "dataset": "digits",
         "model": "linear",

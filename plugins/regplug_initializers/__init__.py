@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from regplug.api import Initializer, hookimpl
 
@@ -88,6 +88,18 @@ class KaimingParams(LayerParams):
     "Value of the biases; default: as torch starts them."
 
 
+@dataclass(frozen=True, kw_only=True)
+class LsuvParams(LayerParams):
+    """Parameters of `lsuv`."""
+
+    tol: Annotated[float, Gt(0), Lt(1)] = 0.1
+    "Largest distance of a layer's output variance from 1."
+    max_iterations: Annotated[int, Ge(1)] = 10
+    "Most times that a layer's weight is divided."
+    bias: OwnBias = 0.0
+    "Value of the biases; default: as torch starts them."
+
+
 def _rule(name: str, summary: str, params: type, **declared: Any) -> Initializer:
     target = f"regplug_initializers.rules:{name}"
     return Initializer(name=name, target=target, params=params, summary=summary, **declared)
@@ -134,4 +146,12 @@ def regplug_initializers() -> Iterator[Initializer]:
         "Weights with orthonormal rows or columns, times gain; a kernel counts as a matrix with a row for each filter.",
         GainParams,
         source="Saxe, McClelland and Ganguli 2013, arXiv:1312.6120",
+    )
+    yield Initializer(
+        name="lsuv",
+        target="regplug_initializers.batch_rules:lsuv",
+        params=LsuvParams,
+        summary="Orthonormal weights, then divided so that each layer's output has variance 1 on 256 training rows.",
+        source="Mishkin and Matas 2016, All you need is a good init, arXiv:1511.06422",
+        sees_batch=True,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from regplug.api import Loss, Model, Optimizer, Regularizer, Task, TaskKind
+from regplug.api import Initializer, Loss, Model, Optimizer, Regularizer, Task, TaskKind
 from regplug.config.params import params_to_dict
 from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, SHORTHANDS, RunConfig
 from regplug.config.spec import ComponentSpec
@@ -101,6 +101,11 @@ class Components:
                 hint=f"Use {', '.join(fitting)}.",
             )
         return dataclasses.replace(self, loss=loss)
+
+    @property
+    def start_sees_data(self) -> bool:
+        """Whether the initial weights depend on the training rows."""
+        return any(cast(Initializer, one.registered.component).sees_batch for one in self.inits)
 
     def why_single(self) -> str:
         """Returns why runs with these components cannot be stacked; empty if they can."""

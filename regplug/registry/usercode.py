@@ -154,7 +154,7 @@ def describe_object(kind: str, code: str, name: str, target: Any) -> Component:
 
     A class attribute `descriptor` of the right kind is taken as it is, with its target replaced. Else one is made:
     parameters are the class attribute `Params`, or none; a model and an activation take keyword arguments instead. A
-    loss's `tasks` and `soft_targets` are class attributes.
+    loss's `tasks` and `soft_targets` are class attributes, and an initializer's `sees_batch` is an attribute.
 
     Args:
         kind: Kind of component it is used as.
@@ -193,6 +193,8 @@ def _declared(kind: str, name: str, target: Any) -> dict[str, Any]:
     """What a descriptor of the kind says besides, from class attributes of the same names."""
     if kind == "dataset":
         return {"task": getattr(target, "task", "classification")}
+    if kind == "initializer":
+        return {"sees_batch": getattr(target, "sees_batch", False)}
     if kind == "loss":
         tasks = getattr(target, "tasks", typing.get_args(TaskKind))
         return {"tasks": tasks, "soft_targets": getattr(target, "soft_targets", False)}

@@ -169,7 +169,7 @@ def build_model(config: RunConfig, components: Components, data: Prepared) -> nn
         built.to(device=data.train.x.device, dtype=data.train.x.dtype)
         # Lazy layers create their weights at their first input, which they get here.
         _check_output(built, name, data)
-    initialize(built, components.inits, config.seed)
+    initialize(built, components.inits, config.seed, data.train.x)
     return built
 
 

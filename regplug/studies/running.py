@@ -69,7 +69,7 @@ class GroupRunner:
 
     def __init__(self, group: Group, data_of: StudyData) -> None:
         self._group, self._data_of = group, data_of
-        self._initial: dict[int, tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
+        self._initial: dict[tuple[int, str], tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
 
     def check(self) -> Assembly:
         """Builds the first run, so that errors are raised before anything is trained.
@@ -187,10 +187,11 @@ class GroupRunner:
         )
 
     def _start(self, point: Point, data: Prepared) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Returns the initial tensors, which depend only on the seed and on the shapes of the data."""
-        key = point.config.seed
+        """Returns the initial tensors: they depend on the seed, and on the data if an initializer sees them."""
+        components = self._data_of.components(point)
+        key = point.config.seed, data.digest if components.start_sees_data else ""
         if key not in self._initial:
-            network = build_network(point.config, self._data_of.components(point), data)
+            network = build_network(point.config, components, data)
             self._initial[key] = split_tensors(network.model)
         return self._initial[key]
 

@@ -17,6 +17,7 @@ from regplug.testing.bench import Network
 from regplug.testing.checking import Check, CheckFailed, CouldNotRun, NotApplicable, told
 from regplug.testing.checks import (
     activations,
+    batch_initializers,
     batches,
     common,
     datasets,
@@ -56,7 +57,7 @@ _BY_KIND: Mapping[str, tuple[Check, ...]] = {
     "activation": activations.CHECKS,
     "model": models.CHECKS,
     "dataset": datasets.CHECKS,
-    "initializer": small_kinds.INITIALIZER_CHECKS,
+    "initializer": (*small_kinds.INITIALIZER_CHECKS, *batch_initializers.CHECKS),
     "loss": losses.CHECKS,
     "optimizer": optimizers.CHECKS,
     "schedule": schedules.CHECKS,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from regplug.api import Format
+from regplug.api import Format, Initializer
 from regplug.bundles.formats import Format as FormatFunctions
 from regplug.probes import Probe, ProbeView
 from regplug.testing import bench
@@ -27,6 +27,8 @@ SHAPES = (("weight", (8, 6)), ("weight", (4, 2, 3, 3)), ("bias", (8,)), ("norm",
 
 
 def _filled(subject: Subject, seed: int, global_seed: int = 0) -> list[Tensor]:
+    if subject.descriptor(Initializer).sees_batch:
+        raise NotApplicable("it sees a batch")
     tensors = []
     generator = torch.Generator().manual_seed(seed)
     with seeded_globally(global_seed), generators_untouched("filling a tensor"):
