@@ -69,8 +69,13 @@ def _targets() -> dict[str, str]:
     """What the table at the head of `regplug.api` says of each kind's target."""
     from regplug import api
 
-    rows = re.findall(r"^\| (\w+) \| (.+) \| (.+) \|$", api.__doc__ or "", re.MULTILINE)
-    return {kind: f"{what}, called as {how}." for kind, what, how in rows if kind in KINDS}
+    rows = re.findall(r"^\| (\w+)(.*?) \| (.+) \| (.+) \|$", api.__doc__ or "", re.MULTILINE)
+    targets: dict[str, str] = {}
+    for kind, when, what, how in rows:
+        if kind in KINDS:
+            before = f"{targets[kind]}\n{when.strip().capitalize()}: " if kind in targets else ""
+            targets[kind] = f"{before}{what}, called as {how}."
+    return targets
 
 
 def current() -> str:
