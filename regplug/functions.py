@@ -172,10 +172,11 @@ def _study(
 
 
 def export(
-    module: str | nn.Module,
+    module: str | list[str] | tuple[str, ...] | nn.Module,
     example: Any = None,
     out: PathLike | None = None,
     *,
+    ensemble: bool = False,
     formats: Sequence[str] = (),
     probabilities: bool = False,
     stochastic: bool = False,
@@ -186,9 +187,12 @@ def export(
     """Writes a verified bundle of a tracked run's model (`regplug export`) or of your own trained module.
 
     Args:
-        module: A trained module; or a run: its id, the beginning of its id, or its name.
+        module: A trained module; or a run: its id, the beginning of its id, or its name; or with `ensemble` a list of
+            runs.
         example: For a module: a few real inputs `(N, ...)`, with the dtype that they have in deployment.
         out: The bundle's folder; required for a module.
+        ensemble: Whether to export the models of several runs as one, which averages their class probabilities or
+            values.
         formats: Formats as components; by default those of the run, or ONNX and TorchScript.
         probabilities: Whether the graph ends in a softmax.
         stochastic: Whether dropout stays live in inference, so that repeated outputs differ (MC dropout).
@@ -208,27 +212,28 @@ def export(
 
     >>> bundle = regplug.export(net, images, "bundles/net", class_names=["cat", "dog"])  # doctest: +SKIP
     >>> bundle = regplug.export("3f2a", formats=["onnx"], out="bundles/mine")  # doctest: +SKIP
+    >>> bundle = regplug.export(["3f2a", "9b1c"], ensemble=True)  # doctest: +SKIP
     """
-    from regplug.exporting import export_module, export_tracked
+    from regplug.exporting import export_ensemble, export_module, export_tracked
     from regplug.runs.caller_objects import take_over
+    from regplug.runs.request import check_exported_runs
 
-    if isinstance(module, str):
+    if isinstance(module, str | list | tuple):
         if example is not None:
             raise RequestError(
                 "A run was named and an example given.", hint="Leave out the example: a run has its own data."
             )
+        runs = [module] if isinstance(module, str) else list(module)
+        check_exported_runs(runs, is_ensemble=ensemble, register=more.get("register") or more.get("alias") or "")
         objects: dict[str, Any] = {name: more.pop(name) for name in ("model", "dataset") if name in more}
         _, known = take_over(objects, registry or default_registry())
-        place = None if out is None else Path(out)
-        return export_tracked(
-            module,
-            formats=formats,
-            out=place,
-            probabilities=probabilities,
-            stochastic=stochastic,
-            overwrite=overwrite,
-            registry=known,
-            **more,
+        more |= {"out": None if out is None else Path(out), "formats": formats, "registry": known}
+        more |= {"probabilities": probabilities, "stochastic": stochastic, "overwrite": overwrite}
+        return export_ensemble(runs, **more) if ensemble else export_tracked(runs[0], **more)
+    if ensemble:
+        raise RequestError(
+            "An ensemble is made of tracked runs, but a module was passed.",
+            hint='regplug.export([run, other_run], ensemble=True), or leave out "ensemble".',
         )
     if out is None or example is None:
         raise RequestError("A module needs an example and a folder.", hint="regplug.export(module, example, out)")

@@ -39,7 +39,7 @@ def _lines(path: Path, manifest: dict[str, Any], report: Report) -> list[str]:
         f"input     {given['name']!r}: {given['dtype']} {_shape(given['shape'])}, {given['layout']}, {limits}",
         f"output    {output['name']!r}: {output['dtype']} {_shape(output['shape'])}; inside: {_baked_in(manifest)}",
         f"files     {', '.join(_file(path, name, facts) for name, facts in manifest['files'].items())}",
-        f"state     sha256 {manifest['state_sha256'][:16]}, run {manifest.get('run_id') or 'untracked'}",
+        f"state     sha256 {manifest['state_sha256'][:16]}, {_runs(manifest)}",
         f"proven    {len(report.checks)} checks {verdict} at export{_measured(report)}",
         f"made with {', '.join(f'{name} {version}' for name, version in versions.items() if version)}",
         f"next      regplug verify {path}; regplug predict {path} INPUT",
@@ -59,7 +59,16 @@ def _stochastic(manifest: dict[str, Any]) -> list[str]:
     ]
 
 
+def _runs(manifest: dict[str, Any]) -> str:
+    members = manifest.get("members")
+    if members:
+        return f"runs {', '.join(member['run_id'][:8] for member in members)}"
+    return f"run {manifest.get('run_id') or 'untracked'}"
+
+
 def _model(manifest: dict[str, Any]) -> str:
+    if manifest.get("members"):
+        return f"an ensemble of {len(manifest['members'])} runs"
     config = manifest.get("config") or {}
     if "model" not in config:
         return "the user's own module"

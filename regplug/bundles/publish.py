@@ -14,8 +14,9 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from regplug.bundles.layout import is_bundle, read_manifest
 from regplug.config.values import is_utf8
@@ -53,12 +54,13 @@ def published(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def require_free(out: Path, run_id: str = "", *, overwrite: bool = False, hint: str = _ELSEWHERE) -> None:
+def require_free(out: Path, owner: str = "", *, overwrite: bool = False, hint: str = _ELSEWHERE) -> None:
     """Checks, before anything is done, that a bundle can be written to a path.
 
     Args:
         out: The bundle's folder.
-        run_id: The run whose own bundle may be replaced; empty for none.
+        owner: The run whose own bundle may be replaced, or the sorted runs of an ensemble, joined by `+`; empty for
+            none.
         overwrite: Whether any bundle may be replaced.
         hint: Hint for an existing bundle.
 
@@ -68,7 +70,7 @@ def require_free(out: Path, run_id: str = "", *, overwrite: bool = False, hint: 
     try:
         _refuse_taken(out)
         if is_bundle(out) and not overwrite:
-            _refuse_other(out, run_id, hint)
+            _refuse_other(out, owner, hint)
         _try_to_make(Path(os.path.abspath(out)))  # noqa: PTH100 - as in `published`
     except OSError as error:
         raise _cannot_make(out, error) from error
@@ -93,16 +95,26 @@ def _cannot_make(out: Path, error: OSError) -> RequestError:
     )
 
 
-def _refuse_other(out: Path, run_id: str, hint: str) -> None:
+def _refuse_other(out: Path, owner: str, hint: str) -> None:
     try:
         manifest = read_manifest(out)
     except RegplugError:
         manifest = {}
-    owner, state = manifest.get("run_id"), manifest.get("state_sha256")
-    if run_id and owner == run_id:
+    runs = sorted(member["run_id"] for member in manifest.get("members", ()))
+    found = manifest.get("run_id") or "+".join(runs)
+    if owner and found == owner:
         return
-    of_what = f"of run {str(owner)[:8]}" if owner else f"of a module, with state {str(state)[:12]}" if state else ""
-    raise RequestError(f"{out} contains a bundle {of_what}".rstrip() + ", which was not replaced.", hint=hint)
+    raise RequestError(
+        f"{out} contains a bundle {_owned(manifest, runs)}".rstrip() + ", which was not replaced.", hint=hint
+    )
+
+
+def _owned(manifest: Mapping[str, Any], runs: Sequence[str]) -> str:
+    if runs:
+        return f"of the runs {', '.join(run[:8] for run in runs)}"
+    if manifest.get("run_id"):
+        return f"of run {manifest['run_id'][:8]}"
+    return f"of a module, with state {manifest['state_sha256'][:12]}" if manifest else ""
 
 
 def _refuse_taken(out: Path) -> None:

@@ -110,6 +110,7 @@ COUNT = Kind("a whole number of at least 1", is_whole)
 COUNT_OR_NULL = Kind("a whole number or null", lambda value: value is None or is_whole(value))
 NUMBER = Kind("a finite number", is_number)
 NUMBER_OR_NULL = Kind("a finite number or null", lambda value: value is None or is_number(value))
+SHA256 = _matching(_SHA256, "64 hexadecimal digits")
 SHAPE = Kind('["batch", whole numbers]', _is_shape)
 
 _LAYER = Fields(
@@ -153,6 +154,7 @@ _MAY_LOSE = Fields(
     {},
 )
 _FILE = Fields({"format": NAME}, {"opset": COUNT, "ir_version": COUNT, "may_lose": _MAY_LOSE}, is_open=True)
+_MEMBER = Fields({"run_id": NAME, "state_sha256": SHA256}, {"run_name": TEXT}, is_open=True)
 _PLUGIN = Fields(dict.fromkeys(("kind", "name", "distribution", "version"), TEXT), {})
 
 MANIFEST_FORM = Fields(
@@ -177,13 +179,14 @@ MANIFEST_FORM = Fields(
         "files": Each(_FILE, is_mapping=True, least=1),
         "opset": COUNT_OR_NULL,
         "ir_version": COUNT_OR_NULL,
-        "state_sha256": _matching(_SHA256, "64 hexadecimal digits"),
+        "state_sha256": SHA256,
         "versions": Each(TEXT, is_mapping=True, least=1),
     },
     {
         "column_names": Each(TEXT),
         "config": Fields({}, {"model": TEXT, "dataset": TEXT, "reg": Each(TEXT)}, is_open=True),
         "dataset": Fields({"name": TEXT, "digest": TEXT}, {}, is_open=True),
+        "members": Each(_MEMBER, least=2),
         "plugins": Each(_PLUGIN),
         "preparation": Kind("null or a mapping", lambda value: value is None or isinstance(value, dict)),
         "run_id": TEXT_OR_NULL,

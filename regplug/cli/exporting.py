@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,7 +32,8 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="<folder>",
-        help="Write the bundle to this folder.  [default: bundles/ and the start of the run id, plus -stochastic]",
+        help="Write the bundle to this folder.  [default: bundles/ and the start of the run id, or ensemble- and a "
+        "hash of the run ids; plus -stochastic]",
         show_default=False,
     ),
 ]
@@ -40,8 +41,16 @@ Out = Annotated[
 
 @app.command(cls=Command)
 def export(
-    run: Annotated[str, typer.Argument(help="The run's id, the beginning of its id, or its name.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="The run's id, the beginning of its id, or its name.")
+    ],
     formats: Formats = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble", help="Export the models of several runs as one, which averages their probabilities or values."
+        ),
+    ] = False,
     out: Out = None,
     probabilities: Annotated[
         bool,
@@ -76,29 +85,36 @@ def export(
     plugin: Plugin = None,
     json: Json = False,
 ) -> None:
-    """Export a tracked run again as a verified bundle, from its configuration and its trained state."""
+    """Export a tracked run again as a verified bundle, or several runs as one model, from what the store keeps."""
     registry = registry_of({"disable": disable, "plugin": plugin})
     names = [spelled(text) for text in formats or ()]
+    _check_runs(runs, ensemble=ensemble, register=register or alias)
     _check(names, registry, register, alias, tracking_uri)
-    from regplug.exporting import export_tracked
+    from regplug.exporting import export_ensemble, export_tracked
 
     with telling_what_was_reached(_tell, as_json=json):
-        exported = export_tracked(
-            run,
-            formats=names,
-            out=out,
-            probabilities=probabilities,
-            stochastic=stochastic,
-            register=register,
-            alias=alias,
-            overwrite=overwrite,
-            registry=registry,
-            tracking_uri=tracking_uri,
-        )
+        request: dict[str, Any] = {
+            "formats": names,
+            "out": out,
+            "probabilities": probabilities,
+            "stochastic": stochastic,
+            "register": register,
+            "alias": alias,
+            "overwrite": overwrite,
+            "registry": registry,
+            "tracking_uri": tracking_uri,
+        }
+        exported = export_ensemble(runs, **request) if ensemble else export_tracked(runs[0], **request)
     if json:
         emit(exported.document())
     else:
         _tell(exported)
+
+
+def _check_runs(runs: list[str], *, ensemble: bool, register: str) -> None:
+    from regplug.runs.request import check_exported_runs
+
+    check_exported_runs(runs, is_ensemble=ensemble, register=register)
 
 
 def _check(formats: list[str], registry: Registry, register: str, alias: str, tracking_uri: str | None) -> None:
@@ -125,7 +141,7 @@ def _tell(exported: Exported) -> None:
 
     folder = shlex.quote(str(exported.path))
     rows = [
-        ("run", f"{exported.run_name} ({exported.run_id})"),
+        *_run_rows(exported),
         ("bundle", str(exported.path)),
         *_file_rows(exported),
         ("checks", describe_checks(exported.verification)),
@@ -134,6 +150,14 @@ def _tell(exported: Exported) -> None:
         alias = f", alias {exported.registered.alias}" if exported.registered.alias else ""
         rows.append(("registered", f"{exported.registered.uri}{alias}"))
     say(*lines_of([*rows, ("next", f"regplug verify {folder}"), ("", f"regplug inspect {folder}")]))
+
+
+def _run_rows(exported: Exported) -> list[tuple[str, str]]:
+    runs = dict(exported.members) or {exported.run_id: exported.run_name}
+    return [
+        ("" if at else "runs" if exported.members else "run", f"{runs[run_id]} ({run_id})")
+        for at, run_id in enumerate(runs)
+    ]
 
 
 def _file_rows(exported: Exported) -> list[tuple[str, str]]:

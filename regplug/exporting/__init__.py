@@ -1,9 +1,10 @@
-"""Exports a trained model as a verified bundle: at the end of a run, of a tracked run, or of a user's own module."""
+"""Exports a verified bundle: at the end of a run, of one or several tracked runs, or of a user's own module."""
 
 from __future__ import annotations
 
 from regplug.exporting.beforehand import require_exportable
 from regplug.exporting.deployment import DEPLOYED_FILE, deployment_requirements, deployment_samples
+from regplug.exporting.of_ensemble import export_ensemble
 from regplug.exporting.of_module import export_module
 from regplug.exporting.of_run import export_run
 from regplug.exporting.of_tracked import export_tracked
@@ -15,6 +16,7 @@ __all__ = [
     "Registered",
     "deployment_requirements",
     "deployment_samples",
+    "export_ensemble",
     "export_module",
     "export_run",
     "export_tracked",

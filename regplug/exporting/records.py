@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,10 @@ class Exported:
         files: The names of all files in it.
         verification: The checks, all of which have passed.
         seconds: Wall-clock time of each stage.
-        run_id: The tracked run, or empty for the caller's own module.
+        run_id: The tracked run, or empty for an ensemble and for the caller's own module.
         run_name: That run's name.
-        tracking_uri: That run's store.
+        members: The runs of an ensemble: run id to name; empty otherwise.
+        tracking_uri: The store of the run or the runs.
         model_uri: Address of the ONNX file as MLflow model, if it was logged.
         registered: The registered version, if requested.
     """
@@ -50,6 +51,7 @@ class Exported:
     seconds: Mapping[str, float]
     run_id: str = ""
     run_name: str = ""
+    members: Mapping[str, str] = field(default_factory=dict)
     tracking_uri: str = ""
     model_uri: str = ""
     registered: Registered | None = None
@@ -75,6 +77,7 @@ class Exported:
         return {
             "run_id": self.run_id,
             "run_name": self.run_name,
+            "members": [{"run_id": run_id, "run_name": name} for run_id, name in self.members.items()],
             "tracking_uri": self.tracking_uri,
             "bundle": {"path": str(self.path), "files": list(self.files)},
             "verification": self.verification.as_json(),

@@ -10,7 +10,7 @@ from regplug.bundles.publish import require_free
 from regplug.config import KIND_BY_FIELD, RunConfig
 from regplug.config.params import describe_params
 from regplug.config.spec import ComponentSpec
-from regplug.errors import DataError, ParameterError
+from regplug.errors import DataError, ParameterError, RequestError
 from regplug.registry import Registry, read_params, require_code
 from regplug.registry.components import Chosen, Components, resolve
 from regplug.regularization.ordering import Entry, check_composition
@@ -123,3 +123,37 @@ def _require_file(path: Path) -> None:
         raise DataError(f"The file {path} cannot be read: {error.strerror}.") from None
     if not is_there:
         raise DataError(f"No file {path}.", hint="Relative paths start from the current folder.")
+
+
+def check_exported_runs(runs: Sequence[str], *, is_ensemble: bool, register: str = "") -> None:
+    """Checks how many runs an export names.
+
+    Args:
+        runs: The named runs.
+        is_ensemble: Whether they are exported as one model.
+        register: The registered model or the alias that was requested; empty for none.
+
+    Raises:
+        RequestError: There are several runs for a bundle of one or one for an ensemble, a run is named twice, or an
+            ensemble should be registered.
+    """
+    if not is_ensemble:
+        if len(runs) == 1:
+            return
+        raise RequestError(
+            f"An export takes one run, but {len(runs)} were named: {', '.join(runs) or 'none'}.",
+            hint="Export each by itself, or all as one model with --ensemble (ensemble=True).",
+        )
+    if len(runs) < 2:
+        raise RequestError(
+            f"An ensemble needs at least two runs, but only {len(runs)} was named.",
+            hint="Name more runs, or leave out --ensemble (ensemble=True).",
+        )
+    twice = sorted({run for run in runs if list(runs).count(run) > 1})
+    if twice:
+        raise RequestError(f"The run {twice[0]} is named twice.", hint="Name each run of an ensemble once.")
+    if register:
+        raise RequestError(
+            "An ensemble cannot be registered, because a registered model belongs to one run.",
+            hint="Leave out --register and --alias; or log model.onnx of the bundle with MLflow yourself.",
+        )
