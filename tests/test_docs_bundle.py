@@ -49,19 +49,22 @@ def keys(document: Any) -> set[str]:
 
 @pytest.fixture(scope="module")
 def manifests(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Of a tracked run in all formats, of a module of the user's own, and of a stochastic one."""
+    """Of a tracked run in all formats, of a stochastic module of the user's own, and of an ensemble of two runs."""
     with standing_in(tmp_path_factory.mktemp("bundles")) as folder:
         formats = ["onnx", "torchscript", "pt2", "onnx_fp16", "onnx_int8"]
-        run = Place(folder).run(dataset="digits", model="mlp:hidden=[32]", epochs=3, export=True, format=formats)
+        place = Place(folder)
+        run = place.run(dataset="digits", model="mlp:hidden=[32]", epochs=3, export=True, format=formats)
+        other = place.run(dataset="digits", model="linear", epochs=1)
         assert run.bundle_path is not None
         tracked = (folder / run.bundle_path).absolute()
+        several = regplug.export([run.run_id, other.run_id], ensemble=True, formats=["torchscript"]).path.absolute()
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Dropout(0.5), nn.Linear(8, 2))
     sequences = np.random.default_rng(0).normal(size=(20, 4, 3)).astype(np.float32)
     own = export_module(net, sequences, folder / "own", formats=["onnx"], stochastic=True).path
     names = {path.name for path in tracked.iterdir()}
     assert not [name for name in names if f"`{name}`" not in PAGE]
-    return [json.loads((path / "manifest.json").read_text()) for path in (tracked, own)]
+    return [json.loads((path / "manifest.json").read_text()) for path in (tracked, own, several)]
 
 
 def test_every_key_that_is_written_is_told_and_no_other(manifests: list[dict[str, Any]]) -> None:
