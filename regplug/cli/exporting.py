@@ -42,7 +42,7 @@ Out = Annotated[
 @app.command(cls=Command)
 def export(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="The run's id, the beginning of its id, or its name.")
+        list[str], typer.Argument(metavar="RUN", help="The run's id, the beginning of its id, or its name.")
     ],
     formats: Formats = None,
     ensemble: Annotated[
