@@ -250,7 +250,7 @@ class _Run:
 
     def _tell_bundle(self, error: RegplugError) -> None:
         if self._bundle is not None:
-            error.message += f" The bundle {self._bundle.path} is complete and proven."
+            error.message += f" The bundle {self._bundle.path} is complete and verified."
 
     def _begin(self, tracked: TrackedRun) -> RunStarted:
         raw = self._data.raw

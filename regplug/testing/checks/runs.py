@@ -150,7 +150,8 @@ def effect_is_felt(subject: Subject) -> None:
         raise NotApplicable("it overrides no function and is neutral")
     if overrides(regularizer, "evaluated") and not overrides(regularizer, "finalize"):
         raise NotApplicable("it changes what is evaluated, not the weights that a run ends with")
-    if phases <= {"state", "epoch"} and not subject.component.felt.values:
+    declared = subject.component.felt if isinstance(subject.component, Regularizer) else Felt()
+    if phases <= {"state", "epoch"} and not declared.values:
         raise NotApplicable(
             "it acts between epochs, in a case that a short run may not meet, and declares no felt values"
         )
