@@ -76,7 +76,8 @@ def test_each_model_trains_on_each_dataset_that_it_fits(model, dataset, loaded):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "dataset"), EXPORTED)
-def test_a_covering_sample_is_exported_and_proven(model, dataset, place):
+def test_a_covering_sample_is_exported_and_proven(model, dataset, place, loaded):
+    data_of(dataset, loaded)
     formats = ["onnx"] if model == "gru" else ["onnx", "torchscript"]
     result = place.run(
         model=model, dataset=dataset, epochs=1, batch_size=8, lr=1e-3, train_rows=8, export=True, format=formats
