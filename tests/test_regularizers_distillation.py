@@ -84,5 +84,5 @@ def test_self_distillation_passes_the_conformance_kit_on_the_networks_that_its_t
     data = (rows.x.numpy(), np.array(["a", "b", "c"])[rows.y.numpy()])
     place.run(**{**FIELDS, "dataset": data, "batch_size": 4}, export=True, format=["onnx"], out="of_kit")
     subject = find_subject("regularizer", "self_distillation", {"teacher": "of_kit"})
-    subject.cache["networks"] = ["mlp", "normed"]
+    subject.cache.update(networks=["mlp", "normed"], refusals={})
     check_subject(subject).raise_if_failed()

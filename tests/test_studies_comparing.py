@@ -104,9 +104,14 @@ def test_two_cross_validations_compared_keep_the_correction_of_their_folds(place
 # What cannot be ranked together
 
 
-def test_files_of_one_experiment_have_a_table_each_and_settings_rank_over_them(place, tables, terminal):
+@pytest.fixture(scope="module")
+def two_groups(place, tables):
+    """Two settings on each of the files, in one experiment."""
     for table in tables:
         place.sweep(**FAST, dataset=table, grid=["reg=none,l2"], seeds=2)
+
+
+def test_files_of_one_experiment_have_a_table_each_and_settings_rank_over_them(place, two_groups, terminal):
     found = regplug.compare("csv/linear", tracking_uri=place.uri)
     assert [len(part.runs) for part in found.parts] == [4, 4]
     assert {part.study.labels for part in found.parts} == {("none", "l2")}
@@ -121,24 +126,24 @@ def test_files_of_one_experiment_have_a_table_each_and_settings_rank_over_them(p
     assert "Metrics on different datasets cannot be ranked together" in page
 
 
-def test_the_document_of_several_groups_has_each_and_its_runs(place, tables, terminal):
+def test_the_document_of_several_groups_has_each_and_its_runs(place, two_groups, parted, terminal):
     document = terminal("compare", "csv/linear", "--json").document
     assert [len(group["summary"]) for group in document["groups"]] == [2, 2]
     assert {run["group"] for run in document["runs"]} == {group["name"] for group in document["groups"]}
     assert "summary" not in document
     assert document["ranks"]["n"] == 2
-    alone = terminal("compare", "plain splits", "--json").document
+    alone = terminal("compare", "parted", "--json").document
     assert alone["groups"][0]["summary"] == alone["summary"]
     json.dumps(alone, allow_nan=False)
 
 
-def test_several_groups_have_no_one_analysis_and_that_is_said(place, tables):
+def test_several_groups_have_no_one_analysis_and_that_is_said(place, two_groups):
     found = regplug.compare("csv/linear", tracking_uri=place.uri)
     with pytest.raises(RequestError, match="2 groups of runs that are not ranked together: csv"):
         _ = found.analysis
 
 
-def test_a_baseline_that_one_group_has_serves_there_and_one_that_none_has_is_refused(place, tables):
+def test_a_baseline_that_one_group_has_serves_there_and_one_that_none_has_is_refused(place, two_groups):
     found = regplug.compare("csv/linear", baseline="none", tracking_uri=place.uri)
     assert [part.analysis.reference for part in found.parts] == ["none", "none"]
     with pytest.raises(RequestError, match="'nonne' is not a setting"):
