@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from made_images import write_cifar
 
 from regplug.api import DataContext
 from regplug.data import digest, prepare
@@ -100,18 +101,6 @@ def test_the_sum_of_the_two_marked_numbers_is_the_target():
     assert raw.train.x.shape == (1000, 7, 2)
     assert marks[:, :3].sum(1).tolist() == marks[:, 3:].sum(1).tolist() == [1] * 1000
     assert raw.train.y[:, 0] == pytest.approx((values * marks).sum(1))
-
-
-def write_cifar(folder, kind=10, classes=("cat", "dog")):
-    """Files of the published form with two images each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    labels = "labels" if kind == 10 else "fine_labels"
-    files = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"] if kind == 10 else ["train", "test"]
-    for number, name in enumerate(files):
-        images = np.random.default_rng(number).integers(0, 256, (2, 3072), np.uint8)
-        (folder / name).write_bytes(pickle.dumps({"data": images, labels: [0, 1]}, protocol=2))
-    meta = {"label_names" if kind == 10 else "fine_label_names": list(classes)}
-    (folder / ("batches.meta" if kind == 10 else "meta")).write_bytes(pickle.dumps(meta))
 
 
 @pytest.fixture
