@@ -44,7 +44,7 @@ ROOMS = {
     "pandas": ("regplug/tables/",),
     "pyarrow": ("regplug/tables/",),
     "pydantic": ("regplug/config/params.py",),
-    "pluggy": ("regplug/api.py", "regplug/hookspecs.py", "regplug/registry/"),
+    "pluggy": ("regplug/api/", "regplug/hookspecs.py", "regplug/registry/"),
 }
 """Where a guest library may be imported."""
 
