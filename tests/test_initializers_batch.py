@@ -17,7 +17,8 @@ from regplug.registry import default_registry
 from regplug.registry.components import find_components
 from regplug.runs.initializing import initialize
 from regplug.testing import check_initializer
-from regplug.testing.running import Bound, checks_of
+from regplug.testing.running import Bound
+from regplug.testing.selection import checks_of
 from regplug.testing.subject import find_subject
 
 ROWS = torch.randn(300, 3, generator=torch.Generator().manual_seed(0))

@@ -38,9 +38,9 @@ from regplug.testing import (
     conformance,
 )
 from regplug.testing.bench import NETWORKS, Network
+from regplug.testing.building import networks_of
 from regplug.testing.checking import CouldNotRun
 from regplug.testing.checks import settings
-from regplug.testing.rig import networks_of
 from regplug.testing.running import Bound, check_subject
 from regplug.testing.subject import find_subject
 

@@ -20,7 +20,8 @@ from made_images import write_images, write_own_files
 
 from regplug.registry import default_registry
 from regplug.testing import check_component
-from regplug.testing.running import Bound, checks_of
+from regplug.testing.running import Bound
+from regplug.testing.selection import checks_of
 from regplug.testing.subject import find_subject
 
 pytest_plugins = ["regplug.testing.fixtures"]

@@ -29,9 +29,9 @@ from regplug.testing.running import (
     check_component,
     check_distribution,
     check_subject,
-    checks_for,
     conformance,
 )
+from regplug.testing.selection import checks_for
 from regplug.testing.subject import Subject
 
 check_regularizer = partial(check_component, "regularizer")

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from regplug.optimizers import OptimizerState, UpdateRule, UpdateStep, subtract_scaled_
 from regplug.testing import bench
+from regplug.testing.building import make_rig
 from regplug.testing.checking import attempting
-from regplug.testing.rig import Rig, make_rig
+from regplug.testing.rig import Rig
 from regplug.testing.subject import Subject
 from regplug.training.course import Course
 from regplug.training.loop import Trainer

@@ -11,9 +11,9 @@ from regplug.api import Initializer
 from regplug.errors import CompositionError
 from regplug.initializers import layers_of, neutral
 from regplug.testing.bench import Network
+from regplug.testing.building import all_networks
 from regplug.testing.checking import CouldNotRun, NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched, seeded_globally
-from regplug.testing.rig import all_networks
 from regplug.testing.subject import Subject
 from regplug.testing.tags import DETERMINISTIC
 from regplug.testing.trainings import same_bits

@@ -11,10 +11,11 @@ from torch import Tensor
 from regplug.api import Regularizer
 from regplug.regularization.composition import overrides
 from regplug.testing import bench
+from regplug.testing.building import all_networks, make_rig, networks_of
 from regplug.testing.checking import NotApplicable, attempting, expect
-from regplug.testing.checks.layers import MEAN_DRAWS, STANDARD_ERRORS, require_stochastic
+from regplug.testing.checks.layer_noise import MEAN_DRAWS, STANDARD_ERRORS, require_stochastic
 from regplug.testing.generators import generators_untouched, seeded_globally
-from regplug.testing.rig import Rig, all_networks, make_rig, networks_of
+from regplug.testing.rig import Rig
 from regplug.testing.subject import Subject
 from regplug.testing.tags import KEEPS_MEAN
 from regplug.testing.trainings import same_bits

@@ -5,27 +5,23 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from regplug.regularization.layers import ActingLayer, WeightLayer
+from regplug.testing.building import make_rig, networks_of, rigs_of
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.exports import prove_export
 from regplug.testing.generators import generators_untouched
-from regplug.testing.rig import Rig, make_rig, networks_of
+from regplug.testing.rig import Rig
 from regplug.testing.subject import Subject
 from regplug.testing.tags import BATCH_STATISTICS
 from regplug.testing.trainings import same_bits
 
 _ROUNDING = 1e-10
-
-
-def _rigs(subject: Subject) -> Iterator[Rig]:
-    for name in networks_of(subject):
-        yield make_rig(subject, name)
 
 
 def _stepped(subject: Subject, name: str) -> Rig:
@@ -45,7 +41,7 @@ def _in_place(rig: Rig, x: Tensor, noise: object) -> None:
 
 def evaluation_leaves_buffers(subject: Subject) -> None:
     """Statistics that change in evaluation: evaluating a model would change it, and it could not be exported."""
-    for rig in _rigs(subject):
+    for rig in rigs_of(subject):
         before = rig.buffers
         rig.eval_logits(rig.x())
         expect(same_bits(list(before.values()), list(rig.buffers.values())), f"{rig.name}: evaluation changed a buffer")
@@ -164,7 +160,7 @@ def rows_are_independent_in_evaluation(subject: Subject) -> None:
 
 def strides_do_not_matter(subject: Subject) -> None:
     """A `.view` or a flat index that assumes contiguous memory."""
-    for rig in _rigs(subject):
+    for rig in rigs_of(subject):
         x = rig.x()
         strided = x.transpose(0, -1).contiguous().transpose(0, -1)
         expect(not strided.is_contiguous(), "the kit's own input is contiguous")
@@ -197,7 +193,7 @@ def _tensor_attributes(model: nn.Module) -> list[str]:
 
 def works_without_memory(subject: Subject) -> None:
     """A tensor created on a fixed device, which fails on a GPU and on the meta device."""
-    for rig in _rigs(subject):
+    for rig in rigs_of(subject):
         model = copy.deepcopy(rig.model).to("meta")
         with attempting(f"{rig.name} on the meta device"):
             output = rig.evaluated(model, rig.x().to("meta"))

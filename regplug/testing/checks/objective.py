@@ -13,10 +13,11 @@ from torch import Tensor
 from regplug.errors import ParameterError
 from regplug.regularization.composition import compose, overrides
 from regplug.regularizer import Outputs, Step, Tensors
+from regplug.testing.building import make_rig, networks_of
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.checks.layers import check_gradient
 from regplug.testing.generators import generators_untouched
-from regplug.testing.rig import KEY, Rig, make_rig, networks_of
+from regplug.testing.rig import KEY, Rig
 from regplug.testing.subject import Subject
 from regplug.testing.tags import PENALISES_BIASES
 from regplug.testing.trainings import same_bits

@@ -10,9 +10,10 @@ from torch import Tensor
 from regplug.regularization.composition import overrides
 from regplug.regularizer import Outputs
 from regplug.testing import bench
+from regplug.testing.building import make_rig, networks_of
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched
-from regplug.testing.rig import KEY, Rig, make_rig, networks_of
+from regplug.testing.rig import KEY, Rig
 from regplug.testing.subject import Subject
 from regplug.testing.trainings import same_bits
 

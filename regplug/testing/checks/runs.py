@@ -15,9 +15,10 @@ from regplug.regularization.composition import overrides
 from regplug.regularizer import Notice, RegularizerFunctions, RunContext
 from regplug.sites import current_pass
 from regplug.testing import bench
+from regplug.testing.building import few_networks_of, make_rig, networks_of
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import expect_generators, seeded_globally, state_of_generators
-from regplug.testing.rig import Rig, few_networks_of, make_rig, networks_of
+from regplug.testing.rig import Rig
 from regplug.testing.subject import Subject
 from regplug.testing.tags import STOCHASTIC
 from regplug.testing.trainings import (

@@ -14,9 +14,10 @@ import regplug
 from regplug.api import Regularizer
 from regplug.config.params import ParameterInfo
 from regplug.config.ramps import Ramp
+from regplug.testing.building import few_networks_of, make_rig, networks_of
 from regplug.testing.checking import CouldNotRun, NotApplicable, expect
 from regplug.testing.checks.runs import compare_stacked
-from regplug.testing.rig import KEY, Rig, few_networks_of, make_rig, networks_of
+from regplug.testing.rig import KEY, Rig
 from regplug.testing.subject import Subject
 from regplug.testing.trainings import Run, same_bits, shared_out, trained, trained_once
 from regplug.testing.values import three_values

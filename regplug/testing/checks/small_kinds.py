@@ -12,10 +12,10 @@ from regplug.api import Format, Initializer
 from regplug.bundles.formats import Format as FormatFunctions
 from regplug.probes import Probe, ProbeView
 from regplug.testing import bench
+from regplug.testing.building import all_networks
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.exports import prove_with
 from regplug.testing.generators import generators_untouched, seeded_globally
-from regplug.testing.rig import all_networks
 from regplug.testing.subject import Subject
 from regplug.testing.tags import DETERMINISTIC
 from regplug.testing.trainings import learned, make_trainer, same_bits, train

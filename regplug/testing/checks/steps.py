@@ -9,9 +9,10 @@ from torch import Tensor
 
 from regplug.regularization.composition import overrides
 from regplug.regularizer import Step, Tensors
+from regplug.testing.building import make_rig, networks_of
 from regplug.testing.checking import NotApplicable, attempting, expect
 from regplug.testing.generators import generators_untouched
-from regplug.testing.rig import Rig, make_rig, networks_of
+from regplug.testing.rig import Rig
 from regplug.testing.subject import Subject
 from regplug.testing.tags import PENALISES_BIASES
 from regplug.testing.trainings import same_bits, worst_difference
