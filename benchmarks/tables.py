@@ -29,7 +29,7 @@ from regplug.registry import default_registry
 from regplug.runs.assembly import assemble, threads
 from regplug.runs.loading import load_data
 from regplug.runs.request import check_request
-from regplug.runs.runner import trainer_of
+from regplug.runs.trained import trainer_of
 
 
 def ours(path: Path, target: str, seed: int, overrides: list[str]) -> tuple[RawData, float]:

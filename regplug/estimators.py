@@ -24,7 +24,8 @@ from regplug.runs.assembly import assemble, threads
 from regplug.runs.caller_objects import take_over
 from regplug.runs.loading import DTYPES, find_device
 from regplug.runs.request import check_request
-from regplug.runs.runner import execute, trained_model, trainer_of
+from regplug.runs.runner import execute
+from regplug.runs.trained import trained_model, trainer_of
 
 _SEEDS = 2**31
 

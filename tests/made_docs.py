@@ -13,8 +13,8 @@ from pathlib import Path
 from regplug.api import Component
 from regplug.cli.component import component_lines, example_of
 from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
+from regplug.config.literals import write_value
 from regplug.config.params import describe_params
-from regplug.config.spec import write_value
 from regplug.registry import Registered, Registry, default_registry
 
 ROOT = Path(__file__).parents[1]

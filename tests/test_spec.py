@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regplug.config.spec import ComponentSpec, is_component_name, read_value, write_value
+from regplug.config.literals import read_value, write_value
+from regplug.config.spec import ComponentSpec, is_component_name
 from regplug.errors import RequestError
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from regplug.api import Component, Regularizer
 from regplug.config import KIND_BY_FIELD
+from regplug.config.literals import write_value
 from regplug.config.params import ParameterInfo, describe_params, params_to_dict
-from regplug.config.spec import write_value
 from regplug.registry import load_target, takes_keywords
 from regplug.registry.usercode import derive_phases
 

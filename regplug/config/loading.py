@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from regplug.config.literals import read_value, write_value
 from regplug.config.params import check_fields, describe_params
 from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, RUN_HINT, SHORTHANDS, RunConfig
-from regplug.config.spec import ComponentSpec, read_value, write_value
+from regplug.config.spec import ComponentSpec
 from regplug.errors import RequestError, did_you_mean
 
 _SET_HINT = "Write --set lr=0.1, --set model.hidden=[64] or --set reg.l2.strength=0.1."

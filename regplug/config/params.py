@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from regplug.api import Component, InputFile, Needed, Schedulable, Search, Stackable
 from regplug.config.annotations import bounds_of, docs_of, leaves_of, limits_of, marks_of, type_text
+from regplug.config.literals import plain_number
 from regplug.config.ramps import SHAPES, Ramp, read_ramp
-from regplug.config.spec import plain_number
 from regplug.config.values import faults_of, flat
 from regplug.errors import ParameterError, PluginError, did_you_mean, some_of
 

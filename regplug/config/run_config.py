@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le, Lt
 
+from regplug.config.literals import write_value
 from regplug.config.params import check_fields, describe_params, params_to_dict
-from regplug.config.spec import ComponentSpec, write_value
+from regplug.config.spec import ComponentSpec
 from regplug.errors import CompositionError, RequestError
 
 RUN_HINT = "`regplug run --help` lists all options with their defaults."

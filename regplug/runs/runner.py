@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +12,6 @@ from torch import nn
 
 from regplug.bundles.request import Bundle
 from regplug.config import RunConfig
-from regplug.data.units import in_units
 from regplug.errors import RegplugError, raise_after_start
 from regplug.exporting import (
     DEPLOYED_FILE,
@@ -30,22 +26,19 @@ from regplug.measuring.metrics import confusion_matrix
 from regplug.probes import Probe
 from regplug.registry import Registry, default_registry
 from regplug.registry.faults import named_faults
-from regplug.regularization.settling import settle
 from regplug.reports.plots import confusion_matrix_png, curves_png
 from regplug.runs.assembly import Assembly, assemble, threads
 from regplug.runs.data_facts import facts_of
 from regplug.runs.description import describe_run
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
-from regplug.runs.loading import load_data, noisy_inputs, pools_of
+from regplug.runs.loading import load_data, noisy_inputs
 from regplug.runs.observers import PluginObservers
 from regplug.runs.request import check_request
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
+from regplug.runs.stages import Stages
+from regplug.runs.trained import trained_model, trainer_of
 from regplug.tracking import Store, TrackedRun, open_store
-from regplug.training.course import Pools
-from regplug.training.ensemble import as_one
-from regplug.training.loop import Trainer
 from regplug.training.state_hash import state_sha256
-from regplug.training.tensors import restore_tensors
 
 
 @named_faults()
@@ -70,7 +63,7 @@ def execute(
     """
     registry = registry or default_registry()
     plugged = PluginObservers(registry, observers)
-    stages = _Stages([*observers, plugged])
+    stages = Stages([*observers, plugged])
     config, components = check_request(config, registry, tracking_uri=tracking_uri)
     with stages.stage("loading data"):
         data = load_data(config, components)
@@ -85,70 +78,11 @@ def execute(
         return _Run(made, store, observers, plugged, stages).execute()
 
 
-def trainer_of(made: Assembly, *, probed: bool = False) -> Trainer:
-    """The training of one run by itself.
-
-    Args:
-        made: Everything that it needs.
-        probed: Whether probes will look at it.
-    """
-    train, valid, test = pools_of(made.data)
-    return Trainer(
-        program=made.program,
-        rule=made.rule,
-        runs=[made.inputs],
-        pools=Pools(train=train, valid=valid, test=test),
-        course=made.course,
-        places=made.network.places,
-        stacked=False,
-        probed=probed,
-    )
-
-
-def trained_model(trainer: Trainer, made: Assembly) -> nn.Module:
-    """The network that a run ended with, or its networks as one, made of ordinary modules; on the CPU.
-
-    Args:
-        trainer: Has finished.
-        made: What it trained.
-    """
-    networks = trainer.networks_of(0)
-    trained = iter(networks)
-
-    def make() -> nn.Module:
-        model = made.program.model if len(networks) == 1 else copy.deepcopy(made.program.model)
-        restore_tensors(model, *next(trained))
-        for name in made.network.untrained:
-            model.get_parameter(name).requires_grad_(True)
-        return settle(model, made.network.final_settings)
-
-    model = as_one(make, len(networks), is_classification=made.data.task.is_classification)
-    return in_units(model, made.data.units).cpu().eval()
-
-
-class _Stages:
-    """Reports each stage to observers when it begins, and measures how long it takes."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = observers
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        for observer in self._observers:
-            observer.stage(name)
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = time.perf_counter() - began
-
-
 class _Run:
     """One tracked run."""
 
     def __init__(
-        self, made: Assembly, store: Store, observers: Sequence[Observer], plugged: PluginObservers, stages: _Stages
+        self, made: Assembly, store: Store, observers: Sequence[Observer], plugged: PluginObservers, stages: Stages
     ) -> None:
         self._made, self._store, self._stages = made, store, stages
         self._told, self._plugged = observers, plugged

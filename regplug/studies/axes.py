@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, SHORTHANDS, RunConfig
+from regplug.config.literals import read_value, write_value
 from regplug.config.params import describe_params
-from regplug.config.spec import ComponentSpec, read_value, write_value
+from regplug.config.spec import ComponentSpec
 from regplug.errors import RequestError, did_you_mean
 from regplug.registry import Registry, takes_keywords
 

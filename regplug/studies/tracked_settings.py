@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regplug.config.spec import read_value
+from regplug.config.literals import read_value
 from regplug.errors import RequestError, did_you_mean
 from regplug.runs.doubts import GUESS_TAG
 from regplug.statistics import PairKey, Setting, StudyRun

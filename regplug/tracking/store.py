@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from regplug.errors import RequestError, TrackingError, did_you_mean, raise_afte
 from regplug.tracking import limits, reading, registering, tables
 from regplug.tracking.burying import mark_dead_runs
 from regplug.tracking.children import ChildRun, write_through_client
+from regplug.tracking.experiments import Experiments
 from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags, writing
 from regplug.tracking.location import Location, experiment_name, resolve_location
 from regplug.tracking.naming import safe_key
@@ -23,11 +23,6 @@ from regplug.tracking.reserve import Reserve
 from regplug.tracking.run import ERROR_TAG, TrackedRun
 from regplug.tracking.system import source_tags, system_tags
 from regplug.tracking.trouble import tracking_trouble
-
-_LONGEST_FOLDER = 100  # file systems take 255; two experiments may share one, in which each run has its own folder
-
-# Makes the UI open the experiment in its view for trained models instead of its view for chats and traces.
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def open_store(tracking_uri: str | None = None, folder: Path = Path(), *, is_read: bool = False) -> Store:
@@ -65,7 +60,7 @@ class Store:
         self.location = location
         self._client = client
         self._sql_store = sql_store
-        self._experiment_ids: dict[str, str] = {}
+        self._experiments = Experiments(client, location)
         self._begun: dict[int, str] = {}
 
     def start_run(
@@ -174,9 +169,7 @@ class Store:
         Raises:
             TrackingError: A deleted experiment in MLflow still has the name.
         """
-        if name not in self._experiment_ids:
-            self._experiment_ids[name] = self._find_experiment(name) or self._create_experiment(name)
-        return self._experiment_ids[name]
+        return self._experiments.id_of(name)
 
     def find_run(self, text: str) -> RunInfo:
         """Returns the run with an id, the beginning of an id or a name.
@@ -267,34 +260,6 @@ class Store:
 
     def _tracked(self, run: Any, experiment: str, reserve: Reserve) -> TrackedRun:
         return TrackedRun(self._client, run, experiment=experiment, store=self.location.shown, reserve=reserve)
-
-    def _find_experiment(self, name: str) -> str | None:
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
-            return None
-        if found.lifecycle_stage != "active":
-            raise TrackingError(
-                f"Experiment {name} was deleted in MLflow.",
-                hint=f"Choose another, or: mlflow experiments restore --experiment-id {found.experiment_id}",
-            )
-        return str(found.experiment_id)
-
-    def _create_experiment(self, name: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        place = None
-        if self.location.artifacts is not None:
-            # Absolute and readable: MLflow's own default is relative to the current folder of the process.
-            folder = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_LONGEST_FOLDER]
-            place = f"{self.location.artifacts.rstrip('/')}/{folder}"
-        try:
-            return str(self._client.create_experiment(name, artifact_location=place, tags=_EXPERIMENT_TAGS))
-        except MlflowException:
-            # Another process was faster.
-            found = self._find_experiment(name)
-            if found is None:
-                raise
-            return found
 
 
 @contextmanager

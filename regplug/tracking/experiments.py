@@ -1,0 +1,65 @@
+"""Finds and creates the experiments of a store."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from regplug.errors import TrackingError
+from regplug.tracking.location import Location
+
+_LONGEST_FOLDER = 100  # file systems take 255; two experiments may share one, in which each run has its own folder
+
+# Makes the UI open the experiment in its view for trained models instead of its view for chats and traces.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
+
+class Experiments:
+    """The experiments of a store.
+
+    Args:
+        client: MLflow's client on it.
+        location: Its location.
+    """
+
+    def __init__(self, client: Any, location: Location) -> None:
+        self._client, self._location = client, location
+        self._ids: dict[str, str] = {}
+
+    def id_of(self, name: str) -> str:
+        """Returns the id of an experiment, which is created if it is new.
+
+        Raises:
+            TrackingError: A deleted experiment in MLflow still has the name.
+        """
+        if name not in self._ids:
+            self._ids[name] = self._find(name) or self._create(name)
+        return self._ids[name]
+
+    def _find(self, name: str) -> str | None:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            return None
+        if found.lifecycle_stage != "active":
+            raise TrackingError(
+                f"Experiment {name} was deleted in MLflow.",
+                hint=f"Choose another, or: mlflow experiments restore --experiment-id {found.experiment_id}",
+            )
+        return str(found.experiment_id)
+
+    def _create(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        place = None
+        if self._location.artifacts is not None:
+            # Absolute and readable: MLflow's own default is relative to the current folder of the process.
+            folder = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_LONGEST_FOLDER]
+            place = f"{self._location.artifacts.rstrip('/')}/{folder}"
+        try:
+            return str(self._client.create_experiment(name, artifact_location=place, tags=_EXPERIMENT_TAGS))
+        except MlflowException:
+            # Another process was faster.
+            found = self._find(name)
+            if found is None:
+                raise
+            return found
