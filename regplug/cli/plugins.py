@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -13,14 +12,14 @@ import typer
 from regplug.cli.component import component_document, component_lines, full_document
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, Disable, Json, Plugin, new_app
-from regplug.cli.output import emit, note, say, say_table
+from regplug.cli.output import emit, note, say
+from regplug.cli.plugins_list import by_family, say_group, with_word
 from regplug.errors import RequestError, did_you_mean
 
 if TYPE_CHECKING:
     from regplug.registry import Problem, Registered, Registry
 
 app = new_app()
-_LONGEST_SOURCE = 26
 
 
 @app.callback()
@@ -43,13 +42,13 @@ def list_components(
 ) -> None:
     """List the components that plugins offer, by kind and family."""
     registry = _registry(disable, plugin)
-    components = _with_word(registry.components(_known_kind(kind)), word)
+    components = with_word(registry.components(_known_kind(kind)), word)
     if json:
         documents = [component_document(one) for one in components]
         emit({"components": documents, "problems": [problem_document(one) for one in problems_of(registry)]})
         return
-    for (kind_name, family), group in groupby(_by_family(components), key=lambda one: (one.kind, one.component.family)):
-        _say_group(f"{kind_name}: {family}" if family else kind_name, list(group), registry)
+    for (kind_name, family), group in groupby(by_family(components), key=lambda one: (one.kind, one.component.family)):
+        say_group(f"{kind_name}: {family}" if family else kind_name, list(group), registry)
         say("")
     say("regplug plugins show NAME lists a component's parameters.")
     if problems := problems_of(registry):
@@ -246,58 +245,3 @@ def _known_kind(kind: str | None) -> str | None:
     if kind is not None and kind not in KINDS:
         raise RequestError(f"There are no components of kind {kind!r}.", hint=did_you_mean(kind, KINDS))
     return kind
-
-
-def _say_group(title: str, group: Sequence[Registered], registry: Registry) -> None:
-    """A table of components; a column for where they come from only if one is not regplug's own: it takes room."""
-    rows = [(registry.spelling(one), one.component.summary, short_source(one.component.source)) for one in group]
-    if all(one.origin.is_first_party for one in group):
-        say_table((title, "summary", "source"), rows, folds="summary")
-        return
-    told = [(*row, _whence(one)) for row, one in zip(rows, group, strict=True)]
-    say_table((title, "summary", "source", "from"), told, folds="summary")
-
-
-def _with_word(components: Sequence[Registered], word: str | None) -> Sequence[Registered]:
-    """The components in whose name, family, tags or summary the word stands.
-
-    Raises:
-        RequestError: There is none.
-    """
-    if word is None:
-        return components
-    found = [one for one in components if word.lower() in _searched(one)]
-    if not found:
-        hint = did_you_mean(word, sorted({name for one in components for name in (one.name, *one.component.tags)}))
-        raise RequestError(f"No component has {word!r} in its name, family, tags or summary.", hint=hint)
-    return found
-
-
-def _searched(one: Registered) -> str:
-    component = one.component
-    return " ".join((one.name, component.family, *component.tags, component.summary)).lower()
-
-
-def _by_family(components: Sequence[Registered]) -> list[Registered]:
-    """By kind, and within a kind by family; the rest of the order stays."""
-    kinds = list(dict.fromkeys(one.kind for one in components))
-    return sorted(components, key=lambda one: (kinds.index(one.kind), one.component.family))
-
-
-def short_source(source: str) -> str:
-    """Returns authors and year of a source for a table.
-
-    >>> short_source("Foret et al. 2021, Sharpness-Aware Minimization")
-    'Foret et al. 2021'
-    >>> short_source("He, Zhang, Ren and Sun 2016")
-    'He et al. 2016'
-    """
-    dated = re.match(r"(.{1,60}?) ((?:19|20)\d\d)\b", source)
-    if not dated:
-        return re.split("[,;]", source)[0][:_LONGEST_SOURCE]
-    first, comma, _ = dated[1].partition(",")
-    return f"{first} et al. {dated[2]}" if comma else dated[0]
-
-
-def _whence(one: Registered) -> str:
-    return f"{one.distribution} {one.version}".strip()
