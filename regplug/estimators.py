@@ -215,7 +215,8 @@ def _config(raw: RawData, fields: Mapping[str, Any]) -> tuple[RunConfig, Any]:
 
 def _trained(raw: RawData, fields: Mapping[str, Any]) -> tuple[Prepared, torch.nn.Module]:
     config, registry = _config(raw, {**fields, "export": False})
-    config, components = check_request(config, registry, writes=False)
+    request = check_request(config, registry, writes=False)
+    config, components = request.config, request.components
     data = prepare(raw, dtype=DTYPES[config.dtype], device=find_device(config.device))
     made = assemble(config, components, data)
     with threads(made.num_threads()):
@@ -228,4 +229,4 @@ def _trained(raw: RawData, fields: Mapping[str, Any]) -> tuple[Prepared, torch.n
 
 def _tracked(raw: RawData, fields: Mapping[str, Any], out: str) -> Any:
     config, registry = _config(raw, {**fields, "export": bool(out), **({"out": str(Path(out))} if out else {})})
-    return execute(config, registry=registry)
+    return execute(check_request(config, registry))

@@ -59,9 +59,11 @@ def run(
 
     flags, known = take_over(fields, registry or default_registry())
     loaded = load_config(None if config is None else Path(config), overrides, flags)
+    from regplug.runs.request import check_request
     from regplug.runs.runner import execute
 
-    return execute(loaded, registry=known, observers=observers, tracking_uri=tracking_uri)
+    request = check_request(loaded, known, tracking_uri=tracking_uri)
+    return execute(request, observers=observers, tracking_uri=tracking_uri)
 
 
 def sweep(

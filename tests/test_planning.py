@@ -8,11 +8,14 @@ import pytest
 
 from regplug.config import RunConfig
 from regplug.errors import CompositionError, DataError
+from regplug.registry import default_registry
 from regplug.runs.planning import PHASES, make_plan
+from regplug.runs.request import check_request
 
 
 def plan(**fields):
-    return make_plan(RunConfig(**{"model": "mlp:hidden=[16]", **fields}))
+    config = RunConfig(**{"model": "mlp:hidden=[16]", **fields})
+    return make_plan(check_request(config, default_registry(), writes=False))
 
 
 def test_a_plan_lists_the_phases_in_the_order_in_which_a_run_meets_them():

@@ -7,6 +7,7 @@ import pickle
 from collections import Counter
 
 import pytest
+from cli_calls import Terminal
 from runs import QUICK, place  # noqa: F401 # a fixture
 from trainings import toy
 
@@ -14,7 +15,7 @@ import regplug
 from regplug.config import RunConfig, load_config
 from regplug.config.spec import ComponentSpec
 from regplug.errors import RequestError
-from regplug.registry import default_registry
+from regplug.registry import building, default_registry
 from regplug.registry.components import find_components, resolve, resolve_config
 
 L2, DROPOUT, MOMENTUM = "l2:strength=0.1", "dropout:drop_probability=0.2", "sgd:momentum=0.5"
@@ -43,6 +44,34 @@ def test_a_run_reads_each_component_once(place, reads):  # noqa: F811
         "weight_norm": 1,
     }
     assert not [text for text in reads if "strength" in text and text != L2]
+
+
+@pytest.fixture
+def checks(monkeypatch):
+    """How often the parameters of each component were checked."""
+    counts, make = Counter(), building.make_params
+
+    def counted(component, values, origin=""):
+        counts[component.name] += 1
+        return make(component, values, origin)
+
+    monkeypatch.setattr(building, "make_params", counted)
+    return counts
+
+
+ASKED = ["--reg", L2, "--reg", DROPOUT, "--optimizer", MOMENTUM, "--epochs", "1", "--model", "linear", "--no-export"]
+ONCE = {"l2": 1, "dropout": 1, "sgd": 1, "linear": 1}
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_command_checks_the_parameters_of_each_component_once(command, place, checks, capsys):  # noqa: F811
+    assert Terminal(capsys)(command, *ASKED).code == 0
+    assert {name: checks[name] for name in ONCE} == ONCE
+
+
+def test_a_run_from_python_checks_the_parameters_of_each_component_once(place, checks):  # noqa: F811
+    place.run(reg=[L2, DROPOUT], optimizer=MOMENTUM, model="linear", epochs=1)
+    assert {name: checks[name] for name in ONCE} == ONCE
 
 
 def test_a_sweep_reads_a_component_once_for_each_setting(place, reads):  # noqa: F811

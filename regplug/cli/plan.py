@@ -69,10 +69,10 @@ def _of_run(given: dict[str, Any]) -> Plan:
     from regplug.runs.request import check_request
 
     config, registry = read_config(given), registry_of(given)
-    check_request(config, registry, writes=False)
+    request = check_request(config, registry, writes=False)
     from regplug.runs.planning import make_plan
 
-    return make_plan(config, registry)
+    return make_plan(request)
 
 
 def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> tuple[Plan, tuple[str, ...]]:
@@ -84,11 +84,12 @@ def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> t
     asked, registry = read_study("any", given, file, own), registry_of(given)
     points = check_study(asked, registry)
     from regplug.runs.planning import make_plan
+    from regplug.runs.request import check_request
     from regplug.studies.engine import Study
 
     kind = "cv" if asked.folds else "sweep"
     study = Study(asked, kind=kind, registry=registry, points=points)
-    first = make_plan(study.points[0].config, registry)
+    first = make_plan(check_request(study.points[0].config, registry, writes=False))
     settings = list(dict.fromkeys(point.setting.label for point in study.points))
     facts = (
         f"study: {kind} of {len(settings)} settings, {len(study.points)} runs; the best by {study.metric}",

@@ -31,11 +31,11 @@ def run(**given: Any) -> None:
     def tell(result: Any) -> None:
         _tell(result, tracking_uri)
 
-    check_request(config, registry, tracking_uri=tracking_uri)
+    request = check_request(config, registry, tracking_uri=tracking_uri)
     with telling_what_was_reached(tell, as_json=given["json"]), Progress(is_quiet=given["json"]) as progress:
         from regplug.runs.runner import execute
 
-        result = execute(config, registry=registry, observers=[progress], tracking_uri=tracking_uri)
+        result = execute(request, observers=[progress], tracking_uri=tracking_uri)
     if given["json"]:
         emit(result.document())
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -129,11 +129,19 @@ def find_components(config: RunConfig, registry: Registry) -> Components:
         ParameterError: A parameter is unknown or not allowed.
     """
     fields = [field for field in KIND_BY_FIELD if config.export or field != "format"]
-    return _components(_find_all(config, registry, fields), config, registry)
+    return _components(_find_all(config, registry, fields, {}), config, registry)
 
 
-def resolve(config: RunConfig, registry: Registry) -> tuple[RunConfig, Components]:
+def resolve(
+    config: RunConfig, registry: Registry, installed: Mapping[str, Sequence[Chosen]] | None = None
+) -> tuple[RunConfig, Components]:
     """Returns a run's components, and the run with their parameters spelled out; see `resolve_config`.
+
+    Args:
+        config: The run.
+        registry: What is installed.
+        installed: Field -> its installed components in their order, if they were found before; these are not read
+            again.
 
     Raises:
         UnknownComponentError: A component is not installed.
@@ -142,17 +150,24 @@ def resolve(config: RunConfig, registry: Registry) -> tuple[RunConfig, Component
     """
     found = {
         field: tuple(dataclasses.replace(one, spec=_spelled_out(one, registry)) for one in chosen)
-        for field, chosen in _find_all(config, registry, KIND_BY_FIELD).items()
+        for field, chosen in _find_all(config, registry, KIND_BY_FIELD, installed or {}).items()
     }
     specs = {field: tuple(one.spec for one in chosen) for field, chosen in found.items()}
     return _with_specs(config, specs), _components(found, config, registry)
 
 
-def _find_all(config: RunConfig, registry: Registry, fields: Iterable[str]) -> dict[str, tuple[Chosen, ...]]:
-    """Returns the components of these fields."""
-    return {
-        field: tuple(_find(KIND_BY_FIELD[field], spec, registry) for spec in config.specs(field)) for field in fields
-    }
+def _find_all(
+    config: RunConfig, registry: Registry, fields: Iterable[str], installed: Mapping[str, Sequence[Chosen]]
+) -> dict[str, tuple[Chosen, ...]]:
+    """Returns the components of these fields; only the user's own code is searched in a field that was found before."""
+    found = {}
+    for field in fields:
+        known = iter(installed.get(field, ()))
+        found[field] = tuple(
+            next(known) if field in installed and spec.code is None else _find(KIND_BY_FIELD[field], spec, registry)
+            for spec in config.specs(field)
+        )
+    return found
 
 
 def _find(kind: str, asked: ComponentSpec, registry: Registry) -> Chosen:

@@ -8,11 +8,10 @@ from typing import Any
 from regplug.api import Phase
 from regplug.config import RunConfig
 from regplug.exporting import require_exportable
-from regplug.registry import Registry, default_registry
 from regplug.registry.usercode import derive_phases
 from regplug.runs.assembly import assemble
 from regplug.runs.loading import load_data
-from regplug.runs.request import check_request
+from regplug.runs.request import RunRequest
 
 PHASES: tuple[Phase, ...] = (
     "structure",
@@ -74,19 +73,17 @@ class Plan:
         }
 
 
-def make_plan(config: RunConfig, registry: Registry | None = None, *, is_exported: bool = True) -> Plan:
+def make_plan(request: RunRequest, *, is_exported: bool = True) -> Plan:
     """Builds everything that the run would build, on the real data, and says what it would do.
 
     Args:
-        config: The run.
-        registry: What is installed; by default all of it.
+        request: The checked run.
         is_exported: Whether the run would be exported, if its configuration says so; a sweep exports none.
 
     Raises:
         RequestError: What `regplug run` would refuse.
     """
-    registry = registry or default_registry()
-    resolved, components = check_request(config, registry, writes=False)
+    resolved, components = request.config, request.components
     data = load_data(resolved, components)
     made = assemble(resolved, components, data)
     if is_exported:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from regplug.bundles.publish import require_free
@@ -13,6 +14,7 @@ from regplug.config.spec import ComponentSpec
 from regplug.errors import DataError, ParameterError, RequestError
 from regplug.registry import Registry, read_params, require_code
 from regplug.registry.components import Chosen, Components, resolve
+from regplug.registry.faults import named_faults
 from regplug.regularization.ordering import Entry, check_composition
 from regplug.tracking.location import resolve_location
 
@@ -21,31 +23,50 @@ _ALWAYS_ALLOWED_THREADS = 64
 """So that the configuration of a run on a large machine can be repeated on a small one."""
 
 
-def check_request(
-    config: RunConfig, registry: Registry, *, tracking_uri: str | None = None, writes: bool = True
-) -> tuple[RunConfig, Components]:
-    """Checks all of a run that needs no data and no training, and returns it with every parameter spelled out.
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """A run that was checked; nothing of it is checked or read again.
 
     Args:
-        config: What was asked for.
+        config: The run with every parameter spelled out.
+        components: Its components.
+        registry: What is installed.
+    """
+
+    config: RunConfig
+    components: Components
+    registry: Registry
+
+
+@named_faults()
+def check_request(
+    config: RunConfig, registry: Registry, *, tracking_uri: str | None = None, writes: bool = True
+) -> RunRequest:
+    """Checks everything about a run that needs no data and no training.
+
+    Args:
+        config: The run as requested.
         registry: What is installed.
         tracking_uri: As for `execute`.
-        writes: Whether a store and a bundle are to be written, so that their places must be free and writable.
+        writes: Whether a store and a bundle will be written, so that their places must be free and writable.
 
     Raises:
         RequestError: Something is wrong; nothing was started.
     """
-    check_parts(config, registry)
+    installed = check_parts(config, registry)
     if writes:
         check_places(config, tracking_uri)
     # The user's own code is imported here, and torch with it in most cases.
-    resolved, components = resolve(config, registry)
+    resolved, components = resolve(config, registry, installed)
     check_composition(composition_entries(components.regs))
-    return resolved, components
+    return RunRequest(config=resolved, components=components, registry=registry)
 
 
-def check_parts(config: RunConfig, registry: Registry) -> None:
+def check_parts(config: RunConfig, registry: Registry) -> dict[str, list[Chosen]]:
     """Checks names, parameters, bounds and files without importing the user's own code.
+
+    Returns:
+        Field -> its installed components, without the user's own code.
 
     Raises:
         RequestError: Something is wrong.
@@ -57,6 +78,7 @@ def check_parts(config: RunConfig, registry: Registry) -> None:
             installed[field] += check_component(kind, spec, registry)
     if len(installed["reg"]) == len(config.reg):
         check_composition(composition_entries(installed["reg"]))
+    return installed
 
 
 def check_places(config: RunConfig, tracking_uri: str | None = None) -> None:

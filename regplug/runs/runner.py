@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from regplug.bundles.request import Bundle
-from regplug.config import RunConfig
 from regplug.errors import RegplugError, raise_after_start
 from regplug.exporting import (
     DEPLOYED_FILE,
@@ -24,7 +23,6 @@ from regplug.measuring.final_metrics import Final, measure_final
 from regplug.measuring.metric_log import MetricLog, probed
 from regplug.measuring.metrics import confusion_matrix
 from regplug.probes import Probe
-from regplug.registry import Registry, default_registry
 from regplug.registry.faults import named_faults
 from regplug.reports.plots import confusion_matrix_png, curves_png
 from regplug.runs.assembly import Assembly, assemble, threads
@@ -33,7 +31,7 @@ from regplug.runs.description import describe_run
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
 from regplug.runs.loading import load_data, noisy_inputs
 from regplug.runs.observers import PluginObservers
-from regplug.runs.request import check_request
+from regplug.runs.request import RunRequest
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
 from regplug.runs.stages import Stages
 from regplug.runs.trained import trained_model, trainer_of
@@ -42,18 +40,11 @@ from regplug.training.state_hash import state_sha256
 
 
 @named_faults()
-def execute(
-    config: RunConfig,
-    *,
-    registry: Registry | None = None,
-    observers: Sequence[Observer] = (),
-    tracking_uri: str | None = None,
-) -> RunResult:
+def execute(request: RunRequest, *, observers: Sequence[Observer] = (), tracking_uri: str | None = None) -> RunResult:
     """Trains, tracks, exports and verifies one run.
 
     Args:
-        config: What to run.
-        registry: What is installed; by default all of it.
+        request: The checked run.
         observers: Receive the run's events, in addition to the observers of plugins.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
 
@@ -61,10 +52,9 @@ def execute(
         RequestError: The request was wrong; nothing was started.
         FailedError: The run was tracked and ended FAILED.
     """
-    registry = registry or default_registry()
-    plugged = PluginObservers(registry, observers)
+    config, components = request.config, request.components
+    plugged = PluginObservers(request.registry, observers)
     stages = Stages([*observers, plugged])
-    config, components = check_request(config, registry, tracking_uri=tracking_uri)
     with stages.stage("loading data"):
         data = load_data(config, components)
     with stages.stage("building"):

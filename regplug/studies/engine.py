@@ -13,7 +13,7 @@ from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
 from regplug.registry.components import Chosen
 from regplug.runs.data_facts import overlap_ratio
-from regplug.runs.request import check_places
+from regplug.runs.request import check_places, check_request
 from regplug.runs.results import RunResult, status_after
 from regplug.runs.runner import execute
 from regplug.studies.background_process import Executor, InlineExecutor
@@ -260,7 +260,8 @@ class Study:
             return None
         name = f"{result.started.name}: best, {point.setting.label}"
         config = point.config.replaced(name=name, experiment=result.started.experiment)
-        winner = execute(config, registry=self._registry, tracking_uri=tracking_uri)
+        request = check_request(config, self._registry, tracking_uri=tracking_uri)
+        winner = execute(request, tracking_uri=tracking_uri)
         for warning in winner.warnings:
             if warning not in self.warnings:
                 _warn(observers, warning)

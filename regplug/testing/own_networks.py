@@ -36,7 +36,8 @@ def networks_of_models(models: Sequence[str], dataset: str, registry: Registry) 
 
 def _network(model: str, dataset: str, registry: Registry) -> Network:
     config = RunConfig(model=model, dataset=dataset, batch_size=1, export=False)
-    config, components = check_request(config, registry, writes=False)
+    request = check_request(config, registry, writes=False)
+    config, components = request.config, request.components
     data = load_data(config, components)
 
     def make() -> nn.Module:
