@@ -17,6 +17,7 @@ from regplug.registry.usercode import derive_phases
 from regplug.runs import runner
 from regplug.runs.caller_objects import take_over
 from regplug.runs.planning import make_plan
+from regplug.runs.request import check_request
 
 
 class Net(nn.Module):
@@ -197,7 +198,7 @@ def lazy() -> nn.Module:
 def planned(model, **fields):
     """Built and checked as a run is, and not trained."""
     values, registry = take_over({"model": model, "dataset": toy(), **fields}, default_registry())
-    return make_plan(load_config(None, [], {"epochs": 1, **values}), registry)
+    return make_plan(check_request(load_config(None, [], {"epochs": 1, **values}), registry, writes=False))
 
 
 SOUND = [OfZeros, OfNan, OfHugeNumbers, KeepsAConstant, KeepsALoss, RaisesInTraining, with_norm, lazy]

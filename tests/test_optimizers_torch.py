@@ -13,6 +13,7 @@ from regplug.optimizers import UpdateStep
 from regplug.registry import default_registry
 from regplug.registry.components import find_components, resolve_config
 from regplug.runs.planning import make_plan
+from regplug.runs.request import check_request
 from regplug.training.torch_optimizers import TorchRule
 
 MINE = '''
@@ -144,7 +145,11 @@ def test_it_is_not_stacked_and_the_plan_says_why(tmp_path):
     alone = place.run(optimizer="torch.optim:Adamax", lr=0.01, reg=("l2:strength=0.1",), seed=1)
     each = by_key(result)["l2.strength=0.1 | seed 1 data 0"]
     assert each.metrics["test/loss"] == alone.metrics["test/loss"]
-    plan = make_plan(RunConfig(model="linear", epochs=1, optimizer="torch.optim:Adamax"))
+    plan = make_plan(
+        check_request(
+            RunConfig(model="linear", epochs=1, optimizer="torch.optim:Adamax"), default_registry(), writes=False
+        )
+    )
     assert "torch.optim:Adamax is a torch.optim optimizer" in plan.stacked[0]["why"]
     assert any("torch.optim:Adamax, lr 0.2" in fact for fact in plan.facts)
 

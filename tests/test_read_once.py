@@ -59,8 +59,20 @@ def checks(monkeypatch):
     return counts
 
 
-ASKED = ["--reg", L2, "--reg", DROPOUT, "--optimizer", MOMENTUM, "--epochs", "1", "--model", "linear", "--no-export"]
-ONCE = {"l2": 1, "dropout": 1, "sgd": 1, "linear": 1}
+ASKED = [
+    "--reg",
+    L2,
+    "--reg",
+    DROPOUT,
+    "--optimizer",
+    MOMENTUM,
+    "--epochs",
+    "1",
+    "--model",
+    "mlp:hidden=[4]",
+    "--no-export",
+]
+ONCE = {"l2": 1, "dropout": 1, "sgd": 1, "mlp": 1}
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
@@ -70,7 +82,7 @@ def test_a_command_checks_the_parameters_of_each_component_once(command, place, 
 
 
 def test_a_run_from_python_checks_the_parameters_of_each_component_once(place, checks):  # noqa: F811
-    place.run(reg=[L2, DROPOUT], optimizer=MOMENTUM, model="linear", epochs=1)
+    place.run(reg=[L2, DROPOUT], optimizer=MOMENTUM, model="mlp:hidden=[4]", epochs=1)
     assert {name: checks[name] for name in ONCE} == ONCE
 
 

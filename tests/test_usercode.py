@@ -50,7 +50,8 @@ def test_a_file_beside_cannot_hide_an_installed_package(folder):
     assert load_object("net.py:Net").__name__ == "PluginManager"
 
 
-def test_an_edited_file_is_read_again(folder):
+def test_an_edited_file_is_read_again(folder, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # the cached code would look current
     (folder / "net.py").write_text("class Net: width = 3")
     first = load_object("./net.py:Net")
     (folder / "net.py").write_text("class Net: width = 6")

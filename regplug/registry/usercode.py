@@ -14,9 +14,10 @@ import sys
 import traceback
 import typing
 from dataclasses import is_dataclass, replace
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from regplug.api import KINDS, Component, NoParams, Phase, Regularizer, TaskKind
 from regplug.errors import RequestError, did_you_mean
@@ -57,6 +58,16 @@ def load_object(code: str) -> Any:
         raise RequestError(f"{code}: {place} has no {attribute}.", hint=did_you_mean(attribute, names)) from None
 
 
+class _FreshLoader(SourceFileLoader):
+    """Compiles the source each time and caches nothing.
+
+    Python takes its cached code for current if the file has the same size and was changed in the same second.
+    """
+
+    def path_stats(self, path: Any) -> NoReturn:
+        raise OSError("not cached")
+
+
 def import_path(path: Path, name: str) -> ModuleType:
     """Imports a file or a package folder under a name; a second time returns the first module.
 
@@ -70,7 +81,8 @@ def import_path(path: Path, name: str) -> ModuleType:
             return known
         raise ImportError(f"a module {name} is loaded already, from {getattr(known, '__file__', 'elsewhere')}")
     folders = [str(path)] if path.is_dir() else None
-    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=folders)
+    loader = _FreshLoader(name, str(file)) if file.suffix == ".py" else None
+    spec = importlib.util.spec_from_file_location(name, file, loader=loader, submodule_search_locations=folders)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
