@@ -85,8 +85,8 @@ def sweep(
         observers: Receive the events of the study.
         tracking_uri: As for `run`.
         registry: As for `run`.
-        fields: Fields of the study (`grid`, `zip`, `seeds`, `data_seeds`, `pair_seeds`, `metric`) and, as for `run`, of
-            its runs.
+        fields: Fields of the study (`grid`, `zip`, `seeds`, `data_seeds`, `pair_seeds`, `metric`, `baseline`,
+            `all_pairs` and so on) and, as for `run`, of its runs.
 
     Returns:
         The result: runs, analysis, best setting. Failed runs are in `failed` and do not stop the study.
@@ -136,6 +136,8 @@ def compare(
     by: str | Sequence[str] = (),
     metric: str = "",
     baseline: str | None = None,
+    all_pairs: bool = False,
+    minimize: bool | None = None,
     tracking_uri: str | None = None,
     out: PathLike | None = None,
 ) -> Compared:
@@ -145,7 +147,10 @@ def compare(
         names: Experiments by name; studies by id or name.
         by: Parameters that define the settings: `reg`, `lr`, `model.hidden`; by default all that differ.
         metric: The metric to compare; by default the metric of the study, else test accuracy or loss.
-        baseline: The setting with which the others are compared.
+        baseline: The setting with which the others are compared; by default the reference of the study, else the
+            setting without regularizers.
+        all_pairs: Whether every setting is compared with every other.
+        minimize: Whether lower values of the metric are better; by default its name decides.
         tracking_uri: As for `run`.
         out: File for the HTML report; by default none is written.
 
@@ -155,7 +160,15 @@ def compare(
     from regplug.studies.comparing import compare_tracked
 
     fields = [by] if isinstance(by, str) else list(by)
-    found = compare_tracked(names, by=fields, metric=metric, baseline=baseline, tracking_uri=tracking_uri)
+    found = compare_tracked(
+        names,
+        by=fields,
+        metric=metric,
+        baseline=baseline,
+        all_pairs=all_pairs,
+        minimize=minimize,
+        tracking_uri=tracking_uri,
+    )
     if out is not None:
         found.write(Path(out))
     return found

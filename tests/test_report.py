@@ -13,7 +13,7 @@ import pytest
 from regplug.reports import figures, plots
 from regplug.reports.judging import judge
 from regplug.reports.page import ComparisonReport, StudyReport, render_report
-from regplug.statistics import PairKey, Setting, Study, StudyRun, analyse, rank_over_datasets
+from regplug.statistics import PairKey, Question, Setting, Study, StudyRun, analyse, rank_over_datasets
 
 ACCURACY = "test/accuracy"
 EVIL = "<script>alert('$x_1$')</script>"
@@ -34,7 +34,7 @@ def study_of(varied, *, num_seeds=5):
 
 
 def report_of(study, curves=(), **options):
-    judged = judge(study, ACCURACY, "valid/loss", dict(curves))
+    judged = judge(study, Question(metric=ACCURACY, selected_by="valid/loss"), dict(curves))
     return StudyReport(title="A trial", study=study, analysis=judged.analysis, figures=judged.figures, **options)
 
 

@@ -45,7 +45,7 @@ def test_ranges_are_logarithmic_or_linear():
 
 
 def test_a_strength_implies_its_regularizer_and_a_plus_composes():
-    assert points(grid=("reg.l2.strength=0.5",))[0].config.reg[0].startswith("l2:strength=0.5")
+    assert points(grid=("reg.l2.strength=0.5",))[-1].config.reg[0].startswith("l2:strength=0.5")
     heads = [
         tuple(text.partition(":")[0] for text in p.config.reg) for p in points(grid=("reg=none,dropout,l2+dropout",))
     ]

@@ -19,7 +19,7 @@ def place(tmp_path_factory):
 
 
 def test_settings_that_are_the_same_but_for_their_name_are_told_identical(place):
-    result = place.sweep(grid=["reg=l2@a:strength=0.01,l2@b:strength=0.01"], seeds=4)
+    result = place.sweep(grid=["reg=l2@a:strength=0.01,l2@b:strength=0.01"], baseline="l2@a:strength=0.01", seeds=4)
     analysis = result.conclusion.analysis
     (comparison,) = analysis.comparisons
     assert comparison.outcome == "identical"

@@ -10,6 +10,7 @@ import typer
 
 from regplug.cli.options import Command, Json, TrackingUri, new_app
 from regplug.cli.output import emit, say
+from regplug.cli.study_options import AllPairs, Minimize
 
 app = new_app()
 
@@ -35,8 +36,16 @@ def compare(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="<setting>", help="Setting with which the others are compared."),
+        typer.Option(
+            "--baseline",
+            metavar="<setting>",
+            help="Setting with which the others are compared.  [default: the study's reference, else the setting "
+            "without regularizers]",
+            show_default=False,
+        ),
     ] = None,
+    all_pairs: AllPairs = None,
+    minimize: Minimize = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +67,15 @@ def compare(
     from regplug.studies.comparing import compare_tracked, report_name
 
     fields = [part.strip() for part in (by or "").split(",") if part.strip()]
-    found = compare_tracked(names, by=fields, metric=metric or "", baseline=baseline, tracking_uri=tracking_uri)
+    found = compare_tracked(
+        names,
+        by=fields,
+        metric=metric or "",
+        baseline=baseline,
+        all_pairs=bool(all_pairs),
+        minimize=minimize,
+        tracking_uri=tracking_uri,
+    )
     path = Path(out or report_name(names))
     found.write(path)
     if json:

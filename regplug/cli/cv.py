@@ -6,7 +6,21 @@ from typing import Any
 
 from regplug.cli.config_options import takes_config
 from regplug.cli.options import Command, TrackingUri, new_app
-from regplug.cli.study_options import DataSeeds, Folds, Grid, Group, Metric, Repeats, Seeds, StudyFile, Zip, read_study
+from regplug.cli.study_options import (
+    AllPairs,
+    Baseline,
+    DataSeeds,
+    Folds,
+    Grid,
+    Group,
+    Metric,
+    Minimize,
+    Repeats,
+    Seeds,
+    StudyFile,
+    Zip,
+    read_study,
+)
 
 app = new_app()
 
@@ -23,6 +37,9 @@ def cv(
     seeds: Seeds = None,
     data_seeds: DataSeeds = None,
     metric: Metric = None,
+    minimize: Minimize = None,
+    baseline: Baseline = None,
+    all_pairs: AllPairs = None,
     tracking_uri: TrackingUri = None,
     **given: Any,
 ) -> None:
@@ -42,5 +59,8 @@ def cv(
         "seeds": seeds,
         "data_seeds": data_seeds,
         "metric": metric,
+        "minimize": minimize,
+        "baseline": baseline,
+        "all_pairs": all_pairs,
     }
     carry_out("cv", read_study("cv", given, study, own), given, tracking_uri)

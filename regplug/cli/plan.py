@@ -9,11 +9,14 @@ from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, new_app
 from regplug.cli.output import emit, say, say_table, warn
 from regplug.cli.study_options import (
+    AllPairs,
+    Baseline,
     DataSeeds,
     Folds,
     Grid,
     Group,
     Metric,
+    Minimize,
     PairSeeds,
     Repeats,
     Seeds,
@@ -43,6 +46,9 @@ def plan(
     repeats: Repeats = None,
     group: Group = None,
     metric: Metric = None,
+    minimize: Minimize = None,
+    baseline: Baseline = None,
+    all_pairs: AllPairs = None,
     **given: Any,
 ) -> None:
     """Print what run, sweep or cv would do with the same flags, in which order and why; write nothing."""
@@ -56,6 +62,9 @@ def plan(
         "repeats": repeats,
         "group": group,
         "metric": metric,
+        "minimize": minimize,
+        "baseline": baseline,
+        "all_pairs": all_pairs,
     }
     is_study = study is not None or any(value is not None for value in own.values())
     made, facts = _of_study(study, own, given) if is_study else (_of_run(given), ())

@@ -57,6 +57,28 @@ Metric = Annotated[
         show_default=False,
     ),
 ]
+Minimize = Annotated[
+    bool | None,
+    typer.Option(
+        "--minimize/--maximize",
+        help="Whether lower or higher values of the metric are better.  [default: the metric's name decides]",
+        show_default=False,
+    ),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        metavar="<setting>",
+        help="Setting with which the others are compared.  [default: the base run, without the regularizers that "
+        "vary; it is added to the grid if it is not there]",
+        show_default=False,
+    ),
+]
+AllPairs = Annotated[
+    bool | None,
+    typer.Option("--all-pairs", help="Compare every setting with every other.", show_default=False),
+]
 Folds = Annotated[
     int | None, typer.Option("--folds", help="Number of folds; each is the validation split once.", min=2)
 ]

@@ -6,7 +6,19 @@ from typing import Any
 
 from regplug.cli.config_options import takes_config
 from regplug.cli.options import Command, TrackingUri, new_app
-from regplug.cli.study_options import DataSeeds, Grid, Metric, PairSeeds, Seeds, StudyFile, Zip, read_study
+from regplug.cli.study_options import (
+    AllPairs,
+    Baseline,
+    DataSeeds,
+    Grid,
+    Metric,
+    Minimize,
+    PairSeeds,
+    Seeds,
+    StudyFile,
+    Zip,
+    read_study,
+)
 
 app = new_app()
 
@@ -21,6 +33,9 @@ def sweep(
     data_seeds: DataSeeds = None,
     pair_seeds: PairSeeds = None,
     metric: Metric = None,
+    minimize: Minimize = None,
+    baseline: Baseline = None,
+    all_pairs: AllPairs = None,
     tracking_uri: TrackingUri = None,
     **given: Any,
 ) -> None:
@@ -37,5 +52,8 @@ def sweep(
         "data_seeds": data_seeds,
         "pair_seeds": pair_seeds,
         "metric": metric,
+        "minimize": minimize,
+        "baseline": baseline,
+        "all_pairs": all_pairs,
     }
     carry_out("sweep", read_study("sweep", given, study, own), given, tracking_uri)

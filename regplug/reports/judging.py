@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from regplug.reports import figures
 from regplug.reports.page import Curves, ReportFigure, draw_figures
-from regplug.statistics import Analysis, PairKey, Setting, Study, StudyRun, analyse
+from regplug.statistics import Analysis, PairKey, Question, Setting, Study, StudyRun, answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +24,18 @@ class Judged:
     settings_png: bytes
 
 
-def judge(study: Study, metric: str, selected_by: str, curves: Curves) -> Judged:
+def judge(study: Study, question: Question, curves: Curves) -> Judged:
     """Compares the settings of a study and draws the figures.
 
     Args:
         study: Settings and runs.
-        metric: The metric to compare.
-        selected_by: The metric that chooses the best setting.
+        question: How they are compared.
         curves: Learning curves of the runs, by metric and setting.
 
     Raises:
         RequestError: No run has the metric, or its direction is unknown.
     """
-    analysis = analyse(study, metric, selected_by=selected_by)
+    analysis = answer(study, question)
     return Judged(
         analysis=analysis,
         figures=draw_figures(study, analysis, curves),
@@ -55,4 +54,5 @@ def get_ready() -> None:
         for seed in range(3)
     )
     study = Study(name="made up", settings=tuple(Setting(label=label, varied={}) for label in labels), runs=runs)
-    judge(study, "test/loss", "valid/loss", {"test/loss": {label: [[(1, 1.0), (2, 0.5)]] for label in labels}})
+    question = Question(metric="test/loss", selected_by="valid/loss", reference="a")
+    judge(study, question, {"test/loss": {label: [[(1, 1.0), (2, 0.5)]] for label in labels}})

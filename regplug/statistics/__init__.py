@@ -4,8 +4,9 @@ Functions take numbers and return frozen dataclasses; each has a `document()` fo
 """
 
 from regplug.statistics.analysis import Analysis, analyse, select
-from regplug.statistics.metrics import is_lower_better
+from regplug.statistics.metrics import check_direction, is_lower_better
 from regplug.statistics.paired import Comparison, compare_pair, holm, paired_t
+from regplug.statistics.question import Question, answer
 from regplug.statistics.ranks import Ranks, critical_difference, rank, rank_over_datasets
 from regplug.statistics.records import PairKey, Setting, Study, StudyRun
 from regplug.statistics.summary import LEAST_BOOTSTRAPPED, Interval, Summary, bootstrap_interval, summarise, t_interval
@@ -18,6 +19,7 @@ __all__ = [
     "Comparison",
     "Interval",
     "PairKey",
+    "Question",
     "Ranks",
     "Setting",
     "Study",
@@ -25,7 +27,9 @@ __all__ = [
     "Summary",
     "Units",
     "analyse",
+    "answer",
     "bootstrap_interval",
+    "check_direction",
     "compare_pair",
     "comparison_sentence",
     "critical_difference",

@@ -111,7 +111,7 @@ def analyse(
     values = study.values(metric)
     is_lower = is_lower_better(metric) if lower_is_better is None else lower_is_better
     units = find_units(values, study.test_to_train)
-    selected = select(study, selected_by) if selected_by else None
+    selected = select(study, selected_by, lower_is_better=lower_is_better) if selected_by else None
     ranks = rank(values, units, is_lower_better=is_lower)
     summaries = _summaries(study, metric, units, ranks, is_lower, bootstrap_seed)
     _check_baseline(study, baseline)

@@ -28,10 +28,36 @@ def is_lower_better(metric: str) -> bool:
     if lower == higher or prefix.split("/")[0] == "gap":
         raise RequestError(
             f"Whether a lower or a higher {metric!r} is better is unknown.",
-            hint=f"Choose another metric. Lower is better for: {', '.join(sorted(LOWER))}. Higher is better for: "
-            f"{', '.join(sorted(HIGHER))}.",
+            hint="Say so with --minimize or --maximize, or choose another metric. Lower is better for: "
+            f"{', '.join(sorted(LOWER))}. Higher is better for: {', '.join(sorted(HIGHER))}.",
         )
     return lower
+
+
+def check_direction(metric: str, minimize: bool | None) -> None:
+    """Checks that a stated direction has an effect, and does not contradict the name of the metric.
+
+    Args:
+        metric: The metric, or empty if none was named.
+        minimize: Whether lower values are better; `None` if that was not stated.
+
+    Raises:
+        RequestError: No metric was named, or its name implies the other direction.
+    """
+    if minimize is None:
+        return
+    flag = "--minimize" if minimize else "--maximize"
+    if not metric:
+        raise RequestError(f"{flag} needs a metric.", hint="Add --metric NAME.")
+    try:
+        known = is_lower_better(metric)
+    except RequestError:
+        return
+    if known != minimize:
+        raise RequestError(
+            f"{flag} contradicts the metric {metric!r}, of which a {'lower' if known else 'higher'} value is better.",
+            hint=f"Leave out {flag}.",
+        )
 
 
 def check_selection(metric: str) -> None:

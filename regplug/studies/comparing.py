@@ -12,6 +12,7 @@ from regplug import statistics
 from regplug.errors import RequestError, did_you_mean
 from regplug.reports.page import ComparisonReport, StudyReport, draw_figures, render_report
 from regplug.runs.doubts import WARNINGS_TAG
+from regplug.statistics import Question
 from regplug.studies.comparable import (
     Group,
     are_judged_alike,
@@ -35,6 +36,8 @@ def compare_tracked(
     by: Sequence[str] = (),
     metric: str = "",
     baseline: str | None = None,
+    all_pairs: bool = False,
+    minimize: bool | None = None,
     tracking_uri: str | None = None,
 ) -> Compared:
     """Compares the runs of experiments or studies.
@@ -46,25 +49,38 @@ def compare_tracked(
         by: Parameters that define the settings; `reg` means the regularizers and those of their parameters that vary.
             By default a study's own settings, else all that differ except seeds, folds and the dataset.
         metric: The metric to compare; by default the metric of the study, else test accuracy or loss.
-        baseline: The setting with which the others are compared.
+        baseline: The setting with which the others are compared; by default the reference of the study, else the
+            setting without regularizers.
+        all_pairs: Whether every setting is compared with every other.
+        minimize: Whether lower values of the metric are better; by default its name decides.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in the current folder.
 
     Raises:
         RequestError: Nothing with these names is tracked, or the runs cannot be compared.
     """
     store = open_store(tracking_uri, is_read=True)
+    _check_question(metric, baseline, all_pairs=all_pairs, minimize=minimize)
     sources = [_find(store, name) for name in names]
     settings = TrackedSettings(store, sources, by)
     runs = [run for source in sources for run in source.runs]
     groups = _groups(group_by_data(runs, settings.dataset, settings.varied), sources, metric)
     parts, missing = [], []
+    question = Question(
+        metric=metric, reference=baseline or settings.reference, all_pairs=all_pairs, is_lower_better=minimize
+    )
     for group, gathered in _with_settings(groups, settings, baseline):
-        part = _part(group, gathered, sources, metric, baseline)
+        part = _part(group, gathered, sources, question)
         parts += [part] if isinstance(part, Part) else []
         missing += [part] if isinstance(part, RequestError) else []
     if not parts:
         raise missing[0]
     return _compared(store, sources, tuple(parts), [f"{error.message} It is left out." for error in missing])
+
+
+def _check_question(metric: str, baseline: str | None, *, all_pairs: bool, minimize: bool | None) -> None:
+    if all_pairs and baseline is not None:
+        raise RequestError("With all pairs no setting is the baseline.", hint="Choose --baseline or --all-pairs.")
+    statistics.check_direction(metric, minimize)
 
 
 def _groups(by_data: Sequence[Group], sources: Sequence[Source], metric: str) -> list[Group]:
@@ -88,23 +104,26 @@ def _with_settings(
     return zip(groups, gathered, strict=True)
 
 
-def _part(
-    group: Group, found: Gathered, sources: Sequence[Source], metric: str, baseline: str | None
-) -> Part | RequestError:
+def _part(group: Group, found: Gathered, sources: Sequence[Source], question: Question) -> Part | RequestError:
     """Returns the analysis of a group of runs, or an error if none of them has the metric."""
-    metric = metric or _said_metric(sources) or _default_metric(group)
+    metric = question.metric or _said_metric(sources) or _default_metric(group)
     study = statistics.Study(
         name=", ".join(dict.fromkeys(source.name for source in sources)),
         settings=found.settings,
         runs=found.study_runs,
         test_to_train=_overlap(group, sources, metric),
     )
-    named = baseline if baseline in study.labels else None
+    asked = replace(
+        question,
+        metric=metric,
+        selected_by=_selection(study, metric, sources),
+        reference=question.reference if question.reference in study.labels else None,
+    )
     try:
         study.values(metric)
     except RequestError as error:
         return error
-    analysis = statistics.analyse(study, metric, selected_by=_selection(study, metric, sources), baseline=named)
+    analysis = statistics.answer(study, asked)
     return Part(
         name=group.name,
         group=group,

@@ -14,7 +14,7 @@ from regplug import statistics
 from regplug.reports.judging import Judged, judge
 from regplug.reports.page import Curves
 from regplug.studies.background_process import Executor
-from regplug.studies.config import Point, StudyConfig, settings_of
+from regplug.studies.config import Point, StudyConfig
 from regplug.studies.measuring import PointResult
 
 
@@ -73,15 +73,23 @@ class Concluding:
         computing: Executor,
     ) -> None:
         self._metric = metric = compared_metric(config, selected_by)
+        settings = {each.point.setting.label: each.point.setting for each in results}
         self._study = study = statistics.Study(
             name=name,
-            settings=tuple(statistics.Setting(label=s.label, varied=s.values) for s in settings_of(config)),
+            settings=tuple(statistics.Setting(label=s.label, varied=s.varied) for s in settings.values()),
             runs=tuple(map(_run, results)),
             test_to_train=test_to_train,
         )
         self._judged: Future[Judged] | None = None
         if any(run.value(metric) is not None and run.value(selected_by) is not None for run in study.runs):
-            self._judged = computing.submit(judge, study, metric, selected_by, curves)
+            question = statistics.Question(
+                metric=metric,
+                selected_by=selected_by,
+                reference=next((s.label for s in settings.values() if s.is_reference), None),
+                all_pairs=config.all_pairs,
+                is_lower_better=config.minimize,
+            )
+            self._judged = computing.submit(judge, study, question, curves)
 
     def conclude(self, results: Sequence[PointResult]) -> Conclusion:
         """Waits for the comparison.

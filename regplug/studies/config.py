@@ -7,19 +7,30 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from regplug.config import SHORTHANDS, RunConfig, config_from, read_file
+from regplug.config import RunConfig, config_from, read_file
 from regplug.config.params import check_fields, describe_params
 from regplug.errors import ParameterError, RequestError, did_you_mean
 from regplug.registry import Registry
 from regplug.registry.components import resolve_config
-from regplug.studies.axes import Axis, check_axes, parse_axis, value_text, with_value
+from regplug.statistics.metrics import check_direction
+from regplug.studies.axes import Axis, check_axes, parse_axis, with_value
+from regplug.studies.settings import (
+    Setting,
+    combine,
+    is_of_regularizers,
+    label_of,
+    label_settings,
+    plain_combinations,
+    with_reference,
+    with_values,
+)
 
 DEFAULT_FOLDS = 5
 """Default number of folds of a cross-validation."""
@@ -56,6 +67,12 @@ class StudyConfig:
     "Column of a csv; rows with the same value in it stay in one fold."
     metric: str = ""
     "Metric that chooses the best setting; empty for validation accuracy or loss."
+    minimize: bool | None = None
+    "Whether lower values of the metric are better; none: its name decides."
+    baseline: str = ""
+    "The setting with which the others are compared; empty for the base run, without the regularizers that vary."
+    all_pairs: bool = False
+    "Whether every setting is compared with every other, instead of with one reference."
 
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "base"}
@@ -70,10 +87,15 @@ class StudyConfig:
                 f"metric={self.metric} would choose the best setting {told}.",
                 hint="Choose a metric valid/...; the test split is used once, at the end.",
             )
+        check_direction(self.metric, self.minimize)
         if self.pair_seeds and self.data_seeds > 1:
             raise RequestError(
                 "pair_seeds gives each seed its own data, so data_seeds cannot be combined with it.",
                 hint="Choose --pair-seeds or --data-seeds.",
+            )
+        if self.all_pairs and self.baseline:
+            raise RequestError(
+                "With all pairs no setting is the baseline.", hint="Choose --baseline SETTING or --all-pairs."
             )
         lengths = {len(axis.values) for axis in self.zipped}
         if len(lengths) > 1:
@@ -112,19 +134,6 @@ class StudyConfig:
         for name in ("name", "experiment", "out", "export", "format", "threads"):
             document["base"].pop(name)
         return hashlib.sha256(json.dumps([document, *content], sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One combination of the axes' values.
-
-    Args:
-        label: The values as text.
-        values: Axis -> value.
-    """
-
-    label: str
-    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,27 +208,7 @@ def _default(name: str) -> object:
 
 def settings_of(study: StudyConfig) -> list[Setting]:
     """Returns every combination of the axes' values; a single one named `base` if nothing varies."""
-    crossed = [[(axis.path, value) for value in axis.values] for axis in study.crossed]
-    zipped = [list(zip((a.path for a in study.zipped), values, strict=True)) for values in _columns(study.zipped)]
-    settings = []
-    for product in itertools.product(*crossed):
-        for together in zipped or [[]]:
-            values = dict([*product, *together])
-            settings.append(Setting(label=_label(values, value_text), values=values))
-    if len({setting.label for setting in settings}) < len(settings):
-        # Six digits do not distinguish these values.
-        return [Setting(label=_label(setting.values, repr), values=setting.values) for setting in settings]
-    return settings
-
-
-def _columns(axes: Sequence[Axis]) -> Iterator[tuple[Any, ...]]:
-    return zip(*(axis.values for axis in axes), strict=True)
-
-
-def _label(values: Mapping[str, Any], text: Callable[[Any], str]) -> str:
-    if set(values) == {"reg"}:
-        return str(values["reg"])
-    return ", ".join(f"{path.removeprefix('reg.')}={text(value)}" for path, value in values.items()) or "base"
+    return label_settings(combine(study.crossed, study.zipped))
 
 
 def points_of(study: StudyConfig, registry: Registry) -> list[Point]:
@@ -231,18 +220,44 @@ def points_of(study: StudyConfig, registry: Registry) -> list[Point]:
     check_axes([*study.crossed, *study.zipped], study.base, registry)
     _check_size(study)
     base = _with_group(study, registry)
+    return [
+        point for setting, config in _settings(study, base, registry) for point in _repeated(study, setting, config)
+    ]
+
+
+def _settings(study: StudyConfig, base: RunConfig, registry: Registry) -> list[tuple[Setting, RunConfig]]:
+    """Returns the settings with their runs, the reference among them.
+
+    Raises:
+        RequestError: A setting is not allowed, or none has the label of the baseline.
+    """
+    axes = study.crossed, study.zipped
+    plain = [] if study.all_pairs else plain_combinations(*axes, registry)
+    combinations = combine(*axes)
+    extra = [values for values in plain if values not in combinations]
+    settings = label_settings([*extra, *combinations])
+    found = _resolved(settings, base, registry)
+    if study.all_pairs:
+        return found
+    off = {path: value for path, value in (plain[0] if plain else {}).items() if is_of_regularizers(path)}
+    try:
+        wanted = resolve_config(with_values(base, off), registry)
+    except RequestError:  # an axis gives it a value that it needs
+        wanted = None
+    return with_reference(found[len(extra) :], found[: len(extra)], wanted, study.baseline, registry)
+
+
+def _resolved(settings: Sequence[Setting], base: RunConfig, registry: Registry) -> list[tuple[Setting, RunConfig]]:
     problems: dict[str, None] = {}
-    points: list[Point] = []
-    for setting in settings_of(study):
+    found = []
+    for setting in settings:
         try:
-            config = resolve_config(_with_values(base, setting.values), registry)
+            found.append((setting, resolve_config(with_values(base, setting.values), registry)))
         except RequestError as error:
             problems |= dict.fromkeys(_problems(base, setting, error, registry))
-            continue
-        points += _repeated(study, setting, config)
     if problems:
         raise RequestError("\n  ".join(problems), hint="Nothing was run.")
-    return points
+    return found
 
 
 def _check_size(study: StudyConfig) -> None:
@@ -255,22 +270,15 @@ def _check_size(study: StudyConfig) -> None:
         )
 
 
-def _with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    # A component is chosen before its parameters are set, whatever the order of the axes.
-    for path, value in sorted(values.items(), key=lambda item: "." in item[0] or item[0] in SHORTHANDS):
-        config = with_value(config, path, value)
-    return config
-
-
 def _problems(base: RunConfig, setting: Setting, error: RequestError, registry: Registry) -> list[str]:
     """Returns the problems of a setting: each value that is not allowed, else the first error of their combination."""
     found = []
     allowed: dict[str, Any] = {}
     for path, value in setting.values.items():
         try:
-            resolve_config(_with_values(base, {**allowed, path: value}), registry)
+            resolve_config(with_values(base, {**allowed, path: value}), registry)
         except ParameterError as own:
-            found.append(_problem(_label({path: value}, value_text), own))
+            found.append(_problem(label_of({path: value}), own))
         except RequestError:
             continue  # it may need a value of a later axis; the combination is checked as well
         else:

@@ -174,12 +174,13 @@ class Keeper:
         return same[0] if same else None
 
     def _document(self) -> dict[str, Any]:
-        return {**self._study.to_dict(), "content": self._content}
+        settings = {point.setting.label: point.setting.document() for point in self._by_key.values()}
+        return {**self._study.to_dict(), "content": self._content, "settings": list(settings.values())}
 
     def _difference(self, run: RunInfo) -> str:
         text = self.store.read_artifact(run.run_id, STUDY_FILE).read_text(encoding="utf-8")
         before, now = _flat(json.loads(text)), _flat(self._document())
-        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        names = [name for name in {**before, **now} if name != "settings" and before.get(name) != now.get(name)]
         return "; ".join(f"{name} was {before.get(name)!r} and is {now.get(name)!r}" for name in names)
 
     def _params(self) -> dict[str, object]:

@@ -13,8 +13,9 @@ from regplug.registry import Registry
 from regplug.registry.components import Components, find_components
 from regplug.runs.data_facts import DataFacts, facts_of
 from regplug.runs.loading import check_batch_size, load_data, prepare_for
-from regplug.studies.config import Point, Setting, StudyConfig
+from regplug.studies.config import Point, StudyConfig
 from regplug.studies.folds import fold_data, trimming_note
+from regplug.studies.settings import Setting
 
 
 class StudyData:

@@ -15,6 +15,7 @@ from regplug.statistics import PairKey, Setting, StudyRun
 from regplug.studies.comparable import Group
 from regplug.studies.config import StudyConfig, settings_of
 from regplug.studies.keeping import EPOCHS_METRIC, SECONDS_METRIC, STUDY_FILE
+from regplug.studies.settings import Setting as PlannedSetting
 from regplug.tracking import RunInfo, Store
 
 COMPONENTS: Mapping[str, str] = {
@@ -176,16 +177,24 @@ class TrackedSettings:
         self._columns.check(by)
         self._by = tuple(by)
         self._asked: dict[str, list[Setting]] = {}
+        self._references: set[str] = set()
         if not by and all(source.study is not None for source in sources):
             for source in sources:
-                asked = settings_of(config_of(store, source.study))  # type: ignore[arg-type] # none is None
-                own = [Setting(label=each.label, varied=each.values) for each in asked]
+                asked = planned_settings(store, source.study)  # type: ignore[arg-type] # none is None
+                own = [Setting(label=each.label, varied=each.varied) for each in asked]
                 self._asked |= {run.run_id: own for run in source.runs}
+                self._references |= {each.label for each in asked if each.is_reference}
 
     @property
     def varied(self) -> tuple[str, ...]:
         """The fields that define the settings, as far as they are known before the runs are read."""
         return self._by or tuple({path: None for own in self._asked.values() for each in own for path in each.varied})
+
+    @property
+    def reference(self) -> str | None:
+        """The reference of the studies if they agree on one; of other runs, the setting without regularizers."""
+        references = self._references if self._asked else {"none"}
+        return next(iter(references)) if len(references) == 1 else None
 
     def dataset(self, run: RunInfo) -> str:
         """Returns a run's dataset as text, with those of its parameters that vary."""
@@ -225,9 +234,12 @@ class TrackedSettings:
         )
 
 
-def config_of(store: Store, study: RunInfo) -> StudyConfig:
-    """Returns the configuration of a tracked study."""
-    return StudyConfig.from_dict(json.loads(store.read_artifact(study.run_id, STUDY_FILE).read_text(encoding="utf-8")))
+def planned_settings(store: Store, study: RunInfo) -> list[PlannedSetting]:
+    """Returns the settings of a tracked study; a study of an earlier version has no reference."""
+    document = json.loads(store.read_artifact(study.run_id, STUDY_FILE).read_text(encoding="utf-8"))
+    if "settings" in document:
+        return [PlannedSetting(**each) for each in document["settings"]]
+    return settings_of(StudyConfig.from_dict(document))
 
 
 def _setting(columns: Columns, fields: Sequence[str], run: RunInfo) -> Setting:
