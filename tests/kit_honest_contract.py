@@ -172,6 +172,18 @@ class RightLagging(Lagging):
 
 
 @right(Regularizer)
+class StopsWhenItRises(RegularizerFunctions):
+    """Early stopping: a short run meets its case only after the validation loss has fallen for some epochs."""
+
+    def init(self, shapes, params, buffers):
+        return {"best": next(iter(params.values())).new_full((), torch.inf)}
+
+    def after_epoch(self, step, metrics, params, buffers):
+        loss, best = metrics["valid/loss"], step.state["best"]
+        return EpochEnd(params, buffers, {"best": torch.minimum(loss, best)}, stop=loss > best)
+
+
+@right(Regularizer)
 class TwoNetworks(RegularizerFunctions):
     """Ends with the network of the first epoch and the last one; its state is the parameters themselves."""
 

@@ -249,3 +249,28 @@ class EvaluatesByWriting(Patient):
         for value in params.values():
             value.mul_(0.5)
         return params, buffers
+
+
+@bug("effect_is_felt", **AVERAGE)
+class EvaluatesWhatItTrained(Average):
+    """Keeps an average in order to evaluate it, and evaluates the trained weights."""
+
+    finalize = RegularizerFunctions.finalize
+
+    def evaluated(self, step, params, buffers):
+        return params, buffers
+
+
+@bug("effect_is_felt", **EPOCH)
+class ComparesWithItself(Patient):
+    """Remembers the loss before it compares with what it remembers, so it never cuts the rate."""
+
+    def after_epoch(self, step, metrics, params, buffers):
+        best = torch.minimum(metrics["valid/loss"], step.state["best"])
+        scale = torch.where(best > metrics["valid/loss"], 0.5, 1.0)
+        return EpochEnd(params, buffers, {"best": best}, rate_scale=scale)
+
+
+@bug("effect_is_felt", **EPOCH)
+class OnlyRemembers(Patient):
+    """Has a state that nothing reads."""

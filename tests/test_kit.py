@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from kit_honest import HONEST
+from kit_honest_contract import StopsWhenItRises
 from kit_mutants import PLANTED, Layers
 from kit_mutants_objective import PenalisesBiases, StrengthAsANumber
 from torch.nn.utils.parametrize import is_parametrized
@@ -43,6 +45,7 @@ from regplug.testing.checking import CouldNotRun
 from regplug.testing.checks import settings
 from regplug.testing.running import Bound, check_subject
 from regplug.testing.subject import find_subject
+from regplug.testing.trainings import EPOCHS_UNTIL_WORSE, make_trainer
 
 pytest_plugins = ["regplug.testing.fixtures"]
 
@@ -365,3 +368,10 @@ def test_the_networks_of_the_kit_have_what_trips_up_regularizers():
     assert {"shared", "activation"} <= {site.name for site in sites["twice"] if site.call > 0}
     assert is_parametrized(models["weight_normed"].hidden1, "weight")
     assert any(isinstance(module, torch.nn.BatchNorm1d) for module in models["normed"].modules())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_on_each_network_of_the_kit_the_validation_loss_rises_within_its_longer_training(name):
+    stopping = next(one for one in HONEST if one.target.endswith(f":{StopsWhenItRises.__name__}"))
+    trainer = make_trainer(find_subject("regularizer", stopping, {}), name=name, epochs=EPOCHS_UNTIL_WORSE)
+    assert len(list(trainer.train())) < EPOCHS_UNTIL_WORSE

@@ -19,6 +19,8 @@ from regplug.training.course import Course
 from regplug.training.loop import Trainer
 
 EPOCHS = 3
+EPOCHS_UNTIL_WORSE = 8
+"""By then the validation loss has risen on each network of the kit: its targets are random, and can be memorized."""
 _LEAST_SCALE = 1e-3
 """A bias before a normalization gets only rounding errors as gradient, so its final value is not compared."""
 

@@ -23,6 +23,7 @@ from regplug.testing.subject import Subject
 from regplug.testing.tags import STOCHASTIC
 from regplug.testing.trainings import (
     EPOCHS,
+    EPOCHS_UNTIL_WORSE,
     Run,
     learned,
     make_trainer,
@@ -144,32 +145,34 @@ def _weights_and_buffers(rig: Rig) -> _Ended:
 
 
 def effect_is_felt(subject: Subject) -> None:
-    """A regularizer that changes nothing, or `felt.values` at which it does not: such training proves nothing."""
+    """A regularizer that changes nothing, or `felt.values` at which it does not: such training proves nothing.
+
+    It must change a network that a run ends with or, where it acts only in evaluation, the outputs. One that acts
+    between epochs may need a validation loss that rises, so it is also trained until that happens.
+    """
     regularizer = subject.build()
-    phases = set(derive_phases(type(regularizer)))
-    if not phases:
+    if not derive_phases(type(regularizer)):
         raise NotApplicable("it overrides no function and is neutral")
-    if overrides(regularizer, "evaluated") and not overrides(regularizer, "finalize"):
-        raise NotApplicable("it changes what is evaluated, not the weights that a run ends with")
-    declared = subject.component.felt if isinstance(subject.component, Regularizer) else Felt()
-    if phases <= {"state", "epoch"} and not declared.values:
-        raise NotApplicable(
-            "it acts between epochs, in a case that a short run may not meet, and declares no felt values"
-        )
-    changed = any(not _is_neutral(subject, name) for name in networks_of(subject))
+    lengths = (EPOCHS, EPOCHS_UNTIL_WORSE) if overrides(regularizer, "after_epoch") else (EPOCHS,)
+    changed = any(_is_changing(subject, name, epochs) for epochs in lengths for name in networks_of(subject))
     expect(
         changed,
-        "at its felt values a short run ends with the same weights as without it; declare felt=Felt(values=...)",
+        "at its felt values a short run ends with the same networks as without it, and evaluates the same ones; "
+        "declare felt=Felt(values=...)",
     )
 
 
-def _is_neutral(subject: Subject, name: str) -> bool:
-    trainers = [train(make_trainer(subject, [Run(left_out=is_out)], name=name)) for is_out in (False, True)]
-    with_it, without = ({**params, **buffers} for params, buffers in (one.tensors_of(0) for one in trainers))
-    members = [one.state.ensembles for one in trainers]
-    return bool(members[0]) == bool(members[1]) and all(
-        torch.equal(value, with_it[key]) for key, value in without.items() if key in with_it
+def _is_changing(subject: Subject, name: str, epochs: int) -> bool:
+    """Whether a run differs from the one without the regularizer, in tensors that both have or in their outputs."""
+    with_it, without = (
+        train(make_trainer(subject, [Run(left_out=is_out)], name=name, epochs=epochs)) for is_out in (False, True)
     )
+    networks = [[{**params, **buffers} for params, buffers in one.networks_of(0)] for one in (with_it, without)]
+    if len(networks[0]) != len(networks[1]):
+        return True
+    both = ((own.get(key), value) for own, plain in zip(*networks, strict=True) for key, value in plain.items())
+    is_same = all(torch.equal(own, value) for own, value in both if own is not None)
+    return not is_same or not torch.equal(with_it.outputs("test"), without.outputs("test"))
 
 
 def goes_on_after_any_epoch(subject: Subject) -> None:
