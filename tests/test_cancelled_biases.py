@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from trainings import assembled, greatest_difference, stack, trained, trainer, weights
 
 import regplug
+from regplug.regularization.cancelled_biases import cancelled_biases
 
 
 class Residual(nn.Module):
@@ -73,6 +75,110 @@ def test_a_bias_before_a_frozen_normalization_is_trained():
             return self
 
     assert assembled(model=Frozen()).network.untrained == ()
+
+
+class Between(nn.Module):
+    """A linear layer, something, a normalization, and the outputs."""
+
+    def __init__(self, between, norm=None):
+        super().__init__()
+        self.first, self.norm, self.output = nn.Linear(8, 8), norm or nn.BatchNorm1d(8), nn.Linear(8, 3)
+        self.between = between
+
+    def forward(self, x):
+        return self.output(self.norm(self.between(self, self.first(x))))
+
+
+class PerStep(nn.Module):
+    """Rows of four steps. The bias has one number for each feature, the subtracted mean one for each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.output = nn.Linear(2, 2), nn.BatchNorm1d(4), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.output(self.norm(self.first(x.view(-1, 4, 2))).flatten(1))
+
+
+class Tied(NormOfItsOwn):
+    """Two layers share one bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.second = nn.Linear(8, 8)
+        self.second.bias = self.first.bias
+
+    def forward(self, x):
+        return self.output(self.second(torch.tanh(self.norm(self.first(x)))))
+
+
+def images(norm):
+    return nn.Sequential(nn.Unflatten(1, (2, 2, 2)), nn.Conv2d(2, 2, 1), norm, nn.Flatten(), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (Between(lambda _, x: x), ["first.bias"]),
+        (Between(lambda _, x: torch.relu_(x)), []),
+        (Between(lambda _, x: x.mul_(torch.tensor(2.0))), []),
+        (Between(lambda net, x: F.dropout(x, 0.5, net.training)), []),
+        (Between(lambda net, x: x * net.first.bias), []),
+        (Between(lambda net, x: net.first(x)), []),
+        (Between(lambda _, x: x, nn.InstanceNorm1d(2)), []),
+        (PerStep(), []),
+        (Tied(), []),
+        (images(nn.InstanceNorm2d(2)), ["1.bias"]),
+        (images(nn.GroupNorm(2, 2)), ["1.bias"]),
+        (images(nn.GroupNorm(1, 2)), []),
+    ],
+    ids=[
+        "directly",
+        "relu in place",
+        "another operation in place",
+        "functional dropout",
+        "bias read elsewhere",
+        "layer called twice",
+        "instance normalization of rows",
+        "linear layer at each step",
+        "tied bias",
+        "instance normalization of images",
+        "one group for each channel",
+        "one group",
+    ],
+)
+def test_a_bias_is_cancelled_only_where_it_shifts_nothing_but_the_means_that_are_subtracted(model, expected):
+    assert cancelled_biases(model.double().train(), torch.randn(2, 8, dtype=torch.float64)) == expected
+
+
+@pytest.mark.parametrize("name", ["first.bias", "1.bias"])
+def test_a_bias_that_is_cancelled_has_no_effect_in_training(name):
+    """The rule against what it claims: moved by one, it leaves the outputs as they are, up to rounding."""
+    model = NormOfItsOwn() if name == "first.bias" else after_another(nn.GroupNorm(2, 8))
+    x = torch.randn(16, 8, dtype=torch.float64)
+    before = model.double().train()(x)
+    assert cancelled_biases(model, x) == [name]
+    with torch.no_grad():
+        model.get_parameter(name).add_(1.0)
+    torch.testing.assert_close(model(x), before, rtol=1e-9, atol=1e-12)
+
+
+def test_the_pass_that_finds_them_leaves_buffers_modes_and_generators_alone():
+    model = Between(lambda net, x: F.dropout(x, 0.5, net.training))
+    model.output = nn.utils.parametrizations.spectral_norm(model.output)
+    model.train()
+    buffers, state = {n: t.clone() for n, t in model.named_buffers()}, torch.get_rng_state()
+    cancelled_biases(model, torch.randn(2, 8, generator=torch.Generator().manual_seed(0)))
+    assert all(torch.equal(value, buffers[name]) for name, value in model.named_buffers())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(module.training for module in model.modules())
+
+
+def test_a_model_that_cannot_train_on_two_rows_has_no_biases_that_are_known_to_be_cancelled():
+    def of_four(_, x):
+        return x.view(-1, 4, 8).flatten(0, 1)
+
+    assert cancelled_biases(Between(of_four).train(), torch.randn(2, 8)) == []
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])

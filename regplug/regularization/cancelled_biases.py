@@ -1,8 +1,9 @@
-"""Finds biases that a following batch or instance normalization cancels.
+"""Finds biases that the following normalization cancels.
 
-The normalization subtracts the batch's mean, so a bias directly before it has no effect and no gradient but rounding
-noise. SGD leaves it where it is; Adam divides by the gradient's size and walks it about, differently alone and in a
-stack, where the running mean then trails behind it.
+A batch or instance normalization subtracts the mean of each channel, and so does a group normalization with one group
+for each channel. A bias directly before it, of a linear layer, a convolution or another normalization, has no effect
+and no gradient but rounding noise. SGD leaves it where it is. Adam divides the gradient by its size, so the bias
+drifts, differently alone and in a stack, and the running mean lags behind it.
 """
 
 from __future__ import annotations
@@ -17,58 +18,71 @@ from torch import Tensor, nn
 
 from regplug.regularization.layers import ActingLayer
 
-_PER_CHANNEL = (
-    nn.Linear,
-    nn.modules.conv._ConvNd,
-    nn.GroupNorm,
-    nn.modules.batchnorm._BatchNorm,
-    nn.modules.instancenorm._InstanceNorm,
-)
-"""Modules whose bias is one number for each channel."""
+_CHANNELS_LAST = (nn.Linear, nn.LayerNorm)
+"""Modules whose bias runs along the last axis, which is the channel axis of `(B, C)` only."""
+
+_CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.GroupNorm, nn.modules.batchnorm._NormBase)
+"""Modules whose bias runs along the axis after the batch axis, which is the channel axis of a normalization."""
 
 
 def cancelled_biases(model: nn.Module, example: Tensor) -> list[str]:
-    """Returns the names of the biases whose module's output goes into a batch normalization and nowhere else.
+    """Returns the names of the biases that have no effect: their module's output goes into a normalization only.
+
+    The model runs once, in training mode, because what stands between the two may act in training only; its buffers
+    and torch's generators are restored.
 
     Args:
-        model: In training mode; runs once in evaluation mode, within a pass where its layers need one.
+        model: In training mode, within a pass where its layers need one.
         example: Inputs `(B, ...)`.
     """
-    normalizing = {module for module in model.modules() if module.training and _cancels(module)}
+    normalizing = {module for module in model.modules() if module.training and _is_normalizing(module)}
     if not normalizing:
         return []
-    names = {module: name for name, module in model.named_modules()}
-    made: dict[int, tuple[nn.Module, Tensor]] = {}
-    into_norm: list[nn.Module] = []
+    made: dict[int, tuple[nn.Module, Tensor, Any]] = {}
+    into_norm: list[tuple[nn.Module, Any]] = []
     spoiled: set[nn.Module] = set()
 
     def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        source, _ = made.get(id(inputs[0]) if inputs else 0, (None, None))
-        if source is not None and module in normalizing:
-            into_norm.append(source)
-        elif source is not None and isinstance(module, ActingLayer):
+        x = inputs[0] if inputs else None
+        source, _, node = made.get(id(x), (None, None, None))
+        if source is None or x.grad_fn is not node:  # an operation in place has changed the output
+            return
+        if module in normalizing and _subtracts_means(module, x):
+            into_norm.append((source, node))
+        elif isinstance(module, ActingLayer):
             spoiled.add(source)  # it acts in training, or somebody looks there
 
     def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001 - a hook's arguments
         if isinstance(output, Tensor) and _has_plain_bias(module, output):
-            made[id(output)] = module, output  # the tensor is kept, so that its id stays its own
+            made[id(output)] = module, output, output.grad_fn  # the tensor is kept, so that its id stays its own
 
-    with _hooked(model, before, after), torch.enable_grad():
-        logits = model(example)
-    uses = _uses(logits)
-    outputs = dict(made.values())
+    with _hooked(model, before, after), _run_undone(model, example), torch.enable_grad():
+        try:
+            uses = _uses(model(example))
+        except Exception:  # two rows may be too few for this model; else the first step reports it
+            return []
+    uses_of_tensor = {id(node.variable): count for node, count in uses.items() if hasattr(node, "variable")}
+    names = {id(tensor): name for name, tensor in model.named_parameters()}
+    # Each is used once: a module that is called twice, or a bias that the model also reads elsewhere, has an effect.
     return sorted(
-        f"{names[module]}.bias" if names[module] else "bias"
-        for module in set(into_norm) - spoiled
-        if into_norm.count(module) == 1 and uses[outputs[module].grad_fn] == 1
+        names[id(module.bias)]
+        for module, node in into_norm
+        if module not in spoiled and uses[node] == 1 and uses_of_tensor.get(id(module.bias)) == 1
     )
 
 
-def _cancels(module: nn.Module) -> bool:
+def _is_normalizing(module: nn.Module) -> bool:
     """Whether it subtracts from each channel a mean of that channel alone."""
     if isinstance(module, nn.GroupNorm):
         return module.num_groups == module.num_channels
-    return isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.instancenorm._InstanceNorm)
+    return isinstance(module, nn.modules.batchnorm._NormBase)
+
+
+def _subtracts_means(module: nn.Module, x: Tensor) -> bool:
+    """Whether a normalization takes the axis after the batch axis for the channels of this input."""
+    if isinstance(module, nn.modules.instancenorm._InstanceNorm):
+        return x.ndim > module._get_no_batch_dim()  # type: ignore[no-any-return] # else the rows are its channels
+    return True
 
 
 def _has_plain_bias(module: nn.Module, output: Tensor) -> bool:
@@ -76,9 +90,9 @@ def _has_plain_bias(module: nn.Module, output: Tensor) -> bool:
     bias = module._parameters.get("bias")
     if bias is None or not bias.requires_grad:
         return False
-    if isinstance(module, nn.LayerNorm):
+    if isinstance(module, _CHANNELS_LAST):
         return bias.ndim == 1 and output.ndim == 2
-    return isinstance(module, _PER_CHANNEL)
+    return isinstance(module, _CHANNELS_FIRST)
 
 
 def _uses(output: Tensor) -> Counter[Any]:
@@ -97,14 +111,35 @@ def _uses(output: Tensor) -> Counter[Any]:
 
 @contextmanager
 def _hooked(model: nn.Module, before: Any, after: Any) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
     hooks = [module.register_forward_pre_hook(before) for module in model.modules()]
     hooks += [module.register_forward_hook(after) for module in model.modules()]
-    model.eval()
     try:
         yield
     finally:
         for handle in hooks:
             handle.remove()
+
+
+@contextmanager
+def _run_undone(model: nn.Module, example: Tensor) -> Iterator[None]:
+    """Restores buffers and generators afterwards; meanwhile layers that need a run's noise are in evaluation mode.
+
+    So are normalizations, which may refuse a batch as small as the example.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    held = [(module, dict(module._buffers)) for module in model.modules() if module._buffers]
+    copies = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        with torch.random.fork_rng(devices=[example.device] if example.is_cuda else []):
+            for module, _ in modes:
+                if isinstance(module, ActingLayer | nn.modules.batchnorm._NormBase):
+                    module.eval()
+            yield
+    finally:
         for module, mode in modes:
             module.training = mode
+        for module, own in held:
+            module._buffers.update(own)
+        with torch.no_grad():
+            for buffer, copy in copies:
+                buffer.copy_(copy)
