@@ -117,6 +117,8 @@ class RunContext:
         has_batch_norm: Whether the model, as restructured, keeps running statistics.
         weights: Names of the parameters whose role is `weight`, as penalties get them, in the order of the model.
         batch_norm_after: Whether one of this component's own places is before a batch normalization.
+        has_layer_noise: Whether a layer of the model, as restructured, draws random numbers, so that two training
+            passes of one step differ.
     """
 
     tags: Mapping[str, frozenset[str]]
@@ -132,6 +134,7 @@ class RunContext:
     has_batch_norm: bool
     weights: tuple[str, ...] = ()
     batch_norm_after: bool = False
+    has_layer_noise: bool = False
     has_range: bool = False
     loss: str = ""
 

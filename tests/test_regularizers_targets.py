@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from by_hand import assert_same_as_by_hand
+from torch import nn
 from torchvision.ops import sigmoid_focal_loss
 from trainings import assembled, step, toy
 
@@ -235,8 +236,23 @@ def test_r_drop_adds_torchs_divergence_in_both_directions():
     torch.testing.assert_close(symmetric_divergence(LOGITS, other), both / 2)
 
 
-def test_r_drop_without_masks_is_the_run_without_it_and_says_so():
-    made = assembled(reg=["r_drop"])
-    assert any("two passes" in notice.message for notice in made.network.notices)
-    assert not assembled(reg=["r_drop", "dropout"]).network.notices
-    assert_same_as_by_hand({"reg": ["r_drop:strength=3"]})
+@pytest.mark.parametrize(
+    "others", [[], ["input_noise"], ["spectral_norm"]], ids=["alone", "noise on inputs", "a layer"]
+)
+def test_r_drop_is_refused_where_no_layer_draws_a_mask(others):
+    with pytest.raises(CompositionError, match="but no layer of the model draws any: the passes are equal"):
+        assembled(reg=["r_drop", *others])
+
+
+@pytest.mark.parametrize("other", ["dropout", "dropconnect"])
+def test_r_drop_takes_any_layer_that_draws(other):
+    assert not assembled(reg=["r_drop", other]).network.notices
+
+
+def test_r_drop_takes_a_model_with_dropout_of_its_own():
+    model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 3))
+    assert not assembled(model=model, reg=["r_drop"]).network.notices
+
+
+def test_r_drop_with_masks_that_drop_nothing_is_the_run_without_it():
+    assert_same_as_by_hand({"reg": ["r_drop:strength=3", "dropout:drop_probability=0"]})

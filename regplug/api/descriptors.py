@@ -69,6 +69,8 @@ class Regularizer(Component):
         tasks: The tasks that it supports.
         inputs: The layouts of inputs that it supports.
         one_of: Word of a group. For each batch, one member of the group, drawn at random, acts.
+        needs_weights: Whether it acts on weights alone, so that a model without any is refused. With a parameter
+            `everything` that is on, it also acts on biases, and no model is refused.
         stackable: Whether the host may lift its functions over many runs (`torch.func.vmap`).
         felt: How to see its effect in a short training, for tests. A value without effect is `Stackable(off=...)`.
     """
@@ -82,6 +84,7 @@ class Regularizer(Component):
     tasks: tuple[TaskKind, ...] = ("classification", "regression")
     inputs: tuple[Layout, ...] = ("image", "row", "array")
     one_of: str = ""
+    needs_weights: bool = False
     stackable: bool = True
     felt: Felt = Felt()
 

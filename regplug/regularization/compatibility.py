@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import nn
 
+from regplug.api import Regularizer
 from regplug.config import RunConfig
 from regplug.data import Prepared
 from regplug.errors import CompositionError
 from regplug.registry.components import Components
+from regplug.regularization.composition import overrides
 from regplug.regularization.finding import find_roles
-from regplug.regularization.layers import Augmented
+from regplug.regularization.layers import ActingLayer, Augmented
 from regplug.regularizer import Notice, RegularizerFunctions, RunContext
 from regplug.sites import SiteLayer
 
@@ -40,7 +43,8 @@ def find_notices(
     followed = _followed_by_batch_norm(model)
     roles = find_roles(model)
     weights = tuple(name for name, role in roles.items() if role == "weight" and "parametrizations." not in name)
-    notices = []
+    has_layer_noise = any(isinstance(m, ActingLayer) and overrides(members[m.owner], "noise") for m in model.modules())
+    notices = [] if weights else _without_weights(components)
     for chosen in components.regs:
         key = chosen.spec.key
         context = RunContext(
@@ -59,6 +63,7 @@ def find_notices(
             loss=components.loss.registered.name if components.loss else "",
             weights=weights,
             batch_norm_after=key in followed,
+            has_layer_noise=has_layer_noise,
         )
         notices += list(members[key].check(context))
     refused = [notice for notice in notices if notice.kind == "refuse"]
@@ -67,6 +72,20 @@ def find_notices(
             "\n  ".join(notice.message for notice in refused), hint=" ".join(notice.hint for notice in refused)
         )
     return notices
+
+
+def _without_weights(components: Components) -> list[Notice]:
+    """Refuses the regularizers that find nothing to act on in a model without weights."""
+    return [
+        Notice(
+            "refuse",
+            f"{one.spec.key} acts on weights, and the model has none: each of its parameters is a bias, belongs to a "
+            "normalization, or has only one axis.",
+            "Leave it out, or choose another model.",
+        )
+        for one in components.regs
+        if cast(Regularizer, one.registered.component).needs_weights and not getattr(one.params, "everything", False)
+    ]
 
 
 def _followed_by_batch_norm(model: nn.Module) -> set[str]:

@@ -131,6 +131,7 @@ REGULARIZERS = (
         summary="Subtracts the mean from the gradient of each unit's weights.",
         formula="g_i - mean(g_i) for each unit i",
         before=("clipping",),
+        needs_weights=True,
         source="Yong et al. 2020, Gradient Centralization",
     ),
     Regularizer(
@@ -169,6 +170,7 @@ REGULARIZERS = (
         summary="Shrinks weights at each step, independently of the gradient: AdamW's decay, for every optimizer.",
         formula="w <- w * (1 - rate * strength) - update",
         tags=("decoupled-decay",),
+        needs_weights=True,
         source="Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization",
     ),
 )

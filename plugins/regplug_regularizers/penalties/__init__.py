@@ -171,6 +171,7 @@ REGULARIZERS = (
         formula="loss + strength * (l1_share * sum |w| + (1 - l1_share) / 2 * sum w^2)",
         felt=Felt(values="strength=0.1"),
         tags=("penalty", "coupled-decay"),
+        needs_weights=True,
         source="Zou and Hastie 2005, Regularization and Variable Selection via the Elastic Net",
     ),
     Regularizer(
@@ -191,6 +192,7 @@ REGULARIZERS = (
         formula="loss + strength * sum_g sqrt(|g|) * ||w_g||",
         felt=Felt(values="strength=0.1"),
         tags=("penalty",),
+        needs_weights=True,
         source="Yuan and Lin 2006, Model Selection and Estimation in Regression with Grouped Variables; "
         "Scardapane et al. 2017",
     ),
@@ -234,6 +236,7 @@ REGULARIZERS = (
         formula="loss + strength * sum |w|",
         felt=Felt(values="strength=0.1"),
         tags=("penalty",),
+        needs_weights=True,
         source="Tibshirani 1996, Regression Shrinkage and Selection via the Lasso",
     ),
     Regularizer(
@@ -244,6 +247,7 @@ REGULARIZERS = (
         formula="loss + strength / 2 * sum w^2",
         felt=Felt(values="strength=0.1"),
         tags=("penalty", "coupled-decay"),
+        needs_weights=True,
         source="Hoerl and Kennard 1970, Ridge Regression; Krogh and Hertz 1991",
     ),
     Regularizer(
@@ -254,6 +258,7 @@ REGULARIZERS = (
         formula="loss + strength * ||W W^T - I||_F^2",
         felt=Felt(values="strength=0.1"),
         tags=("penalty",),
+        needs_weights=True,
         source="Bansal, Chen and Wang 2018, Can We Gain More from Orthogonality Regularizations",
     ),
     Regularizer(
@@ -264,6 +269,7 @@ REGULARIZERS = (
         formula="loss + strength / 2 * sum sigma_max(W)^2",
         felt=Felt(values="strength=0.1"),
         tags=("penalty",),
+        needs_weights=True,
         source="Yoshida and Miyato 2017, Spectral Norm Regularization for Improving the Generalizability",
     ),
     Regularizer(

@@ -35,12 +35,13 @@ class RDrop(RegularizerFunctions):
     passes = 2
 
     def check(self, context: RunContext) -> Iterator[Notice]:
-        """Doubts two passes that nothing makes different."""
-        if not context.others("stochastic"):
+        """Refuses two passes that nothing makes different."""
+        if not context.has_layer_noise:
             yield Notice(
-                "warn",
-                "r_drop compares two passes with masks of their own, and without dropout or the like they are equal.",
-                "Add --reg dropout, unless the model has dropout of its own.",
+                "refuse",
+                "r_drop compares two passes with different masks, but no layer of the model draws any: the passes "
+                "are equal.",
+                "Add --reg dropout, or choose a model with dropout.",
             )
 
     def wrap_loss(self, step: Step, loss: Loss) -> Loss:

@@ -85,6 +85,7 @@ REGULARIZERS = (
         formula="w_i * min(1, max_norm / |w_i|)",
         felt=Felt(values="max_norm=0.1"),
         tags=("projection",),
+        needs_weights=True,
         source="Srebro and Shraibman 2005; Srivastava et al. 2014, section 5.1",
     ),
     Regularizer(
@@ -104,6 +105,7 @@ REGULARIZERS = (
         summary="L1 by soft thresholding after each step: weights become exactly zero.",
         formula="sign(w) * max(|w| - rate * strength, 0)",
         tags=("sparsity",),
+        needs_weights=True,
         source="Beck and Teboulle 2009, A Fast Iterative Shrinkage-Thresholding Algorithm",
     ),
     Regularizer(
@@ -114,6 +116,7 @@ REGULARIZERS = (
         formula="w * mask; share of zeros = sparsity * (1 - (1 - (t - t0) / (t1 - t0))^3)",
         after=("projection",),
         tags=("sparsity",),
+        needs_weights=True,
         source="Zhu and Gupta 2017, To Prune, or Not to Prune",
     ),
     Regularizer(
@@ -133,6 +136,7 @@ REGULARIZERS = (
         formula="w / |w|, over the weights into a unit",
         conflicts=("max_norm",),
         tags=("projection",),
+        needs_weights=True,
         source="Salimans and Kingma 2016, Weight Normalization, with the length fixed",
     ),
 )
