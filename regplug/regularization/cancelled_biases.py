@@ -24,6 +24,9 @@ _CHANNELS_LAST = (nn.Linear, nn.LayerNorm)
 _CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 """Modules whose bias runs along the axis after the batch axis, which is the channel axis of a normalization."""
 
+_INSTANCE_NORMS = ((nn.InstanceNorm1d, 3), (nn.InstanceNorm2d, 4), (nn.InstanceNorm3d, 5))
+"""With their inputs' axes; they take one axis fewer for one input without a batch axis, and the rows for channels."""
+
 
 def cancelled_biases(model: nn.Module, example: Tensor) -> list[str]:
     """Returns the names of the biases that have no effect: their module's output goes into a normalization only.
@@ -43,7 +46,7 @@ def cancelled_biases(model: nn.Module, example: Tensor) -> list[str]:
     spoiled: set[nn.Module] = set()
 
     def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        x = inputs[0] if inputs else None
+        x: Any = inputs[0] if inputs else None
         source, _, node = made.get(id(x), (None, None, None))
         if source is None or x.grad_fn is not node:  # an operation in place has changed the output
             return
@@ -80,9 +83,7 @@ def _is_normalizing(module: nn.Module) -> bool:
 
 def _subtracts_means(module: nn.Module, x: Tensor) -> bool:
     """Whether a normalization takes the axis after the batch axis for the channels of this input."""
-    if isinstance(module, nn.modules.instancenorm._InstanceNorm):
-        return x.ndim > module._get_no_batch_dim()  # type: ignore[no-any-return] # else the rows are its channels
-    return True
+    return all(x.ndim == axes for kind, axes in _INSTANCE_NORMS if isinstance(module, kind))
 
 
 def _has_plain_bias(module: nn.Module, output: Tensor) -> bool:
