@@ -31,3 +31,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(functions, name)
     raise AttributeError(f"module 'regplug' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # What is imported on demand is not in the module's dictionary, where notebooks look for completions.
+    return sorted({*globals(), *__all__})

@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
+import made_signatures
+
 from regplug.api import Component
 from regplug.cli.component import component_lines, example_of
 from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
@@ -144,6 +146,7 @@ def write() -> None:
         page.write_text(put(page.read_text(encoding="utf-8"), "defaults", defaults_table()), encoding="utf-8")
     for page, kinds in PAGES.items():
         page.write_text(components_page(default_registry(), kinds), encoding="utf-8")
+    made_signatures.write()
 
 
 def blocks(text: str, language: str) -> list[str]:

@@ -1,0 +1,171 @@
+"""`regplug.export`, `regplug.verify` and `regplug.predict`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regplug.errors import RequestError
+from regplug.registry import default_registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regplug.api import TaskKind
+    from regplug.bundles.predict import Predictions
+    from regplug.bundles.report import Report
+    from regplug.exporting import Exported
+    from regplug.functions.arguments import DatasetLike, ModelLike, PathLike
+    from regplug.registry import Registry
+
+
+def export(
+    module: str | list[str] | tuple[str, ...] | nn.Module,
+    example: Any = None,
+    out: PathLike | None = None,
+    *,
+    ensemble: bool = False,
+    formats: Sequence[str] = (),
+    probabilities: bool = False,
+    stochastic: bool = False,
+    overwrite: bool = False,
+    registry: Registry | None = None,
+    register: str | None = None,
+    alias: str | None = None,
+    tracking_uri: str | None = None,
+    model: ModelLike | None = None,
+    dataset: DatasetLike | None = None,
+    class_names: Sequence[str] | None = None,
+    preprocess: nn.Module | None = None,
+    task: TaskKind | None = None,
+    test: tuple[Any, Any] | None = None,
+    value_range: tuple[float, float] | None = None,
+    column_names: Sequence[str] | None = None,
+    manifest: Mapping[str, Any] | None = None,
+) -> Exported:
+    """Writes a verified bundle of a tracked run's model (`regplug export`) or of your own trained module.
+
+    Args:
+        module: A trained module; or a run: its id, the beginning of its id, or its name; or with `ensemble` a list of
+            runs.
+        example: For a module: a few real inputs `(N, ...)`, with the dtype that they have in deployment.
+        out: The bundle's folder; required for a module.
+        ensemble: Whether to export the models of several runs as one, which averages their class probabilities or
+            values.
+        formats: Formats as components; by default those of the run, or ONNX and TorchScript.
+        probabilities: Whether the graph ends in a softmax.
+        stochastic: Whether dropout stays live in inference, so that repeated outputs differ (MC dropout).
+        overwrite: Whether to replace an existing bundle of another run or module at `out`.
+        registry: The available components; by default all that are installed.
+        register: For a run: name in MLflow's model registry; none by default.
+        alias: For a run: alias of the registered version, such as `champion`.
+        tracking_uri: For a run: its MLflow store.
+        model: For a run that was trained with a Python object as its model: the same object.
+        dataset: For a run that was trained with a Python object as its dataset: the same object.
+        class_names: For a module: one name for each class.
+        preprocess: For a module: maps raw input to its input, such as a normalisation; becomes part of the graph.
+        task: For a module: `classification` or `regression`; by default a classification if there are class names or
+            two or more outputs.
+        test: For a module: raw test inputs and targets, on which the files themselves are evaluated.
+        value_range: For a module: smallest and largest raw value; by default 0 to 255 for uint8.
+        column_names: For a module: names of the columns of rows.
+        manifest: For a module: additional fields for `manifest.json`.
+
+    Returns:
+        The bundle with its verification report. Every check has passed.
+
+    Raises:
+        RequestError: The request was wrong; nothing was started.
+        ExportError: The model cannot be exported; the message names the module and a fix.
+        VerificationError: A file differs from the model; no bundle is written.
+
+    >>> bundle = regplug.export(net, images, "bundles/net", class_names=["cat", "dog"])  # doctest: +SKIP
+    >>> bundle = regplug.export("3f2a", formats=["onnx"], out="bundles/mine")  # doctest: +SKIP
+    >>> bundle = regplug.export(["3f2a", "9b1c"], ensemble=True)  # doctest: +SKIP
+    """
+    both = {"formats": formats, "probabilities": probabilities, "stochastic": stochastic, "overwrite": overwrite}
+    of_run = {"register": register, "alias": alias, "tracking_uri": tracking_uri, "model": model, "dataset": dataset}
+    of_module = {
+        "class_names": class_names,
+        "preprocess": preprocess,
+        "task": task,
+        "test": test,
+        "value_range": value_range,
+        "column_names": column_names,
+        "manifest": manifest,
+    }
+    if isinstance(module, str | list | tuple):
+        _refuse("a run", {"example": example, **of_module}, "a run has its own data")
+        runs = [module] if isinstance(module, str) else list(module)
+        return _export_runs(runs, out, both | _not_none(of_run), registry, is_ensemble=ensemble)
+    _refuse("a module", {**of_run, "ensemble": ensemble or None}, "a module of yours is no tracked run")
+    if out is None or example is None:
+        raise RequestError("A module needs an example and a folder.", hint="regplug.export(module, example, out)")
+    from regplug.exporting import export_module
+
+    asked: dict[str, Any] = _not_none(of_module) | both
+    if not formats:
+        del asked["formats"]
+    return export_module(module, example, Path(out), registry=registry, **asked)
+
+
+def _export_runs(
+    runs: list[str], out: PathLike | None, asked: dict[str, Any], registry: Registry | None, *, is_ensemble: bool
+) -> Exported:
+    from regplug.exporting import export_ensemble, export_tracked
+    from regplug.runs.caller_objects import take_over
+    from regplug.runs.request import check_exported_runs
+
+    register = asked.get("register") or asked.get("alias") or ""
+    check_exported_runs(runs, is_ensemble=is_ensemble, register=register)
+    objects = {name: asked.pop(name) for name in ("model", "dataset") if name in asked}
+    _, known = take_over(objects, registry or default_registry())
+    asked |= {"out": None if out is None else Path(out), "registry": known}
+    return export_ensemble(runs, **asked) if is_ensemble else export_tracked(runs[0], **asked)
+
+
+def _not_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _refuse(what: str, values: Mapping[str, Any], why: str) -> None:
+    given = list(_not_none(values))
+    if given:
+        raise RequestError(
+            f"{what.capitalize()} is exported, but {', '.join(given)} {'was' if len(given) == 1 else 'were'} given.",
+            hint=f"Leave it out: {why}." if len(given) == 1 else f"Leave them out: {why}.",
+        )
+
+
+def verify(bundle: PathLike) -> Report:
+    """Verifies a bundle from its files alone: `regplug verify`.
+
+    Raises:
+        BundleError: The path is not a bundle.
+    """
+    from regplug.bundles.verifying import verify_bundle
+
+    return verify_bundle(Path(bundle))
+
+
+def predict(
+    bundle: PathLike, inputs: PathLike | Sequence[PathLike], *, top: int = 3, passes: int | None = None
+) -> Predictions:
+    """Predicts with onnxruntime and numpy: `regplug predict`. Does not import torch.
+
+    Args:
+        bundle: The bundle's folder.
+        inputs: Files with raw inputs: .npy, .npz, .csv or images.
+        top: Number of most probable classes to return for each row.
+        passes: Number of random passes over which a stochastic bundle averages; 20 by default.
+
+    Raises:
+        BundleError: The path is not a bundle, or an input does not fit it.
+        VerificationError: The model file was changed.
+    """
+    from regplug.bundles.predict import predict as predict_files
+
+    paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    return predict_files(Path(bundle), [Path(path) for path in paths], top, passes)

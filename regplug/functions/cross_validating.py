@@ -1,0 +1,142 @@
+"""`regplug.cross_validate`. `python tests/made_docs.py` writes the fields of its signature and docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from regplug.functions.given import read_study
+
+if TYPE_CHECKING:
+    from regplug.functions.arguments import (
+        ComponentLike,
+        ComponentsLike,
+        DatasetLike,
+        GroupLike,
+        ModelLike,
+        PathLike,
+        TextsLike,
+    )
+    from regplug.registry import Registry
+    from regplug.studies.results import StudyObserver, StudyResult
+
+
+def cross_validate(
+    *,
+    grid: TextsLike | None = None,
+    zip: TextsLike | None = None,  # noqa: A002 - the name of the field
+    seeds: int | None = None,
+    data_seeds: int | None = None,
+    pair_seeds: bool | None = None,
+    folds: int | None = None,
+    repeats: int | None = None,
+    group: GroupLike | None = None,
+    metric: str | None = None,
+    minimize: Literal[<class 'bool'>, <class 'NoneType'>] | None = None,
+    baseline: str | None = None,
+    all_pairs: bool | None = None,
+    model: ModelLike | None = None,
+    dataset: DatasetLike | None = None,
+    target: str | None = None,
+    reg: ComponentsLike | None = None,
+    activation: ComponentLike | None = None,
+    init: ComponentsLike | None = None,
+    probe: ComponentsLike | None = None,
+    loss: ComponentLike | None = None,
+    optimizer: ComponentLike | None = None,
+    lr: float | None = None,
+    momentum: float | None = None,
+    nesterov: bool | None = None,
+    schedule: ComponentLike | None = None,
+    warmup: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    shuffle: bool | None = None,
+    seed: int | None = None,
+    data_seed: int | None = None,
+    train_rows: int | None = None,
+    label_noise: float | None = None,
+    test_noise: float | None = None,
+    dtype: Literal["float32", "float64"] | None = None,
+    device: Literal["cpu", "cuda", "auto"] | None = None,
+    threads: int | None = None,
+    evaluate_every: int | None = None,
+    experiment: str | None = None,
+    name: str | None = None,
+    format: ComponentsLike | None = None,  # noqa: A002 - the name of the field
+    export: bool | None = None,
+    out: str | None = None,
+    config: PathLike | None = None,
+    overrides: Sequence[str] = (),
+    observers: Sequence[StudyObserver] = (),
+    tracking_uri: str | None = None,
+    registry: Registry | None = None,
+    refit: bool = True,
+) -> StudyResult:
+    """Cross-validates settings on the same folds, then trains and exports the best one: `regplug cv` from Python.
+
+    Args:
+        grid: Axes whose product is run.
+        zip: Axes that vary together: first values together, second values together, and so on.
+        seeds: Runs of each setting, with consecutive seeds from the base run's. By default 1. Must be >= 1.
+        data_seeds: Splits, or generated datasets, of each setting, with consecutive data seeds from the base run's. By
+            default 1. Must be >= 1.
+        pair_seeds: Whether the data seed increases with the seed, so that each seed has its own data. By default False.
+        folds: Folds of a cross-validation; 0 keeps the dataset's own validation split. By default 0. Must be >= 0.
+        repeats: How many times new folds are drawn. By default 1. Must be >= 1.
+        group: Column of a csv; rows with the same value in it stay in one fold.
+        metric: Metric that chooses the best setting; empty for validation accuracy or loss.
+        minimize: Whether lower values of the metric are better; none: its name decides. By default None.
+        baseline: The setting with which the others are compared; empty for the base run, without the regularizers that
+            vary.
+        all_pairs: Whether every setting is compared with every other, instead of with one reference. By default False.
+        model: The network. By default mlp.
+        dataset: What it is trained and tested on; or the path of a file or folder of data. By default digits.
+        target: Short for the dataset's target: the column to predict.
+        reg: Regularizers; they compose.
+        activation: The network's activation; empty for its own default.
+        init: How parameters are filled at the start; none: as torch starts each layer. at=GLOB fills some layers alone.
+        probe: Measurements beside the metrics. By default ['weight_norm'].
+        loss: Data loss; auto is the default for the task. By default auto.
+        optimizer: Update rule; weight decay is a regularizer. By default sgd.
+        lr: Learning rate. By default 0.2. Must be >= 0, <= 1e+38.
+        momentum: Short for the optimizer's momentum. By default 0.0. Must be >= 0, < 1.
+        nesterov: Short for the optimizer's nesterov, a momentum that looks ahead. By default False.
+        schedule: How the learning rate changes. By default constant.
+        warmup: Epochs in which the learning rate rises from nothing. By default 0. Must be >= 0.
+        epochs: Passes over the training data. By default 30. Must be >= 0.
+        batch_size: Examples in a step. By default 32. Must be >= 1.
+        shuffle: Whether each epoch has its own order. By default True.
+        seed: Decides what happens in training: start, order, noise. By default 0. Must be >= 0, <= 9223372036854775807.
+        data_seed: Decides the split, and the data where they are generated. By default 0. Must be >= 0, <=
+            9223372036854775807.
+        train_rows: Training rows to keep, drawn at random; 0 for all. By default 0. Must be >= 0.
+        label_noise: Share of the training labels that are replaced by another class. By default 0.0. Must be >= 0, < 1.
+        test_noise: Noise on a second copy of the test inputs, over the deviation of the data; 0 for no such copy. By
+            default 0.0. Must be >= 0, <= 1000000.0.
+        dtype: Number format of the training. By default float32.
+        device: Where it is trained; auto takes a GPU if there is one. By default cpu.
+        threads: Threads that torch may use; 0 leaves it as it is. By default 0. Must be >= 0.
+        evaluate_every: Epochs between two evaluations; the last epoch is always evaluated. By default 1. Must be >= 1.
+        experiment: The question that the run belongs to; empty for dataset/model.
+        name: Name of the run; empty for one that says what differs.
+        format: Formats in which the model is exported. By default ['onnx', 'torchscript'].
+        export: Whether it is exported and verified. By default True.
+        out: Folder for the bundle; empty for bundles/ and the start of the run id.
+        config: As for `sweep`.
+        overrides: As for `sweep`.
+        observers: As for `sweep`.
+        tracking_uri: As for `run`.
+        registry: As for `run`.
+        refit: Whether the best setting is trained again on the dataset's own splits; `winner` of the result.
+
+    Returns:
+        The result: runs, analysis, best setting and its model.
+
+    Raises:
+        RequestError: The request was wrong; nothing was started.
+        FailedError: The best setting could not be trained again or exported; the study's runs are kept.
+
+    >>> result = cross_validate(grid=["reg=none,dropout,l2"], folds=5, epochs=5)  # doctest: +SKIP
+    """
+    return read_study("cv", locals()).run(observers, tracking_uri, refit=refit)

@@ -1,0 +1,115 @@
+"""`regplug.run`. `python tests/made_docs.py` writes the fields of its signature and docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from regplug.functions.given import read_run
+
+if TYPE_CHECKING:
+    from regplug.functions.arguments import ComponentLike, ComponentsLike, DatasetLike, ModelLike, PathLike
+    from regplug.registry import Registry
+    from regplug.runs.results import Observer, RunResult
+
+
+def run(
+    *,
+    model: ModelLike | None = None,
+    dataset: DatasetLike | None = None,
+    target: str | None = None,
+    reg: ComponentsLike | None = None,
+    activation: ComponentLike | None = None,
+    init: ComponentsLike | None = None,
+    probe: ComponentsLike | None = None,
+    loss: ComponentLike | None = None,
+    optimizer: ComponentLike | None = None,
+    lr: float | None = None,
+    momentum: float | None = None,
+    nesterov: bool | None = None,
+    schedule: ComponentLike | None = None,
+    warmup: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    shuffle: bool | None = None,
+    seed: int | None = None,
+    data_seed: int | None = None,
+    train_rows: int | None = None,
+    label_noise: float | None = None,
+    test_noise: float | None = None,
+    dtype: Literal["float32", "float64"] | None = None,
+    device: Literal["cpu", "cuda", "auto"] | None = None,
+    threads: int | None = None,
+    evaluate_every: int | None = None,
+    experiment: str | None = None,
+    name: str | None = None,
+    format: ComponentsLike | None = None,  # noqa: A002 - the name of the field
+    export: bool | None = None,
+    out: str | None = None,
+    config: PathLike | None = None,
+    overrides: Sequence[str] = (),
+    observers: Sequence[Observer] = (),
+    tracking_uri: str | None = None,
+    registry: Registry | None = None,
+) -> RunResult:
+    """Trains, tracks, exports and verifies one run: `regplug run` from Python.
+
+    `model` may also be a `torch.nn.Module` (a copy is trained) or a function that returns one; `dataset` may be
+    `(x, y)` arrays, a data frame or a `regplug.data.RawData`; and a component may be a descriptor of `regplug.api`.
+    An argument that is not given, or `None`, leaves the value of the file, or else the default.
+
+    Args:
+        model: The network. By default mlp.
+        dataset: What it is trained and tested on; or the path of a file or folder of data. By default digits.
+        target: Short for the dataset's target: the column to predict.
+        reg: Regularizers; they compose.
+        activation: The network's activation; empty for its own default.
+        init: How parameters are filled at the start; none: as torch starts each layer. at=GLOB fills some layers alone.
+        probe: Measurements beside the metrics. By default ['weight_norm'].
+        loss: Data loss; auto is the default for the task. By default auto.
+        optimizer: Update rule; weight decay is a regularizer. By default sgd.
+        lr: Learning rate. By default 0.2. Must be >= 0, <= 1e+38.
+        momentum: Short for the optimizer's momentum. By default 0.0. Must be >= 0, < 1.
+        nesterov: Short for the optimizer's nesterov, a momentum that looks ahead. By default False.
+        schedule: How the learning rate changes. By default constant.
+        warmup: Epochs in which the learning rate rises from nothing. By default 0. Must be >= 0.
+        epochs: Passes over the training data. By default 30. Must be >= 0.
+        batch_size: Examples in a step. By default 32. Must be >= 1.
+        shuffle: Whether each epoch has its own order. By default True.
+        seed: Decides what happens in training: start, order, noise. By default 0. Must be >= 0, <= 9223372036854775807.
+        data_seed: Decides the split, and the data where they are generated. By default 0. Must be >= 0, <=
+            9223372036854775807.
+        train_rows: Training rows to keep, drawn at random; 0 for all. By default 0. Must be >= 0.
+        label_noise: Share of the training labels that are replaced by another class. By default 0.0. Must be >= 0, < 1.
+        test_noise: Noise on a second copy of the test inputs, over the deviation of the data; 0 for no such copy. By
+            default 0.0. Must be >= 0, <= 1000000.0.
+        dtype: Number format of the training. By default float32.
+        device: Where it is trained; auto takes a GPU if there is one. By default cpu.
+        threads: Threads that torch may use; 0 leaves it as it is. By default 0. Must be >= 0.
+        evaluate_every: Epochs between two evaluations; the last epoch is always evaluated. By default 1. Must be >= 1.
+        experiment: The question that the run belongs to; empty for dataset/model.
+        name: Name of the run; empty for one that says what differs.
+        format: Formats in which the model is exported. By default ['onnx', 'torchscript'].
+        export: Whether it is exported and verified. By default True.
+        out: Folder for the bundle; empty for bundles/ and the start of the run id.
+        config: A TOML or YAML file.
+        overrides: Values as for `--set`, such as `"model.hidden=[64]"`.
+        observers: Receive the events of the run.
+        tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in the current folder.
+        registry: The available components; by default all that are installed.
+
+    Returns:
+        The result: the trained model in evaluation mode, metrics, learning curves, run id and bundle.
+
+    Raises:
+        RequestError: The request was wrong; nothing was started.
+        FailedError: The run was tracked and ended FAILED.
+
+    >>> result = run(model="mlp", reg=["dropout:drop_probability=0.2"], epochs=5)  # doctest: +SKIP
+    """
+    asked, known = read_run(locals())
+    from regplug.runs.request import check_request
+    from regplug.runs.runner import execute
+
+    request = check_request(asked, known, tracking_uri=tracking_uri)
+    return execute(request, observers=observers, tracking_uri=tracking_uri)
