@@ -35,7 +35,7 @@ ROOMS = {
     "onnxscript": ("regplug/bundles/", "plugins/regplug_formats/"),
     "torch.jit": ("regplug/bundles/", "plugins/regplug_formats/"),
     "torch.onnx": ("regplug/bundles/", "plugins/regplug_formats/"),
-    "matplotlib": ("regplug/reports/plots.py",),
+    "matplotlib": ("regplug/reports/plots/",),
     "typer": ("regplug/cli/",),
     "click": ("regplug/cli/",),
     "rich": ("regplug/cli/",),

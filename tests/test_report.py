@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from regplug.reports import figures, plots
+from regplug.reports import curves, factors, figures, plots
 from regplug.reports.judging import judge
 from regplug.reports.page import ComparisonReport, StudyReport, render_report
 from regplug.statistics import PairKey, Question, Setting, Study, StudyRun, analyse, rank_over_datasets
@@ -164,10 +164,31 @@ def test_a_setting_that_only_failed_stands_in_the_table_and_in_no_figure():
     assert page.count("dead</text>") == 0
 
 
-def test_a_number_that_varies_alone_is_an_axis_and_two_are_none():
-    assert figures.numeric_axis(study_of({"a": {"lr": 0.1, "reg": "l2"}, "b": {"lr": 1, "reg": "l1"}})) == "lr"
-    assert figures.numeric_axis(study_of({"a": {"lr": 0.1, "epochs": 1}, "b": {"lr": 1, "epochs": 2}})) is None
-    assert figures.numeric_axis(study_of({"a": {"reg": "none"}, "b": {"reg": "l2"}})) is None
+def test_each_number_that_varies_has_a_response_with_a_line_for_the_rest():
+    study = study_of({f"{r} {x}": {"reg": r, "lr": x} for r in ("none", "l2") for x in (0.1, 0.2, 0.3)})
+    (response,) = factors.responses_of(study)
+    assert response.factor == "lr"
+    assert {name: [x for x, _ in points] for name, points in response.lines.items()} == {
+        "reg=none": [0.1, 0.2, 0.3],
+        "reg=l2": [0.1, 0.2, 0.3],
+    }
+    assert factors.responses_of(study_of({"a": {"reg": "none"}, "b": {"reg": "l2"}})) == []
+
+
+def test_the_parameters_of_a_component_are_factors_of_their_own():
+    texts = ("none", "l2:strength=0.1", "l2:strength=1", "dropout:drop_probability=0.2", "dropout:drop_probability=0.4")
+    responses = factors.responses_of(study_of({text: {"reg": text} for text in texts}))
+    assert [response.factor for response in responses] == ["reg.l2.strength", "reg.dropout.drop_probability"]
+    assert [x for points in responses[0].lines.values() for x, _ in points] == [0.1, 1]
+
+
+def test_two_factors_form_a_grid_only_if_every_cell_is_a_setting():
+    cells = {f"{a} {b}": {"lr": a, "model": b} for a in (0.3, 0.1) for b in ("linear", "mlp")}
+    grid = factors.grid_of(study_of(cells))
+    assert sorted(grid.names) == ["lr", "model"]
+    assert len(grid.cells) == 4
+    del cells["0.1 mlp"]
+    assert factors.grid_of(study_of(cells)) is None
 
 
 @pytest.mark.parametrize(
@@ -181,36 +202,30 @@ def test_a_number_that_varies_alone_is_an_axis_and_two_are_none():
     ],
 )
 def test_strengths_spaced_by_factors_have_a_logarithmic_axis(xs, is_log):
-    assert figures.is_log_spaced(xs) is is_log
+    assert factors.is_log_spaced(xs) is is_log
     band = plots.Band(label="", xs=sorted(xs), mean=[0.5] * len(xs), low=[0.4] * len(xs), high=[0.6] * len(xs))
     scale = plots.bands_figure("x", "y", [band], is_log=is_log).axes[0].get_xscale()
     assert scale == (("symlog" if 0 in xs else "log") if is_log else "linear")
 
 
-def test_beside_one_number_each_choice_of_the_rest_is_a_line():
-    study = study_of({f"{r} {x}": {"reg": r, "lr": x} for r in ("none", "l2") for x in (0.1, 0.2, 0.3)})
-    axes = figures.settings_figure(study, analyse(study, ACCURACY)).axes[0]
-    assert [line.get_label() for line in axes.get_lines()] == ["reg=none", "reg=l2"]
-    assert list(axes.get_lines()[0].get_xdata()) == [0.1, 0.2, 0.3]
-
-
 def test_the_band_is_the_interval_of_the_table():
     study = study_of({f"l2={x}": {"reg.l2.strength": x} for x in STRENGTHS})
     analysis = analyse(study, ACCURACY)
-    axes = figures.settings_figure(study, analysis).axes[0]
+    drawn = figures.find(figures.drawings(study, analysis, {}), "strength-reg.l2.strength").draw()
+    axes = drawn.axes[0]
     low = min(vertex[1] for vertex in axes.collections[0].get_paths()[0].vertices)
     assert low == pytest.approx(min(summary.t_interval[0] for summary in analysis.summaries))
 
 
 def test_a_stopped_run_keeps_its_last_value_in_the_mean_curve():
-    band = figures.mean_curve("a", [[(1, 1.0), (2, 0.5)], [(1, 1.0), (2, 0.7), (3, 0.3)]])
+    band = curves.mean_curve("a", [[(1, 1.0), (2, 0.5)], [(1, 1.0), (2, 0.7), (3, 0.3)]])
     assert list(band.xs) == [1, 2, 3]
     assert band.mean == pytest.approx([1.0, 0.6, 0.4])
     assert band.high[2] - band.mean[2] == pytest.approx(np.std([0.5, 0.3], ddof=1))
 
 
 def test_a_diverged_value_counts_for_nothing_in_the_mean_curve():
-    band = figures.mean_curve("a", [[(1, 1.0), (2, math.nan)], [(1, 3.0), (2, math.inf)]])
+    band = curves.mean_curve("a", [[(1, 1.0), (2, math.nan)], [(1, 3.0), (2, math.inf)]])
     assert band.mean[0] == 2.0
     assert math.isnan(band.mean[1])
 
@@ -218,16 +233,15 @@ def test_a_diverged_value_counts_for_nothing_in_the_mean_curve():
 def test_the_chosen_setting_and_the_reference_are_shown_beside_the_leading_ones():
     study = study_of({label: {} for label in "abcdefgh"})
     analysis = analyse(study, ACCURACY, baseline="h")
-    assert figures.leading(analysis, dict.fromkeys("abcdefgh")) == ["a", "b", "c", "d", "h"]
-    assert figures.leading(analysis, {"b": 0}) == ["b"]
+    assert curves.leading(analysis, dict.fromkeys("abcdefgh")) == ["a", "b", "c", "d", "h"]
+    assert curves.leading(analysis, {"b": 0}) == ["b"]
 
 
-def test_figures_are_png_and_svg_and_repeat():
-    drawn = [plots.strength_png("l2", ACCURACY, [0, 1], [0.5, 0.6], [0.4, math.nan], [0.6, math.nan]) for _ in range(2)]
+def test_figures_are_png_and_repeat():
+    study = study_of({"_a": {}, "$b": {}})
+    drawn = [figures.settings_png(study, analyse(study, ACCURACY)) for _ in range(2)]
     assert drawn[0].startswith(b"\x89PNG")
     assert drawn[0] == drawn[1]
-    study = study_of({"_a": {}, "$b": {}})
-    assert figures.settings_png(study, analyse(study, ACCURACY)).startswith(b"\x89PNG")
 
 
 def test_a_name_with_an_underscore_in_front_stands_in_the_legend():

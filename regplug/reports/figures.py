@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regplug.errors import RequestError, did_you_mean
 from regplug.reports import plots
-from regplug.reports.plots import Band
-from regplug.statistics import Analysis, Study, Summary
+from regplug.reports.curves import Curves, leading, mean_curve
+from regplug.reports.factors import Grid, Response, grid_of, is_log_spaced, responses_of, short, text
+from regplug.reports.plots import Band, Point, Row
+from regplug.statistics import Analysis, Comparison, Ranks, Study, Summary, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,148 +25,283 @@ MOST_LINES = 6
 MOST_ROWS = 30
 """Most rows in a figure of rows, which shows the best ones."""
 
-LEADING = 4
-"""Number of settings with learning curves, besides the reference and the chosen setting."""
+MOST_CELLS = 12
+"""Most values of a factor in a heat map."""
 
-Curve = Sequence[tuple[float, float]]
+LEAST_COST_RATIO = 1.1
+"""From this ratio of the slowest to the fastest setting on, the cost is drawn."""
 
 
-def settings_figure(study: Study, analysis: Analysis) -> Figure:
-    """Returns a figure of the metric against the one number that varies, or with a dot for each setting.
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure that can be drawn.
 
     Args:
-        study: Settings with their values.
-        analysis: Their summaries.
+        name: Its name, which is also that of its files.
+        title: Its heading.
+        caption: What it shows.
+        draw: Draws it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[], Figure]
+
+
+def drawings(study: Study, analysis: Analysis, curves: Curves) -> list[Drawing]:
+    """Returns the figures of a study that its settings and runs allow, in the order of the report.
+
+    Args:
+        study: Settings and runs.
+        analysis: Their analysis.
+        curves: Learning curves of the runs, by metric and setting.
     """
     shown = {summary.label: summary for summary in analysis.summaries if summary.n}
-    axis = numeric_axis(study)
-    lines = _lines(study, shown, axis) if axis else {}
-    if axis is None or not 0 < len(lines) <= MOST_LINES:
-        leading = list(shown.values())[:MOST_ROWS]
-        return plots.rows_figure(analysis.metric, [summary.label for summary in leading], _band("", leading))
-    bands = []
-    for name, points in lines.items():
-        ordered = sorted(points, key=lambda point: point[0])
-        bands.append(_band(name, [summary for _, summary in ordered], [x for x, _ in ordered]))
-    is_log = is_log_spaced({x for points in lines.values() for x, _ in points})
-    return plots.bands_figure(axis, analysis.metric, bands, is_log=is_log)
+    return [
+        *_differences(analysis),
+        *_settings(study, analysis, shown),
+        *_strengths(study, analysis, shown),
+        *_heat_map(study, analysis, shown),
+        *_ranks(analysis.ranks),
+        *_learning(analysis, curves),
+        *_gap(study, analysis, shown),
+        *_cost(analysis, shown),
+    ]
+
+
+def find(drawn: Sequence[Drawing], name: str) -> Drawing:
+    """Returns the figure of this name; the first if the name is empty.
+
+    Raises:
+        RequestError: There is none.
+    """
+    names = [drawing.name for drawing in drawn]
+    if not drawn:
+        raise RequestError("There is nothing to draw: no run has the metric.")
+    if name and name not in names:
+        raise RequestError(f"There is no figure {name}.", hint=did_you_mean(name, names))
+    return drawn[names.index(name) if name else 0]
 
 
 def settings_png(study: Study, analysis: Analysis) -> bytes:
-    """Returns the same figure as PNG, for the study's run."""
-    return plots.png(settings_figure(study, analysis))
+    """Returns the metric against the strength that varies, or else by setting, as PNG, for the study's run."""
+    shown = {summary.label: summary for summary in analysis.summaries if summary.n}
+    chosen = [*_strengths(study, analysis, shown)]
+    if len(chosen) != 1:
+        chosen = [_rows(analysis, shown)]
+    return plots.png(chosen[0].draw())
 
 
-def forest_figure(analysis: Analysis) -> Figure:
-    """Returns a forest plot of the differences with their intervals."""
-    shown = [comparison for comparison in analysis.comparisons if comparison.interval is not None][:MOST_ROWS]
+def _differences(analysis: Analysis) -> Iterator[Drawing]:
+    known = [comparison for comparison in analysis.comparisons if comparison.interval is not None]
+    if not known:
+        return
     is_common = analysis.reference is not None
-    ends = [comparison.interval or (math.nan, math.nan) for comparison in shown]
-    rows = Band(
-        label="",
-        xs=(),
-        mean=[comparison.difference or 0.0 for comparison in shown],
-        low=[low for low, _ in ends],
-        high=[high for _, high in ends],
+    caption = "Mean difference of the pairs with its 95 % interval, not corrected for multiple comparisons. "
+    caption += "Filled circle: better; filled square: worse; hollow: no detectable difference."
+    yield Drawing(
+        name="differences",
+        title=f"Differences from {analysis.reference}" if is_common else "Differences",
+        caption=caption + _first(MOST_ROWS, known),
+        draw=lambda: plots.rows_figure(
+            f"difference in {analysis.metric}",
+            [_difference_row(each, is_common=is_common) for each in known[:MOST_ROWS]],
+            zero="left of zero is better" if analysis.is_lower_better else "right of zero is better",
+        ),
     )
-    labels = [c.first if is_common else f"{c.first} minus {c.second}" for c in shown]
-    better = "left of zero is better" if analysis.is_lower_better else "right of zero is better"
-    return plots.rows_figure(f"difference in {analysis.metric}", labels, rows, zero=better)
 
 
-def learning_figure(metric: str, by_setting: Mapping[str, Sequence[Curve]], labels: Sequence[str]) -> Figure:
-    """Returns learning curves: the mean over runs, plus and minus one standard deviation (n - 1).
-
-    Args:
-        metric: Name of the metric.
-        by_setting: One curve of (epoch, value) for each run, by setting.
-        labels: The settings to show, in order.
-    """
-    return plots.bands_figure("epoch", metric, [mean_curve(label, by_setting[label]) for label in labels])
-
-
-def leading(analysis: Analysis, available: Mapping[str, Any]) -> list[str]:
-    """Returns the settings with learning curves: the best few, the reference and the chosen setting."""
-    order = [summary.label for summary in analysis.summaries if summary.label in available]
-    extra = [label for label in order[LEADING:] if label in (analysis.reference, analysis.selected)]
-    return order[:LEADING] + extra
+def _difference_row(comparison: Comparison, *, is_common: bool) -> Row:
+    low, high = comparison.interval or (math.nan, math.nan)
+    found = "better" if comparison.is_first_better else "worse"
+    return Row(
+        label=comparison.first if is_common else f"{comparison.first} minus {comparison.second}",
+        mean=comparison.difference or 0.0,
+        low=low,
+        high=high,
+        style="open" if not comparison.is_different else "better" if found == "better" else "worse",
+    )
 
 
-def mean_curve(label: str, curves: Sequence[Curve]) -> Band:
-    """Returns the mean of curves, plus and minus one standard deviation.
-
-    A run that stopped early keeps its last value, as its weights do. NaN and infinite values are ignored.
-
-    Args:
-        label: Label of the curves.
-        curves: Points (epoch, value), ascending in epoch.
-    """
-    epochs = sorted({epoch for curve in curves for epoch, _ in curve})
-    values = np.array([_held(curve, epochs) for curve in curves], dtype=np.float64).reshape(len(curves), len(epochs))
-    known = np.isfinite(values)
-    count = known.sum(axis=0)
-    mean = np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1)
-    squares = np.where(known, (values - mean) ** 2, 0).sum(axis=0)
-    spread = np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
-    mean[count == 0] = np.nan
-    return Band(label=label, xs=epochs, mean=list(mean), low=list(mean - spread), high=list(mean + spread))
+def _settings(study: Study, analysis: Analysis, shown: Mapping[str, Summary]) -> Iterator[Drawing]:
+    """The means by setting, unless one response shows them all."""
+    if shown and not any(set(shown) <= response.labels for response in responses_of(study)):
+        yield _rows(analysis, shown)
 
 
-def _held(curve: Curve, epochs: Sequence[float]) -> list[float]:
-    at, held, found = dict(curve), math.nan, []
-    for epoch in epochs:
-        held = at.get(epoch, held)
-        found.append(held)
-    return found
+def _rows(analysis: Analysis, shown: Mapping[str, Summary]) -> Drawing:
+    summaries = list(shown.values())
+    rows = [
+        Row(label=s.label, mean=_mean(s), low=low, high=high) for s in summaries[:MOST_ROWS] for low, high in [_ends(s)]
+    ]
+    return Drawing(
+        name="settings",
+        title=f"{analysis.metric} by setting",
+        caption="Mean of each setting with its 95 % interval." + _first(MOST_ROWS, summaries),
+        draw=lambda: plots.rows_figure(analysis.metric, rows),
+    )
 
 
-def numeric_axis(study: Study) -> str | None:
-    """Returns the only axis with numbers; `None` if there is none, or more than one."""
-    columns: dict[str, set[Any]] = {}
-    for setting in study.settings:
-        for name, value in setting.varied.items():
-            columns.setdefault(name, set()).add(value if isinstance(value, int | float) else str(value))
-    numeric = [name for name, values in columns.items() if len(values) > 1 and all(map(_is_number, values))]
-    return numeric[0] if len(numeric) == 1 else None
+def _strengths(study: Study, analysis: Analysis, shown: Mapping[str, Summary]) -> Iterator[Drawing]:
+    for response in responses_of(study):
+        bands = _response_bands(response, analysis, shown)
+        if bands:
+            yield _strength(response, bands, analysis, shown)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _strength(response: Response, bands: list[Band], analysis: Analysis, shown: Mapping[str, Summary]) -> Drawing:
+    reference = shown.get(analysis.reference or "")
+    is_apart = reference is not None and reference.label not in response.labels
+    level = (reference.label, _mean(reference)) if reference is not None and is_apart else None
+    is_log = is_log_spaced({x for band in bands for x in band.xs})
+    caption = "Mean with its 95 % interval. The ring marks the best mean."
+    caption += " The dashed horizontal line is the reference." if level else ""
+    caption += " Zero is left of the break in the logarithmic axis." if is_log and 0 in response.xs else ""
+    return Drawing(
+        name=f"strength-{response.factor}",
+        title=f"{analysis.metric} against {short(response.factor)}",
+        caption=caption + _first(MOST_LINES, response.lines, "lines"),
+        draw=lambda: plots.bands_figure(
+            response.factor, analysis.metric, bands, is_log=is_log, level=level, as_bars=len(bands) > 1
+        ),
+    )
 
 
-def is_log_spaced(xs: set[float]) -> bool:
-    """Returns whether the nonzero numbers are spaced by factors: the largest step exceeds the smallest tenfold.
-
-    >>> is_log_spaced({0, 0.01, 0.1, 1}), is_log_spaced({1, 2, 3, 4})
-    (True, False)
-    """
-    positive = sorted(x for x in xs if x > 0)
-    steps = np.diff(positive)
-    return min(xs) >= 0 and len(positive) > 2 and float(steps.max() / steps.min()) >= MOST_LINEAR_RATIO
-
-
-MOST_LINEAR_RATIO = 4.0
-"""Largest ratio of the steps between values that a linear axis still shows well: 1, 2, 5 has 3."""
+def _response_bands(response: Response, analysis: Analysis, shown: Mapping[str, Summary]) -> list[Band]:
+    sign = 1.0 if analysis.is_lower_better else -1.0
+    found = []
+    for name, points in response.lines.items():
+        known = [(x, shown[label]) for x, label in points if label in shown]
+        if len(known) > 1:
+            scores = [sign * _mean(summary) for _, summary in known]
+            best = int(np.argmin(scores))
+            found.append((scores[best], _band(name, [s for _, s in known], [x for x, _ in known], best)))
+    return [band for _, band in sorted(found, key=lambda pair: pair[0])[:MOST_LINES]]
 
 
-def _lines(study: Study, shown: Mapping[str, Summary], axis: str) -> dict[str, list[tuple[float, Summary]]]:
-    """Returns the points of each line: one line for each combination of the other axes."""
-    varied = {name for setting in study.settings for name in setting.varied}
-    others = [name for name in sorted(varied - {axis}) if len({str(s.varied.get(name)) for s in study.settings}) > 1]
-    lines: dict[str, list[tuple[float, Summary]]] = {}
-    for setting in study.settings:
-        if setting.label in shown and axis in setting.varied:
-            name = ", ".join(f"{other.rpartition('.')[2]}={setting.varied.get(other, 'none')}" for other in others)
-            lines.setdefault(name, []).append((float(setting.varied[axis]), shown[setting.label]))
-    return lines
+def _heat_map(study: Study, analysis: Analysis, shown: Mapping[str, Summary]) -> Iterator[Drawing]:
+    grid = grid_of(study)
+    if grid is None or max(map(len, grid.values)) > MOST_CELLS or not shown:
+        return
+    yield Drawing(
+        name="heatmap",
+        title=f"{analysis.metric} by {short(grid.names[0])} and {short(grid.names[1])}",
+        caption="Mean of each setting. The frame marks the best.",
+        draw=lambda: _draw_heat_map(grid, analysis, shown),
+    )
 
 
-def _band(label: str, summaries: Sequence[Summary], xs: Sequence[float] = ()) -> Band:
-    ends = [summary.t_interval or (math.nan, math.nan) for summary in summaries]
+def _draw_heat_map(grid: Grid, analysis: Analysis, shown: Mapping[str, Summary]) -> Figure:
+    down, across = grid.values
+    means = [[_mean(shown[label]) if (label := grid.cells[d, a]) in shown else math.nan for a in across] for d in down]
+    cells = np.array(means, dtype=np.float64)
+    best = np.nanargmin(cells) if analysis.is_lower_better else np.nanargmax(cells)
+    row, column = np.unravel_index(best, cells.shape)
+    return plots.heat_map_figure(
+        (short(grid.names[0]), short(grid.names[1])),
+        ([text(value) for value in down], [text(value) for value in across]),
+        cells,
+        metric=analysis.metric,
+        texts=[[number(value) for value in line] for line in means],
+        best=(int(row), int(column)),
+    )
+
+
+def _ranks(ranks: Ranks | None) -> Iterator[Drawing]:
+    if ranks is not None and ranks.critical_difference is not None:
+        yield ranks_drawing(ranks, ranks.critical_difference)
+
+
+def ranks_drawing(ranks: Ranks, critical_difference: float) -> Drawing:
+    """Returns the critical-difference diagram of ranks over datasets."""
+    return Drawing(
+        name="ranks",
+        title=f"Mean ranks over {ranks.n} {ranks.over}s",
+        caption="Mean ranks that are closer than the critical difference (Nemenyi, 5 %) are not told apart.",
+        draw=lambda: plots.ranks_figure(ranks.mean_ranks, critical_difference, ranks.groups),
+    )
+
+
+def _learning(analysis: Analysis, curves: Curves) -> Iterator[Drawing]:
+    for metric, by_setting in curves.items():
+        labels = leading(analysis, by_setting)
+        if labels:
+            yield Drawing(
+                name=f"curves-{metric.replace('/', '-')}",
+                title=f"Learning curves: {metric}",
+                caption="Mean over the runs of the best settings, plus and minus one standard deviation.",
+                draw=lambda m=metric, s=by_setting, names=labels: plots.bands_figure(  # type: ignore[misc]
+                    "epoch", m, [mean_curve(label, s[label]) for label in names]
+                ),
+            )
+
+
+def _gap(study: Study, analysis: Analysis, shown: Mapping[str, Summary]) -> Iterator[Drawing]:
+    train = f"train/{analysis.metric.partition('/')[2]}"
+    sign = 1.0 if analysis.is_lower_better else -1.0
+    gaps: dict[str, list[float]] = {}
+    for run in study.runs:
+        held_out, seen = run.value(analysis.metric), run.value(train)
+        if held_out is not None and seen is not None and train != analysis.metric:
+            gaps.setdefault(run.setting, []).append(sign * (held_out - seen))
+    points = _points(analysis, shown, {label: float(np.mean(found)) for label, found in gaps.items()})
+    if len(points) > 1:
+        name = f"{analysis.metric} minus {train}" if analysis.is_lower_better else f"{train} minus {analysis.metric}"
+        yield Drawing(
+            name="gap",
+            title="Generalization gap against performance",
+            caption="Mean of each setting, numbered as in the table of settings; filled: the reference and the chosen "
+            "setting. A large gap means overfitting.",
+            draw=lambda: plots.points_figure(f"generalization gap: {name}", analysis.metric, points),
+        )
+
+
+def _cost(analysis: Analysis, shown: Mapping[str, Summary]) -> Iterator[Drawing]:
+    seconds = {label: summary.seconds for label, summary in shown.items() if summary.seconds}
+    points = _points(analysis, shown, seconds)
+    if len(points) > 1 and max(p.x for p in points) >= LEAST_COST_RATIO * min(p.x for p in points):
+        yield Drawing(
+            name="cost",
+            title="Cost against performance",
+            caption="Mean training time of a run, numbered as in the table of settings; filled: the reference and the "
+            "chosen setting. Runs that were trained together share their time equally.",
+            draw=lambda: plots.points_figure("seconds per run", analysis.metric, points),
+        )
+
+
+def _points(analysis: Analysis, shown: Mapping[str, Summary], xs: Mapping[str, Any]) -> list[Point]:
+    return [
+        Point(
+            number=place,
+            x=xs[summary.label],
+            y=_mean(summary),
+            is_filled=summary.label in (analysis.reference, analysis.selected),
+        )
+        for place, summary in enumerate(analysis.summaries, start=1)
+        if summary.label in xs and summary.label in shown
+    ]
+
+
+def _mean(summary: Summary) -> float:
+    return math.nan if summary.mean is None else summary.mean
+
+
+def _ends(summary: Summary) -> tuple[float, float]:
+    return summary.t_interval or (math.nan, math.nan)
+
+
+def _band(label: str, summaries: Sequence[Summary], xs: Sequence[float], best: int) -> Band:
+    ends = [_ends(summary) for summary in summaries]
     return Band(
         label=label,
         xs=xs,
-        mean=[summary.mean if summary.mean is not None else math.nan for summary in summaries],
+        mean=[_mean(summary) for summary in summaries],
         low=[low for low, _ in ends],
         high=[high for _, high in ends],
+        best=best,
     )
+
+
+def _first(most: int, items: Sequence[Any] | Mapping[str, Any], what: str = "settings") -> str:
+    return f" The best {most} of {len(items)} {what}." if len(items) > most else ""

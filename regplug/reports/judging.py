@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from regplug.reports import figures
-from regplug.reports.page import Curves, ReportFigure, draw_figures
+from regplug.reports.curves import Curves
+from regplug.reports.page import ReportFigure, draw_figures
 from regplug.statistics import Analysis, PairKey, Question, Setting, Study, StudyRun, answer
 
 

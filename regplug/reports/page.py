@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from regplug.reports import figures, plots
+from regplug.reports.curves import Curves
 from regplug.statistics import (
     LEAST_BOOTSTRAPPED,
     Analysis,
@@ -19,9 +20,6 @@ from regplug.statistics import (
     number,
     p_text,
 )
-
-Curves = Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]]
-"""Metric -> label of a setting -> one curve of (epoch, value) for each run."""
 
 _NONE = "–"  # noqa: RUF001 - the dash for a missing value in a table
 
@@ -214,24 +212,16 @@ def _interval(interval: Interval | None, digits: int = 4) -> str:
 
 
 def draw_figures(study: Study, analysis: Analysis, curves: Curves) -> tuple[ReportFigure, ...]:
-    """Draws the figures of a report: the settings, their differences and learning curves.
+    """Draws the figures of a report.
 
     Args:
         study: Settings and runs.
         analysis: Their analysis.
         curves: Learning curves of the runs, by metric and setting.
     """
-    found = []
-    if any(summary.n for summary in analysis.summaries):
-        drawn = figures.settings_figure(study, analysis)
-        caption = "Mean of each setting with its 95 % interval by Student's t."
-        found.append(ReportFigure(title=f"{analysis.metric} by setting", caption=caption, svg=plots.svg(drawn)))
-    if any(comparison.interval for comparison in analysis.comparisons):
-        title = f"Differences from {analysis.reference}" if analysis.reference else "Differences"
-        caption = "Mean difference of the pairs with its 95 % interval, not corrected for multiple comparisons."
-        found.append(ReportFigure(title=title, caption=caption, svg=plots.svg(figures.forest_figure(analysis))))
-    caption = "Mean over the runs of the best settings, plus and minus one standard deviation."
-    for metric, by_setting in curves.items():
-        drawn = figures.learning_figure(metric, by_setting, figures.leading(analysis, by_setting))
-        found.append(ReportFigure(title=f"Learning curves: {metric}", caption=caption, svg=plots.svg(drawn)))
-    return tuple(found)
+    return tuple(map(_drawn, figures.drawings(study, analysis, curves)))
+
+
+def _drawn(drawing: figures.Drawing) -> ReportFigure:
+    drawn = plots.svg(drawing.draw(), drawing.title)
+    return ReportFigure(title=drawing.title, caption=drawing.caption, svg=drawn)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from regplug import statistics
+from regplug.reports.curves import Curves
 from regplug.reports.judging import Judged, judge
-from regplug.reports.page import Curves
 from regplug.studies.background_process import Executor
 from regplug.studies.config import Point, StudyConfig
 from regplug.studies.measuring import PointResult

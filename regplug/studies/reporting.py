@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from regplug.reports.curves import Curves
 from regplug.reports.judging import Judged
-from regplug.reports.page import Curves, StudyReport, render_report
+from regplug.reports.page import StudyReport, render_report
 from regplug.runs.description import command_of
 from regplug.statistics import Study
 from regplug.studies.concluding import curves_document, mean_metrics

@@ -1,0 +1,33 @@
+"""Draws figures with matplotlib's object interface (no global figure, no display); the only room that imports it.
+
+matplotlib is imported when the first figure is drawn, because the import takes a quarter of a second.
+"""
+
+from __future__ import annotations
+
+from regplug.reports.plots.history import curves_figure, curves_png
+from regplug.reports.plots.lines import Band, bands_figure, lines_figure
+from regplug.reports.plots.matrices import confusion_matrix_png, heat_map_figure
+from regplug.reports.plots.points import Point, points_figure
+from regplug.reports.plots.ranks import ranks_figure
+from regplug.reports.plots.rows import Row, rows_figure
+from regplug.reports.plots.saving import FORMATS, image, png, svg
+
+__all__ = [
+    "FORMATS",
+    "Band",
+    "Point",
+    "Row",
+    "bands_figure",
+    "confusion_matrix_png",
+    "curves_figure",
+    "curves_png",
+    "heat_map_figure",
+    "image",
+    "lines_figure",
+    "png",
+    "points_figure",
+    "ranks_figure",
+    "rows_figure",
+    "svg",
+]
