@@ -120,7 +120,7 @@ def _export_runs(
 
     register = asked.get("register") or asked.get("alias") or ""
     check_exported_runs(runs, is_ensemble=is_ensemble, register=register)
-    objects = {name: asked.pop(name) for name in ("model", "dataset") if name in asked}
+    objects: dict[str, Any] = {name: asked.pop(name) for name in ("model", "dataset") if name in asked}
     _, known = take_over(objects, registry or default_registry())
     asked |= {"out": None if out is None else Path(out), "registry": known}
     return export_ensemble(runs, **asked) if is_ensemble else export_tracked(runs[0], **asked)

@@ -57,7 +57,7 @@ def heat_map_figure(
     dress(axes, axis_names[1], axis_names[0])
     axes.grid(visible=False)
     is_long = max(map(len, across)) * len(across) > 40
-    turned = {"rotation": 40, "ha": "right"} if is_long else {}
+    turned: dict[str, Any] = {"rotation": 40, "ha": "right"} if is_long else {}
     axes.set_xticks(np.arange(len(across)) + 0.5, across, parse_math=False, **turned)
     axes.set_yticks(np.arange(len(down)) + 0.5, down, parse_math=False)
     axes.tick_params(length=0)

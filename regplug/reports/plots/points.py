@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regplug.reports.plots.style import BLUE, FONT_SIZE, INK, PAPER, WIDTH_INCH, dress, new_figure
 
@@ -78,5 +79,5 @@ def _number(axes: Axes, points: Sequence[Point]) -> None:
         )
 
 
-def _distance(one: np.ndarray, other: np.ndarray) -> float:  # type: ignore[type-arg] # two numbers
+def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(np.hypot(*(one - other)))

@@ -20,6 +20,9 @@ _METADATA: Mapping[str, Mapping[str, Any]] = {
     "png": {"Software": None},
 }
 
+PAPER_DPI = 200
+"""Resolution of a PNG file."""
+
 FORMATS = tuple(_METADATA)
 """The formats of a figure's file."""
 
@@ -36,7 +39,7 @@ def image(figure: Figure, kind: str) -> bytes:
     buffer = BytesIO()
     # Type 42 embeds whole fonts, as publishers ask; a fixed salt makes the output reproducible.
     with rc_context({"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "regplug"}):
-        figure.savefig(buffer, format=kind, metadata=dict(_METADATA[kind]), **({"dpi": 200} if kind == "png" else {}))
+        figure.savefig(buffer, format=kind, dpi=PAPER_DPI, metadata=dict(_METADATA[kind]))
     return buffer.getvalue()
 
 
