@@ -6,7 +6,8 @@ import builtins
 import re
 import textwrap
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
 from regplug.config.params import ParameterInfo, describe_params
@@ -43,8 +44,10 @@ def _type(name: str, hint: Any) -> str:
         return "ComponentsLike" if name in REPEATED_FIELDS else "ComponentLike"
     if get_origin(hint) is tuple:
         return "TextsLike"
-    if args := get_args(hint):
-        return f"Literal[{', '.join(map(_quoted, args))}]"
+    if get_origin(hint) is Literal:
+        return f"Literal[{', '.join(map(_quoted, get_args(hint)))}]"
+    if get_origin(hint) in (Union, UnionType):
+        return " | ".join(_type(name, arg) for arg in get_args(hint) if arg is not NoneType)
     return str(hint.__name__)
 
 
@@ -55,7 +58,7 @@ def _quoted(value: object) -> str:
 def doc_of(info: ParameterInfo) -> str:
     """Returns what a docstring says of a field."""
     default = repr(list(info.default)) if isinstance(info.default, tuple) else str(info.default)
-    has_default = info.default not in ("", ())
+    has_default = info.default not in ("", (), None)
     told = [f"By default {default}." * has_default, f"Must be {info.bounds}." * bool(info.bounds)]
     return " ".join(filter(None, [info.doc, *told]))
 

@@ -32,7 +32,7 @@ def cross_validate(
     repeats: int | None = None,
     group: GroupLike | None = None,
     metric: str | None = None,
-    minimize: Literal[<class 'bool'>, <class 'NoneType'>] | None = None,
+    minimize: bool | None = None,
     baseline: str | None = None,
     all_pairs: bool | None = None,
     model: ModelLike | None = None,
@@ -86,7 +86,7 @@ def cross_validate(
         repeats: How many times new folds are drawn. By default 1. Must be >= 1.
         group: Column of a csv; rows with the same value in it stay in one fold.
         metric: Metric that chooses the best setting; empty for validation accuracy or loss.
-        minimize: Whether lower values of the metric are better; none: its name decides. By default None.
+        minimize: Whether lower values of the metric are better; none: its name decides.
         baseline: The setting with which the others are compared; empty for the base run, without the regularizers that
             vary.
         all_pairs: Whether every setting is compared with every other, instead of with one reference. By default False.

@@ -21,7 +21,7 @@ def sweep(
     data_seeds: int | None = None,
     pair_seeds: bool | None = None,
     metric: str | None = None,
-    minimize: Literal[<class 'bool'>, <class 'NoneType'>] | None = None,
+    minimize: bool | None = None,
     baseline: str | None = None,
     all_pairs: bool | None = None,
     model: ModelLike | None = None,
@@ -74,7 +74,7 @@ def sweep(
             default 1. Must be >= 1.
         pair_seeds: Whether the data seed increases with the seed, so that each seed has its own data. By default False.
         metric: Metric that chooses the best setting; empty for validation accuracy or loss.
-        minimize: Whether lower values of the metric are better; none: its name decides. By default None.
+        minimize: Whether lower values of the metric are better; none: its name decides.
         baseline: The setting with which the others are compared; empty for the base run, without the regularizers that
             vary.
         all_pairs: Whether every setting is compared with every other, instead of with one reference. By default False.
