@@ -57,6 +57,36 @@ Metric = Annotated[
         show_default=False,
     ),
 ]
+BestOf = Annotated[
+    str | None,
+    typer.Option(
+        "--best-of",
+        metavar="<what>",
+        help="Compare each setting at its best, chosen on validation: strength chooses the numbers of the "
+        'regularizers, as in --grid "reg=dropout:drop_probability=0.1|0.3|0.5,l2:strength=1e-4|1e-2"; 3 also tries '
+        "three strengths of each regularizer that is written without any; the name of an axis chooses its value.",
+        show_default=False,
+    ),
+]
+Tune = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tune",
+        metavar="<axis>",
+        help="Choose the value of this axis for every setting alike, on validation, such as lr=0.05,0.1,0.2; repeats.",
+        show_default=False,
+    ),
+]
+Factorial = Annotated[
+    str | None,
+    typer.Option(
+        "--factorial",
+        metavar="<regs>",
+        help="Run every combination of these regularizers on and off, such as dropout,l2:strength=1e-3, and test main "
+        "effects and interactions.",
+        show_default=False,
+    ),
+]
 Minimize = Annotated[
     bool | None,
     typer.Option(

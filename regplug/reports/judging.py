@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regplug.reports import figures
@@ -16,11 +17,15 @@ class Judged:
 
     Args:
         analysis: The comparison of the settings.
+        study: The settings that were compared: each is one of the study's, or a group of them.
+        best: The setting chosen by validation among all of the study's.
         figures: The figures of the report.
         settings_png: The metric against the settings, as a separate image.
     """
 
     analysis: Analysis
+    study: Study
+    best: str | None
     figures: tuple[ReportFigure, ...]
     settings_png: bytes
 
@@ -36,12 +41,35 @@ def judge(study: Study, question: Question, curves: Curves) -> Judged:
     Raises:
         RequestError: No run has the metric, or its direction is unknown.
     """
-    analysis = answer(study, question)
+    found = answer(study, question)
+    analysis = found.analysis
     return Judged(
         analysis=analysis,
-        figures=draw_figures(study, analysis, curves),
-        settings_png=figures.settings_png(study, analysis),
+        study=found.study,
+        best=found.best,
+        figures=draw_figures(found.study, analysis, regroup_curves(curves, question, analysis)),
+        settings_png=figures.settings_png(found.study, analysis),
     )
+
+
+def regroup_curves(curves: Curves, question: Question, analysis: Analysis) -> Curves:
+    """Returns learning curves by the settings that are compared.
+
+    A group at its best has the curves of the setting that was chosen; a group that is averaged has all of its curves.
+
+    Args:
+        curves: Curves by metric and setting of the study.
+        question: How the settings are grouped.
+        analysis: Which settings were chosen.
+    """
+    found: dict[str, dict[str, list[Sequence[tuple[float, float]]]]] = {}
+    for metric, by_setting in curves.items():
+        own = found.setdefault(metric, {})
+        for label, of_setting in by_setting.items():
+            own.setdefault(question.mean_of.get(label, label), []).extend(of_setting)
+        own |= {choice.group: own[choice.setting] for choice in analysis.choices if choice.setting in own}
+        own |= {group: own[label] for label, group in question.best_of.items() if group not in own and label in own}
+    return found
 
 
 def get_ready() -> None:

@@ -4,19 +4,25 @@ Functions take numbers and return frozen dataclasses; each has a `document()` fo
 """
 
 from regplug.statistics.analysis import Analysis, analyse, select
+from regplug.statistics.factorial import Effect, Factor, effect_sentence, find_effects, find_factors
 from regplug.statistics.metrics import check_direction, is_lower_better
+from regplug.statistics.nesting import Choice, average, choose_best
 from regplug.statistics.paired import Comparison, compare_pair, holm, paired_t
-from regplug.statistics.question import Question, answer
+from regplug.statistics.question import Answer, Question, answer
 from regplug.statistics.ranks import Ranks, critical_difference, rank, rank_over_datasets
 from regplug.statistics.records import PairKey, Setting, Study, StudyRun
 from regplug.statistics.summary import LEAST_BOOTSTRAPPED, Interval, Summary, bootstrap_interval, summarise, t_interval
 from regplug.statistics.units import Units, find_units
-from regplug.statistics.words import comparison_sentence, number, p_text, span
+from regplug.statistics.words import choice_sentence, comparison_sentence, number, p_text, span
 
 __all__ = [
     "LEAST_BOOTSTRAPPED",
     "Analysis",
+    "Answer",
+    "Choice",
     "Comparison",
+    "Effect",
+    "Factor",
     "Interval",
     "PairKey",
     "Question",
@@ -28,11 +34,17 @@ __all__ = [
     "Units",
     "analyse",
     "answer",
+    "average",
     "bootstrap_interval",
     "check_direction",
+    "choice_sentence",
+    "choose_best",
     "compare_pair",
     "comparison_sentence",
     "critical_difference",
+    "effect_sentence",
+    "find_effects",
+    "find_factors",
     "find_units",
     "holm",
     "is_lower_better",

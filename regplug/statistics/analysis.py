@@ -8,7 +8,9 @@ from itertools import combinations
 from typing import Any
 
 from regplug.errors import RequestError, did_you_mean
+from regplug.statistics.factorial import Effect, find_effects, find_factors
 from regplug.statistics.metrics import check_selection, is_lower_better
+from regplug.statistics.nesting import Choice
 from regplug.statistics.paired import Comparison, compare_pair, correct, differences, paired_t
 from regplug.statistics.ranks import Ranks, rank
 from regplug.statistics.records import Study, Values
@@ -35,6 +37,8 @@ class Analysis:
         ranks: Ranks of the settings, if they share observations.
         verdict: The main conclusion.
         notes: The methods, and caveats.
+        choices: Which setting stands for each setting that is a group of several.
+        effects: Main effects and interactions, if the settings are a complete factorial of two levels each.
     """
 
     study: str
@@ -49,6 +53,8 @@ class Analysis:
     ranks: Ranks | None
     verdict: str
     notes: tuple[str, ...]
+    choices: tuple[Choice, ...] = ()
+    effects: tuple[Effect, ...] = ()
 
     def comparison_of(self, label: str) -> Comparison | None:
         """Returns a setting's comparison with the reference."""
@@ -76,6 +82,8 @@ class Analysis:
             "verdict": self.verdict,
             "notes": list(self.notes),
             "bootstrap_note": self.bootstrap_note or None,
+            "choices": [choice.document() for choice in self.choices],
+            "effects": [effect.document() for effect in self.effects],
         }
 
 
@@ -88,6 +96,7 @@ def analyse(
     all_pairs: bool = False,
     lower_is_better: bool | None = None,
     bootstrap_seed: int | None = 0,
+    choices: tuple[Choice, ...] = (),
 ) -> Analysis:
     """Returns the analysis of a study by one metric.
 
@@ -103,6 +112,7 @@ def analyse(
         all_pairs: Whether to compare every setting with every other.
         lower_is_better: The direction of a metric whose name does not imply it.
         bootstrap_seed: Seed of the bootstrap intervals; `None` skips them, which saves most of the time.
+        choices: Which setting stands for each setting that is a group of several.
 
     Raises:
         RequestError: No run has the metric; its direction is unknown; the baseline is not a setting; or the best
@@ -131,6 +141,8 @@ def analyse(
         ranks=ranks,
         verdict="",
         notes=(),
+        choices=choices,
+        effects=find_effects(study, metric, find_factors(study.settings), units, is_lower_better=is_lower),
     )
     return replace(bare, verdict=verdict(bare), notes=notes(bare, baseline is not None))
 

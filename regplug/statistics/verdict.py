@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from regplug.statistics.summary import LEAST_BOOTSTRAPPED
-from regplug.statistics.words import comparison_sentence, number
+from regplug.statistics.words import choice_sentence, comparison_sentence, number
 
 if TYPE_CHECKING:
     from regplug.statistics.analysis import Analysis
@@ -79,6 +79,7 @@ def notes(analysis: Analysis, is_baseline_named: bool) -> tuple[str, ...]:
         filter(
             None,
             (
+                *map(choice_sentence, analysis.choices),
                 _test(analysis),
                 _unit(analysis),
                 _holm(analysis, is_baseline_named),

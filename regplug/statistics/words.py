@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from regplug.statistics.paired import ALPHA, Comparison
+
+if TYPE_CHECKING:
+    from regplug.statistics.nesting import Choice
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -83,3 +87,17 @@ def _wilcoxon_remark(comparison: Comparison) -> str:
 
 def _pairs(comparison: Comparison) -> str:
     return f"{comparison.n} {comparison.unit}{'' if comparison.n == 1 else 's'}"
+
+
+def choice_sentence(choice: Choice) -> str:
+    """Returns which setting stands for a group, and how often the observations chose it."""
+    total = sum(choice.counts.values())
+    counts = ", ".join(f"{label} {count}" for label, count in choice.counts.items())
+    if choice.is_per_unit:
+        by = "by the other folds" if choice.unit == "fold" else "by its own validation rows"
+        return (
+            f"{choice.group} is the best by {choice.selected_by}, chosen for each {choice.unit} {by} "
+            f"({counts}); over all: {choice.setting}."
+        )
+    alone = f"{choice.counts.get(choice.setting, 0)} of {total} {choice.unit}s alone would choose it"
+    return f"{choice.group} is {choice.setting}, the best by {choice.selected_by} ({alone})."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,9 @@ Scale = Literal["list", "log", "linear"]
 
 MOST_VALUES = 100_000
 """Most values of an axis; a longer one is a typing error, whose values alone could fill the memory."""
+
+MOST_FACTORS = 6
+"""Most factors of a factorial: 64 settings."""
 
 _RANGE = re.compile(r"(log|linear)\(([^()]*)\)")
 _HINT = "Write AXIS=v1,v2, AXIS=log(1e-4,1,16) or AXIS=linear(0,1,5)."
@@ -76,12 +80,59 @@ def parse_axis(text: str) -> Axis:
     items = [item.strip() for item in _split(rest)]
     if not rest or not all(items):
         raise RequestError(f"The axis {text!r} has no value, so the product is empty.", hint=_HINT)
-    values = tuple(_text(item) if path == "reg" else read_value(item) for item in items)
+    values = tuple(value for item in items for value in (expand(_text(item)) if path == "reg" else [read_value(item)]))
     if len(set(map(repr, values))) < len(values):
         raise RequestError(
             f"The axis {text!r} names a value twice.", hint="Name each value once; --seeds repeats runs."
         )
     return Axis(path=path, values=values)
+
+
+def on_and_off(text: str) -> Axis:
+    """Returns the axis of all combinations of regularizers that are on or off.
+
+    Args:
+        text: Regularizers, separated by commas.
+
+    Raises:
+        RequestError: There are fewer than two, or too many.
+
+    >>> on_and_off("dropout,l2").values
+    ('none', 'dropout', 'l2', 'dropout+l2')
+    """
+    factors = [_text(item.strip()) for item in _split(text)]
+    if not all(factors) or not 2 <= len(set(factors)) == len(factors) <= MOST_FACTORS:
+        raise RequestError(
+            f"--factorial {text} does not name 2 to {MOST_FACTORS} regularizers.",
+            hint="Separate them by commas: --factorial dropout,l2:strength=1e-3",
+        )
+    sizes = range(1, len(factors) + 1)
+    subsets = ["+".join(some) for size in sizes for some in itertools.combinations(factors, size)]
+    return Axis(path="reg", values=("none", *(value for subset in subsets for value in expand(subset))))
+
+
+def expand(text: str) -> list[str]:
+    """Returns the regularizers that a text stands for: one for each combination of the values between bars.
+
+    >>> expand("l2:strength=0.1|1+dropout")
+    ['l2:strength=0.1+dropout', 'l2:strength=1+dropout']
+    """
+    if "|" not in text:
+        return [text]
+    return ["+".join(parts) for parts in itertools.product(*(_expanded(part) for part in _parts(text)))]
+
+
+def _expanded(part: str) -> list[str]:
+    if "|" not in part:
+        return [part]
+    spec = ComponentSpec.parse(part)
+    options = [
+        [(name, read_value(each)) for each in value.split("|")]
+        if isinstance(value, str) and "|" in value
+        else [(name, value)]
+        for name, value in spec.values.items()
+    ]
+    return [str(spec.with_values(dict(chosen))) for chosen in itertools.product(*options)]
 
 
 def _text(item: str) -> str:

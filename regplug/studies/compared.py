@@ -21,6 +21,8 @@ class Part:
         name: A description that distinguishes the part from the others.
         group: The runs with their data.
         study: Settings and runs.
+        question: How they are compared.
+        compared: The settings that are compared: each is one of the study's, or a group of them.
         analysis: Their analysis.
         runs: The runs as tracked.
         notes: Notes on which runs were used.
@@ -29,6 +31,8 @@ class Part:
     name: str
     group: Group
     study: statistics.Study
+    question: statistics.Question
+    compared: statistics.Study
     analysis: statistics.Analysis
     runs: tuple[RunInfo, ...]
     notes: tuple[str, ...] = ()

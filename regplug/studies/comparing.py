@@ -10,6 +10,7 @@ from typing import Any
 
 from regplug import statistics
 from regplug.errors import RequestError, did_you_mean
+from regplug.reports.judging import regroup_curves
 from regplug.reports.page import ComparisonReport, StudyReport, draw_figures, render_report
 from regplug.runs.doubts import WARNINGS_TAG
 from regplug.statistics import Question
@@ -66,7 +67,11 @@ def compare_tracked(
     groups = _groups(group_by_data(runs, settings.dataset, settings.varied), sources, metric)
     parts, missing = [], []
     question = Question(
-        metric=metric, reference=baseline or settings.reference, all_pairs=all_pairs, is_lower_better=minimize
+        metric=metric,
+        reference=baseline or settings.reference,
+        all_pairs=all_pairs,
+        is_lower_better=minimize,
+        best_of=settings.best_of,
     )
     for group, gathered in _with_settings(groups, settings, baseline):
         part = _part(group, gathered, sources, question)
@@ -97,6 +102,7 @@ def _with_settings(
 ) -> Iterator[tuple[Group, Gathered]]:
     gathered = settings.gather(groups)
     labels = {setting.label for each in gathered for setting in each.settings}
+    labels = {settings.best_of.get(label, label) for label in labels}
     if baseline is not None and baseline not in labels:
         raise RequestError(
             f"The baseline {baseline!r} is not a setting of these runs.", hint=did_you_mean(baseline, labels)
@@ -117,18 +123,22 @@ def _part(group: Group, found: Gathered, sources: Sequence[Source], question: Qu
         question,
         metric=metric,
         selected_by=_selection(study, metric, sources),
-        reference=question.reference if question.reference in study.labels else None,
+        best_of={label: question.best_of.get(label, label) for label in study.labels} if question.best_of else {},
     )
+    groups = {*asked.best_of.values(), *asked.mean_of.values()} or set(study.labels)
+    asked = replace(asked, reference=asked.reference if asked.reference in groups else None)
     try:
         study.values(metric)
     except RequestError as error:
         return error
-    analysis = statistics.answer(study, asked)
+    answered = statistics.answer(study, asked)
     return Part(
         name=group.name,
         group=group,
         study=study,
-        analysis=analysis,
+        question=asked,
+        compared=answered.study,
+        analysis=answered.analysis,
         runs=found.runs,
         notes=(*found.notes, *_doubts(group)),
     )
@@ -194,9 +204,9 @@ def _report(store: Store, part: Part, compare_url: str) -> StudyReport:
     curves = read_curves(store, part.study, part.runs, curve_metrics(analysis.metric, analysis.selected_by))
     return StudyReport(
         title=part.name,
-        study=part.study,
+        study=part.compared,
         analysis=analysis,
-        figures=draw_figures(part.study, analysis, curves),
+        figures=draw_figures(part.compared, analysis, regroup_curves(curves, part.question, analysis)),
         notes=part.notes,
         compare_url=compare_url,
     )

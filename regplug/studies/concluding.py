@@ -16,6 +16,7 @@ from regplug.reports.judging import Judged, judge
 from regplug.studies.background_process import Executor
 from regplug.studies.config import Point, StudyConfig
 from regplug.studies.measuring import PointResult
+from regplug.studies.settings import Setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +83,7 @@ class Concluding:
         )
         self._judged: Future[Judged] | None = None
         if any(run.value(metric) is not None and run.value(selected_by) is not None for run in study.runs):
-            question = statistics.Question(
-                metric=metric,
-                selected_by=selected_by,
-                reference=next((s.label for s in settings.values() if s.is_reference), None),
-                all_pairs=config.all_pairs,
-                is_lower_better=config.minimize,
-            )
+            question = _question(config, metric, selected_by, list(settings.values()))
             self._judged = computing.submit(judge, study, question, curves)
 
     def conclude(self, results: Sequence[PointResult]) -> Conclusion:
@@ -99,8 +94,19 @@ class Concluding:
         """
         judged = None if self._judged is None else self._judged.result()
         study = replace(self._study, runs=tuple(map(_run, results)))
-        best = None if judged is None else judged.analysis.selected
+        best = None if judged is None else judged.best
         return Conclusion(study=study, judged=judged, best=best, metric=self._metric)
+
+
+def _question(config: StudyConfig, metric: str, selected_by: str, settings: Sequence[Setting]) -> statistics.Question:
+    return statistics.Question(
+        metric=metric,
+        selected_by=selected_by,
+        reference=next((each.group or each.label for each in settings if each.is_reference), None),
+        all_pairs=config.all_pairs,
+        is_lower_better=config.minimize,
+        best_of={each.label: each.group for each in settings if each.group},
+    )
 
 
 def _run(result: PointResult) -> statistics.StudyRun:

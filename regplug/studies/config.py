@@ -20,7 +20,7 @@ from regplug.errors import ParameterError, RequestError, did_you_mean
 from regplug.registry import Registry
 from regplug.registry.components import resolve_config
 from regplug.statistics.metrics import check_direction
-from regplug.studies.axes import Axis, check_axes, parse_axis, with_value
+from regplug.studies.axes import Axis, check_axes, on_and_off, parse_axis, with_value
 from regplug.studies.settings import (
     Setting,
     combine,
@@ -31,6 +31,7 @@ from regplug.studies.settings import (
     with_reference,
     with_values,
 )
+from regplug.studies.strengths import group_settings, read_best_of, spread_strengths
 
 DEFAULT_FOLDS = 5
 """Default number of folds of a cross-validation."""
@@ -67,6 +68,12 @@ class StudyConfig:
     "Column of a csv; rows with the same value in it stay in one fold."
     metric: str = ""
     "Metric that chooses the best setting; empty for validation accuracy or loss."
+    tune: tuple[str, ...] = ()
+    "Axes whose best value is chosen for every setting alike, on validation, such as lr=0.05,0.1,0.2."
+    factorial: str = ""
+    "Regularizers, separated by commas; every combination of them on and off is run."
+    best_of: str = ""
+    "What is chosen on validation before settings are compared: strength, a number of strengths, or axes."
     minimize: bool | None = None
     "Whether lower values of the metric are better; none: its name decides."
     baseline: str = ""
@@ -105,7 +112,13 @@ class StudyConfig:
     @property
     def crossed(self) -> tuple[Axis, ...]:
         """The axes whose product is run."""
-        return tuple(map(parse_axis, self.grid))
+        factors = (on_and_off(self.factorial),) if self.factorial else ()
+        return (*map(parse_axis, self.grid), *factors, *self.tuned)
+
+    @property
+    def tuned(self) -> tuple[Axis, ...]:
+        """The axes that are tuned for every setting alike."""
+        return tuple(map(parse_axis, self.tune))
 
     @property
     def zipped(self) -> tuple[Axis, ...]:
@@ -188,7 +201,7 @@ def load_study(
         if name not in (*own, *base_fields):
             raise RequestError(f"{file}: {name} is unknown.", hint=did_you_mean(name, [*own, *base_fields]))
     study = {name: value for name, value in {**from_file, **given}.items() if name in own}
-    for name in ("grid", "zip"):
+    for name in ("grid", "zip", "tune"):
         if isinstance(study.get(name), str):
             study[name] = (study[name],)
     base_file = {name: value for name, value in from_file.items() if name not in own}
@@ -207,7 +220,7 @@ def _default(name: str) -> object:
 
 
 def settings_of(study: StudyConfig) -> list[Setting]:
-    """Returns every combination of the axes' values; a single one named `base` if nothing varies."""
+    """Returns every combination of the axes' values as written; a single one named `base` if nothing varies."""
     return label_settings(combine(study.crossed, study.zipped))
 
 
@@ -231,11 +244,15 @@ def _settings(study: StudyConfig, base: RunConfig, registry: Registry) -> list[t
     Raises:
         RequestError: A setting is not allowed, or none has the label of the baseline.
     """
-    axes = study.crossed, study.zipped
+    best_of = read_best_of(study.best_of, study.tuned, (*study.crossed, *study.zipped))
+    crossed, zipped = (
+        [spread_strengths(a, best_of.count, registry) for a in of] for of in (study.crossed, study.zipped)
+    )
+    axes = crossed, zipped
     plain = [] if study.all_pairs else plain_combinations(*axes, registry)
     combinations = combine(*axes)
     extra = [values for values in plain if values not in combinations]
-    settings = label_settings([*extra, *combinations])
+    settings = group_settings(label_settings([*extra, *combinations]), best_of, registry)
     found = _resolved(settings, base, registry)
     if study.all_pairs:
         return found
@@ -244,7 +261,8 @@ def _settings(study: StudyConfig, base: RunConfig, registry: Registry) -> list[t
         wanted = resolve_config(with_values(base, off), registry)
     except RequestError:  # an axis gives it a value that it needs
         wanted = None
-    return with_reference(found[len(extra) :], found[: len(extra)], wanted, study.baseline, registry)
+    of_group = next((each.label for each in settings if each.group and each.group == study.baseline), study.baseline)
+    return with_reference(found[len(extra) :], found[: len(extra)], wanted, of_group, registry)
 
 
 def _resolved(settings: Sequence[Setting], base: RunConfig, registry: Registry) -> list[tuple[Setting, RunConfig]]:

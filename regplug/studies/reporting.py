@@ -142,8 +142,8 @@ def command_of_study(config: StudyConfig, kind: str) -> str:
         if field.name == "base" or value == field.default:
             continue
         flag = f"--{field.name.replace('_', '-')}"
-        if value is True:
-            words.append(flag)
+        if isinstance(value, bool):
+            words.append(flag if value else "--maximize")
         else:
             words += [word for each in (value if isinstance(value, tuple) else (value,)) for word in (flag, str(each))]
     return shlex.join(words)

@@ -28,12 +28,14 @@ class Setting:
     Args:
         label: The values as text.
         values: Axis -> value; `None` for a parameter of a regularizer that the setting leaves out.
-        is_reference: Whether the other settings are compared with it.
+        is_reference: Whether the other settings, or groups, are compared with it or its group.
+        group: The group that is compared at its best setting; empty if each setting is compared by itself.
     """
 
     label: str
     values: Mapping[str, Any]
     is_reference: bool = False
+    group: str = ""
 
     @property
     def varied(self) -> Values:
@@ -42,7 +44,7 @@ class Setting:
 
     def document(self) -> dict[str, Any]:
         """Returns the setting as JSON."""
-        return {"label": self.label, "values": dict(self.values), "is_reference": self.is_reference}
+        return {**vars(self), "values": dict(self.values)}
 
 
 def combine(crossed: Sequence[Axis], zipped: Sequence[Axis]) -> list[Values]:
@@ -155,13 +157,14 @@ def with_reference(
     effect = _Effect(registry)
     if baseline in {setting.label for setting, _ in grid}:
         return _marked(grid, baseline)
-    known = {effect(config) for _, config in grid}
-    new = [pair for pair in added if effect(pair[1]) not in known]
+    there = {effect(config) for _, config in grid}
+    new = [pair for pair in added if effect(pair[1]) not in there]
     found = [*new, *grid]
     labels = [setting.label for setting, _ in (*added, *grid)]
     if baseline and baseline not in labels:
+        known = dict.fromkeys([*(setting.group for setting, _ in (*added, *grid) if setting.group), *labels])
         raise RequestError(
-            f"The baseline {baseline!r} is not a setting of this study.", hint=did_you_mean(baseline, labels)
+            f"The baseline {baseline!r} is not a setting of this study.", hint=did_you_mean(baseline, known)
         )
     if baseline:
         named = next(config for setting, config in added if setting.label == baseline)

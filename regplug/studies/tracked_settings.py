@@ -178,17 +178,24 @@ class TrackedSettings:
         self._by = tuple(by)
         self._asked: dict[str, list[Setting]] = {}
         self._references: set[str] = set()
+        self._groups: dict[str, str] = {}
         if not by and all(source.study is not None for source in sources):
             for source in sources:
                 asked = planned_settings(store, source.study)  # type: ignore[arg-type] # none is None
                 own = [Setting(label=each.label, varied=each.varied) for each in asked]
                 self._asked |= {run.run_id: own for run in source.runs}
-                self._references |= {each.label for each in asked if each.is_reference}
+                self._references |= {each.group or each.label for each in asked if each.is_reference}
+                self._groups |= {each.label: each.group for each in asked if each.group}
 
     @property
     def varied(self) -> tuple[str, ...]:
         """The fields that define the settings, as far as they are known before the runs are read."""
         return self._by or tuple({path: None for own in self._asked.values() for each in own for path in each.varied})
+
+    @property
+    def best_of(self) -> Mapping[str, str]:
+        """The groups of settings that the studies compare at their best."""
+        return self._groups
 
     @property
     def reference(self) -> str | None:
