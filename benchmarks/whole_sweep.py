@@ -114,7 +114,8 @@ class _Command:
 
 def _words() -> Sequence[str]:
     return (
-        *(sys.executable, "-m", "regplug", "sweep", "--json", "--model", "linear", "--dataset", "linear_regression"),
+        *(sys.executable, "-m", "regplug", "sweep", "--json", "--no-export"),
+        *("--model", "linear", "--dataset", "linear_regression"),
         *("--init", "normal:std=1", "--loss", "half_squared_error", "--lr", str(LR), "--epochs", str(EPOCHS)),
         *("--batch-size", str(BATCH_SIZE), "--reg", "l2", "--grid", f"reg.l2.strength=linear(0,{STRENGTH:g},16)"),
         *("--seeds", "8", "--pair-seeds", "--probe", "weight_norm"),

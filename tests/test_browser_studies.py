@@ -26,6 +26,7 @@ def folder(tmp_path_factory):
             grid=[f"reg.l2.strength={','.join(STRENGTHS)}"],
             seeds=4,
             name="strengths",
+            export=False,
         )
         yield made, study
 

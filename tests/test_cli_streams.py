@@ -21,7 +21,7 @@ QUICK = ["--model", "mlp:hidden=[4]", "--epochs", "1", "--format", "torchscript"
 
 COMMANDS = {
     "run": ["run", *QUICK, *WARNS],
-    "sweep": ["sweep", *QUICK, *WARNS, "--grid", "lr=0.1,0.2"],
+    "sweep": ["sweep", *QUICK, *WARNS, "--no-export", "--grid", "lr=0.1,0.2"],
     "plan": ["plan", *QUICK, *WARNS],
     "plugins list": ["plugins", "list"],
     "runs list": ["runs", "list"],

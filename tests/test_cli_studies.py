@@ -28,14 +28,21 @@ def terminal(capsys, monkeypatch, place):
 def swept(place):
     """A study of two strengths and three seeds."""
     result = regplug.sweep(
-        model="linear", epochs=2, lr=0.1, grid=["reg.l2.strength=0,1"], seeds=3, name="swept", tracking_uri=place.uri
+        model="linear",
+        epochs=2,
+        lr=0.1,
+        grid=["reg.l2.strength=0,1"],
+        seeds=3,
+        name="swept",
+        tracking_uri=place.uri,
+        export=False,
     )
     return result.study_id
 
 
 def test_a_sweep_tells_table_verdict_best_and_what_is_next(terminal, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")  # on a slow machine longer seconds fold the labels
-    said = terminal("sweep", *SMALL, "--grid", "reg.l2.strength=0,1", "--seeds", "3")
+    said = terminal("sweep", *SMALL, "--no-export", "--grid", "reg.l2.strength=0,1", "--seeds", "3")
     assert (said.code, said.err) == (0, "")
     rows = [line for line in said.out.splitlines() if line.startswith("l2.strength=")]
     assert [row.split()[0] for row in rows[:2]] == ["l2.strength=0", "l2.strength=1"]
@@ -46,7 +53,17 @@ def test_a_sweep_tells_table_verdict_best_and_what_is_next(terminal, monkeypatch
 
 def test_a_sweep_as_json_is_one_document_with_runs_and_summary(terminal):
     said = terminal(
-        "sweep", *SMALL, "--zip", "lr=0.1,0.2", "--zip", "momentum=0,0.5", "--pair-seeds", "--seeds", "2", "--json"
+        "sweep",
+        *SMALL,
+        "--no-export",
+        "--zip",
+        "lr=0.1,0.2",
+        "--zip",
+        "momentum=0,0.5",
+        "--pair-seeds",
+        "--seeds",
+        "2",
+        "--json",
     )
     document = said.document
     assert said.code == 0
@@ -59,7 +76,7 @@ def test_a_sweep_as_json_is_one_document_with_runs_and_summary(terminal):
 def test_a_study_file_is_read_and_flags_win(terminal, tmp_path):
     file = tmp_path / "study.toml"
     file.write_text('grid = ["lr=0.1,0.2"]\nseeds = 2\nmodel = "linear"\nepochs = 5\n')
-    document = terminal("sweep", file, "--epochs", "1", "--json").document
+    document = terminal("sweep", file, "--epochs", "1", "--no-export", "--json").document
     assert len(document["runs"]) == 4
     assert {run["epochs"] for run in document["runs"]} == {1}
 
@@ -77,7 +94,7 @@ def test_cv_trains_and_exports_the_winner(terminal, tmp_path):
 
 
 def test_one_run_that_fails_is_told_and_ends_with_one(terminal):
-    said = terminal("sweep", *SMALL, "--reg", "l2", "--grid", "lr=0.1,1e30")
+    said = terminal("sweep", *SMALL, "--no-export", "--reg", "l2", "--grid", "lr=0.1,1e30")
     assert said.code == 1
     assert "FAILED  lr=1e+30 | seed 0 data 0: The run diverged" in said.err
     assert "1 of 2 runs failed" in said.err
@@ -146,7 +163,14 @@ def test_compare_by_reg_groups_the_plain_runs_of_an_experiment(terminal, place):
 
 
 def test_studies_over_several_datasets_are_ranked_by_dataset(place):
-    fields = {"model": "linear", "epochs": 1, "seeds": 2, "tracking_uri": place.uri, "grid": ["reg=none,l2:strength=3"]}
+    fields = {
+        "model": "linear",
+        "epochs": 1,
+        "seeds": 2,
+        "tracking_uri": place.uri,
+        "export": False,
+        "grid": ["reg=none,l2:strength=3"],
+    }
     for size in (100, 200, 300):
         regplug.sweep(**fields, dataset=f"linear_regression:train_rows={size}", name=f"rows {size}", lr=0.003)
     found = regplug.compare("rows 100", "rows 200", "rows 300", tracking_uri=place.uri)
@@ -177,7 +201,14 @@ def test_the_live_table_counts_and_leads(place, swept):
 
     with Watch(is_quiet=True) as live:
         regplug.sweep(
-            model="linear", epochs=2, lr=0.1, grid=["lr=0.1,0.2"], seeds=2, observers=[live], tracking_uri=place.uri
+            model="linear",
+            epochs=2,
+            lr=0.1,
+            grid=["lr=0.1,0.2"],
+            seeds=2,
+            observers=[live],
+            tracking_uri=place.uri,
+            export=False,
         )
     done, leading, left = seen[-1]
     assert (done, left) == (4, 0)

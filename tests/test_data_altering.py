@@ -78,7 +78,7 @@ def test_a_stack_is_measured_on_the_same_noisy_rows_as_a_run_alone(place):
     alone = place.run(test_noise=1.0, seed=1, label_noise=0.2, train_rows=64)
     study = regplug.sweep(
         dataset=toy(), model="mlp:hidden=[16,12]", epochs=2, batch_size=32, lr=0.2,
-        test_noise=1.0, label_noise=0.2, train_rows=64, seeds=2,
+        test_noise=1.0, label_noise=0.2, train_rows=64, seeds=2, export=False,
     )  # fmt: skip
     found = [run.metrics["corrupted/loss"] for run in study.results]
     assert min(abs(value - alone.metrics["corrupted/loss"]) for value in found) < 1e-5

@@ -70,7 +70,7 @@ def test_a_place_that_is_taken_is_refused_before_a_cross_validation_begins(place
 def test_a_sweep_on_a_full_disk_tells_how_many_runs_are_kept(small_disk, capsys, room):
     disk, terminal = small_disk(room), Terminal(capsys)
     study = ("--model", "linear", "--epochs", "2", "--reg", "l2", "--grid", "reg.l2.strength=0,1,2,3", "--seeds", "4")
-    said = terminal("sweep", *study)
+    said = terminal("sweep", *study, "--no-export")
     assert said.code == 1
     kept = len(statuses(disk / "mlruns" / "mlflow.db")) - 1
     assert re.search(rf"ended FAILED; {kept} of 16 runs are kept\.", said.err)

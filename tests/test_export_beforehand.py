@@ -246,9 +246,13 @@ def test_cross_validation_refuses_before_its_first_run(place):
     assert result.winner.status == "FINISHED"
 
 
-def test_a_sweep_exports_nothing_and_refuses_nothing(place):
-    result = regplug.sweep(model=Branches(), dataset=toy(), seeds=2, epochs=1, batch_size=16)
-    assert not result.failed
+def test_a_sweep_refuses_a_winner_that_cannot_be_exported_unless_it_exports_nothing(place):
+    fields = {"model": Branches(), "dataset": toy(), "seeds": 2, "epochs": 1, "batch_size": 16}
+    with pytest.raises(ModelError, match="nothing was trained"):
+        regplug.sweep(**fields)
+    assert place.statuses() == []
+    result = regplug.sweep(**fields, export=False)
+    assert (result.failed, result.winner) == ((), None)
 
 
 def test_a_lazy_model_starts_from_the_runs_seed(place):

@@ -115,17 +115,17 @@ def test_going_on_with_another_configuration_is_refused_and_the_difference_shown
 
 @pytest.mark.slow
 def test_a_refit_that_was_interrupted_is_all_that_is_done_again(place, by_twos, monkeypatch):
-    from regplug.studies import engine
+    from regplug.studies import delivering
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     fields = {"name": "refit", "grid": ["reg=none,l2"], "folds": 2, "epochs": 1}
-    execute = engine.execute
-    monkeypatch.setattr(engine, "execute", interrupted)
+    execute = delivering.execute
+    monkeypatch.setattr(delivering, "execute", interrupted)
     with pytest.raises(KeyboardInterrupt):
         place.cv(**fields)
-    monkeypatch.setattr(engine, "execute", execute)
+    monkeypatch.setattr(delivering, "execute", execute)
     counter = Counter()
     result = place.cv(**fields, observers=[counter])
     assert counter.runs == 0

@@ -44,8 +44,8 @@ def test_the_password_is_in_no_message_no_document_no_file_and_no_table(postgres
         terminal("run", *small, "--format", "onnx"),
         terminal("run", *small, "--no-export", "--json"),
         terminal("run", *small, "--model", "mlp", "--lr", "1e30", "--no-export"),
-        terminal("sweep", *small, "--grid", "lr=0.1,0.2", "--seeds", "2"),
-        terminal("sweep", *small, "--grid", "lr=0.1,0.2", "--seeds", "2", "--json"),
+        terminal("sweep", *small, "--no-export", "--grid", "lr=0.1,0.2", "--seeds", "2"),
+        terminal("sweep", *small, "--no-export", "--grid", "lr=0.1,0.2", "--seeds", "2", "--json"),
         terminal("runs", "list", "--tracking-uri", postgres.uri),
         terminal("compare", "digits/linear", "--tracking-uri", postgres.uri, "--metric", "test/accuracy"),
     ]

@@ -12,6 +12,7 @@ from regplug.cli.study_options import (
     BestOf,
     DataSeeds,
     Factorial,
+    FinalSeeds,
     Folds,
     Grid,
     Group,
@@ -46,6 +47,7 @@ def cv(
     minimize: Minimize = None,
     baseline: Baseline = None,
     all_pairs: AllPairs = None,
+    final_seeds: FinalSeeds = None,
     tracking_uri: TrackingUri = None,
     **given: Any,
 ) -> None:
@@ -71,5 +73,6 @@ def cv(
         "minimize": minimize,
         "baseline": baseline,
         "all_pairs": all_pairs,
+        "final_seeds": final_seeds,
     }
     carry_out("cv", read_study("cv", given, study, own), given, tracking_uri)

@@ -14,6 +14,7 @@ from regplug.cli.study_options import (
     BestOf,
     DataSeeds,
     Factorial,
+    FinalSeeds,
     Folds,
     Grid,
     Group,
@@ -55,6 +56,7 @@ def plan(
     minimize: Minimize = None,
     baseline: Baseline = None,
     all_pairs: AllPairs = None,
+    final_seeds: FinalSeeds = None,
     **given: Any,
 ) -> None:
     """Print what run, sweep or cv would do with the same flags, in which order and why; write nothing."""
@@ -74,6 +76,7 @@ def plan(
         "minimize": minimize,
         "baseline": baseline,
         "all_pairs": all_pairs,
+        "final_seeds": final_seeds,
     }
     is_study = study is not None or any(value is not None for value in own.values())
     made, facts = _of_study(study, own, given) if is_study else (_of_run(given), ())

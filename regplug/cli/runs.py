@@ -10,8 +10,11 @@ import typer
 from regplug.cli.options import Command, Json, TrackingUri, new_app
 from regplug.cli.output import emit, say, say_table
 from regplug.cli.summary import format_figure, lines_of, metric_rows
+from regplug.config.commands import command_of
+from regplug.errors import RequestError
 
 if TYPE_CHECKING:
+    from regplug.config import RunConfig
     from regplug.tracking import RunInfo
 
 app = new_app()
@@ -50,19 +53,31 @@ def list_runs(
 @app.command("show", cls=Command)
 def show_run(
     run: Annotated[str, typer.Argument(help="The run's id, the beginning of its id, or its name.")],
+    config: Annotated[
+        bool, typer.Option("--config", help="Print only its configuration, as a file for `regplug run --config`.")
+    ] = False,
     tracking_uri: TrackingUri = None,
     json: Json = False,
 ) -> None:
-    """Show a run's parameters, metrics, tags and files."""
+    """Show a run's parameters, metrics, tags and files, and the command that repeats it."""
+    from regplug.studies.child_configs import tracked_config
     from regplug.tracking import open_store
 
     store = open_store(tracking_uri, is_read=True)
     info = store.find_run(run)
-    files = store.artifact_names(info.run_id)
+    files, found = store.artifact_names(info.run_id), tracked_config(store, info)
     if json:
-        emit({**_document(info), "params": info.params, "tags": info.tags, "artifacts": files})
+        told = {"config": found and found.to_dict(), "command": command_of(found) if found else None}
+        emit({**_document(info), "params": info.params, "tags": info.tags, "artifacts": files, **told})
+    elif not config:
+        _tell(info, files, found)
+    elif found is not None:
+        say(found.to_toml().rstrip())
     else:
-        _tell(info, files)
+        raise RequestError(
+            f"Run {info.name} ({info.run_id[:8]}) has no configuration.",
+            hint="Runs of `regplug run` and of studies have one.",
+        )
 
 
 def status_of(run: RunInfo) -> str:
@@ -92,7 +107,7 @@ def _document(run: RunInfo) -> dict[str, Any]:
     }
 
 
-def _tell(run: RunInfo, files: list[str]) -> None:
+def _tell(run: RunInfo, files: list[str], config: RunConfig | None) -> None:
     took = f", {(run.ended - run.started).total_seconds():.1f} s" if run.ended else ""
     head = [
         ("run", f"{run.name} ({run.run_id})"),
@@ -102,7 +117,8 @@ def _tell(run: RunInfo, files: list[str]) -> None:
         *metric_rows(run.metrics),
         ("files", run.artifact_uri),
     ]
-    say(*lines_of([*head, *(("", name) for name in files)]))
+    repeat = [("repeat", command_of(config))] if config is not None else []
+    say(*lines_of([*head, *(("", name) for name in files), *repeat]))
     _section("parameters", run.params)
     _section("metrics", {name: format_figure(value) for name, value in run.metrics.items()})
     _section("tags", {name: value for name, value in run.tags.items() if _is_told(name)})

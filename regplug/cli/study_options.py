@@ -109,6 +109,15 @@ AllPairs = Annotated[
     bool | None,
     typer.Option("--all-pairs", help="Compare every setting with every other.", show_default=False),
 ]
+FinalSeeds = Annotated[
+    int | None,
+    typer.Option(
+        "--final-seeds",
+        help="Train the best setting again with this many seeds; the best of these runs is exported.  [default: 1]",
+        show_default=False,
+        min=1,
+    ),
+]
 Folds = Annotated[
     int | None, typer.Option("--folds", help="Number of folds; each is the validation split once.", min=2)
 ]

@@ -15,7 +15,7 @@ from regplug.cli.failures import telling_what_was_reached
 from regplug.cli.installed import registry_of
 from regplug.cli.live_study import LiveStudy
 from regplug.cli.output import emit, note, say
-from regplug.cli.summary import lines_of
+from regplug.cli.summary import describe_checks, format_figure, lines_of
 from regplug.studies.background_process import BackgroundProcess, Executor, InlineExecutor
 from regplug.studies.request import check_study
 from regplug.tracking.secrets import masked
@@ -31,7 +31,7 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
     """Runs a study, shows its progress and prints its results.
 
     Args:
-        kind: `sweep` or `cv`, which trains the best setting again.
+        kind: `sweep` or `cv`.
         config: The study.
         given: The command's flags.
         tracking_uri: As for `regplug run`.
@@ -39,7 +39,7 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
     Raises:
         typer.Exit: With code 1 if a run failed.
     """
-    registry, refits = registry_of(given), kind == "cv"
+    registry, refits = registry_of(given), config.delivers(kind)
     points = check_study(config, registry, refits=refits, tracking_uri=tracking_uri)
 
     def tell(result: StudyResult) -> None:
@@ -97,11 +97,7 @@ def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]
     together = "; ".join(f"{each['runs']} in stacks of {_sizes(each['sizes'])}" for each in started.stacked)
     best = f"{result.best} (by {started.metric})" if result.best else "none: no run finished"
     rows = [("best", best), *((("note", text)) for text in started.notes)]
-    if result.winner is not None:
-        trained = f"{result.winner.run_name}, run {result.winner.run_id[:8]}"
-        rows.append(("trained again", trained))
-        if result.winner.bundle_path is not None:
-            rows.append(("bundle", str(result.winner.bundle_path)))
+    rows += list(_final_rows(result))
     rows += [
         ("trained", f"{len(result.results)} runs in {result.seconds:.1f} s: {together}"),
         ("tracked", f"{started.experiment}, study {started.study_id[:8]} ({started.name}), in {started.tracking_uri}"),
@@ -109,6 +105,23 @@ def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]
     if all(each.run_id for each in result.results):
         rows += [("next", f"regplug compare {started.study_id[:8]}{tail}"), ("", f"regplug ui{tail}")]
     return rows
+
+
+def _final_rows(result: StudyResult) -> Iterator[tuple[str, str]]:
+    """Yields what was trained again and exported."""
+    winner, seeds = result.winner, len(result.finals)
+    if winner is None:
+        return
+    metric = f"test/{result.conclusion.metric.partition('/')[2]}"
+    values = [final.metrics[metric] for final in result.finals if metric in final.metrics]
+    chosen = f", the best of {seeds} seeds by {result.started.metric}" if seeds > 1 else ""
+    yield "trained again", f"{winner.run_name}, run {winner.run_id[:8]}{chosen}"
+    if values:
+        spread = f", of all seeds {format_figure(min(values))} to {format_figure(max(values))}" if seeds > 1 else ""
+        yield "", f"{metric} {format_figure(values[0])}{spread}"
+    if winner.bundle_path is not None and winner.verification is not None:
+        yield "bundle", str(winner.bundle_path)
+        yield "checks", describe_checks(winner.verification)
 
 
 def _sizes(sizes: list[int]) -> str:

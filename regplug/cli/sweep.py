@@ -12,6 +12,7 @@ from regplug.cli.study_options import (
     BestOf,
     DataSeeds,
     Factorial,
+    FinalSeeds,
     Grid,
     Metric,
     Minimize,
@@ -42,12 +43,14 @@ def sweep(
     minimize: Minimize = None,
     baseline: Baseline = None,
     all_pairs: AllPairs = None,
+    final_seeds: FinalSeeds = None,
     tracking_uri: TrackingUri = None,
     **given: Any,
 ) -> None:
-    """Train a grid of settings with several seeds, in stacks where possible, and test the differences.
+    """Train a grid of settings with several seeds, test the differences, and export the best setting.
 
-    The same command continues a killed study and does not repeat its finished runs.
+    Runs train in stacks where possible. The best setting by --metric is trained again and exported; --no-export leaves
+    this out. The same command continues a killed study and does not repeat its finished runs.
     """
     from regplug.cli.studying import carry_out
 
@@ -64,5 +67,6 @@ def sweep(
         "minimize": minimize,
         "baseline": baseline,
         "all_pairs": all_pairs,
+        "final_seeds": final_seeds,
     }
     carry_out("sweep", read_study("sweep", given, study, own), given, tracking_uri)

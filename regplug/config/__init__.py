@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regplug.config.fold import Fold
 from regplug.config.loading import config_from, load_config, read_file
 from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, SHORTHANDS, RunConfig
 
@@ -10,6 +11,7 @@ __all__ = [
     "NO_COMPONENT",
     "REPEATED_FIELDS",
     "SHORTHANDS",
+    "Fold",
     "RunConfig",
     "config_from",
     "load_config",

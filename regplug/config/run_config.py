@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le, Lt
 
+from regplug.config.fold import Fold
 from regplug.config.literals import write_value
 from regplug.config.params import check_fields, describe_params, params_to_dict
 from regplug.config.spec import ComponentSpec
@@ -90,6 +91,8 @@ class RunConfig:
     "Decides what happens in training: start, order, noise."
     data_seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
     "Decides the split, and the data where they are generated."
+    fold: str = ""
+    "One fold of a cross-validation as the validation split: FOLD/FOLDS, from 0; empty for the dataset's own splits."
     train_rows: Annotated[int, Ge(0)] = 0
     "Training rows to keep, drawn at random; 0 for all."
     label_noise: Annotated[float, Ge(0), Lt(1)] = 0.0
@@ -128,6 +131,8 @@ class RunConfig:
         object.__setattr__(self, "_read", {name: self._read_field(name, given[name]) for name in KIND_BY_FIELD})
         for name in KIND_BY_FIELD:
             self._check_keys(name, self.specs(name))
+        if self.fold:
+            Fold.parse(self.fold)
 
     def _read_field(self, field: str, given: Any) -> tuple[ComponentSpec, ...]:
         value = getattr(self, field)

@@ -32,9 +32,13 @@ def cross_validate(
     repeats: int | None = None,
     group: GroupLike | None = None,
     metric: str | None = None,
+    tune: TextsLike | None = None,
+    factorial: str | None = None,
+    best_of: str | None = None,
     minimize: bool | None = None,
     baseline: str | None = None,
     all_pairs: bool | None = None,
+    final_seeds: int | None = None,
     model: ModelLike | None = None,
     dataset: DatasetLike | None = None,
     target: str | None = None,
@@ -54,6 +58,7 @@ def cross_validate(
     shuffle: bool | None = None,
     seed: int | None = None,
     data_seed: int | None = None,
+    fold: str | None = None,
     train_rows: int | None = None,
     label_noise: float | None = None,
     test_noise: float | None = None,
@@ -86,10 +91,15 @@ def cross_validate(
         repeats: How many times new folds are drawn. By default 1. Must be >= 1.
         group: Column of a csv; rows with the same value in it stay in one fold.
         metric: Metric that chooses the best setting; empty for validation accuracy or loss.
+        tune: Axes whose best value is chosen for every setting alike, on validation, such as lr=0.05,0.1,0.2.
+        factorial: Regularizers, separated by commas; every combination of them on and off is run.
+        best_of: What is chosen on validation before settings are compared: strength, a number of strengths, or axes.
         minimize: Whether lower values of the metric are better; none: its name decides.
         baseline: The setting with which the others are compared; empty for the base run, without the regularizers that
             vary.
         all_pairs: Whether every setting is compared with every other, instead of with one reference. By default False.
+        final_seeds: Seeds with which the best setting is trained again at the end; the best of these runs is exported.
+            By default 1. Must be >= 1.
         model: The network. By default mlp.
         dataset: What it is trained and tested on; or the path of a file or folder of data. By default digits.
         target: Short for the dataset's target: the column to predict.
@@ -110,6 +120,8 @@ def cross_validate(
         seed: Decides what happens in training: start, order, noise. By default 0. Must be >= 0, <= 9223372036854775807.
         data_seed: Decides the split, and the data where they are generated. By default 0. Must be >= 0, <=
             9223372036854775807.
+        fold: One fold of a cross-validation as the validation split: FOLD/FOLDS, from 0; empty for the dataset's own
+            splits.
         train_rows: Training rows to keep, drawn at random; 0 for all. By default 0. Must be >= 0.
         label_noise: Share of the training labels that are replaced by another class. By default 0.0. Must be >= 0, < 1.
         test_noise: Noise on a second copy of the test inputs, over the deviation of the data; 0 for no such copy. By

@@ -21,9 +21,13 @@ def sweep(
     data_seeds: int | None = None,
     pair_seeds: bool | None = None,
     metric: str | None = None,
+    tune: TextsLike | None = None,
+    factorial: str | None = None,
+    best_of: str | None = None,
     minimize: bool | None = None,
     baseline: str | None = None,
     all_pairs: bool | None = None,
+    final_seeds: int | None = None,
     model: ModelLike | None = None,
     dataset: DatasetLike | None = None,
     target: str | None = None,
@@ -43,6 +47,7 @@ def sweep(
     shuffle: bool | None = None,
     seed: int | None = None,
     data_seed: int | None = None,
+    fold: str | None = None,
     train_rows: int | None = None,
     label_noise: float | None = None,
     test_noise: float | None = None,
@@ -60,8 +65,9 @@ def sweep(
     observers: Sequence[StudyObserver] = (),
     tracking_uri: str | None = None,
     registry: Registry | None = None,
+    refit: bool = True,
 ) -> StudyResult:
-    """Runs a grid of settings with several seeds, in stacks where possible: `regplug sweep` from Python.
+    """Runs a grid of settings with several seeds, then exports the best setting: `regplug sweep` from Python.
 
     The same call continues a killed study and does not repeat its finished runs. An argument that is not given, or
     `None`, leaves the value of the file, or else the default.
@@ -74,10 +80,15 @@ def sweep(
             default 1. Must be >= 1.
         pair_seeds: Whether the data seed increases with the seed, so that each seed has its own data. By default False.
         metric: Metric that chooses the best setting; empty for validation accuracy or loss.
+        tune: Axes whose best value is chosen for every setting alike, on validation, such as lr=0.05,0.1,0.2.
+        factorial: Regularizers, separated by commas; every combination of them on and off is run.
+        best_of: What is chosen on validation before settings are compared: strength, a number of strengths, or axes.
         minimize: Whether lower values of the metric are better; none: its name decides.
         baseline: The setting with which the others are compared; empty for the base run, without the regularizers that
             vary.
         all_pairs: Whether every setting is compared with every other, instead of with one reference. By default False.
+        final_seeds: Seeds with which the best setting is trained again at the end; the best of these runs is exported.
+            By default 1. Must be >= 1.
         model: The network. By default mlp.
         dataset: What it is trained and tested on; or the path of a file or folder of data. By default digits.
         target: Short for the dataset's target: the column to predict.
@@ -98,6 +109,8 @@ def sweep(
         seed: Decides what happens in training: start, order, noise. By default 0. Must be >= 0, <= 9223372036854775807.
         data_seed: Decides the split, and the data where they are generated. By default 0. Must be >= 0, <=
             9223372036854775807.
+        fold: One fold of a cross-validation as the validation split: FOLD/FOLDS, from 0; empty for the dataset's own
+            splits.
         train_rows: Training rows to keep, drawn at random; 0 for all. By default 0. Must be >= 0.
         label_noise: Share of the training labels that are replaced by another class. By default 0.0. Must be >= 0, < 1.
         test_noise: Noise on a second copy of the test inputs, over the deviation of the data; 0 for no such copy. By
@@ -116,13 +129,18 @@ def sweep(
         observers: Receive the events of the study.
         tracking_uri: As for `run`.
         registry: As for `run`.
+        refit: Whether the best setting is trained again and exported; `winner` of the result. With `export=False` only
+            if there are several `final_seeds`.
 
     Returns:
-        The result: runs, analysis, best setting. Failed runs are in `failed` and do not stop the study.
+        The result: runs, analysis, best setting, its model and bundle. Failed runs are in `failed` and do not stop the
+        study.
 
     Raises:
         RequestError: The request was wrong; nothing was started.
+        FailedError: The best setting could not be trained again or exported; the study's runs are kept.
 
     >>> result = sweep(grid=["reg.l2.strength=0,0.01,0.1"], seeds=8, epochs=5)  # doctest: +SKIP
     """
-    return read_study("sweep", locals()).run(observers, tracking_uri)
+    study = read_study("sweep", locals())
+    return study.run(observers, tracking_uri, refit=refit and study.config.delivers("sweep"))

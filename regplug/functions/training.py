@@ -34,6 +34,7 @@ def run(
     shuffle: bool | None = None,
     seed: int | None = None,
     data_seed: int | None = None,
+    fold: str | None = None,
     train_rows: int | None = None,
     label_noise: float | None = None,
     test_noise: float | None = None,
@@ -79,6 +80,8 @@ def run(
         seed: Decides what happens in training: start, order, noise. By default 0. Must be >= 0, <= 9223372036854775807.
         data_seed: Decides the split, and the data where they are generated. By default 0. Must be >= 0, <=
             9223372036854775807.
+        fold: One fold of a cross-validation as the validation split: FOLD/FOLDS, from 0; empty for the dataset's own
+            splits.
         train_rows: Training rows to keep, drawn at random; 0 for all. By default 0. Must be >= 0.
         label_noise: Share of the training labels that are replaced by another class. By default 0.0. Must be >= 0, < 1.
         test_noise: Noise on a second copy of the test inputs, over the deviation of the data; 0 for no such copy. By

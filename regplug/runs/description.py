@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from regplug.config import SHORTHANDS, RunConfig
+from regplug.config import SHORTHANDS, Fold, RunConfig
+from regplug.config.commands import command_of
 from regplug.config.params import describe_params
 from regplug.config.ramps import Ramp
 from regplug.registry import default_registry
@@ -20,7 +19,10 @@ from regplug.runs.data_facts import DataFacts
 from regplug.runs.doubts import WARNINGS_TAG
 from regplug.tracking.naming import note, provenance_tags, run_name, run_params, safe_key
 
-_NOT_PARAMETERS = ("reg", "probe", "format", "out", "name", "experiment", "export", "threads", *SHORTHANDS)
+_NOT_PARAMETERS = (
+    *("reg", "probe", "format", "out", "name", "experiment", "export", "threads", "fold"),
+    *SHORTHANDS,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,27 +104,15 @@ def describe_run(
                 others=others,
             ),
             **_absent({reg.spec.key for reg in parts.regs}),
+            **_fold_params(config),
         },
         tags=tags,
     )
 
 
-def command_of(config: RunConfig) -> str:
-    """Returns the command that repeats a run, with every field that is not at its default."""
-    words = ["regplug", "run"]
-    for field in dataclasses.fields(RunConfig):
-        value = getattr(config, field.name)
-        if value == field.default or field.name == "out":
-            continue
-        flag = f"--{field.name.replace('_', '-')}"
-        if field.name == "export":
-            words.append("--no-export")
-        elif isinstance(value, bool):
-            words += ["--set", f"{field.name}={str(value).lower()}"]
-        else:
-            for each in value if isinstance(value, tuple) else (value,):
-                words += [flag, str(each)]
-    return shlex.join(words)
+def _fold_params(config: RunConfig) -> dict[str, object]:
+    fold = Fold.parse(config.fold) if config.fold else None
+    return {} if fold is None else {"fold": fold.index, "repeat": fold.repeat}
 
 
 def _initializers(inits: Sequence[Chosen]) -> tuple[str, dict[str, Any]]:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from regplug.api import DataContext
-from regplug.config import RunConfig
+from regplug.config import Fold, RunConfig
 from regplug.data import Prepared, RawData, prepare
 from regplug.data.altering import alter_training, noisy_test_inputs
+from regplug.data.folds import fold_data
 from regplug.errors import DataError, ModelError, PluginError
 from regplug.registry.components import Components
 from regplug.training.state import Pool
@@ -31,9 +32,16 @@ def load_data(config: RunConfig, components: Components) -> Prepared:
             f"The dataset {dataset.registered.name} ({dataset.registered.full_name}) returned a {type(raw).__name__}.",
             hint="A dataset returns a regplug.data.RawData.",
         )
-    data = prepare_for(config, raw)
+    data = prepare_for(config, _folded(raw, config))
     check_batch_size(config, data)
     return data
+
+
+def _folded(raw: RawData, config: RunConfig) -> RawData:
+    if not config.fold:
+        return raw
+    fold = Fold.parse(config.fold)
+    return fold_data(raw, fold=fold.index, folds=fold.count, repeat=fold.repeat, data_seed=config.data_seed)
 
 
 def prepare_for(config: RunConfig, raw: RawData) -> Prepared:

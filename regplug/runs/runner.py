@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from regplug.bundles.request import Bundle
+from regplug.config import Fold
 from regplug.errors import RegplugError, raise_after_start
 from regplug.exporting import (
     DEPLOYED_FILE,
@@ -40,13 +41,20 @@ from regplug.training.state_hash import state_sha256
 
 
 @named_faults()
-def execute(request: RunRequest, *, observers: Sequence[Observer] = (), tracking_uri: str | None = None) -> RunResult:
+def execute(
+    request: RunRequest,
+    *,
+    observers: Sequence[Observer] = (),
+    tracking_uri: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> RunResult:
     """Trains, tracks, exports and verifies one run.
 
     Args:
         request: The checked run.
         observers: Receive the run's events, in addition to the observers of plugins.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
+        tags: Further tags of the run.
 
     Raises:
         RequestError: The request was wrong; nothing was started.
@@ -65,7 +73,7 @@ def execute(request: RunRequest, *, observers: Sequence[Observer] = (), tracking
     with stages.stage("opening the tracking store"):
         store = open_store(tracking_uri)
     with threads(made.num_threads()):
-        return _Run(made, store, observers, plugged, stages).execute()
+        return _Run(made, store, observers, plugged, stages).execute(tags or {})
 
 
 class _Run:
@@ -89,16 +97,19 @@ class _Run:
         self._guess = ""
         self._trainer = trainer_of(made, probed=bool(self._probes))
 
-    def execute(self) -> RunResult:
-        """Executes the run, and reports how it ended."""
+    def execute(self, tags: Mapping[str, str]) -> RunResult:
+        """Executes the run with these further tags, and reports how it ended."""
         made = self._made
         told = describe_run(
             made.config,
             made.components,
-            data=facts_of(made.data),
+            data=facts_of(made.data, folds=Fold.parse(made.config.fold).count if made.config.fold else 0),
             warnings=self._warnings,
+            fold=f"fold {made.config.fold}" if made.config.fold else "",
         )
-        tracked = self._store.start_run(experiment=told.experiment, name=told.name, params=told.params, tags=told.tags)
+        tracked = self._store.start_run(
+            experiment=told.experiment, name=told.name, params=told.params, tags={**told.tags, **tags}
+        )
         tracked.on_trouble(self._warn)
         try:
             with tracked, named_faults():
@@ -214,15 +225,15 @@ class _Run:
         """Finalizes the run, measures every split on the final weights, and stores the state and figures."""
         trainer, data = self._trainer, self._data
         trainer.finish()
-        final = measure_final(trainer, [data], noisy=noisy_inputs([data], [self._config]))[0]
+        judged = "valid" if self._config.fold else "test"
+        final = measure_final(trainer, [data], judged=judged, noisy=noisy_inputs([data], [self._config]))[0]
         self._log(tracked, {**final.metrics, **probed(self._trainer, 0, self._probes)}, trainer.state.epoch)
         if data.task.is_classification:
             matrix = confusion_matrix(final.outputs["test"], data.raw.test.y)
             tracked.log_figure_png(confusion_matrix_png(matrix, data.task.class_names), "confusion_matrix.png")
         tracked.log_figure_png(curves_png(self._measured.curves()), "curves.png")
         model = trained_model(trainer, self._made)
-        _log_state(tracked, model)
-        tracked.set_tags({"regplug.state_sha256": state_sha256(model)})
+        log_state(tracked, model)
         self._doubt(tracked, final)
         tracked.flush()  # a process killed while it exports has tracked what the weights are worth
         return model
@@ -262,9 +273,10 @@ def _log_deployed(tracked: TrackedRun, bundle: Bundle) -> None:
     )
 
 
-def _log_state(tracked: TrackedRun, model: nn.Module) -> None:
-    """Stores the trained state, so that the run can be exported again."""
+def log_state(tracked: TrackedRun, model: nn.Module) -> None:
+    """Stores the trained state and its hash, so that the run can be exported again."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "state.pt"
         torch.save(model.state_dict(), file)
         tracked.log_file(file)
+    tracked.set_tags({"regplug.state_sha256": state_sha256(model)})

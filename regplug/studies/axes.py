@@ -31,6 +31,7 @@ _HINT = "Write AXIS=v1,v2, AXIS=log(1e-4,1,16) or AXIS=linear(0,1,5)."
 _NO_AXES = {
     "seed": "Use --seeds N for seeds.",
     "data_seed": "Use --data-seeds N for data seeds.",
+    "fold": "Use regplug cv --folds N for folds.",
     **dict.fromkeys(
         ("experiment", "name", "out", "export", "format", "probe", "threads", "device"),
         "It does not change what is trained.",

@@ -80,6 +80,8 @@ class StudyConfig:
     "The setting with which the others are compared; empty for the base run, without the regularizers that vary."
     all_pairs: bool = False
     "Whether every setting is compared with every other, instead of with one reference."
+    final_seeds: Annotated[int, Ge(1)] = 1
+    "Seeds with which the best setting is trained again at the end; the best of these runs is exported."
 
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "base"}
@@ -87,6 +89,11 @@ class StudyConfig:
             object.__setattr__(self, name, value)
         if self.folds == 1:
             raise RequestError("One fold leaves no rows to train on.", hint="Choose --folds 2 or more.")
+        if self.folds and self.base.fold:
+            raise RequestError(
+                f"fold={self.base.fold} is one fold, but {self.folds} folds are cross-validated.",
+                hint="Leave out --fold.",
+            )
         split = self.metric.partition("/")[0]
         if self.metric and split != "valid":
             told = f"by the {split} split" if split in ("test", "train") else "by another metric than a validation one"
@@ -130,6 +137,10 @@ class StudyConfig:
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "base"}
         return {**{k: list(v) if isinstance(v, tuple) else v for k, v in own.items()}, "base": self.base.to_dict()}
 
+    def delivers(self, kind: str) -> bool:
+        """Returns whether the best setting is trained again: by a sweep only to export it, or with several seeds."""
+        return kind == "cv" or self.base.export or self.final_seeds > 1
+
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> StudyConfig:
         """Reads the result of `to_dict`."""
@@ -146,6 +157,7 @@ class StudyConfig:
         document = self.to_dict()
         for name in ("name", "experiment", "out", "export", "format", "threads"):
             document["base"].pop(name)
+        document.pop("final_seeds")
         return hashlib.sha256(json.dumps([document, *content], sort_keys=True).encode()).hexdigest()
 
 

@@ -13,12 +13,12 @@ from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
 from regplug.registry.components import Chosen
 from regplug.runs.data_facts import overlap_ratio
-from regplug.runs.request import check_places, check_request
-from regplug.runs.results import RunResult, status_after
-from regplug.runs.runner import execute
+from regplug.runs.request import check_places
+from regplug.runs.results import status_after
 from regplug.studies.background_process import Executor, InlineExecutor
 from regplug.studies.concluding import Concluding, compared_metric
 from regplug.studies.config import Point, StudyConfig
+from regplug.studies.delivering import WINNER_TAG, train_finals
 from regplug.studies.grouping import group_points
 from regplug.studies.keeping import Keeper
 from regplug.studies.measuring import PointResult
@@ -32,8 +32,6 @@ from regplug.studies.study_data import StudyData
 from regplug.tracking import open_store
 from regplug.training.course import EpochRecord
 from regplug.training.state_hash import state_sha256
-
-WINNER_TAG = "regplug.study.winner"
 
 
 class Study:
@@ -97,8 +95,8 @@ class Study:
             observers: Receive the events of the study.
             tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in the current
                 folder.
-            refit: Whether the best setting is trained again on the dataset's own splits, and exported if the base run
-                is.
+            refit: Whether the best setting is trained again on the dataset's own splits, with as many seeds as
+                `final_seeds` says, and exported if the base run is.
             computing: Computes statistics and figures; by default this process.
 
         Raises:
@@ -157,10 +155,23 @@ class Study:
         self, keeper: Keeper, observers: Sequence[StudyObserver], tracking_uri: str | None, reached: list[StudyResult]
     ) -> None:
         _stage(observers, "training the best setting again")
-        winner = self._refit(reached[-1], observers, tracking_uri)
-        if winner is not None:
-            reached.append(replace(reached[-1], winner=winner))
-            keeper.tracked.set_tags({WINNER_TAG: winner.run_id})
+        result = reached[-1]
+        point = result.best_point()
+        if point is None:
+            return
+        finals = train_finals(
+            point,
+            result.started,
+            self.config,
+            registry=self._registry,
+            tracking_uri=tracking_uri,
+        )
+        reached.append(replace(result, finals=finals))
+        keeper.tracked.set_tags({WINNER_TAG: finals[0].run_id})
+        known = {*self.warnings}
+        for warning in dict.fromkeys(warning for final in finals for warning in final.warnings):
+            if warning not in known:
+                _warn(observers, warning)
 
     def stacked(self) -> tuple[dict[str, Any], ...]:
         """Returns which runs would stack, in which groups and why; measures the stack sizes."""
@@ -251,21 +262,6 @@ class Study:
         )
         for runner in first.values():
             require_exportable(runner.check())
-
-    def _refit(
-        self, result: StudyResult, observers: Sequence[StudyObserver], tracking_uri: str | None
-    ) -> RunResult | None:
-        point = result.best_point()
-        if point is None:
-            return None
-        name = f"{result.started.name}: best, {point.setting.label}"
-        config = point.config.replaced(name=name, experiment=result.started.experiment)
-        request = check_request(config, self._registry, tracking_uri=tracking_uri)
-        winner = execute(request, tracking_uri=tracking_uri)
-        for warning in winner.warnings:
-            if warning not in self.warnings:
-                _warn(observers, warning)
-        return winner
 
     def _overlap(self) -> float | None:
         """Returns the ratio of evaluation rows to training rows, if folds or data seeds split the same rows."""

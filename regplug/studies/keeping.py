@@ -13,6 +13,7 @@ from regplug.errors import RequestError
 from regplug.registry import Registry
 from regplug.runs.description import describe_run, off_values
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
+from regplug.studies.child_configs import CONFIGS_FILE, POINT_TAG, config_alone, configs_document
 from regplug.studies.concluding import compared_metric
 from regplug.studies.config import Point
 from regplug.studies.measuring import PointResult
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 STUDY_TAG = "regplug.study"
 STUDY_KINDS = ("sweep", "cv")
 FINGERPRINT_TAG = "regplug.study.fingerprint"
-POINT_TAG = "regplug.study.point"
 EPOCHS_METRIC = "time/epochs"
 SECONDS_METRIC = "time/run_s"
 STUDY_FILE = "study.json"
@@ -147,6 +147,8 @@ class Keeper:
         self.tracked.__enter__()
         if not self._is_known:
             self.tracked.log_dict(self._document(), STUDY_FILE)
+            configs = configs_document(list(self._by_key.values()), self._study.folds)
+            self.tracked.log_text(json.dumps(configs, ensure_ascii=False, separators=(",", ":")), CONFIGS_FILE)
         return self
 
     def __exit__(
@@ -219,7 +221,7 @@ class Keeper:
         data = f"data {point.config.data_seed}" if self._study.data_seeds > 1 else ""
         components = self._components_of(point).for_task(self._task)
         told = describe_run(
-            point.config.replaced(name=""),
+            config_alone(point, self._study.folds),
             components,
             data=self._facts_of(point),
             fold=f"{data} {fold}".strip(),

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from regplug.config.commands import command_of
 from regplug.reports.curves import Curves
 from regplug.reports.judging import Judged
 from regplug.reports.page import StudyReport, render_report
-from regplug.runs.description import command_of
 from regplug.statistics import Study
 from regplug.studies.concluding import curves_document, mean_metrics
 from regplug.studies.config import StudyConfig

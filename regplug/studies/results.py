@@ -101,7 +101,8 @@ class StudyResult:
         results: One for each run, in the order of the settings.
         conclusion: The conclusion.
         seconds: Duration of the training.
-        winner: The best setting, trained again on the dataset's own splits and exported; `None` without refit.
+        finals: The best setting, trained again on the dataset's own splits with one seed or several: first the
+            exported one, which has the best validation metric. None without refit.
     """
 
     started: StudyStarted
@@ -109,7 +110,12 @@ class StudyResult:
     results: tuple[PointResult, ...]
     conclusion: Conclusion
     seconds: float
-    winner: RunResult | None = None
+    finals: tuple[RunResult, ...] = ()
+
+    @property
+    def winner(self) -> RunResult | None:
+        """The best setting, trained again and exported; `None` without refit."""
+        return self.finals[0] if self.finals else None
 
     @property
     def study_id(self) -> str:
@@ -152,4 +158,6 @@ class StudyResult:
             "failed": len(self.failed),
             "seconds": self.seconds,
         }
-        return document if self.winner is None else {**document, "winner": self.winner.document()}
+        if self.winner is None:
+            return document
+        return {**document, "winner": self.winner.document(), "finals": [final.document() for final in self.finals]}

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from regplug.data import Prepared
+from regplug.data.folds import fold_data, trimming_note
 from regplug.errors import DataError
 from regplug.registry import Registry
 from regplug.registry.components import Components, find_components
 from regplug.runs.data_facts import DataFacts, facts_of
 from regplug.runs.loading import check_batch_size, load_data, prepare_for
 from regplug.studies.config import Point, StudyConfig
-from regplug.studies.folds import fold_data, trimming_note
 from regplug.studies.settings import Setting
 
 
@@ -40,7 +40,7 @@ class StudyData:
         """
         config = point.config
         altering = (config.train_rows, config.label_noise)
-        key = (config.dataset, config.dtype, config.device, config.data_seed, point.fold, altering)
+        key = (config.dataset, config.dtype, config.device, config.data_seed, config.fold, point.fold, altering)
         if key not in self._known:
             self._known[key] = self._read(point) if point.fold is None else self._part(point)
         check_batch_size(config, self._known[key])

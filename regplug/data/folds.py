@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from regplug.data import RawData, Split
+from regplug.data.raw import RawData, Split
 from regplug.errors import DataError
 from regplug.seeds import derive_seed
 
