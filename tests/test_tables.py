@@ -7,6 +7,7 @@ import json
 import re
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from cli_calls import Terminal
 from made_docs import DOCS
@@ -24,7 +25,7 @@ from regplug.errors import BundleError, DataError
 from regplug.tables.kinds import find_kinds
 from regplug.tables.options import TableOptions
 from regplug.tables.preparation import Preparation
-from regplug.tables.reading import read_table
+from regplug.tables.reading import Table, read_table
 
 JOBS = ("cook", "nurse", "pilot")
 
@@ -104,6 +105,15 @@ def test_a_table_of_numbers_alone_enters_the_graph_as_it_is(path):
     assert prepare(raw).inputs.names == ("size", "cost")
 
 
+def test_a_gap_in_a_row_that_does_not_train_is_filled(tmp_path):
+    for empty in range(0, 60, 7):
+        rows = [f"{'' if row == empty else row % 13},{row % 7},{row * 0.5}" for row in range(60)]
+        (tmp_path / "t.csv").write_text("a,b,cost\n" + "\n".join(rows))
+        data = prepare(load(tmp_path / "t.csv"))
+        for split in (data.train, data.valid, data.test):
+            assert split.x.isfinite().all()
+
+
 def test_a_regression_learns_scaled_targets_and_keeps_its_units(path):
     data = prepare(load(path, target="cost"))
     assert abs(data.train.y.mean().item()) < 1e-5
@@ -130,6 +140,12 @@ def test_kinds_of_columns_are_found(tmp_path):
     assert kinds == dict(pair.split() for pair in told.split(", "))
     assert found["count"].counts_rows
     assert not found["flag"].counts_rows
+
+
+def test_a_column_of_nan_or_of_texts_that_mean_nothing_is_empty():
+    columns = pa.table({"nan": pa.array([np.nan] * 3, from_pandas=False), "text": ["NA", "", "null"]})
+    found = find_kinds(Table(source="here", columns=columns))
+    assert {name: (one.kind, one.gaps) for name, one in found.items()} == {"nan": ("empty", 3), "text": ("empty", 3)}
 
 
 def test_what_is_left_out_is_told(tmp_path):

@@ -73,7 +73,7 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
         groups=groups,
         weights=_weights(table, found, options, y, task, index),
         # A table of plain numbers enters the exported file as it is: its scales are in the graph.
-        table=None if _is_plain(plan) else plan,
+        table=None if _is_plain(plan, codes) else plan,
         scale_targets=options.scale_target and not task.is_classification,
         notes=tuple(notes),
     )
@@ -252,8 +252,10 @@ def _codes(table: Table, columns: Mapping[str, Found], plan: TablePlan) -> Array
     return codes_BC
 
 
-def _is_plain(plan: TablePlan) -> bool:
-    return plan.normalize != "quantile" and not any(c.kind == "category" or c.has_gaps for c in plan.columns)
+def _is_plain(plan: TablePlan, codes_BC: Array) -> bool:
+    has_categories = any(column.kind == "category" for column in plan.columns)
+    # A column may have gaps in the validation or test rows alone.
+    return plan.normalize != "quantile" and not has_categories and not np.isnan(codes_BC).any()
 
 
 def _weights(

@@ -109,6 +109,8 @@ def _found(name: str, cells: Any) -> Found:
 
 def _of_numbers(name: str, values: Array) -> Found:
     known = values[~np.isnan(values)]
+    if not len(known):
+        return Found(name=name, kind="empty", gaps=len(values))
     is_constant = len(known) == len(values) and bool((known == known[0]).all())
     gaps = len(values) - len(known)
     return Found(name=name, kind="constant" if is_constant else "number", gaps=gaps, values=values)
