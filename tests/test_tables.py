@@ -297,3 +297,32 @@ def test_data_show_refuses_what_is_no_table(terminal, tmp_path):
     for path, words in ((tmp_path / "none.csv", "No file"), (tmp_path, "is a folder")):
         said = terminal("data", "show", path)
         assert (said.code, words in said.err) == (2, True)
+
+
+def test_digits_that_matter_are_kept_where_a_text_file_is_read_as_float32(tmp_path):
+    lines = [f"{i * 0.1!r},{1e9 + i % 20},{'1.1' if i % 2 else '2.2'},{1700000000 + i}.5" for i in range(60)]
+    (tmp_path / "t.csv").write_text("a,code,y,time\n" + "\n".join(lines))
+    options = TableOptions(target="y", task="classification", categories=("code",), order="time", rare=1)
+    table = read_table(tmp_path / "t.csv", options=options)
+    assert [str(field.type) for field in table.columns.schema] == ["float", "double", "double", "double"]
+    raw = raw_from_table(table, options, seed=0, name="mine")
+    assert raw.task.class_names == ("1.1", "2.2")
+    assert raw.table.columns[1].categories[:2] == ("1000000000", "1000000001")
+    np.testing.assert_array_equal(raw.test.x[:, 0], np.float32([i * 0.1 for i in range(48, 60)]))
+    assert find_kinds(table)["a"].text(3) == "0.3"
+
+
+def test_text_far_below_numbers_makes_a_category_of_the_column(tmp_path):
+    rows = [f"{i % 7},{i}.25,{i % 2}" for i in range(100_000)] + ["old,1,0", "2,7,1"]
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(rows))
+    table = read_table(tmp_path / "t.csv", options=TableOptions())
+    found = find_kinds(table)
+    assert (found["a"].kind, found["a"].labels[-1], found["b"].kind) == ("category", "old", "number")
+
+
+def test_a_number_beyond_float32_is_refused_by_its_line(tmp_path):
+    rows = [f"{i},{i % 2}" for i in range(40)] + ["1e300,1"]
+    (tmp_path / "t.csv").write_text("a,y\n" + "\n".join(rows))
+    options = TableOptions(target="y")
+    with pytest.raises(DataError, match=r"line 42, column a: 1e\+300 is beyond float32"):
+        raw_from_table(read_table(tmp_path / "t.csv", options=options), options, seed=0, name="mine")

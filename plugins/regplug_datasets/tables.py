@@ -24,4 +24,4 @@ def table(params: TableParams, context: DataContext) -> RawData:
         raise DataError("Dataset table needs a file.", hint="For example --dataset my.csv --target price.")
     path = Path(params.path).expanduser()
     options = TableOptions(**{one.name: getattr(params, one.name) for one in dataclasses.fields(TableOptions)})
-    return raw_from_table(read_table(path, params.delimiter), options, seed=context.data_seed, name=path.stem)
+    return raw_from_table(read_table(path, params.delimiter, options), options, seed=context.data_seed, name=path.stem)

@@ -57,8 +57,7 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
     elif (y[index[0]] == y[index[0]][0]).all():
         raise DataError(f"{table.source}, column {target}: the target is {y[0, 0]:g} in every training row.")
     plan = _plan(columns, index, options)
-    codes = _codes(table, columns, plan)
-    train, valid, test = (Split(x=codes[rows], y=y[rows]) for rows in index)
+    train, valid, test = _splits(columns, plan, y, index)
     known = np.concatenate(index[:2])
     groups = _labels_of(found[options.group])[known] if options.group else None
     return RawData(
@@ -73,7 +72,7 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
         groups=groups,
         weights=_weights(table, found, options, y, task, index),
         # A table of plain numbers enters the exported file as it is: its scales are in the graph.
-        table=None if _is_plain(plan, codes) else plan,
+        table=None if _is_plain(plan, columns) else plan,
         scale_targets=options.scale_target and not task.is_classification,
         notes=tuple(notes),
     )
@@ -133,28 +132,30 @@ def _refuse(table: Table, one: Found) -> None:
         )
     if one.kind == "empty":
         raise DataError(f"{table.source}, column {one.name} is empty.", hint=f"Leave it out: {leave}.")
-    if one.values is None:
+    values = one.values
+    if values is None:
         return
     if one.infinities:
-        row = int(np.argmax(np.isinf(one.values)))
+        row = int(np.argmax(np.isinf(values)))
         raise DataError(
             f"{table.place(row, one.name)}: {one.infinities} infinite number{'s' * (one.infinities > 1)}, the first "
             f"one here.",
             hint=f"Leave the cells empty, or leave the column out: {leave}.",
         )
     with np.errstate(over="ignore"):
-        too_large = np.isinf(one.values.astype(np.float32))
+        too_large = np.isinf(values.astype(np.float32, copy=False))
     if too_large.any():
         row = int(np.argmax(too_large))
         raise DataError(
-            f"{table.place(row, one.name)}: {one.values[row]} is beyond float32's range.",
+            f"{table.place(row, one.name)}: {values[row]} is beyond float32's range.",
             hint="Choose another unit for the column.",
         )
 
 
 def _targets(table: Table, one: Found, task: str) -> tuple[Array, Task]:
     if one.gaps:
-        empty = np.isnan(one.values) if one.values is not None else _labels_of(one) == ""
+        values = one.values
+        empty = np.isnan(values) if values is not None else _labels_of(one) == ""
         raise DataError(
             f"{table.place(int(np.argmax(empty)), one.name)}: the cell is empty, as {one.gaps} of the target are.",
             hint="Leave the row out.",
@@ -163,18 +164,20 @@ def _targets(table: Table, one: Found, task: str) -> tuple[Array, Task]:
         task = "classification" if _looks_like_classes(one) else "regression"
     if task == "classification":
         return _classes(table, one)
-    if one.values is None:
+    values = one.values
+    if values is None:
         row = next(row for row, text in enumerate(_labels_of(one)) if not _is_number(text))
         raise DataError(f"{table.place(row, one.name)}: {one.text(row)!r} is no finite number.", hint="Give numbers.")
     _refuse(table, one)
-    if (one.values == one.values[0]).all():
+    if (values == values[0]).all():
         raise DataError(f"{table.source}, column {one.name}: the target is {one.text(0)} in every row.")
-    return one.values.astype(np.float32)[:, None], Task(kind="regression", num_outputs=1)
+    return values.astype(np.float32)[:, None], Task(kind="regression", num_outputs=1)
 
 
 def _classes(table: Table, one: Found) -> tuple[Array, Task]:
-    if one.values is not None:
-        numbers, classes = np.unique(one.values, return_inverse=True)
+    values = one.values
+    if values is not None:
+        numbers, classes = np.unique(values, return_inverse=True)
         names = tuple(map(number_text, numbers))
     else:
         used, classes = np.unique(_places(one), return_inverse=True)
@@ -185,9 +188,10 @@ def _classes(table: Table, one: Found) -> tuple[Array, Task]:
 
 
 def _looks_like_classes(one: Found) -> bool:
-    if one.values is None:
+    values = one.values
+    if values is None:
         return True
-    different = np.unique(one.values)
+    different = np.unique(values)
     return len(different) <= MOST_CLASSES_OF_NUMBERS and bool((different == np.floor(different)).all())
 
 
@@ -199,7 +203,8 @@ def _parted(
         return split_groups(_labels_of(found[options.group]), valid=valid, test=test, seed=seed)
     if options.order:
         one = found[options.order]
-        return split_ordered(one.values if one.values is not None else _places(one), valid=valid, test=test)
+        values = one.values
+        return split_ordered(values if values is not None else _places(one), valid=valid, test=test)
     labels = y if task.is_classification else None
     if labels is not None:
         _check_class_sizes(table, options.target or table.names[-1], task, y, num_splits=3 if valid else 2)
@@ -239,23 +244,30 @@ def _plan(columns: Mapping[str, Found], index: tuple[Rows, Rows, Rows], options:
 
 
 def _column(one: Found, train: Rows, rare: int) -> Column:
-    if one.values is not None:
-        return Column(name=one.name, kind="number", has_gaps=bool(np.isnan(one.values[train]).any()))
+    values = one.values
+    if values is not None:
+        return Column(name=one.name, kind="number", has_gaps=bool(one.gaps and np.isnan(values[train]).any()))
     return fit_categories(one.name, _places(one)[train], one.labels, rare)
 
 
-def _codes(table: Table, columns: Mapping[str, Found], plan: TablePlan) -> Array:
-    codes_BC = np.empty((len(table), len(columns)), dtype=np.float32)
+def _splits(columns: Mapping[str, Found], plan: TablePlan, y: Array, index: tuple[Rows, Rows, Rows]) -> list[Split]:
+    # Column by column into the splits: all columns together, before they are split, would be a second table.
+    parts = [np.empty((len(rows), len(columns)), dtype=np.float32) for rows in index]
     for position, (one, column) in enumerate(zip(columns.values(), plan.columns, strict=True)):
-        places = one.places
-        codes_BC[:, position] = one.values if places is None else codes_of_labels(column, one.labels)[places]
-    return codes_BC
+        codes_B = _codes(one, column)
+        for part_BC, rows in zip(parts, index, strict=True):
+            part_BC[:, position] = codes_B[rows]
+    return [Split(x=part_BC, y=y[rows]) for part_BC, rows in zip(parts, index, strict=True)]
 
 
-def _is_plain(plan: TablePlan, codes_BC: Array) -> bool:
-    has_categories = any(column.kind == "category" for column in plan.columns)
+def _codes(one: Found, column: Column) -> Array:
+    values = one.values
+    return codes_of_labels(column, one.labels)[_places(one)] if values is None else values
+
+
+def _is_plain(plan: TablePlan, columns: Mapping[str, Found]) -> bool:
     # A column may have gaps in the validation or test rows alone.
-    return plan.normalize != "quantile" and not has_categories and not np.isnan(codes_BC).any()
+    return plan.normalize != "quantile" and not any(one.places is not None or one.gaps for one in columns.values())
 
 
 def _weights(
@@ -291,7 +303,8 @@ def _places(one: Found) -> Array:
 
 def _labels_of(one: Found) -> Array:
     """One value for each row."""
-    return one.values if one.values is not None else np.array(one.labels, dtype=object)[_places(one)].astype(str)
+    values = one.values
+    return values if values is not None else np.array(one.labels, dtype=object)[_places(one)].astype(str)
 
 
 def _is_number(text: str) -> bool:

@@ -30,49 +30,61 @@ class Found:
         name: Of the column.
         kind: What it holds.
         gaps: Empty cells.
-        values: Its numbers, float64 with NaN for an empty cell; `None` of text.
-        places: Of text: the place of each cell in `labels`.
-        labels: Of text: its different values, sorted; `""` stands for an empty cell.
+        infinities: Infinite cells.
+        numbers: Its numbers as Arrow or NumPy has them; `None` for text.
+        places: For text: the place of each cell in `labels`.
+        labels: For text: its different values, sorted; `""` stands for an empty cell.
     """
 
     name: str
     kind: FoundKind
     gaps: int = 0
-    values: Array | None = None
+    infinities: int = 0
+    numbers: Any = None
     places: Array | None = None
     labels: tuple[str, ...] = ()
 
     @property
-    def infinities(self) -> int:
-        """Numbers that are infinite."""
-        return 0 if self.values is None else int(np.isinf(self.values).sum())
+    def values(self) -> Array | None:
+        """Its numbers, floating, with NaN for an empty cell; `None` for text.
+
+        They may be a copy. It is not kept, because all columns together may be large.
+        """
+        return self.numbers if self.numbers is None or isinstance(self.numbers, np.ndarray) else _floats(self.numbers)
 
     @property
     def counts_rows(self) -> bool:
         """Whether it is 0, 1, 2, ... or 1, 2, 3, ..., as a number of the row is."""
-        values = self.values
-        if values is None or len(values) < _FEWEST_NAMED_ROWS or values[0] not in (0, 1):
+        if self.numbers is None or len(self.numbers) < _FEWEST_NAMED_ROWS:
             return False
+        first = _floats(self.numbers[:2])
+        if first[0] not in (0, 1) or first[1] != first[0] + 1:
+            return False
+        values = _floats(self.numbers)
         return bool((values - values[0] == np.arange(len(values))).all())
 
     def as_category(self) -> Found:
         """The same column with its numbers as categories."""
-        if self.values is None:
+        values = self.values
+        if values is None:
             return self
-        texts = ["" if np.isnan(value) else number_text(value) for value in self.values]
+        texts = ["" if np.isnan(value) else number_text(value) for value in values]
         return _of_texts(self.name, texts, self.gaps)
 
     def text(self, row: int) -> str:
         """One cell as text."""
         if self.places is not None:
             return self.labels[int(self.places[row])]
-        value = float("nan") if self.values is None else float(self.values[row])
+        if self.numbers is None:
+            return ""
+        (value,) = _floats(self.numbers[row : row + 1])
         return "" if np.isnan(value) else number_text(value)
 
     def describe(self) -> str:
         """What it holds, in a line."""
-        if self.kind == "number" and self.values is not None:
-            known = self.values[np.isfinite(self.values)]
+        values = self.values
+        if self.kind == "number" and values is not None:
+            known = values[np.isfinite(values)].astype(np.float64)
             span = f"{known.min():g} to {known.max():g}, mean {known.mean():.4g}" if len(known) else ""
             return span + ("; counts the rows, likely an id" if self.counts_rows else "")
         labels = [label for label in self.labels if label]
@@ -80,13 +92,15 @@ class Found:
         return f"{len(labels)} different: {shown}" if labels else ""
 
 
-def number_text(value: float) -> str:
+def number_text(value: float | np.floating[Any]) -> str:
     """A number as a file would have it: whole ones without a point.
 
-    >>> number_text(3.0), number_text(0.5)
-    ('3', '0.5')
+    >>> number_text(3.0), number_text(np.float32(0.1))
+    ('3', '0.1')
     """
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+    is_whole = float(value).is_integer() and abs(float(value)) < 1e15
+    # Its own type has the fewest digits: as a float, float32's 0.1 is 0.10000000149011612.
+    return str(int(value)) if is_whole else str(value)
 
 
 def find_kinds(table: Table) -> Mapping[str, Found]:
@@ -103,17 +117,29 @@ def _found(name: str, cells: Any) -> Found:
         texts = pc.cast(cells, pa.string()).to_pylist()
         return _of_texts(name, [text or "" for text in texts], gaps, kind="date")
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _of_numbers(name, pc.cast(cells, pa.float64(), safe=False).to_numpy())
+        return _of_numbers(name, cells)
     return _of_dictionary(name, cells)
 
 
-def _of_numbers(name: str, values: Array) -> Found:
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return Found(name=name, kind="empty", gaps=len(values))
-    is_constant = len(known) == len(values) and bool((known == known[0]).all())
-    gaps = len(values) - len(known)
-    return Found(name=name, kind="constant" if is_constant else "number", gaps=gaps, values=values)
+def _floats(numbers: Any) -> Array:
+    """Numbers of Arrow or NumPy as floats, with NaN for an empty cell."""
+    if isinstance(numbers, np.ndarray):
+        return numbers
+    kept = pa.types.is_float32(numbers.type) or pa.types.is_float64(numbers.type)
+    values: Array = (numbers if kept else pc.cast(numbers, pa.float64(), safe=False)).to_numpy()
+    return values
+
+
+def _of_numbers(name: str, numbers: Any) -> Found:
+    values = _floats(numbers)
+    others = len(values) - int(np.isfinite(values).sum())
+    gaps = int(np.isnan(values).sum()) if others else 0
+    if gaps == len(values):
+        return Found(name=name, kind="empty", gaps=gaps)
+    is_constant = not gaps and bool((values == values[0]).all())
+    return Found(
+        name=name, kind="constant" if is_constant else "number", gaps=gaps, infinities=others - gaps, numbers=numbers
+    )
 
 
 def _of_dictionary(name: str, cells: Any) -> Found:
