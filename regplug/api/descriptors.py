@@ -150,12 +150,15 @@ class Dataset(Component):
         reads: Patterns of the files and folders that `--dataset PATH` passes to its parameter marked `InputFile`:
             `*.csv` is a file, `*/` any folder, `*/info.json` a folder that contains such a file. The longest match
             wins.
+        settings: Fields of a run that suit the data, as texts such as `"optimizer=adam"`. They replace the defaults of
+            a run that gives none of `optimizer`, `lr`, `momentum` and `nesterov`.
     """
 
     kind: ClassVar[str] = "dataset"
 
     task: TaskKind
     reads: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

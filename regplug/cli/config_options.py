@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
+from regplug.cli.installed import registry_of
 from regplug.cli.options import Disable, Json, Plugin, TrackingUri
-from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig, load_config
+from regplug.cli.output import note
+from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig, Suggest, load_config
 from regplug.config.params import ParameterInfo, describe_params
+from regplug.config.spec import ComponentSpec
 
 _COMMON: Mapping[str, tuple[Any, Any]] = {
     "config": (
@@ -60,7 +63,19 @@ def read_config(given: Mapping[str, Any]) -> RunConfig:
     """
     names = [info.name for info in describe_params(RunConfig)]
     flags = {name: given[name] for name in names if given.get(name) is not None}
-    return load_config(given["config"], given["set_"] or (), flags)
+    return load_config(given["config"], given["set_"] or (), flags, suggest=suggesting(given))
+
+
+def suggesting(given: Mapping[str, Any]) -> Suggest:
+    """Returns what suggests the settings that suit a dataset, and says on stderr that it did."""
+
+    def suggest(dataset: ComponentSpec) -> Sequence[str]:
+        settings = registry_of(given, tells_unknown=False).settings_of(dataset)
+        if settings:
+            note(f"{' '.join(settings)} is used for {dataset}, as neither --optimizer nor --lr is given.")
+        return settings
+
+    return suggest
 
 
 def _parameter(info: ParameterInfo) -> inspect.Parameter:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regplug.cli.config_options import suggesting
 from regplug.config import RunConfig
 from regplug.config.params import describe_params
 from regplug.errors import RequestError
@@ -146,4 +147,6 @@ def read_study(kind: str, given: Mapping[str, Any], file: str | None, own: Mappi
         raise RequestError(f"Two files are given, {file} and {config}.", hint="Name one.")
     flags = {info.name: given[info.name] for info in describe_params(RunConfig)}
     studied = {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
-    return load_study(Path(file) if file else config, given["set_"] or (), {**flags, **studied}, kind=kind)
+    return load_study(
+        Path(file) if file else config, given["set_"] or (), {**flags, **studied}, kind=kind, suggest=suggesting(given)
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regplug.config.fold import Fold
-from regplug.config.loading import config_from, load_config, read_file
+from regplug.config.loading import UPDATE_FIELDS, Suggest, config_from, load_config, read_file
 from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIELDS, SHORTHANDS, RunConfig
 
 __all__ = [
@@ -11,8 +11,10 @@ __all__ = [
     "NO_COMPONENT",
     "REPEATED_FIELDS",
     "SHORTHANDS",
+    "UPDATE_FIELDS",
     "Fold",
     "RunConfig",
+    "Suggest",
     "config_from",
     "load_config",
     "read_file",

@@ -20,11 +20,21 @@ from regplug.config.run_config import KIND_BY_FIELD, NO_COMPONENT, REPEATED_FIEL
 from regplug.config.spec import ComponentSpec
 from regplug.errors import RequestError, did_you_mean
 
+Suggest = Callable[[ComponentSpec], Sequence[str]]
+"""Returns the settings that suit a dataset, as texts such as `optimizer=adam`."""
+
+UPDATE_FIELDS = ("optimizer", "lr", "momentum", "nesterov")
+"""Fields that belong together: a learning rate of one optimizer does not suit another one."""
+
 _SET_HINT = "Write --set lr=0.1, --set model.hidden=[64] or --set reg.l2.strength=0.1."
 
 
 def load_config(
-    file: Path | None = None, overrides: Sequence[str] = (), flags: Mapping[str, object] | None = None
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    *,
+    suggest: Suggest | None = None,
 ) -> RunConfig:
     """Returns a run's configuration.
 
@@ -33,11 +43,12 @@ def load_config(
         overrides: Texts `a=c` or `a.b=c`: `lr=0.1`, `model.hidden=[64]`, `reg.l2.strength=0.1`. The last adds the
             regularizer where it is absent.
         flags: Value by field; `None` where it was not given.
+        suggest: Is asked for the settings that suit the dataset if none of `UPDATE_FIELDS` is given.
 
     Raises:
         RequestError: A file cannot be read, a key is unknown, or a value is not allowed; file and key are named.
     """
-    return config_from({} if file is None else read_file(file), str(file), overrides, flags)
+    return config_from({} if file is None else read_file(file), str(file), overrides, flags, suggest=suggest)
 
 
 def config_from(
@@ -45,6 +56,8 @@ def config_from(
     origin: str,
     overrides: Sequence[str] = (),
     flags: Mapping[str, object] | None = None,
+    *,
+    suggest: Suggest | None = None,
 ) -> RunConfig:
     """Returns a run's configuration, with what stands in a file read already; see `load_config`.
 
@@ -53,6 +66,7 @@ def config_from(
         origin: Where the values stand, for messages.
         overrides: See `load_config`.
         flags: See `load_config`.
+        suggest: See `load_config`.
     """
     draft = _Draft()
     _refuse_both(values, origin)
@@ -71,6 +85,8 @@ def config_from(
         draft.put(name, value, origin=f"--{name.replace('_', '-')}")
     for path, value, origin in dotted:
         draft.refine(path, value, origin=origin, fixed=path[0] in given)
+    if suggest is not None:
+        draft.suit(suggest)
     return draft.finish()
 
 
@@ -175,6 +191,16 @@ class _Draft:
         else:
             raise RequestError(f"the table with {', '.join(values)} has no name.", hint='Add name = "...".')
         return [spec.with_values({**spec.values, **values})]
+
+    def suit(self, suggest: Suggest) -> None:
+        """Gives the settings that suit the dataset, unless fields that belong to them are given."""
+        if any(name in self._fields for name in UPDATE_FIELDS):
+            return
+        suggested = [(dataset, text) for dataset in self._current("dataset") for text in suggest(dataset)]
+        for dataset, text in suggested:
+            name, _, value = text.partition("=")
+            if name not in self._fields:
+                self.put(name, _as_field(name, value), origin=f"The dataset {dataset}")
 
     def finish(self) -> RunConfig:
         """Returns the configuration."""

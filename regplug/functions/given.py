@@ -24,7 +24,7 @@ def read_run(arguments: Mapping[str, Any]) -> tuple[RunConfig, Registry]:
     from regplug.runs.caller_objects import take_over
 
     flags, known = take_over(_given(arguments, RunConfig), arguments["registry"] or default_registry())
-    return load_config(_config(arguments), arguments["overrides"], flags), known
+    return load_config(_config(arguments), arguments["overrides"], flags, suggest=known.settings_of), known
 
 
 def read_study(kind: str, arguments: Mapping[str, Any]) -> Study:
@@ -40,7 +40,7 @@ def read_study(kind: str, arguments: Mapping[str, Any]) -> Study:
 
     given = {**_given(arguments, RunConfig), **_given(arguments, StudyConfig)}
     flags, known = take_over(given, arguments["registry"] or default_registry())
-    asked = load_study(_config(arguments), arguments["overrides"], flags, kind=kind)
+    asked = load_study(_config(arguments), arguments["overrides"], flags, kind=kind, suggest=known.settings_of)
     return Study(asked, kind=kind, registry=known)
 
 

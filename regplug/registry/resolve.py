@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
-from regplug.api import KINDS
+from regplug.api import KINDS, Dataset
 from regplug.config.spec import ComponentSpec
 from regplug.errors import AmbiguousComponentError, RequestError, UnknownComponentError, did_you_mean
 from regplug.registry.data_paths import find_reader, is_folder
@@ -91,6 +92,19 @@ class Registry:
         reader, parameter = find_reader(wanted, self.components(kind))
         name = ComponentSpec.parse(self.spelling(reader))
         return name.with_values({parameter: wanted, **spec.values})
+
+    def settings_of(self, dataset: ComponentSpec) -> tuple[str, ...]:
+        """Returns the settings of a run that suit a dataset; see `regplug.api.Dataset`.
+
+        There are none for the user's own code, or for a dataset that cannot be found, which is reported later.
+        """
+        if dataset.code is not None:
+            return ()
+        try:
+            found = self.find("dataset", self.locate("dataset", dataset))
+        except RequestError:
+            return ()
+        return cast(Dataset, found.component).settings
 
     def spelling(self, registered: Registered) -> str:
         """Returns the shortest text that finds a component, pinned or not; for the user's own code, the code."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from regplug.config import RunConfig, config_from, read_file
+from regplug.config import UPDATE_FIELDS, RunConfig, Suggest, config_from, read_file
 from regplug.config.params import check_fields, describe_params
 from regplug.errors import ParameterError, RequestError, did_you_mean
 from regplug.registry import Registry
@@ -193,6 +193,7 @@ def load_study(
     flags: Mapping[str, object] | None = None,
     *,
     kind: str = "sweep",
+    suggest: Suggest | None = None,
 ) -> StudyConfig:
     """Reads a study: its own keys; every other key is a field of the base run.
 
@@ -201,6 +202,7 @@ def load_study(
         overrides: Values as for `--set`, for the base run.
         flags: Field of the study or of the base run -> value, or `None` if not given.
         kind: `sweep`, which has no folds; `cv`, which has folds by default; or `any`.
+        suggest: As for `regplug.config.load_config`; not asked if an axis varies one of the fields.
 
     Raises:
         RequestError: A key is unknown or a value is not allowed.
@@ -218,8 +220,11 @@ def load_study(
             study[name] = (study[name],)
     base_file = {name: value for name, value in from_file.items() if name not in own}
     base_flags = {name: value for name, value in given.items() if name not in own}
-    base = config_from(base_file, str(file), overrides, base_flags)
-    read = StudyConfig(base=base, **study)
+    read = StudyConfig(**study)
+    varied = {axis.path.partition(".")[0] for axis in (*read.crossed, *read.zipped)}
+    suits = None if varied & {*UPDATE_FIELDS} else suggest
+    base = config_from(base_file, str(file), overrides, base_flags, suggest=suits)
+    read = dataclasses.replace(read, base=base)
     folded = next((name for name in ("folds", "repeats", "group") if getattr(read, name) != _default(name)), None)
     if folded and kind == "sweep":
         raise RequestError(f"A sweep has no folds, but {folded} is given.", hint="Use regplug cv.")
