@@ -66,7 +66,7 @@ def test_rows_that_train_and_test_are_counted_and_told():
 
 
 def test_a_run_is_measured_on_the_noisy_test_rows_beside_the_clean_ones(place):
-    clean, noisy = (place.run(test_noise=strength) for strength in (0.0, 3.0))
+    clean, noisy = (place.run(test_noise=strength) for strength in (0.0, 10.0))
     assert clean.state_sha256 == noisy.state_sha256
     assert "corrupted/accuracy" not in clean.metrics
     assert noisy.metrics["test/accuracy"] == clean.metrics["test/accuracy"]

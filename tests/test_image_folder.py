@@ -6,10 +6,10 @@ from PIL import Image
 
 from regplug.api import DataContext
 from regplug.config.spec import ComponentSpec
-from regplug.data import digest, prepare
+from regplug.data import LazyRows, digest, prepare
 from regplug.errors import DataError
 from regplug.registry import default_registry
-from regplug_datasets.own_files import ImagesParams, NpzParams, image_folder
+from regplug_datasets.own_files import ImagesParams, NpzParams, image_folder, image_reading
 from regplug_datasets.own_files.array_file import npz
 from regplug_datasets.own_files.image_folder import images
 
@@ -68,6 +68,8 @@ def test_several_sizes_become_the_most_frequent_one_or_the_one_asked_for(tmp_pat
     write_classes(tmp_path)
     write(tmp_path / "dark" / "wide.png", size=(30, 10))
     assert read(tmp_path).inputs.shape == (1, 4, 6)
+    assert "1 of 13 have another size than 4x6 and are scaled and cropped" in " ".join(read(tmp_path).notes)
+    assert read(tmp_path, size=8).notes == ()
     assert read(tmp_path, size=(8, 5)).inputs.shape == (1, 8, 5)
     assert read(tmp_path, size=8).inputs.shape == (1, 8, 8)
 
@@ -79,7 +81,7 @@ def test_cropping_keeps_proportions_and_squashing_keeps_the_edges(tmp_path):
     for at in range(2):
         picture.save(tmp_path / "dark" / f"{at}.png")
     path = tmp_path / "dark" / "0.png"
-    cropped, squashed = (image_folder._pixels(path, (1, 10, 10), fit) for fit in ("crop", "squash"))
+    cropped, squashed = (image_reading.pixels(path, (1, 10, 10), fit) for fit in ("crop", "squash"))
     assert cropped.max() < 30
     assert (squashed[0, :, 0] == 255).all()
 
@@ -95,7 +97,7 @@ def test_channels_follow_the_files_unless_they_are_asked_for(mode, channels, tmp
 def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path):
     write_classes(tmp_path)
     Image.fromarray(np.full((4, 6), 257 * 99, np.uint16)).save(tmp_path / "dark" / "0.png")
-    assert (image_folder._pixels(tmp_path / "dark" / "0.png", (1, 4, 6), "crop") == 99).all()
+    assert (image_reading.pixels(tmp_path / "dark" / "0.png", (1, 4, 6), "crop") == 99).all()
 
 
 def test_exif_orientation_turns_an_image_upright(tmp_path):
@@ -131,11 +133,19 @@ def test_an_image_that_is_cut_short_is_named(tmp_path):
 
 
 def test_folders_that_cannot_be_used_say_why(tmp_path):
-    with pytest.raises(DataError, match="holds no folder"):
+    with pytest.raises(DataError, match="is no folder of images: it holds no folder"):
         read(tmp_path)
-    write_classes(tmp_path, classes={"dark": 1})
-    with pytest.raises(DataError, match="holds one folder, dark: a classification needs two"):
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(DataError) as caught:
         read(tmp_path)
+    assert "It holds a.csv: a single file is named itself" in caught.value.hint
+    (tmp_path / "src" / "notes").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds one folder, notes: a classification needs two"):
+        read(tmp_path / "src")
+    (tmp_path / "src" / "code").mkdir()
+    with pytest.raises(DataError, match=r"no folder in it has a file that ends in \.png"):
+        read(tmp_path / "src")
+    tmp_path = write_classes(tmp_path / "pictures", classes={"dark": 1})
     (tmp_path / "light").mkdir()
     with pytest.raises(DataError, match="the class light has no image"):
         read(tmp_path)
@@ -151,11 +161,15 @@ def test_a_class_that_is_only_tested_is_refused(tmp_path):
         read(tmp_path)
 
 
-def test_more_images_than_the_memory_holds_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+def test_more_images_than_the_memory_holds_are_streamed_or_refused_before_they_are_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(image_folder, "MOST_BYTES", 0.0)
+    write_classes(tmp_path)
+    assert isinstance(read(tmp_path).train.x, LazyRows)
     with pytest.raises(DataError, match="GiB of memory") as caught:
-        read(write_classes(tmp_path))
+        read(tmp_path, keep="memory")
     assert "size=64" in caught.value.hint
+    monkeypatch.setattr(image_folder, "MOST_BYTES", 1.0)
+    assert isinstance(read(tmp_path).train.x, np.ndarray)
 
 
 def test_the_path_of_a_folder_or_of_an_npz_file_is_a_dataset(tmp_path):

@@ -1,10 +1,12 @@
 """First-party models: layers, sizes and what they refuse."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
-from regplug.api import ModelContext, NoParams, Task
+from regplug.api import Feature, ModelContext, NoParams, Task
 from regplug.config import RunConfig
 from regplug.errors import ModelError
 from regplug.registry import default_registry
@@ -197,6 +199,17 @@ def test_columns_are_tokens_of_the_transformer():
     assert model.tokens(torch.randn(2, 7)).shape == (2, 8, 32)
     with pytest.raises(ModelError, match="needs rows of columns"):
         ft_transformer(FTTransformerParams(), context(1, 8, 8))
+
+
+def test_the_transformer_embeds_the_columns_of_one_feature_as_one_token():
+    age = Feature(name="age", kind="number", start=0, stop=1)
+    town = Feature(name="town", kind="category", start=1, stop=4)
+    tokens = ft_transformer(FTTransformerParams(), dataclasses.replace(context(4), features=(age, town))).tokens
+    x = torch.tensor([[2.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    got = tokens(x)
+    assert got.shape == (2, 3, 32)
+    assert torch.allclose(got[0, 1], 2 * tokens.weight[0] + tokens.bias[0])
+    assert torch.allclose(got[:, 2], tokens.weight[2:4] + tokens.bias[1])
 
 
 def test_gru_takes_sequences_and_has_activations_of_its_own():

@@ -68,19 +68,25 @@ def read_idx(path: Path) -> Array:
         DataError: It is no idx file of bytes, or cut short.
     """
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        # Read into an array that may be written, which torch takes without a copy.
+        data = _unpacked(path) if path.suffix == ".gz" else np.fromfile(path, dtype=np.uint8)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="Get the file anew.") from error
-    num_axes = data[3] if len(data) > 3 else 0
-    shape = tuple(int(side) for side in np.frombuffer(data[4 : 4 + 4 * num_axes], dtype=">u4"))
-    values = np.frombuffer(data, dtype=np.uint8)[4 + 4 * num_axes :]
+    num_axes = int(data[3]) if len(data) > 3 else 0
+    lengths = data[4 : 4 + 4 * num_axes].tobytes()
+    shape = tuple(int(side) for side in np.frombuffer(lengths[: len(lengths) // 4 * 4], ">u4"))
+    values = data[4 + 4 * num_axes :]
     # Two zero bytes, the type (8: unsigned bytes), the number of axes, the length of each, then the values.
-    if data[:3] != b"\0\0\x08" or len(shape) != num_axes or values.size != np.prod(shape):
+    if data[:3].tobytes() != b"\0\0\x08" or len(shape) != num_axes or values.size != np.prod(shape):
         raise DataError(
             f"{path} is no whole idx file of bytes: {values.size} values for the shape {shape}.",
             hint="Get the file anew.",
         )
     return values.reshape(shape)
+
+
+def _unpacked(path: Path) -> Array:
+    return np.frombuffer(bytearray(gzip.decompress(path.read_bytes())), dtype=np.uint8)
 
 
 def _read(

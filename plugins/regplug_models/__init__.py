@@ -188,7 +188,7 @@ def regplug_models() -> Iterator[Model]:
         name="ft_transformer",
         target="regplug_models.tabular:ft_transformer",
         params=FTTransformerParams,
-        summary="A small transformer in which each column is a token; rows only.",
+        summary="A small transformer in which each feature of a row is a token, and categories are embedded.",
         source="Gorishniy, Rubachev, Khrulkov and Babenko 2021, arXiv:2106.11959",
     )
     yield Model(

@@ -1,12 +1,12 @@
 """Networks for rows of a table.
 
-Shape letters: B rows, F columns, J tokens, D width, H heads, E width of a head.
+Shape letters: B rows, F columns, K features, J tokens, D width, H heads, E width of a head.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod, sqrt
 from typing import final
 
@@ -68,25 +68,42 @@ def tabular_resnet(params: TabularResNetParams, context: ModelContext) -> nn.Mod
 
 @final
 class Tokens(nn.Module):
-    """A token for each column, `x_j W_j + b_j`, behind a token of its own from which the output is made.
+    """A token for each feature, behind a token of its own from which the output is made.
+
+    The token of a feature is `b_k + sum_j x_j W_j` over its columns j: for a number its multiple of a vector, for a
+    category in one-hot columns the vector of that category, which is an embedding.
 
     Args:
         columns: F.
         width: D.
+        features: First and last column (exclusive) of each feature; by default each column is a feature.
     """
 
-    def __init__(self, columns: int, width: int) -> None:
+    owner: Tensor | None
+
+    def __init__(self, columns: int, width: int, features: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__()
         bound = 1 / sqrt(width)
         self.weight = nn.Parameter(torch.empty(columns, width).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(columns, width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(len(features) or columns, width).uniform_(-bound, bound))
         self.bias_output = nn.Parameter(torch.empty(1, width).uniform_(-bound, bound))
+        # (K, F): 1 where a feature has the column.
+        self.register_buffer("owner", _owners(columns, features) if features else None)
 
     def forward(self, x_BF: Tensor) -> Tensor:
-        """Returns `(B, 1 + F, D)`."""
-        tokens_BFD = x_BF.unsqueeze(-1) * self.weight + self.bias
+        """Returns `(B, 1 + K, D)` for K features."""
+        tokens_BKD = x_BF.unsqueeze(-1) * self.weight
+        if self.owner is not None:
+            tokens_BKD = self.owner @ tokens_BKD
         first_B1D = self.bias_output.expand(x_BF.shape[0], 1, -1)
-        return torch.cat([first_B1D, tokens_BFD], dim=1)
+        return torch.cat([first_B1D, tokens_BKD + self.bias], dim=1)
+
+
+def _owners(columns: int, features: Sequence[tuple[int, int]]) -> Tensor:
+    owner = torch.zeros(len(features), columns)
+    for row, (start, stop) in zip(owner, features, strict=True):
+        row[start:stop] = 1
+    return owner
 
 
 @final
@@ -125,7 +142,7 @@ class FirstToken(nn.Module):
 
 
 def ft_transformer(params: FTTransformerParams, context: ModelContext) -> nn.Module:
-    """Returns a transformer in which each column of a row is a token.
+    """Returns a transformer in which each feature of a row is a token: a number, or all columns of a category.
 
     Layers: `tokens`, then `attention1`, `feedforward1` and so on, each a residual `branch` with a layer normalization
     at its start, then `first`, `norm`, `activation` and `output`. The paper's dropout is left to regularizers, and its
@@ -143,7 +160,8 @@ def ft_transformer(params: FTTransformerParams, context: ModelContext) -> nn.Mod
         )
     activation, width = context.activation or nn.ReLU, params.heads * params.head_width
     layers = OrderedDict[str, nn.Module]()
-    layers["tokens"] = Tokens(context.input_shape[0], width)
+    features = [(one.start, one.stop) for one in context.features]
+    layers["tokens"] = Tokens(context.input_shape[0], width, features)
     for number in range(1, params.blocks + 1):
         layers[f"attention{number}"] = Residual(
             OrderedDict(norm=nn.LayerNorm(width), attention=Attention(width, params.heads))

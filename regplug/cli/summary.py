@@ -30,6 +30,7 @@ def summarize(result: RunResult, store_options: str = "") -> list[Row]:
         store_options: Options that `regplug ui` needs to find the run.
     """
     rows = [("run", f"{result.run_name}: {result.status} in {sum(result.seconds.values()):.1f} s")]
+    rows += [("inputs", result.kept)] if result.kept else []
     rows += metric_rows(result.metrics)
     if result.guess:
         rows.append(("warning", f"no better than guessing: {result.guess}"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from regplug.data.inputs import Inputs, Noisy, all_in_chunks
 from regplug.data.raw import Array, RawData, Split
 from regplug.data.tensors import Prepared
 from regplug.errors import DataError
@@ -64,7 +64,7 @@ def _with_wrong_labels(raw: RawData, share: float, seed: int) -> Split:
     return Split(x=raw.train.x, y=y)
 
 
-def noisy_test_inputs(data: Prepared, strength: float, seed: int) -> Tensor:
+def noisy_test_inputs(data: Prepared, strength: float, seed: int) -> Inputs:
     """Returns the test inputs plus normal noise.
 
     Args:
@@ -72,19 +72,30 @@ def noisy_test_inputs(data: Prepared, strength: float, seed: int) -> Tensor:
         strength: Standard deviation of the noise over that of the training rows, by column or channel.
         seed: The data's seed.
     """
-    train, test = data.train.x, data.test.x
-    axes = (0, 2, 3) if train.ndim == 4 else tuple(range(train.ndim - 1))
-    scale = train.std(dim=axes, correction=0, keepdim=True)
-    generator = torch.Generator().manual_seed(derive_seed(seed, "test_noise"))
-    noise = torch.randn(test.shape, generator=generator).to(device=test.device, dtype=test.dtype)
-    return test + strength * scale * noise
+    test = data.test.x
+    noisy = Noisy(test, strength * _deviation(data.train.x), seed)
+    return noisy[:] if isinstance(test, Tensor) else noisy
+
+
+def _deviation(x: Inputs) -> Tensor:
+    """Standard deviation by column, channel or last axis, of a shape that goes with a batch (n in the denominator)."""
+    axes = (0, 2, 3) if x.ndim == 4 else tuple(range(x.ndim - 1))
+    first = x[:1].double().mean(axes, keepdim=True)
+    total, squares, count = torch.zeros_like(first), torch.zeros_like(first), 0
+    for chunk in all_in_chunks(x):
+        # Moved by a value of the data: a small spread about a large mean would be lost in the sum of squares.
+        moved = chunk.double() - first
+        total += moved.sum(axes, keepdim=True)
+        squares += moved.square().sum(axes, keepdim=True)
+        count += moved.numel() // first.numel()
+    return (squares / count - (total / count).square()).clamp_min(0).sqrt().to(x.dtype)
 
 
 def repeated_rows(raw: RawData) -> dict[str, int]:
     """Counts the validation and test rows whose inputs are also a training row's, by split; zeros are left out."""
 
     def digests(split: Split) -> list[bytes]:
-        return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(split.x)]
+        return [row.tobytes() for row in split.row_digests]
 
     known = set(digests(raw.train))
     counts = {name: sum(one in known for one in digests(split)) for name, split in raw.splits() if name != "train"}

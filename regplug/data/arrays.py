@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -46,8 +46,8 @@ def raw_from_arrays(
     >>> raw.task.kind, len(raw.train)
     ('regression', 2)
     """
-    inputs_x, inputs = _inputs(_to_numpy(x))
-    targets, task = _targets(_to_numpy(y))
+    inputs_x, inputs = _inputs(_to_numpy(x, "x"))
+    targets, task = describe_targets(_to_numpy(y, "y"))
     if len(inputs_x) != len(targets):
         raise DataError(f"x has {len(inputs_x)} rows and y has {len(targets)}.", hint="Give one target for each row.")
     labels = targets if task.is_classification else None
@@ -81,8 +81,15 @@ def encode_classes(labels: Array) -> tuple[Array, tuple[str, ...]]:
     return classes.astype(np.int64), tuple(str(label) for label in names)
 
 
-def _to_numpy(array: Any) -> Array:
-    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+def _to_numpy(array: Any, name: str) -> Array:
+    if isinstance(array, torch.Tensor):
+        return array.detach().cpu().numpy()
+    try:
+        return np.asarray(array)
+    except ValueError as error:
+        raise DataError(
+            f"{name} is no array of numbers: {error}", hint="All rows need the same number of values."
+        ) from error
 
 
 def _plain_labels(y: Array) -> Array:
@@ -107,13 +114,24 @@ def _inputs(x: Array) -> tuple[Array, InputSpec]:
             "height, width).",
             hint="Grey images (rows, height, width) need a channel axis: x[:, None].",
         )
-    if x.ndim == 4 and x.dtype == np.uint8:
-        return x, InputSpec(layout="image", shape=x.shape[1:], dtype="uint8", low=0, high=255)
-    spec = InputSpec(layout="row" if x.ndim == 2 else "image", shape=x.shape[1:], dtype="float32")
-    return x.astype(np.float32), spec
+    spec = describe_inputs(x.shape[1:], x.dtype)
+    return x.astype(spec.dtype, copy=spec.dtype != "uint8"), spec
 
 
-def _targets(y: Array) -> tuple[Array, Task]:
+def describe_inputs(shape: tuple[int, ...], dtype: np.dtype[Any]) -> InputSpec:
+    """Describes inputs of a shape: images of uint8 stay uint8 with the range 0 to 255, all else is float32."""
+    if len(shape) == 3 and dtype == np.uint8:
+        return InputSpec(layout="image", shape=shape, dtype="uint8", low=0, high=255)
+    layout: Literal["image", "row", "array"] = "row" if len(shape) == 1 else "image" if len(shape) == 3 else "array"
+    return InputSpec(layout=layout, shape=shape, dtype="float32")
+
+
+def describe_targets(y: Array) -> tuple[Array, Task]:
+    """Returns targets as a run learns them, classes int64 `(B,)` or values float32 `(B, K)`, and what is learned.
+
+    Raises:
+        DataError: They are neither classes nor values.
+    """
     if y.dtype.kind == "f" and y.ndim in (1, 2):
         values = (y[:, None] if y.ndim == 1 else y).astype(np.float32)
         return values, Task(kind="regression", num_outputs=values.shape[1])

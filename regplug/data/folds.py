@@ -66,7 +66,7 @@ def pool_rows(raw: RawData) -> Split:
     """Returns the training and validation rows together, in this order."""
     if raw.valid is None:
         return raw.train
-    return Split(x=np.concatenate([raw.train.x, raw.valid.x]), y=np.concatenate([raw.train.y, raw.valid.y]))
+    return raw.train.joined(raw.valid)
 
 
 def _parts(pooled: Split, folds: int, seed: int, raw: RawData) -> Sequence[tuple[Any, Any]]:
@@ -93,7 +93,7 @@ def _parts(pooled: Split, folds: int, seed: int, raw: RawData) -> Sequence[tuple
         splitter = model_selection.StratifiedKFold if is_classification else model_selection.KFold
     else:
         splitter = model_selection.StratifiedGroupKFold if is_classification else model_selection.GroupKFold
-    parts = list(splitter(**options).split(pooled.x, pooled.y, groups))
+    parts = list(splitter(**options).split(pooled.y, pooled.y, groups))
     if groups is not None and is_classification:
         _check_fold_classes(pooled.y, parts, raw)
     # Trimming removes the last rows. Folds come sorted, so those could all be of one class.

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regplug.api import Task
+from regplug.data.lazy import LazyRows, in_chunks
 from regplug.tables.fitting import TablePlan
 
 Array = NDArray[Any]
@@ -25,11 +27,12 @@ class Split:
     """Raw rows and their targets.
 
     Args:
-        x: Images `(B, C, H, W)`, rows `(B, F)` or other arrays `(B, ...)`, of the dtype in `InputSpec`.
+        x: Images `(B, C, H, W)`, rows `(B, F)` or other arrays `(B, ...)`, of the dtype in `InputSpec`; or `LazyRows`
+            that are read while a run trains, where the array would not fit into memory.
         y: Classes int64 `(B,)`, or values of a float dtype `(B, K)`.
     """
 
-    x: Array
+    x: Any
     y: Array
 
     def __len__(self) -> int:
@@ -37,7 +40,25 @@ class Split:
 
     def take(self, index: NDArray[np.intp]) -> Split:
         """Returns the rows at `index`, in its order."""
-        return Split(x=self.x[index], y=self.y[index])
+        return Split(x=self.x.take(index) if isinstance(self.x, LazyRows) else self.x[index], y=self.y[index])
+
+    def joined(self, other: Split) -> Split:
+        """Returns these rows, followed by others."""
+        mine, others = self.x, other.x
+        y = np.concatenate([self.y, other.y])
+        if isinstance(mine, LazyRows) and isinstance(others, LazyRows) and mine.reader is others.reader:
+            return Split(x=LazyRows(mine.reader, np.concatenate([mine.rows, others.rows]), workers=mine.workers), y=y)
+        return Split(x=np.concatenate([mine, others]), y=y)
+
+    @cached_property
+    def row_digests(self) -> Array:
+        """BLAKE2b of the bytes of each row's inputs, uint8 `(B, 16)`; computed once, as it reads every row."""
+        digests = [
+            hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+            for chunk in in_chunks(self.x)
+            for row in np.ascontiguousarray(chunk)
+        ]
+        return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +128,16 @@ class RawData:
 
 
 def digest(raw: RawData) -> str:
-    """Returns the SHA-256 of shape, dtype and bytes of every array of every split, hexadecimal."""
+    """Returns the SHA-256 of shape, dtype and contents of every array of every split, hexadecimal."""
     sha = hashlib.sha256()
     for split_name, split in raw.splits():
-        for part, array in (("x", split.x), ("y", split.y)):
-            sha.update(f"{split_name}/{part}:{array.shape}:{array.dtype.str};".encode())
-            sha.update(np.ascontiguousarray(array).data)
+        sha.update(f"{split_name}:".encode())
+        update_digest(sha, split)
     return sha.hexdigest()
+
+
+def update_digest(sha: Any, split: Split) -> None:
+    """Adds the shapes, dtypes and contents of a split to a hash; inputs count by the digests of their rows."""
+    for array, content in ((split.x, split.row_digests), (split.y, split.y)):
+        sha.update(f"{array.shape}:{array.dtype.str};".encode())
+        sha.update(np.ascontiguousarray(content).data)

@@ -5,8 +5,10 @@ Shape letters: B rows, C channels, H height, W width, F columns, K outputs.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 
 from regplug.api import Feature, Task
 from regplug.data.checks import check_split
+from regplug.data.inputs import Inputs, KeptRaw, Streamed, size_bytes
+from regplug.data.lazy import LazyRows, in_chunks
 from regplug.data.raw import Array, InputSpec, RawData, Split, digest
 from regplug.data.units import Units, fit_units
 from regplug.errors import DataError
@@ -56,11 +60,11 @@ class TensorSplit:
     """Normalised rows and their targets, on the run's device.
 
     Args:
-        x: Of the shape of `Split.x`, floating.
+        x: Of the shape of `Split.x`, floating; a tensor, or rows that are normalised when a batch needs them.
         y: Classes int64 `(B,)`, or floating values `(B, K)`.
     """
 
-    x: Tensor
+    x: Inputs
     y: Tensor
 
     def __len__(self) -> int:
@@ -77,7 +81,8 @@ class Prepared:
         test: Normalised.
         preprocess: The normalisation, fitted on the training split; on the CPU.
         raw: What it was made of.
-        digest: SHA-256 of the raw arrays of all splits, hexadecimal.
+        digest: SHA-256 of the raw rows of all splits, hexadecimal.
+        kept: How the inputs are kept while the run trains, in words.
         inputs: What one input of an exported file looks like.
         file_test: The test rows as an exported file takes them, and their targets in the user's units.
         preparation: What happens to a row of a table before an exported file takes it; `None` where nothing does.
@@ -93,6 +98,7 @@ class Prepared:
     digest: str
     inputs: InputSpec
     file_test: Split
+    kept: str = ""
     preparation: Preparation | None = None
     units: Units | None = None
     weights: Tensor | None = None
@@ -139,7 +145,8 @@ def prepare(raw: RawData, *, dtype: torch.dtype = torch.float32, device: torch.d
     shift, scale = _fit_normalization(entering)
     preprocess = Normalize(torch.as_tensor(shift, dtype=dtype), torch.as_tensor(scale, dtype=dtype))
     units = fit_units(raw.train.y) if raw.scale_targets and not raw.task.is_classification else None
-    tensors = {name: _to_tensors(split, preprocess, units, device) for name, split in entering.splits()}
+    kept = _kept_as(entering, dtype)
+    tensors = {name: _to_tensors(split, preprocess, units, device, kept) for name, split in entering.splits()}
     return Prepared(
         train=tensors["train"],
         valid=tensors.get("valid"),
@@ -149,6 +156,7 @@ def prepare(raw: RawData, *, dtype: torch.dtype = torch.float32, device: torch.d
         digest=digest(raw),
         inputs=entering.inputs,
         file_test=entering.test,
+        kept=_in_words(entering, kept, dtype),
         preparation=preparation,
         units=units,
         weights=_weights(raw, dtype, device),
@@ -194,31 +202,66 @@ def _fit_normalization(raw: RawData) -> tuple[Array, Array]:
     return np.asarray(mean), np.asarray(1 / std)
 
 
-_ROWS_AT_ONCE = 4096
-
-
-def _standardize(x: Array) -> tuple[Array, Array]:
+def _standardize(x: Any) -> tuple[Array, Array]:
     """Mean and 1 / standard deviation (n in the denominator): by column `(F,)`, channel `(C, 1, 1)` or last axis."""
     axes = (0, 2, 3) if x.ndim == 4 else tuple(range(x.ndim - 1))
-    mean = x.mean(axis=axes, dtype=np.float64, keepdims=True)[0]
+    count, total, low, high = 0, 0.0, [], []
+    for chunk in in_chunks(x):
+        total = total + chunk.sum(axis=axes, dtype=np.float64, keepdims=True)[0]
+        count += chunk.size
+        low.append(chunk.min(axis=axes, keepdims=True)[0])
+        high.append(chunk.max(axis=axes, keepdims=True)[0])
+    mean = total / (count / np.size(total))
     # Two passes, a few rows at a time: 60,000 images in float64 would be 376 MB.
-    squares = sum(
-        np.square(x[start : start + _ROWS_AT_ONCE] - mean).sum(axis=axes, keepdims=True)[0]
-        for start in range(0, len(x), _ROWS_AT_ONCE)
-    )
-    std = np.sqrt(squares / (x.size / mean.size))
+    squares = sum(np.square(chunk - mean).sum(axis=axes, keepdims=True)[0] for chunk in in_chunks(x))
+    std = np.sqrt(squares / (count / np.size(mean)))
     # A constant column has no spread to divide by; the computed one may be a rounding error.
-    constant = x.max(axis=axes, keepdims=True)[0] == x.min(axis=axes, keepdims=True)[0]
-    return mean, 1 / np.where(constant, 1.0, std)
+    constant = np.max(high, axis=0) == np.min(low, axis=0)
+    return np.asarray(mean), 1 / np.where(constant, 1.0, std)
 
 
-def _to_tensors(split: Split, preprocess: Normalize, units: Units | None, device: torch.device | str) -> TensorSplit:
+FLOATS_KEPT_BYTES = 4 << 20
+"""Size of all normalised inputs up to which they are kept normalised; larger uint8 inputs stay uint8 in memory."""
+
+Kept = Literal["normalised", "raw", "streamed"]
+
+
+def _kept_as(raw: RawData, dtype: torch.dtype) -> Kept:
+    if any(isinstance(split.x, LazyRows) for _, split in raw.splits()):
+        return "streamed"
+    total = sum(size_bytes(split.x.shape, dtype.itemsize) for _, split in raw.splits())
+    return "raw" if raw.inputs.dtype == "uint8" and total > FLOATS_KEPT_BYTES else "normalised"
+
+
+def _in_words(raw: RawData, kept: Kept, dtype: torch.dtype) -> str:
+    itemsize = dtype.itemsize if kept == "normalised" else np.dtype(raw.inputs.dtype).itemsize
+    size = sum(size_bytes(split.x.shape, itemsize) for _, split in raw.splits()) / 2**20
+    if kept == "normalised":
+        return f"in memory as {str(dtype).removeprefix('torch.')}, {size:,.1f} MiB"
+    if kept == "raw":
+        return f"in memory as {raw.inputs.dtype}, {size:,.1f} MiB; each batch is normalised when it is needed"
+    workers = max(split.x.workers for _, split in raw.splits() if isinstance(split.x, LazyRows))
+    by = f"{workers} worker process{'es' * (workers > 1)}" if workers else "the run's own process"
+    return f"streamed from their source by {by}; in memory they would take {size:,.1f} MiB as {raw.inputs.dtype}"
+
+
+def _to_tensors(
+    split: Split, preprocess: Normalize, units: Units | None, device: torch.device | str, kept: Kept
+) -> TensorSplit:
     dtype = preprocess.shift.dtype
-    x = _to_tensor(split.x).to(device)
-    # The operations of Normalize.forward, two of them in place: 60,000 images are 188 MB.
-    x = x.to(dtype, copy=True).sub_(preprocess.shift.to(device)).mul_(preprocess.scale.to(device))
     y = _to_tensor(split.y if units is None else units.remove(split.y)).to(device)
-    return TensorSplit(x=x, y=y.to(dtype) if y.is_floating_point() else y)
+    return TensorSplit(x=_to_inputs(split.x, preprocess, device, kept), y=y.to(dtype) if y.is_floating_point() else y)
+
+
+def _to_inputs(x: Any, preprocess: Normalize, device: torch.device | str, kept: Kept) -> Inputs:
+    there, dtype = copy.deepcopy(preprocess).to(device), preprocess.shift.dtype
+    if isinstance(x, LazyRows):
+        return Streamed(x, there, dtype, torch.device(device))
+    raw = _to_tensor(x).to(device)
+    if kept == "raw":
+        return KeptRaw(raw, there, dtype)
+    # The operations of Normalize.forward, two of them in place.
+    return raw.to(dtype, copy=True).sub_(there.shift).mul_(there.scale)
 
 
 def _to_tensor(array: Array) -> Tensor:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from regplug.bundles.request import Bundle, BundleRequest
 from regplug.bundles.writing import write_bundle
 from regplug.config import RunConfig
-from regplug.data import Prepared
+from regplug.data import Array, Prepared, Split
+from regplug.data.lazy import LazyRows
 from regplug.data.units import in_units
 from regplug.errors import ExportError
 from regplug.registry.components import Chosen, Components
@@ -20,6 +23,9 @@ from regplug.runs.network import build_network
 from regplug.training.ensemble import as_one, count_members
 
 SAMPLE_ROWS = 256
+
+STREAMED_TEST_BYTES = 256 << 20
+"""Size of the test rows on which files are checked, where the inputs do not fit into memory."""
 
 
 def export_run(made: Assembly, model: nn.Module, *, run_id: str, out: Path) -> Bundle:
@@ -59,23 +65,33 @@ def request_of_run(
         probabilities: Whether the graph ends in a softmax.
         stochastic: Whether dropout stays live in inference.
     """
-    inputs, test = data.inputs, data.file_test
+    inputs, test, samples = data.inputs, _test_rows(data.file_test), data.file_test.x[:SAMPLE_ROWS]
     has_range = inputs.low is not None and inputs.high is not None
     return BundleRequest(
         module=model,
         preprocess=data.preprocess,
-        samples=test.x[:SAMPLE_ROWS],
+        samples=samples,
         layout=inputs.layout,
         task=data.task,
         formats=[named_format(chosen) for chosen in components.formats],
         value_range=(inputs.low, inputs.high) if has_range else None,  # type: ignore[arg-type] # neither is None
-        test=(test.x, test.y),
+        test=test,
         probabilities=probabilities,
         stochastic=stochastic,
         live=live_network(config, components, data, model) if stochastic else None,
         rebuild=lambda: rebuilt_network(config, components, data, count_members(list(model.state_dict()))),
         manifest=_manifest(config, components, data, run_id),
     )
+
+
+def _test_rows(split: Split) -> tuple[Array, Array]:
+    """The test rows on which files are checked; of those that do not fit into memory, an evenly spaced part."""
+    if not isinstance(split.x, LazyRows):
+        return split.x, split.y
+    number = max(1, STREAMED_TEST_BYTES // max(1, math.prod(split.x.shape[1:]) * split.x.dtype.itemsize))
+    chosen = np.unique(np.linspace(0, len(split) - 1, min(len(split), number)).astype(np.intp))
+    part = split.take(chosen)
+    return np.asarray(part.x), part.y
 
 
 def rebuilt_network(config: RunConfig, components: Components, data: Prepared, members: int = 1) -> nn.Module:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
-from torch import Tensor
 
 from regplug.data import Prepared
+from regplug.data.inputs import Inputs
 from regplug.measuring.guessing import Guess, find_guess
 from regplug.measuring.metrics import evaluate_predictions
 from regplug.training.loop import Trainer
@@ -40,7 +40,7 @@ CORRUPTED = "corrupted"
 
 
 def measure_final(
-    trainer: Trainer, datas: Sequence[Prepared], *, judged: str = "test", noisy: Sequence[Tensor] = ()
+    trainer: Trainer, datas: Sequence[Prepared], *, judged: str = "test", noisy: Sequence[Inputs] = ()
 ) -> dict[int, Final]:
     """Measures the final weights in evaluation mode, on every split that the data have.
 

@@ -17,6 +17,7 @@ from regplug.config import RunConfig
 from regplug.config.params import stackable_fields
 from regplug.config.ramps import first_value
 from regplug.data import Prepared
+from regplug.data.inputs import Inputs
 from regplug.errors import CompositionError, PluginError
 from regplug.losses import SETTINGS_KEY, LossFunction
 from regplug.registry import load_target, takes_keywords
@@ -136,7 +137,7 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
     )
 
 
-def _as_tensors(settings: Mapping[str, Mapping[str, Any]], like: Tensor) -> dict[str, dict[str, Tensor]]:
+def _as_tensors(settings: Mapping[str, Mapping[str, Any]], like: Inputs) -> dict[str, dict[str, Tensor]]:
     """Returns the settings at the first step."""
     return {
         key: {name: torch.as_tensor(first_value(value), dtype=like.dtype) for name, value in own.items()}

@@ -14,7 +14,8 @@ from torch import nn
 from regplug.api import Component, DataContext, Dataset, Model, ModelContext, NoParams
 from regplug.bundles.copying import without_history
 from regplug.config import KIND_BY_FIELD
-from regplug.data import RawData, raw_from_arrays, raw_from_table
+from regplug.data import RawData, raw_from_arrays, raw_from_items, raw_from_table
+from regplug.data.items import is_items
 from regplug.errors import RequestError
 from regplug.registry import Origin, Registered, Registry
 from regplug.tables.options import TableOptions
@@ -126,21 +127,33 @@ def _dataset(value: Any, groups: Any = None) -> Registered:
         return _frame(value)
     if isinstance(value, tuple | list) and len(value) == 2 and is_frame(value[0]):
         return _frame(*with_target(*value))
+    items = _items(value)
     raw = value if isinstance(value, RawData) else None
-    if raw is None and not (isinstance(value, tuple | list) and len(value) == 2):
+    if raw is None and not items and not (isinstance(value, tuple | list) and len(value) == 2):
         raise RequestError(
             f"dataset is a {type(value).__name__}.",
-            hint="Give a component's name, a path, a data frame and target=, (x, y), or a regplug.data.RawData.",
+            hint="Give a component's name, a path, a data frame and target=, (x, y), a torch.utils.data.Dataset, or a "
+            "regplug.data.RawData.",
         )
+    name = raw.name if raw is not None else type(items[0]).__name__ if items else "arrays"
 
     def load(params: NoParams, context: DataContext) -> RawData:  # noqa: ARG001 - as every dataset is read
+        if items:
+            return raw_from_items(items, seed=context.data_seed, name=_component_name(name))
         return raw if raw is not None else raw_from_arrays(*value, seed=context.data_seed, groups=groups)
 
-    name = raw.name if raw is not None else "arrays"
     component = Dataset(
         name=_component_name(name), target="", summary="Handed over by the caller.", task="classification"
     )
     return _registered(component, load)
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    """Map-style datasets of the caller's: one, those to train and test, or those to train, validate and test."""
+    if is_items(value):
+        return (value,)
+    several = tuple(value) if isinstance(value, tuple | list) and len(value) in (2, 3) else ()
+    return several if several and all(map(is_items, several)) else ()
 
 
 def _component_name(name: str) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from regplug.config.ramps import first_value
+from regplug.data.inputs import Inputs
 from regplug.measuring.metrics import metric_names
 from regplug.regularizer import Clock, Step
 from regplug.runs.assembly import Assembly
@@ -19,7 +20,7 @@ from regplug.training.shapes import shapes_for
 class _Watched(Mapping[str, Tensor]):
     """Metrics of an epoch that record which of them were read."""
 
-    def __init__(self, names: list[str], like: Tensor) -> None:
+    def __init__(self, names: list[str], like: Inputs) -> None:
         self._values = {name: like.new_ones(()) for name in names}
         self.read: set[str] = set()
 

@@ -6,15 +6,15 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from regplug.data import Array, Prepared, RawData
+from regplug.data import Prepared, RawData, Split
+from regplug.data.raw import update_digest
 
 DIGEST_TAG = "regplug.data.digest"
 JUDGED_TAG = "regplug.data.judged_digest"
 ROWS_TAG = "regplug.data.rows_digest"
 SIZES_TAG = "regplug.data.sizes"
 FOLDS_TAG = "regplug.data.folds"
+KEPT_TAG = "regplug.data.kept"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,12 @@ class DataFacts:
     """What tells the data of one run.
 
     Args:
-        digest: SHA-256 of the raw arrays of all splits. Equal: the same rows, parted in the same way.
+        digest: SHA-256 of the raw rows of all splits. Equal: the same rows, parted in the same way.
         judged_digest: The same of the rows that the run is judged on: the test rows, or the validation rows of a fold.
         rows_digest: The same of all rows together, whatever their order and split. Equal: the same rows.
         sizes: Rows by split.
         folds: Folds of the cross-validation that it belongs to; 0 for none.
+        kept: How the inputs are kept while the run trains, in words.
     """
 
     digest: str
@@ -34,6 +35,7 @@ class DataFacts:
     rows_digest: str
     sizes: Mapping[str, int]
     folds: int = 0
+    kept: str = ""
 
     def tags(self) -> dict[str, str]:
         """The facts as tags of a run."""
@@ -43,6 +45,7 @@ class DataFacts:
             ROWS_TAG: self.rows_digest,
             SIZES_TAG: " ".join(f"{split}={rows}" for split, rows in self.sizes.items()),
         }
+        told |= {KEPT_TAG: self.kept} if self.kept else {}
         return told | ({FOLDS_TAG: str(self.folds)} if self.folds else {})
 
     @staticmethod
@@ -57,6 +60,7 @@ class DataFacts:
             rows_digest=tags[ROWS_TAG],
             sizes={split: int(rows) for split, _, rows in sizes},
             folds=int(tags.get(FOLDS_TAG, 0)),
+            kept=tags.get(KEPT_TAG, ""),
         )
 
 
@@ -71,10 +75,11 @@ def facts_of(data: Prepared, *, whole: RawData | None = None, folds: int = 0) ->
     judged = data.raw.valid if folds and data.raw.valid is not None else data.raw.test
     return DataFacts(
         digest=data.digest,
-        judged_digest=_digest((judged.x, judged.y)),
+        judged_digest=_digest(judged),
         rows_digest=rows_digest(whole or data.raw),
         sizes={name: len(split) for name, split in data.raw.splits()},
         folds=folds,
+        kept=data.kept,
     )
 
 
@@ -83,16 +88,14 @@ def rows_digest(raw: RawData) -> str:
     rows = sorted(
         hashlib.blake2b(x.tobytes() + y.tobytes(), digest_size=16).digest()
         for _, split in raw.splits()
-        for x, y in zip(split.x, split.y, strict=True)
+        for x, y in zip(split.row_digests, split.y, strict=True)
     )
     return hashlib.sha256(b"".join(rows)).hexdigest()
 
 
-def _digest(arrays: Iterable[Array]) -> str:
+def _digest(split: Split) -> str:
     sha = hashlib.sha256()
-    for array in arrays:
-        sha.update(f"{array.shape}:{array.dtype.str};".encode())
-        sha.update(np.ascontiguousarray(array).data)
+    update_digest(sha, split)
     return sha.hexdigest()
 
 

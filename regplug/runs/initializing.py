@@ -7,9 +7,10 @@ from fnmatch import fnmatchcase
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from regplug.api import Initializer
+from regplug.data.inputs import Inputs
 from regplug.errors import CompositionError, some_of
 from regplug.initializers import BATCH_ROWS, layers_of, neutral
 from regplug.registry.components import Chosen
@@ -18,7 +19,7 @@ from regplug.seeds import derive_seed
 
 
 @torch.no_grad()
-def initialize(model: nn.Module, inits: Sequence[Chosen], seed: int, rows: Tensor) -> None:
+def initialize(model: nn.Module, inits: Sequence[Chosen], seed: int, rows: Inputs) -> None:
     """Fills the parameters of a model in place, each by one rule.
 
     A rule whose parameter `at` holds globs fills the layers that they name, the last such rule wins; the rule without
@@ -49,7 +50,7 @@ def _fill_from_batch(
     model: nn.Module,
     inits: Sequence[Chosen],
     rules: Mapping[str, Chosen],
-    rows: Tensor,
+    rows: Inputs,
     seed: int,
     generator: torch.Generator,
 ) -> None:

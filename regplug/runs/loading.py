@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
 
 from regplug.api import DataContext
 from regplug.config import Fold, RunConfig
 from regplug.data import Prepared, RawData, prepare
 from regplug.data.altering import alter_training, noisy_test_inputs
 from regplug.data.folds import fold_data
+from regplug.data.inputs import Inputs
 from regplug.errors import DataError, ModelError, PluginError
 from regplug.registry.components import Components
 from regplug.training.state import Pool
@@ -54,11 +54,11 @@ def prepare_for(config: RunConfig, raw: RawData) -> Prepared:
     return prepare(altered, dtype=DTYPES[config.dtype], device=find_device(config.device))
 
 
-def noisy_inputs(datas: Sequence[Prepared], configs: Sequence[RunConfig]) -> list[Tensor]:
+def noisy_inputs(datas: Sequence[Prepared], configs: Sequence[RunConfig]) -> list[Inputs]:
     """Returns the noisy test inputs of each run, if a run has asked for noise; equal ones are drawn once."""
     if not any(config.test_noise for config in configs):
         return []
-    known: dict[tuple[str, float, int], Tensor] = {}
+    known: dict[tuple[str, float, int], Inputs] = {}
     for data, config in zip(datas, configs, strict=True):
         key = (data.digest, config.test_noise, config.data_seed)
         if key not in known:

@@ -100,6 +100,7 @@ def make_plan(request: RunRequest, *, is_exported: bool = True) -> Plan:
     steps_per_epoch = -(-len(data.train) // resolved.batch_size)
     facts = (
         f"data: {data.raw.name}, {data.task.kind}, rows: {', '.join(rows)}",
+        f"inputs: {data.kept}",
         f"model: {components.model.registered.name}, {num_params:,} trained numbers",
         f"training: {resolved.epochs} epochs of {steps_per_epoch} steps, "
         f"{components.optimizer.changed()}, lr {resolved.lr:g}",
@@ -107,7 +108,7 @@ def make_plan(request: RunRequest, *, is_exported: bool = True) -> Plan:
     return Plan(
         config=resolved,
         order=tuple(steps),
-        warnings=tuple(f"{notice.message} {notice.hint}" for notice in made.network.notices),
+        warnings=(*data.raw.notes, *(f"{notice.message} {notice.hint}" for notice in made.network.notices)),
         facts=facts,
         stacked=({"runs": 1, "why": "; ".join(filter(None, (_ALONE, components.why_single())))},),
     )

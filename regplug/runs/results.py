@@ -165,6 +165,7 @@ class RunResult(RunFinished):
         state_sha256: Hash of the trained state.
         model: The trained model: an ordinary module in evaluation mode, on the CPU.
         warnings: What was legal and doubtful, and what came of it.
+        kept: How the inputs were kept while the run trained, in words.
         guess: The figures of a fixed answer that the model is not better than; empty where it is better.
         bundle_path: Folder of the exported files, where there are any.
         bundle_files: Their names.
@@ -174,6 +175,7 @@ class RunResult(RunFinished):
     state_sha256: str
     model: nn.Module
     warnings: tuple[str, ...] = ()
+    kept: str = ""
     guess: str = ""
     bundle_path: Path | None = None
     bundle_files: tuple[str, ...] = ()
@@ -193,6 +195,7 @@ class RunResult(RunFinished):
             "state_sha256": self.state_sha256,
             "metrics": {name: value if math.isfinite(value) else None for name, value in self.metrics.items()},
             "warnings": list(self.warnings),
+            "inputs": self.kept,
             "bundle": bundle,
             "verification": self.verification and self.verification.as_json(),
             "seconds": dict(self.seconds),

@@ -156,6 +156,7 @@ class _Run:
             state_sha256=state_sha256(model),
             model=model,
             warnings=(*self._warnings, *self._troubles),
+            kept=self._data.kept,
             guess=self._guess,
             bundle_path=bundle.path if bundle else None,
             bundle_files=bundle.files if bundle else (),

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from regplug.config.params import stackable_fields
 from regplug.data import Prepared
 from regplug.registry.components import Components
@@ -54,8 +56,10 @@ def group_points(points: Sequence[Point], data_of: StudyData) -> list[Group]:
     for point in points:
         data = data_of(point)
         components = data_of.components(point).for_task(data.task)
-        # Weights of rows are one tensor for a whole stack: runs with others of their own are trained apart.
-        key = repr((_shared(point, components), _sizes(data), data.weights is not None and id(data)))
+        # Weights of rows are one tensor for a whole stack, and only tensors of inputs can be joined: runs with others
+        # of their own are trained apart.
+        is_apart = data.weights is not None or not isinstance(data.train.x, Tensor)
+        key = repr((_shared(point, components), _sizes(data), is_apart and id(data)))
         groups.setdefault(key, []).append(point)
         first.setdefault(key, components)
     return [

@@ -238,6 +238,7 @@ def _pools(datas: Sequence[Prepared]) -> Pools:
         parts = [getattr(data, split) for data in datas]
         if len(parts) == 1:
             return Pool(x=parts[0].x, y=parts[0].y)
+        # Runs whose inputs are no tensors are never grouped with those of other data.
         return Pool(x=torch.cat([part.x for part in parts]), y=torch.cat([part.y for part in parts]))
 
     has_valid = datas[0].valid is not None

@@ -69,7 +69,7 @@ class Rig:
     @property
     def raw(self) -> Any:
         """The training rows, which are not normalised."""
-        return self.network.pools(self.task, torch.float32).train.x.numpy()
+        return self.network.pools(self.task, torch.float32).train.x[:].numpy()
 
     @property
     def params(self) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from regplug.training.state import Pool
 
 @dataclass(frozen=True, kw_only=True)
 class Pools:
-    """The data of a training, normalised and in memory; each run takes its own rows of them."""
+    """The normalised data of a training; each run takes its own rows of them."""
 
     train: Pool
     valid: Pool | None = None

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regplug.data.inputs import rows_in_turn
 from regplug.losses import SETTINGS_KEY
 from regplug.regularizer import Batch, Clock, Member, Settings, Step, Tensors
 from regplug.training.ensemble import combined
-from regplug.training.feed import FedBatch, Feed, cut
+from regplug.training.feed import FedBatch, Feed
 from regplug.training.lift import Lift
 from regplug.training.passes import RunPasses, in_mode
 from regplug.training.program import Program
@@ -26,6 +27,9 @@ EVALUATION_ROWS = 8192
 
 EVALUATION_NUMBERS = 1 << 22
 """Minimum number of input values in one evaluation pass of a stack whose rows are short."""
+
+LARGEST_EVALUATION = 1 << 25
+"""Maximum number of input values in one evaluation pass, however few rows these are."""
 
 
 class Evaluator:
@@ -97,11 +101,13 @@ class Evaluator:
         own = partial(self._lift.of_run, run=run)
         networks = state.ensembles[run] or [(own(state.params), own(state.buffers))]
         settings = own(self._shown_settings())
-        x = pool.x[self.rows_of_run(split, pool, run)]
+        parts = torch.split(self.rows_of_run(split, pool, run), self._rows_at_once(pool))
+        each: list[list[Tensor]] = [[] for _ in networks]
         with in_mode(self._program.model, training=False):
-            parts = torch.split(x, EVALUATION_ROWS)
-            each = [torch.cat([self._called_one(*n, settings, part, part) for part in parts]) for n in networks]
-        return combined(each, is_classification=self._program.task.is_classification)
+            for x in rows_in_turn(pool.x, parts):
+                for outputs, network in zip(each, networks, strict=True):
+                    outputs.append(self._called_one(*network, settings, x, x))
+        return combined([torch.cat(one) for one in each], is_classification=self._program.task.is_classification)
 
     def _shown_settings(self) -> Settings:
         """Returns the settings that an evaluation needs: the loss's, or all of them if a layer acts in evaluation."""
@@ -141,27 +147,31 @@ class Evaluator:
         own = None if rows is None or rows.ndim == 1 else 0
         lifted = self._lift(function, (0, 0, 0, own, own))
         with in_mode(self._program.model, training=False):
-            for start in range(0, total, size):
-                x, y = self._cut(split, pool, start, start + size)
+            for x, y in self._parts(split, pool, total, size):
                 yield lifted(params, buffers, settings, x, y), y.shape[0 if own is None else 1]
 
-    def _cut(self, split: str, pool: Pool, start: int, stop: int) -> tuple[Any, Any]:
-        """Returns a part of a split. A small split with different rows for each run is gathered only once."""
+    def _parts(self, split: str, pool: Pool, total: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields a split in parts. A small split with different rows for each run is gathered only once."""
         rows = self._rows[split]
-        if rows is None or rows.ndim == 1 or stop - start < rows.shape[-1]:
-            return cut(rows, pool, start, stop)
-        if rows.numel() * math.prod(pool.x.shape[1:]) > EVALUATION_NUMBERS:
-            return cut(rows, pool, start, stop)
+        places = [slice(start, min(start + size, total)) for start in range(0, total, size)]
+        indices = places if rows is None else [rows[..., place] for place in places]
+        parts = zip(rows_in_turn(pool.x, indices), rows_in_turn(pool.y, indices), strict=True)
+        numbers = 0 if rows is None else rows.numel() * math.prod(pool.x.shape[1:])
+        if rows is None or rows.ndim == 1 or len(indices) > 1 or numbers > EVALUATION_NUMBERS:
+            yield from parts
+            return
         kept = self._kept.get(split)
         if kept is None or kept[0] is not pool:
-            kept = self._kept[split] = pool, cut(rows, pool, start, stop)
-        return kept[1]
+            kept = self._kept[split] = pool, next(parts)
+        yield kept[1]
 
     def _rows_at_once(self, pool: Pool) -> int:
+        row = max(1, math.prod(pool.x.shape[1:]))
+        most = max(1, LARGEST_EVALUATION // row)
         if self._lift.runs is None:
-            return EVALUATION_ROWS
-        short = min(4 * EVALUATION_ROWS, EVALUATION_NUMBERS // max(1, math.prod(pool.x.shape[1:])))
-        return max(1, max(EVALUATION_ROWS, short) // self._lift.runs)
+            return min(EVALUATION_ROWS, most)
+        short = min(4 * EVALUATION_ROWS, EVALUATION_NUMBERS // row)
+        return max(1, min(max(EVALUATION_ROWS, short), most) // self._lift.runs)
 
     @torch.no_grad()
     def tensors_of(self, state: State, run: int) -> Member:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from regplug.data import order
+from regplug.data.inputs import rows_in_turn
 from regplug.noise import Draw, Key, NoiseStream, at_step, block_length
 from regplug.training.lift import Lift
 from regplug.training.state import Pool, RunInputs
@@ -83,19 +84,19 @@ class Feed:
             epoch: Epochs done before, or a word that names a pass over the data outside training.
         """
         order, in_pool = self._order(epoch)
-        span = self._length * self._batch_size
-        order, in_pool = order[..., : self._used], in_pool[..., : self._used]
-        for number, start in enumerate(range(0, self._used, span)):
-            part = in_pool[..., start : start + span]
-            axis = part.ndim - 1
-            xs = torch.split(self._gather(self._pool.x, part), self._batch_size, axis)
-            ys = torch.split(self._gather(self._pool.y, part), self._batch_size, axis)
-            rows = torch.split(order[..., start : start + span], self._batch_size, axis)
-            noise = self._block(epoch, number)
-            for step, (x, y, own) in enumerate(zip(xs, ys, rows, strict=True)):
-                size = y.shape[axis]
-                drawn = at_step(noise, self._draws[0], step, size, self._lift.lead) if noise else {}
-                yield FedBatch(number * self._length + step, x, y, own, drawn, size, self.is_shared)
+        axis = order.ndim - 1
+        rows = torch.split(order[..., : self._used], self._batch_size, axis)
+        parts = torch.split(in_pool[..., : self._used], self._batch_size, axis)
+        xs = rows_in_turn(self._pool.x, parts, self._length)
+        ys = rows_in_turn(self._pool.y, parts, self._length)
+        noise: dict[Key, Tensor] = {}
+        for number, (own, x, y) in enumerate(zip(rows, xs, ys, strict=True)):
+            block, step = divmod(number, self._length)
+            if step == 0:
+                noise = self._block(epoch, block)
+            size = y.shape[axis]
+            drawn = at_step(noise, self._draws[0], step, size, self._lift.lead) if noise else {}
+            yield FedBatch(number, x, y, own, drawn, size, self.is_shared)
 
     def of_run(self, batch: FedBatch, run: int) -> FedBatch:
         """Returns one run's part of a stacked batch."""
@@ -103,9 +104,6 @@ class Feed:
         if self.is_shared:
             return batch._replace(noise=noise)
         return batch._replace(x=batch.x[run], y=batch.y[run], rows=batch.rows[run], noise=noise)
-
-    def _gather(self, values: Tensor, rows: Tensor) -> Tensor:
-        return values.index_select(0, rows) if rows.ndim == 1 else values[rows]
 
     def _order(self, epoch: int | str) -> tuple[Tensor, Tensor]:
         """Returns the rows of an epoch in order, as indices into the training split and into the pool."""
@@ -148,11 +146,3 @@ def _groups(runs: Sequence[RunInputs]) -> tuple[list[int], Tensor]:
         firsts.setdefault((run.seed, rows), number)
         of_run.append(list(firsts).index((run.seed, rows)))
     return list(firsts.values()), torch.tensor(of_run)
-
-
-def cut(rows: Tensor | None, pool: Pool, start: int, stop: int) -> tuple[Any, Any]:
-    """Returns a slice of a pool, or of the given rows of it."""
-    if rows is None:
-        return pool.x[start:stop], pool.y[start:stop]
-    part = rows[..., start:stop]
-    return pool.x[part], pool.y[part]

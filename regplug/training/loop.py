@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from regplug.config.ramps import first_value
+from regplug.data.inputs import Inputs
 from regplug.probes import ProbeView
 from regplug.regularizer import Clock, Member, Step
 from regplug.sites import Place
@@ -135,7 +136,7 @@ class Trainer:
         values = self._evaluator.measure(self.state, getattr(self._pools, split), split)
         return {f"{split}/{name}": self._lift.numbers(value) for name, value in values.items()}
 
-    def evaluate_at(self, split: str, inputs: Sequence[Tensor]) -> dict[str, list[float]]:
+    def evaluate_at(self, split: str, inputs: Sequence[Inputs]) -> dict[str, list[float]]:
         """Returns what `evaluate` does, at other inputs of the split's rows.
 
         Args:
@@ -143,10 +144,12 @@ class Trainer:
             inputs: Those of each run, in the order of its rows.
         """
         pool = getattr(self._pools, split)
-        x = pool.x.clone()
-        for run, own in enumerate(inputs):
-            rows = self._evaluator.rows_of_run(split, pool, run)
-            x[rows] = own[: len(rows)]
+        x = inputs[0]
+        if isinstance(pool.x, Tensor):
+            x = pool.x.clone()
+            for run, own in enumerate(inputs):
+                rows = self._evaluator.rows_of_run(split, pool, run)
+                x[rows] = own[: len(rows)]
         values = self._evaluator.measure(self.state, Pool(x=x, y=pool.y), split)
         return {f"{split}/{name}": self._lift.numbers(value) for name, value in values.items()}
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regplug.data.inputs import Inputs
 from regplug.regularizer import Member, Shapes, Tensors
 from regplug.training.lift import Lift
 from regplug.training.optimizers import BoundRule, OptimizerState
@@ -58,14 +59,14 @@ class RunInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Rows in memory from which each run takes its own.
+    """Rows from which each run takes its own.
 
     Args:
-        x: Normalised inputs `(rows, ...)`.
+        x: Normalised inputs `(rows, ...)`: a tensor, or rows that are made when they are asked for.
         y: Targets, `(rows,)` classes or `(rows, columns)` values.
     """
 
-    x: Tensor
+    x: Inputs
     y: Tensor
 
     def __len__(self) -> int:

@@ -33,6 +33,10 @@ class ImagesParams:
     "Share of the images that validate, if there is no folder valid; 0 for none."
     test: TestShare = 0.2
     "Share of the images that test, if there is no folder test."
+    keep: Literal["auto", "memory", "stream"] = "auto"
+    "memory: as uint8 in memory; stream: read again in each epoch; auto: memory if half of the machine's suffices."
+    workers: Annotated[int, Ge(0)] = 0
+    "Processes that read streamed images; 0 for one for each core, at most 8."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,26 @@ class NpzParams:
     "Share of the rows that test."
 
 
+@dataclass(frozen=True, kw_only=True)
+class HuggingFaceParams:
+    """Parameters of `huggingface`."""
+
+    path: Annotated[str, Needed("saved/"), InputFile()] = ""
+    "The folder that save_to_disk wrote."
+    inputs: str = ""
+    "Column of images or arrays; empty for the only one, or for all columns of a table."
+    target: str = ""
+    "Column to predict; empty for label or target, else the last one."
+    size: Side | Annotated[tuple[Side, ...], MaxLen(2)] = ()
+    "Side of all images, or [height,width]; by default the size of the first image."
+    fit: Literal["crop", "squash"] = "crop"
+    "How images of other sizes are changed. crop: scaled and cut at the centre; squash: each direction by itself."
+    validation: Share = 0.2
+    "Share of the rows that validate, if there is no such split; 0 for none."
+    test: TestShare = 0.2
+    "Share of the rows that test, if there is no such split."
+
+
 def own_files() -> Iterator[Dataset]:
     """Yields the datasets that read files and folders of the user's own."""
     yield Dataset(
@@ -60,6 +84,14 @@ def own_files() -> Iterator[Dataset]:
         task="classification",
         summary="A folder of your own with a folder of images for each class; train, valid and test are kept.",
         reads=("*/",),
+    )
+    yield Dataset(
+        name="huggingface",
+        target="regplug_datasets.own_files.huggingface:huggingface",
+        params=HuggingFaceParams,
+        task="classification",
+        summary="A folder of your own that the library datasets saved with save_to_disk; needs that library.",
+        reads=("*/dataset_info.json", "*/dataset_dict.json"),
     )
     yield Dataset(
         name="npz",

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from regplug.api import DataContext, Task
-from regplug.data import Array, InputSpec, RawData, Split, split_indices
+from regplug.data import InputSpec, LazyRows, RawData, Split, split_indices
 from regplug.errors import DataError, some_of
 from regplug_datasets.own_files import ImagesParams
+from regplug_datasets.own_files.image_reading import GREY_MODES, ImageReader, decoded, fault, num_workers, refuse_bad
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
@@ -30,10 +31,7 @@ SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {
 """Names of a split's folder."""
 
 MOST_BYTES = 0.5
-"""Share of the machine's memory that the prepared images may take."""
-
-_GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
-_FLOAT_BYTES = 4
+"""Share of the machine's memory up to which images are kept in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +56,10 @@ def images(params: ImagesParams, context: DataContext) -> RawData:
 
     Folders `train`, `valid` and `test` are kept as splits; what is missing of the last two is taken from `train`, with
     the same share of each class. Images are turned as their EXIF orientation says. Where they have several sizes and
-    none is asked for, all get the most frequent one.
+    none is asked for, all get the most frequent one. Images that do not fit into memory are read while a run trains.
 
     Raises:
-        DataError: There is no image, only one class, a class that training lacks, a file that is no image, or more than
-            the memory holds.
+        DataError: There is no image, only one class, a class that training lacks, or a file that is no image.
     """
     root = Path(params.path).expanduser()
     folders = _split_folders(root)
@@ -70,10 +67,10 @@ def images(params: ImagesParams, context: DataContext) -> RawData:
     found = {split: _files(folder, names, split) for split, folder in folders.items()}
     every = [file for files in found.values() for file in files]
     shape = _shape(params, every)
-    _check_memory(root, len(every), shape)
-    splits = {split: _decoded(files, shape, params.fit) for split, files in found.items()}
-    train, valid, test = _parted(splits, params, context.data_seed)
-    sizes = Counter(file.size for file in every)
+    reader = ImageReader([file.path for file in every], shape, params.fit)
+    train, valid, test = _parted(_splits(found, reader, params.workers), params, context.data_seed)
+    if not _is_streamed(params, root, reader):
+        train, valid, test = decoded(train, valid, test)
     return RawData(
         name="images",
         train=train,
@@ -82,7 +79,8 @@ def images(params: ImagesParams, context: DataContext) -> RawData:
         task=Task(kind="classification", num_outputs=len(names), class_names=names),
         inputs=InputSpec(layout="image", shape=shape, dtype="uint8", low=0, high=255),
         normalize=params.normalize,
-        source=f"{root}, {len(every)} images of {len(sizes)} size{'s' * (len(sizes) > 1)}, uint8 in memory",
+        source=str(root),
+        notes=_size_notes(params, every, shape),
     )
 
 
@@ -103,10 +101,11 @@ def _folders(folder: Path) -> list[Path]:
 def _class_names(root: Path, folders: Mapping[str, Path]) -> tuple[str, ...]:
     train = folders.get("train", root)
     names = tuple(path.name for path in _folders(train))
+    if not names:
+        raise _no_images(train, "it holds no folder")
     if len(names) < 2:
-        has = f"one folder, {names[0]}" if names else "no folder"
         raise DataError(
-            f"{train} holds {has}: a classification needs two classes or more.",
+            f"{train} holds one folder, {names[0]}: a classification needs two classes or more.",
             hint="Put the images of each class into a folder of its name: PATH/cat/1.png, PATH/dog/1.png.",
         )
     for split, folder in folders.items():
@@ -123,15 +122,29 @@ def _files(folder: Path, names: Sequence[str], split: str) -> list[_File]:
     """The images of a split, by class and name; headers are read, pixels not."""
     places = [(path, label) for label, name in enumerate(names) for path in _images_below(folder / name)]
     empty = [name for label, name in enumerate(names) if label not in {label for _, label in places}]
+    if len(empty) == len(names) and split in ("all", "train"):
+        raise _no_images(folder, f"no folder in it has a file that ends in {', '.join(SUFFIXES)}")
     if empty and split in ("all", "train"):
         raise DataError(
             f"{folder}: the class {empty[0]} has no image.", hint=f"Endings that count: {', '.join(SUFFIXES)}."
         )
     bad: list[str] = []
-    with ThreadPoolExecutor(_workers()) as pool:
+    with ThreadPoolExecutor(num_workers()) as pool:
         files = list(pool.map(lambda place: _header(place[0], place[1], bad), places))
-    _refuse_bad(bad)
+    refuse_bad(bad)
     return [file for file in files if file is not None]
+
+
+def _no_images(folder: Path, why: str) -> DataError:
+    files = [path.name for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    inside = (
+        f" It holds {some_of(files)}: a single file is named itself, --dataset {folder / files[0]}." if files else ""
+    )
+    return DataError(
+        f"{folder} is no folder of images: {why}.",
+        hint="Put the images of each class into a folder of its name, PATH/cat/1.png and PATH/dog/1.png; these may "
+        f"stand in PATH/train, PATH/valid and PATH/test.{inside}",
+    )
 
 
 def _images_below(folder: Path) -> Iterable[Path]:
@@ -143,22 +156,13 @@ def _header(path: Path, label: int, bad: list[str]) -> _File | None:
         with Image.open(path) as image:
             width, height = image.size
             # Orientations 5 to 8 turn the image by a quarter.
-            is_turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            # The method of PNG files would decode all pixels first.
+            is_turned = Image.Image.getexif(image).get(0x0112, 1) in (5, 6, 7, 8)
             size = (height, width) if is_turned else (width, height)
-            return _File(path=path, label=label, size=size, is_grey=image.mode in _GREY_MODES)
+            return _File(path=path, label=label, size=size, is_grey=image.mode in GREY_MODES)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        bad.append(_fault(path, error))
+        bad.append(fault(path, error))
         return None
-
-
-def _fault(path: Path, error: Exception) -> str:
-    return f"{path} ({'it is empty' if not path.stat().st_size else type(error).__name__})"
-
-
-def _refuse_bad(bad: Sequence[str]) -> None:
-    if bad:
-        one = "file is no whole image" if len(bad) == 1 else "files are no whole images"
-        raise DataError(f"{len(bad)} {one}: {some_of(sorted(bad))}.", hint="Repair or remove them.")
 
 
 def _shape(params: ImagesParams, files: Sequence[_File]) -> tuple[int, int, int]:
@@ -171,56 +175,44 @@ def _shape(params: ImagesParams, files: Sequence[_File]) -> tuple[int, int, int]
     return (1 if is_grey else 3), height, width
 
 
-def _check_memory(root: Path, number: int, shape: tuple[int, int, int]) -> None:
-    # uint8 as they are, and the numbers that are trained on.
-    wanted = number * int(np.prod(shape)) * (1 + _FLOAT_BYTES)
+def _size_notes(params: ImagesParams, files: Sequence[_File], shape: tuple[int, int, int]) -> tuple[str, ...]:
+    """Says how many images are changed, where nobody has asked for a size."""
+    _, height, width = shape
+    changed = sum(file.size != (width, height) for file in files)
+    if not changed or params.size:
+        return ()
+    how = "cropped" if params.fit == "crop" else "squashed"
+    return (
+        f"images: {changed} of {len(files)} have another size than {height}x{width} and are scaled and {how} to it. "
+        "size=[HEIGHT,WIDTH] asks for another size.",
+    )
+
+
+def _is_streamed(params: ImagesParams, root: Path, reader: ImageReader) -> bool:
+    if params.keep == "stream":
+        return True
+    wanted = len(reader) * int(np.prod(reader.shape))
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if wanted > MOST_BYTES * there:
+    does_fit = wanted <= MOST_BYTES * there
+    if params.keep == "memory" and not does_fit:
         gib = 2**30
         raise DataError(
-            f"{root}: {number} images of {shape} take {wanted / gib:.1f} GiB, and this machine has {there / gib:.1f} "
-            "GiB of memory.",
-            hint="Give a smaller size, such as size=64.",
+            f"{root}: {len(reader)} images of {reader.shape} take {wanted / gib:.1f} GiB, and this machine has "
+            f"{there / gib:.1f} GiB of memory.",
+            hint="Give a smaller size, such as size=64, or keep=stream to read them while the run trains.",
         )
+    return not does_fit
 
 
-def _decoded(files: Sequence[_File], shape: tuple[int, int, int], fit: str) -> Split:
-    x_BCHW = np.empty((len(files), *shape), np.uint8)
-    bad: list[str] = []
-
-    def decode(at: int) -> None:
-        try:
-            x_BCHW[at] = _pixels(files[at].path, shape, fit)
-        except (OSError, ValueError, SyntaxError) as error:
-            bad.append(_fault(files[at].path, error))
-
-    with ThreadPoolExecutor(_workers()) as pool:
-        list(pool.map(decode, range(len(files))))
-    _refuse_bad(bad)
-    return Split(x=x_BCHW, y=np.array([file.label for file in files], dtype=np.int64))
-
-
-def _pixels(path: Path, shape: tuple[int, int, int], fit: str) -> Array:
-    """One image `(C, H, W)`, turned upright."""
-    channels, height, width = shape
-    with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        image = _eight_bits(image).convert("L" if channels == 1 else "RGB")
-    if image.size != (width, height):
-        bicubic = Image.Resampling.BICUBIC
-        if fit == "crop":
-            image = ImageOps.fit(image, (width, height), bicubic)
-        else:
-            image = image.resize((width, height), bicubic)
-    pixels = np.asarray(image)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Pillow cuts 16 bits off at 255 instead of scaling them."""
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+def _splits(found: Mapping[str, Sequence[_File]], reader: ImageReader, workers: int) -> dict[str, Split]:
+    """Each folder's images, not read yet; the reader has the images of all folders in turn."""
+    splits, start = {}, 0
+    for name, files in found.items():
+        rows = np.arange(start, start + len(files))
+        labels = np.array([file.label for file in files], dtype=np.int64)
+        splits[name] = Split(x=LazyRows(reader, rows, workers=workers or None), y=labels)
+        start += len(files)
+    return splits
 
 
 def _parted(splits: Mapping[str, Split], params: ImagesParams, seed: int) -> tuple[Split, Split | None, Split]:
@@ -231,7 +223,3 @@ def _parted(splits: Mapping[str, Split], params: ImagesParams, seed: int) -> tup
     train, valid, test = split_indices(len(rows), valid=valid_share, test=test_share, seed=seed, labels=rows.y)
     validation = splits.get("valid") or (rows.take(valid) if len(valid) else None)
     return rows.take(train), validation, splits.get("test") or rows.take(test)
-
-
-def _workers() -> int:
-    return min(8, os.cpu_count() or 1)

@@ -1,0 +1,214 @@
+"""Datasets of the caller's by item: torch.utils.data.Dataset, and folders of the Hugging Face library."""
+
+import sys
+import types
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+import regplug
+from regplug.api import DataContext
+from regplug.config.spec import ComponentSpec
+from regplug.data import LazyRows, RawData, items, prepare, raw_from_items
+from regplug.errors import DataError, RequestError
+from regplug.registry import default_registry
+from regplug_datasets.own_files import HuggingFaceParams
+from regplug_datasets.own_files.huggingface import huggingface
+
+
+class Pictures(Dataset):
+    """Grey pictures of two classes."""
+
+    classes = ("dark", "light")
+
+    def __init__(self, rows=20, labels=2):
+        self.rows, self.labels = rows, labels
+
+    def __len__(self):
+        return self.rows
+
+    def __getitem__(self, row):
+        return torch.full((1, 4, 6), 5 * row, dtype=torch.uint8), row % self.labels
+
+
+def test_a_torch_dataset_is_read_once_and_keeps_bytes_and_class_names():
+    raw = raw_from_items([Pictures()])
+    assert (raw.inputs.dtype, raw.inputs.shape, raw.normalize) == ("uint8", (1, 4, 6), "unit")
+    assert raw.task.class_names == ("dark", "light")
+    assert {name: len(split) for name, split in raw.splits()} == {"train": 12, "valid": 4, "test": 4}
+    assert (raw.train.x[:, 0, 0, 0] // 5 % 2 == raw.train.y).all()
+    prepare(raw)
+
+
+def test_datasets_for_training_and_test_are_kept_apart():
+    two = raw_from_items([Pictures(20), Pictures(6)])
+    assert {name: len(split) for name, split in two.splits()} == {"train": 16, "valid": 4, "test": 6}
+    three = raw_from_items([Pictures(20), Pictures(4), Pictures(6)])
+    assert {name: len(split) for name, split in three.splits()} == {"train": 20, "valid": 4, "test": 6}
+    with pytest.raises(DataError, match="test dataset has classes that the training dataset lacks: 2"):
+        raw_from_items([Pictures(20), Pictures(6, labels=3)])
+
+
+def test_floating_targets_of_items_make_a_regression_with_targets_that_are_scaled():
+    x = torch.randn(20, 3)
+    raw = raw_from_items([TensorDataset(x, x.sum(1))])
+    assert (raw.task.kind, raw.inputs.layout, raw.scale_targets) == ("regression", "row", True)
+    sequences = raw_from_items([TensorDataset(torch.randn(20, 5, 3), torch.arange(20) % 2)])
+    assert (sequences.inputs.layout, sequences.inputs.shape) == ("array", (5, 3))
+
+
+def test_items_that_do_not_fit_into_memory_are_read_while_a_run_trains(monkeypatch):
+    memory = prepare(raw_from_items([Pictures()]))
+    monkeypatch.setattr(items, "MOST_BYTES", 0.0)
+    raw = raw_from_items([Pictures()])
+    assert isinstance(raw.train.x, LazyRows)
+    assert torch.equal(prepare(raw).train.x[:], memory.train.x[:])
+
+
+class Odd(Dataset):
+    def __init__(self, item):
+        self.item = item
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, row):
+        return self.item(row)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (lambda row: np.zeros(3), "item 0 is ndarray"),
+        (lambda row: (np.zeros(3), 1, 2), "item 0 is 3 values"),
+        (lambda row: ({"a": 1}, 0), "inputs of item 0 are a dict"),
+        (lambda row: ("text", 0), "inputs of item 0 are a str"),
+        (lambda row: (np.zeros(3 + row), row % 2), r"inputs of item 1 have shape \(4,\), those of item 0 \(3,\)"),
+        (lambda row: (np.zeros(3), 0), "two classes or more"),
+    ],
+)
+def test_items_that_cannot_be_used_are_named(item, message):
+    with pytest.raises(DataError, match=message):
+        prepare(raw_from_items([Odd(item)]))
+
+
+def test_items_that_change_at_random_are_kept_as_they_were_read_first_and_this_is_told():
+    raw = raw_from_items([Odd(lambda row: (np.random.rand(3), row % 2))])  # noqa: NPY002 - as a user's transform
+    assert "item 0 differs each time it is read" in " ".join(raw.notes)
+    assert raw_from_items([Pictures()]).notes == ()
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        yield from ()
+
+
+def test_a_dataset_without_numbered_items_is_refused():
+    with pytest.raises(RequestError, match="is an iterable dataset"):
+        regplug.run(dataset=Endless(), export=False)
+
+
+def test_a_run_trains_on_a_dataset_and_on_pairs_of_arrays_and_frames(place):
+    x = np.random.default_rng(0).normal(size=(60, 3)).astype("f")
+    y = (x[:, 0] > 0).astype(int)
+    frame = pandas.DataFrame(x, columns=["age", "size", "price"])
+    common = {"model": "linear", "epochs": 1, "batch_size": 8, "export": False}
+    for dataset, name in (
+        (Pictures(40), "pictures"),
+        ((Pictures(40), Pictures(8)), "pictures"),
+        ((x, y), "arrays"),
+        ((torch.tensor(x), torch.tensor(y)), "arrays"),
+        ((frame, torch.tensor(y)), "frame"),
+        ((frame, pandas.Series(y, name="y")), "frame"),
+    ):
+        result = place.run(dataset=dataset, **common)
+        assert result.config.dataset.startswith(f"yours/{name}")
+
+
+class ClassLabel:
+    """As datasets.ClassLabel."""
+
+    def __init__(self, names):
+        self.names = names
+
+
+class Saved:
+    """Behaves as datasets.Dataset, as far as it is used."""
+
+    def __init__(self, columns, features):
+        self._columns, self.features = columns, features
+
+    @property
+    def column_names(self):
+        return list(self._columns)
+
+    def __len__(self):
+        return len(next(iter(self._columns.values())))
+
+    def __getitem__(self, row):
+        return {name: values[row] for name, values in self._columns.items()}
+
+    def to_pandas(self):
+        return pandas.DataFrame(self._columns)
+
+
+def pictures(rows):
+    made = [Image.new("RGB", (6, 4 + row % 2), (10 * row, 0, 0)) for row in range(rows)]
+    columns = {"image": made, "label": [row % 2 for row in range(rows)]}
+    return Saved(columns, {"image": object(), "label": ClassLabel(["dark", "light"])})
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """Puts a stand-in for the library datasets in place; returns a function that reads what was "saved"."""
+
+    def make(value, **params):
+        module = types.ModuleType("datasets")
+        module.load_from_disk = lambda path: value
+        monkeypatch.setitem(sys.modules, "datasets", module)
+        return huggingface(HuggingFaceParams(path=str(tmp_path), **params), DataContext(data_seed=0))
+
+    return make
+
+
+def test_saved_images_keep_their_splits_and_class_names(saved):
+    raw = saved({"train": pictures(20), "test": pictures(6)})
+    assert raw.inputs.shape == (3, 4, 6)
+    assert raw.task.class_names == ("dark", "light")
+    assert {name: len(split) for name, split in raw.splits()} == {"train": 16, "valid": 4, "test": 6}
+    assert saved(pictures(20), size=8).inputs.shape == (3, 8, 8)
+    prepare(raw)
+
+
+def test_a_saved_table_is_prepared_as_a_data_frame_is(saved):
+    columns = {"age": [float(row) / 3 for row in range(40)], "town": ["a", "b"] * 20, "label": [0, 1, 1, 0] * 10}
+    table = Saved(columns, {"age": None, "town": None, "label": ClassLabel(["no", "yes"])})
+    raw = saved(table)
+    assert isinstance(raw, RawData)
+    assert raw.task.class_names == ("no", "yes")
+    assert raw.inputs.names == ("age", "town")
+    prepare(raw)
+
+
+def test_what_a_saved_dataset_cannot_give_is_told(saved):
+    with pytest.raises(DataError, match="has no column 'lable' for target"):
+        saved(pictures(8), target="lable")
+    with pytest.raises(DataError, match="has the splits all"):
+        saved({"all": pictures(8)})
+    texts = Saved({"town": ["a", "b"] * 10, "label": [0, 1] * 10}, {"label": ClassLabel(["no", "yes"])})
+    with pytest.raises(DataError, match="town hold text or gaps"):
+        saved({"train": texts, "test": texts})
+
+
+def test_without_the_library_the_folder_is_recognised_and_what_to_install_is_told(tmp_path, monkeypatch):
+    (tmp_path / "dataset_info.json").write_text("{}")
+    found = default_registry().locate("dataset", ComponentSpec.parse(str(tmp_path), is_data=True))
+    assert found.name == "huggingface"
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DataError, match="saved by the library datasets, which is not installed") as caught:
+        huggingface(HuggingFaceParams(path=str(tmp_path)), DataContext(data_seed=0))
+    assert caught.value.hint == "pip install datasets"
