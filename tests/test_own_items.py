@@ -129,6 +129,20 @@ def test_a_run_trains_on_a_dataset_and_on_pairs_of_arrays_and_frames(place):
         assert result.config.dataset.startswith(f"yours/{name}")
 
 
+@pytest.mark.parametrize("returned", ["(x, y)", "TensorDataset(torch.tensor(x), torch.tensor(y))", "frame"])
+def test_a_function_of_the_users_may_return_arrays_a_dataset_or_a_frame(returned, place, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np, pandas, torch\nfrom torch.utils.data import TensorDataset\n"
+        "def make(params, context):\n"
+        "    x, y = np.random.default_rng(0).normal(size=(40, 3)).astype('f'), np.arange(40) % 2\n"
+        "    frame = pandas.DataFrame(x).assign(y=y)\n"
+        f"    return {returned}\n"
+    )
+    common = {"model": "linear", "epochs": 1, "batch_size": 8, "export": False}
+    result = place.run(dataset=f"{tmp_path}/mine.py:make", **common)
+    assert "test/accuracy" in result.metrics
+
+
 class ClassLabel:
     """As datasets.ClassLabel."""
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from trainings import trainer
 
 import regplug
 from regplug.api import DataContext
@@ -165,6 +166,20 @@ def test_a_run_ends_with_the_same_weights_and_metrics_whichever_way_its_inputs_a
     assert "corrupted/accuracy" in first.metrics
     assert others[1].kept.startswith("streamed")
     assert others[1].document()["inputs"] == others[1].kept
+
+
+def test_a_run_that_goes_on_from_a_saved_state_reads_the_same_batches(folder, monkeypatch):
+    def make(way):
+        monkeypatch.setattr(tensors, "FLOATS_KEPT_BYTES", 0 if way == "raw" else 1 << 30)
+        keep = "stream" if way == "streamed" else "memory"
+        return trainer(**COMMON, dataset=f"{folder}:keep={keep},workers=2")
+
+    whole, first, second = (make(way) for way in WAYS)
+    list(whole.train())
+    next(first.train())
+    second.state.load_dict(first.state.to_dict())
+    list(second.train())
+    assert all(torch.equal(value, whole.state.params[name]) for name, value in second.state.params.items())
 
 
 @pytest.mark.slow

@@ -31,6 +31,14 @@ def is_items(value: Any) -> bool:
     return not plain and hasattr(value, "__getitem__") and hasattr(value, "__len__") and not hasattr(value, "columns")
 
 
+def as_items(value: Any) -> tuple[Any, ...]:
+    """Returns map-style datasets: one, those to train and test, or those to train, validate and test; else nothing."""
+    if is_items(value):
+        return (value,)
+    several = tuple(value) if isinstance(value, tuple | list) and len(value) in (2, 3) else ()
+    return several if several and all(map(is_items, several)) else ()
+
+
 def raw_from_items(
     parts: Sequence[Any], *, valid: float = 0.2, test: float = 0.2, seed: int = 0, name: str = "items"
 ) -> RawData:

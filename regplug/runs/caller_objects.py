@@ -15,7 +15,8 @@ from regplug.api import Component, DataContext, Dataset, Model, ModelContext, No
 from regplug.bundles.copying import without_history
 from regplug.config import KIND_BY_FIELD
 from regplug.data import RawData, raw_from_arrays, raw_from_items, raw_from_table
-from regplug.data.items import is_items
+from regplug.data.accepted import ACCEPTED
+from regplug.data.items import as_items
 from regplug.errors import RequestError
 from regplug.registry import Origin, Registered, Registry
 from regplug.tables.options import TableOptions
@@ -127,13 +128,12 @@ def _dataset(value: Any, groups: Any = None) -> Registered:
         return _frame(value)
     if isinstance(value, tuple | list) and len(value) == 2 and is_frame(value[0]):
         return _frame(*with_target(*value))
-    items = _items(value)
+    items = as_items(value)
     raw = value if isinstance(value, RawData) else None
     if raw is None and not items and not (isinstance(value, tuple | list) and len(value) == 2):
         raise RequestError(
             f"dataset is a {type(value).__name__}.",
-            hint="Give a component's name, a path, a data frame and target=, (x, y), a torch.utils.data.Dataset, or a "
-            "regplug.data.RawData.",
+            hint=f"Give a component's name, a path, {ACCEPTED}.",
         )
     name = raw.name if raw is not None else type(items[0]).__name__ if items else "arrays"
 
@@ -146,14 +146,6 @@ def _dataset(value: Any, groups: Any = None) -> Registered:
         name=_component_name(name), target="", summary="Handed over by the caller.", task="classification"
     )
     return _registered(component, load)
-
-
-def _items(value: Any) -> tuple[Any, ...]:
-    """Map-style datasets of the caller's: one, those to train and test, or those to train, validate and test."""
-    if is_items(value):
-        return (value,)
-    several = tuple(value) if isinstance(value, tuple | list) and len(value) in (2, 3) else ()
-    return several if several and all(map(is_items, several)) else ()
 
 
 def _component_name(name: str) -> str:

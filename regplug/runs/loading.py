@@ -9,6 +9,7 @@ import torch
 from regplug.api import DataContext
 from regplug.config import Fold, RunConfig
 from regplug.data import Prepared, RawData, prepare
+from regplug.data.accepted import ACCEPTED, raw_from_any
 from regplug.data.altering import alter_training, noisy_test_inputs
 from regplug.data.folds import fold_data
 from regplug.data.inputs import Inputs
@@ -26,11 +27,12 @@ def load_data(config: RunConfig, components: Components) -> Prepared:
         DataError: They cannot be read or do not fit.
     """
     dataset = components.dataset
-    raw = dataset.build(DataContext(data_seed=config.data_seed))
-    if not isinstance(raw, RawData):
+    made = dataset.build(DataContext(data_seed=config.data_seed))
+    raw = raw_from_any(made, seed=config.data_seed, name=dataset.registered.name)
+    if raw is None:
         raise PluginError(
-            f"The dataset {dataset.registered.name} ({dataset.registered.full_name}) returned a {type(raw).__name__}.",
-            hint="A dataset returns a regplug.data.RawData.",
+            f"The dataset {dataset.registered.name} ({dataset.registered.full_name}) returned a {type(made).__name__}.",
+            hint=f"A dataset returns {ACCEPTED}.",
         )
     data = prepare_for(config, _folded(raw, config))
     check_batch_size(config, data)
