@@ -10,10 +10,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from regplug.reports import curves, factors, figures, plots
+from regplug.reports.cells import named, soft
+from regplug.reports.contents import ComparisonReport, StudyReport
 from regplug.reports.judging import judge
-from regplug.reports.page import ComparisonReport, StudyReport, render_report
+from regplug.reports.page import EXPLANATIONS, render_report
+from regplug.reports.sentences import answer_of, question_of
 from regplug.statistics import PairKey, Question, Setting, Study, StudyRun, analyse, rank_over_datasets
+from regplug.studies.report_facts import Trained, facts_of_runs
 
 ACCURACY = "test/accuracy"
 EVIL = "<script>alert('$x_1$')</script>"
@@ -51,7 +54,7 @@ def page():
 class Reader(HTMLParser):
     """Collects tags, attributes and text; complains about tags that are not closed in turn."""
 
-    VOID = ("meta", "br", "link")
+    VOID = ("meta", "br", "link", "wbr")
 
     def __init__(self):
         super().__init__()
@@ -85,7 +88,7 @@ def test_the_page_tells_verdict_table_figures_method_and_command(page):
     reader = read(page)
     text = " ".join(" ".join(reader.text).split())
     assert "l2=0 has the best valid/loss. l2=0 is better than" in text
-    assert reader.tags.count("tr") == 1 + len(STRENGTHS)
+    assert reader.tags.count("tr") == 2 * (1 + len(STRENGTHS)), "the settings, and their expert statistics"
     assert reader.tags.count("figure") == reader.tags.count("svg") == 3
     for part in ("chosen by validation", "Holm's correction", "Folds were trimmed.", "reg.l2.strength=0,1", "1.5"):
         assert part in text
@@ -128,7 +131,7 @@ def test_groups_that_are_not_ranked_together_have_a_part_each_on_one_page():
     parts = (first, replace(second, title=EVIL))
     page = render_report(ComparisonReport(title="Two", verdict="2 groups", parts=parts, ranks=ranks, notes=(EVIL,)))
     reader = read(page)
-    assert reader.tags.count("table") == 2
+    assert reader.tags.count("table") == 4
     assert "script" not in reader.tags
     text = " ".join(" ".join(reader.text).split())
     assert text.count("is better than") >= 2
@@ -138,10 +141,79 @@ def test_groups_that_are_not_ranked_together_have_a_part_each_on_one_page():
 
 def test_where_a_bootstrap_interval_is_missing_the_cell_and_a_note_say_why():
     few, many = (render_report(report_of(study_of({"a": {}, "b": {}}, num_seeds=count))) for count in (5, 10))
-    assert few.count("<td>from 10 on</td>") == 2
+    assert few.count(">from 10 on</td>") == 2
     assert "Below 10 seeds there is no bootstrap interval" in few
     assert "from 10 on" not in many
     assert "no bootstrap interval" not in many
+
+
+def asked(study, **options):
+    analysis = analyse(study, ACCURACY, **options)
+    return question_of(study, analysis), answer_of(analysis)
+
+
+def test_the_question_and_the_answer_name_the_reference():
+    question, told = asked(study_of({"none": {}, "l2": {}, "dropout": {}}), baseline="none")
+    assert question == "Is any of l2 or dropout better than none in test/accuracy?"
+    assert told.startswith("No improvement over none was detected; 2 are worse; the best of the others is l2, with a")
+    _, told = asked(study_of({"l2": {}, "none": {}, "dropout": {}}), baseline="none")
+    assert told.startswith("Yes: 1 of 2 settings is better than none, l2, by 0.0")
+    assert told.endswith("after Holm; 1 is worse.")
+
+
+def test_the_question_follows_from_what_varies():
+    strengths = study_of({f"l2={x}": {"reg.l2.strength": x} for x in STRENGTHS})
+    assert asked(strengths, baseline="l2=0")[0] == "Which l2.strength gives the best test/accuracy, and does it help?"
+    three = study_of({"a": {}, "b": {}, "c": {}})
+    assert asked(three)[0] == "Which of 3 settings has the best test/accuracy?"
+    assert "is better than 2 of the 2 others." in asked(three)[1]
+    assert asked(three, all_pairs=True)[0] == "Which of 3 settings differ in test/accuracy?"
+    assert asked(three, all_pairs=True)[1].startswith("3 of 3 pairs differ detectably; a has the best mean, 0.")
+    two = study_of({"a": {}, "b": {}})
+    assert asked(two)[0] == "Do a and b differ in test/accuracy?"
+    assert asked(two)[1].startswith("Yes: a is better than b in test/accuracy by 0.0")
+    assert asked(study_of({"a": {}}, num_seeds=1))[0] == "How good is a in test/accuracy?"
+
+
+def test_the_header_tells_what_was_trained():
+    trained = [
+        Trained(
+            dataset="digits",
+            model="mlp",
+            epochs="5",
+            seed=seed,
+            data_seed=0,
+            fold=(fold, 0),
+            sizes={"train": 90 + fold},
+        )
+        for seed in (0, 1, 2)
+        for fold in (0, 1)
+    ]
+    facts = facts_of_runs(trained)
+    assert facts == {
+        "Dataset": "digits",
+        "Rows": "train 90 to 91",
+        "Model": "mlp",
+        "Epochs": "5",
+        "Seeds": "3 (0 to 2)",
+        "Folds": "2",
+    }
+    text = " ".join(read(render_report(report_of(study_of({"a": {}, "b": {}}), facts=facts))).text)
+    assert all(value in text for value in facts.values())
+
+
+def test_a_name_may_be_broken_only_between_its_parts():
+    assert str(soft("dropout:drop_probability=0.2+l2")) == "dropout:drop_probability=0.2+<wbr>l2"
+    assert str(soft(f"net:{'x' * 40}=1")) == f"net:<wbr>{'x' * 40}=<wbr>1"
+    told = str(named("l2 is better than none, not l20.", ["l2", "none"]))
+    assert told == '<span class="n">l2</span> is better than <span class="n">none,</span> not l20.'
+
+
+def test_every_expert_statistic_is_folded_away_and_explained(page):
+    folded = page[page.index("<summary>Expert statistics") :]
+    folded = folded[: folded.index("</details>")]
+    heads = re.findall(r'<th scope="col">(.*?)</th>', folded)
+    assert heads == [name for name in EXPLANATIONS if f"<dt>{name}</dt>" in folded] != []
 
 
 def test_an_address_that_runs_code_is_no_link():
@@ -162,88 +234,3 @@ def test_a_setting_that_only_failed_stands_in_the_table_and_in_no_figure():
     assert "1 failed" in page
     assert "too few pairs" in page
     assert page.count("dead</text>") == 0
-
-
-def test_each_number_that_varies_has_a_response_with_a_line_for_the_rest():
-    study = study_of({f"{r} {x}": {"reg": r, "lr": x} for r in ("none", "l2") for x in (0.1, 0.2, 0.3)})
-    (response,) = factors.responses_of(study)
-    assert response.factor == "lr"
-    assert {name: [x for x, _ in points] for name, points in response.lines.items()} == {
-        "reg=none": [0.1, 0.2, 0.3],
-        "reg=l2": [0.1, 0.2, 0.3],
-    }
-    assert factors.responses_of(study_of({"a": {"reg": "none"}, "b": {"reg": "l2"}})) == []
-
-
-def test_the_parameters_of_a_component_are_factors_of_their_own():
-    texts = ("none", "l2:strength=0.1", "l2:strength=1", "dropout:drop_probability=0.2", "dropout:drop_probability=0.4")
-    responses = factors.responses_of(study_of({text: {"reg": text} for text in texts}))
-    assert [response.factor for response in responses] == ["reg.l2.strength", "reg.dropout.drop_probability"]
-    assert [x for points in responses[0].lines.values() for x, _ in points] == [0.1, 1]
-
-
-def test_two_factors_form_a_grid_only_if_every_cell_is_a_setting():
-    cells = {f"{a} {b}": {"lr": a, "model": b} for a in (0.3, 0.1) for b in ("linear", "mlp")}
-    grid = factors.grid_of(study_of(cells))
-    assert sorted(grid.names) == ["lr", "model"]
-    assert len(grid.cells) == 4
-    del cells["0.1 mlp"]
-    assert factors.grid_of(study_of(cells)) is None
-
-
-@pytest.mark.parametrize(
-    ("xs", "is_log"),
-    [
-        ({0, 0.01, 0.1, 1}, True),
-        ({1e-4, 1e-3, 1e-2}, True),
-        ({1, 2, 3}, False),
-        ({0, 1}, False),
-        ({-10, 1, 5, 90}, False),
-    ],
-)
-def test_strengths_spaced_by_factors_have_a_logarithmic_axis(xs, is_log):
-    assert factors.is_log_spaced(xs) is is_log
-    band = plots.Band(label="", xs=sorted(xs), mean=[0.5] * len(xs), low=[0.4] * len(xs), high=[0.6] * len(xs))
-    scale = plots.bands_figure("x", "y", [band], is_log=is_log).axes[0].get_xscale()
-    assert scale == (("symlog" if 0 in xs else "log") if is_log else "linear")
-
-
-def test_the_band_is_the_interval_of_the_table():
-    study = study_of({f"l2={x}": {"reg.l2.strength": x} for x in STRENGTHS})
-    analysis = analyse(study, ACCURACY)
-    drawn = figures.find(figures.drawings(study, analysis, {}), "strength-reg.l2.strength").draw()
-    axes = drawn.axes[0]
-    low = min(vertex[1] for vertex in axes.collections[0].get_paths()[0].vertices)
-    assert low == pytest.approx(min(summary.t_interval[0] for summary in analysis.summaries))
-
-
-def test_a_stopped_run_keeps_its_last_value_in_the_mean_curve():
-    band = curves.mean_curve("a", [[(1, 1.0), (2, 0.5)], [(1, 1.0), (2, 0.7), (3, 0.3)]])
-    assert list(band.xs) == [1, 2, 3]
-    assert band.mean == pytest.approx([1.0, 0.6, 0.4])
-    assert band.high[2] - band.mean[2] == pytest.approx(np.std([0.5, 0.3], ddof=1))
-
-
-def test_a_diverged_value_counts_for_nothing_in_the_mean_curve():
-    band = curves.mean_curve("a", [[(1, 1.0), (2, math.nan)], [(1, 3.0), (2, math.inf)]])
-    assert band.mean[0] == 2.0
-    assert math.isnan(band.mean[1])
-
-
-def test_the_chosen_setting_and_the_reference_are_shown_beside_the_leading_ones():
-    study = study_of({label: {} for label in "abcdefgh"})
-    analysis = analyse(study, ACCURACY, baseline="h")
-    assert curves.leading(analysis, dict.fromkeys("abcdefgh")) == ["a", "b", "c", "d", "h"]
-    assert curves.leading(analysis, {"b": 0}) == ["b"]
-
-
-def test_figures_are_png_and_repeat():
-    study = study_of({"_a": {}, "$b": {}})
-    drawn = [figures.settings_png(study, analyse(study, ACCURACY)) for _ in range(2)]
-    assert drawn[0].startswith(b"\x89PNG")
-    assert drawn[0] == drawn[1]
-
-
-def test_a_name_with_an_underscore_in_front_stands_in_the_legend():
-    band = plots.Band(label="_a", xs=[1, 2], mean=[1, 2], low=[1, 2], high=[1, 2])
-    assert ">_a</text>" in plots.svg(plots.bands_figure("x", "y", [band])).replace("> ", ">")

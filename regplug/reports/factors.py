@@ -112,17 +112,15 @@ def responses_of(study: Study) -> list[Response]:
 
 
 def _lines(name: str, having: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[float, str]]]:
-    others = [other for values in having.values() for other in values if other != name]
-    varying = [
-        other
-        for other in dict.fromkeys(others)
-        if len({repr(values.get(other, NONE)) for values in having.values()}) > 1
-    ]
-    lines: dict[str, list[tuple[float, str]]] = {}
+    """Returns the settings that share all other factors, by those of these factors that tell the lines apart."""
+    names = dict.fromkeys(other for values in having.values() for other in values if other != name)
+    lines: dict[tuple[str, ...], list[tuple[float, str]]] = {}
     for label, values in having.items():
-        rest = ", ".join(f"{short(other)}={text(values.get(other, NONE))}" for other in varying)
+        rest = tuple(text(values.get(other, NONE)) for other in names)
         lines.setdefault(rest, []).append((float(values[name]), label))
-    return {rest: sorted(points) for rest, points in lines.items() if len(points) > 1}
+    kept = {rest: sorted(points) for rest, points in lines.items() if len(points) > 1}
+    telling = [(at, short(other)) for at, other in enumerate(names) if len({rest[at] for rest in kept}) > 1]
+    return {", ".join(f"{other}={rest[at]}" for at, other in telling): points for rest, points in kept.items()}
 
 
 def grid_of(study: Study) -> Grid | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -176,8 +176,9 @@ def _response_bands(response: Response, analysis: Analysis, shown: Mapping[str, 
         if len(known) > 1:
             scores = [sign * _mean(summary) for _, summary in known]
             best = int(np.argmin(scores))
-            found.append((scores[best], _band(name, [s for _, s in known], [x for x, _ in known], best)))
-    return [band for _, band in sorted(found, key=lambda pair: pair[0])[:MOST_LINES]]
+            found.append((scores[best], best, _band(name, [s for _, s in known], [x for x, _ in known])))
+    found.sort(key=lambda each: each[0])
+    return [replace(band, best=None if at else best) for at, (_, best, band) in enumerate(found[:MOST_LINES])]
 
 
 def _heat_map(study: Study, analysis: Analysis, shown: Mapping[str, Summary]) -> Iterator[Drawing]:
@@ -253,7 +254,7 @@ def _gap(study: Study, analysis: Analysis, shown: Mapping[str, Summary]) -> Iter
             title="Generalization gap against performance",
             caption="Mean of each setting, numbered as in the table of settings; filled: the reference and the chosen "
             "setting. A large gap means overfitting.",
-            draw=lambda: plots.points_figure(f"generalization gap: {name}", analysis.metric, points),
+            draw=lambda: plots.points_figure(name, analysis.metric, points),
         )
 
 
@@ -291,7 +292,7 @@ def _ends(summary: Summary) -> tuple[float, float]:
     return summary.t_interval or (math.nan, math.nan)
 
 
-def _band(label: str, summaries: Sequence[Summary], xs: Sequence[float], best: int) -> Band:
+def _band(label: str, summaries: Sequence[Summary], xs: Sequence[float]) -> Band:
     ends = [_ends(summary) for summary in summaries]
     return Band(
         label=label,
@@ -299,7 +300,6 @@ def _band(label: str, summaries: Sequence[Summary], xs: Sequence[float], best: i
         mean=[_mean(summary) for summary in summaries],
         low=[low for low, _ in ends],
         high=[high for _, high in ends],
-        best=best,
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regplug.reports import figures
+from regplug.reports.contents import ReportFigure
 from regplug.reports.curves import Curves
-from regplug.reports.page import ReportFigure, draw_figures
+from regplug.reports.page import draw_figures
 from regplug.statistics import Analysis, PairKey, Question, Setting, Study, StudyRun, answer
 
 

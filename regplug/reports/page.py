@@ -3,86 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from regplug.reports import figures, plots
+from regplug.reports.cells import named, row_of, soft
+from regplug.reports.contents import ComparisonReport, ReportFigure, StudyReport
 from regplug.reports.curves import Curves
-from regplug.statistics import (
-    LEAST_BOOTSTRAPPED,
-    Analysis,
-    Comparison,
-    Interval,
-    Ranks,
-    Study,
-    Summary,
-    comparison_sentence,
-    number,
-    p_text,
-)
+from regplug.reports.sentences import answer_of, question_of
+from regplug.statistics import Analysis, Ranks, Study, comparison_sentence, number, p_text
 
-_NONE = "–"  # noqa: RUF001 - the dash for a missing value in a table
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportFigure:
-    """One figure of a report.
-
-    Args:
-        title: Its heading.
-        caption: What it shows.
-        svg: The drawing, with escaped text.
-    """
-
-    title: str
-    caption: str
-    svg: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyReport:
-    """The contents of a report.
-
-    Args:
-        title: Its heading.
-        study: Settings and runs.
-        analysis: Their analysis.
-        command: The command that repeats the study; empty for none.
-        figures: The result of `draw_figures`.
-        notes: Further notes, such as on trimmed rows.
-        compare_url: Address of MLflow's compare page for the same runs; empty for none.
-        details: Further facts by name, such as the store.
-    """
-
-    title: str
-    study: Study
-    analysis: Analysis
-    command: str = ""
-    figures: Sequence[ReportFigure] = ()
-    notes: tuple[str, ...] = ()
-    compare_url: str = ""
-    details: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparisonReport:
-    """Reports of several groups of runs that cannot be ranked together.
-
-    Args:
-        title: Its heading.
-        verdict: The main conclusion over all groups.
-        parts: The reports; the title of each names its group.
-        ranks: Ranks of the settings over datasets, if the groups are datasets.
-        notes: Why there are several groups.
-        details: Further facts by name.
-    """
-
-    title: str
-    verdict: str
-    parts: tuple[StudyReport, ...]
-    ranks: Ranks | None = None
-    notes: tuple[str, ...] = ()
-    details: Mapping[str, str] = field(default_factory=dict)
+EXPLANATIONS: Mapping[str, str] = {
+    "runs": "Runs that count: those that finished with a finite value.",
+    "sd": "Standard deviation over seeds or folds (n - 1): how much a single run varies.",
+    "p (t-test)": "p-value of the difference from the reference by a paired t-test, after Holm's correction: how often "
+    "chance alone would give such a difference or a larger one.",
+    "p (Wilcoxon)": "The same by the signed-rank test, which assumes no normal distribution; not corrected.",
+    "d": "Cohen's d of the pairs: the mean difference over the standard deviation of the differences.",
+    "mean rank": "Mean place among the settings over seeds or folds; 1 is the best.",
+    "bootstrap": "95 % interval of the mean by resampling (BCa), which assumes no normal distribution.",
+}
+"""Expert statistic -> what it says, in a line."""
 
 
 def render_report(report: StudyReport | ComparisonReport) -> str:
@@ -103,44 +43,66 @@ def render_report(report: StudyReport | ComparisonReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    if isinstance(report, StudyReport):
-        head = {"verdict": report.analysis.verdict, "facts": _facts(report), "notes": ()}
-        parts: tuple[StudyReport, ...] = (report,)
-    else:
-        facts = {**_rank_facts(report.ranks), **report.details}
-        head = {"verdict": report.verdict, "facts": facts, "notes": report.notes}
-        parts = report.parts
-    return environment.get_template("page.html").render(title=report.title, **head, parts=list(map(_part, parts)))
+    environment.filters |= {"soft": soft, "named": named}
+    parts = [_part(part) for part in (report.parts if isinstance(report, ComparisonReport) else (report,))]
+    head = _head(report) if isinstance(report, ComparisonReport) else parts[0]
+    return environment.get_template("page.html").render(
+        title=report.title, head=head, parts=parts, explanations=EXPLANATIONS
+    )
+
+
+def _head(report: ComparisonReport) -> dict[str, Any]:
+    """The header over several parts."""
+    drawn = report.ranks and report.ranks.critical_difference
+    return {
+        "question": f"How do the settings compare in {len(report.parts)} groups of runs?",
+        "answer": report.verdict,
+        "labels": {label for part in report.parts for label in part.study.labels},
+        "facts": {**_rank_facts(report.ranks), **report.details},
+        "notes": report.notes,
+        "figures": _marked([_drawn(figures.ranks_drawing(report.ranks, drawn))] if report.ranks and drawn else []),
+    }
 
 
 def _part(report: StudyReport) -> dict[str, Any]:
-    from markupsafe import Markup
-
     analysis = report.analysis
     return {
         "report": report,
+        "labels": set(report.study.labels),
+        "question": question_of(report.study, analysis),
+        "answer": answer_of(analysis),
         "facts": _facts(report),
-        "rows": [_row(report, place, summary) for place, summary in enumerate(analysis.summaries, start=1)],
-        # matplotlib escapes text in an SVG.
-        "figures": [(figure, Markup(figure.svg)) for figure in report.figures],  # noqa: S704
+        "rows": [row_of(analysis, place, summary) for place, summary in enumerate(analysis.summaries, start=1)],
+        "figures": _marked(report.figures),
         "sentences": [comparison_sentence(comparison) for comparison in analysis.comparisons],
         "notes": [note for note in (*analysis.notes, analysis.bootstrap_note, *report.notes) if note],
+        "details": {**_rank_facts(analysis.ranks), **report.details},
         "compare_url": report.compare_url if report.compare_url.startswith(("http://", "https://")) else "",
     }
+
+
+def _marked(drawn: Sequence[ReportFigure]) -> list[tuple[ReportFigure, Any]]:
+    from markupsafe import Markup
+
+    # matplotlib escapes text in an SVG.
+    return [(figure, Markup(figure.svg)) for figure in drawn]  # noqa: S704
 
 
 def _facts(report: StudyReport) -> dict[str, str]:
     analysis, runs = report.analysis, report.study.runs
     failed = sum(summary.failed for summary in analysis.summaries)
-    return {
-        "Metric": f"{analysis.metric} ({'lower' if analysis.is_lower_better else 'higher'} is better)",
+    seconds = [run.seconds for run in runs if run.seconds]
+    cost = f"{number(sum(seconds) / len(seconds), 2)} s per run, {number(sum(seconds), 3)} s in all" if seconds else ""
+    facts = {
+        **report.facts,
+        "Metric": f"{analysis.metric}, {'lower' if analysis.is_lower_better else 'higher'} is better",
         "Settings": str(len(analysis.summaries)),
         "Runs": f"{len(runs)}, of which {failed} failed" if failed else str(len(runs)),
-        "Best by validation": f"{analysis.selected} ({analysis.selected_by})" if analysis.selected else "not chosen",
         "Compared with": analysis.reference or "each other",
-        **_rank_facts(analysis.ranks),
-        **report.details,
+        "Best by validation": f"{analysis.selected} ({analysis.selected_by})" if analysis.selected else "",
+        "Training time": cost,
     }
+    return {name: text for name, text in facts.items() if text}
 
 
 def _rank_facts(ranks: Ranks | None) -> dict[str, str]:
@@ -152,63 +114,6 @@ def _rank_facts(ranks: Ranks | None) -> dict[str, str]:
         groups = "; ".join(", ".join(group) for group in ranks.groups) or "none"
         facts["Critical difference of ranks"] = f"{number(ranks.critical_difference, 3)} (Nemenyi); equal: {groups}"
     return facts
-
-
-def _row(report: StudyReport, place: int, summary: Summary) -> dict[str, Any]:
-    analysis = report.analysis
-    comparison = analysis.comparison_of(summary.label)
-    return {
-        "place": str(place) if summary.n else _NONE,
-        "label": summary.label,
-        "is_reference": summary.label == analysis.reference,
-        "is_selected": summary.label == analysis.selected,
-        "mean": _text(summary.mean),
-        "interval": _interval(summary.t_interval),
-        "bootstrap": _bootstrap(summary),
-        "is_guessing": summary.is_guessing,
-        "sd": _text(summary.sd, 2),
-        "mean_rank": _text(summary.mean_rank, 3),
-        "seconds": _text(summary.seconds, 3),
-        "runs": str(summary.runs),
-        "failed": summary.failed,
-        **_comparison_cells(comparison),
-    }
-
-
-def _bootstrap(summary: Summary) -> str:
-    is_left_out = summary.bootstrap_interval is None and 1 < summary.n < LEAST_BOOTSTRAPPED
-    return f"from {LEAST_BOOTSTRAPPED} on" if is_left_out else _interval(summary.bootstrap_interval)
-
-
-def _comparison_cells(comparison: Comparison | None) -> dict[str, str]:
-    if comparison is None:
-        return {**dict.fromkeys(("difference", "p", "wilcoxon", "effect", "says"), _NONE), "difference_interval": ""}
-    return {
-        "difference": _text(comparison.difference, 3),
-        "difference_interval": _interval(comparison.interval, 3),
-        "p": p_text(comparison.p_holm).removeprefix("p ").removeprefix("= ")
-        if comparison.p_holm is not None
-        else _NONE,
-        "wilcoxon": _text(comparison.wilcoxon_p, 2),
-        "effect": _text(comparison.d_z, 2),
-        "says": _says(comparison),
-    }
-
-
-def _says(comparison: Comparison) -> str:
-    if comparison.outcome != "tested":
-        return {"too few": "too few pairs", "constant": "constant"}.get(comparison.outcome, comparison.outcome)
-    if not comparison.is_different:
-        return "no detectable difference"
-    return "better" if comparison.is_first_better else "worse"
-
-
-def _text(value: float | None, digits: int = 4) -> str:
-    return _NONE if value is None else number(value, digits)
-
-
-def _interval(interval: Interval | None, digits: int = 4) -> str:
-    return _NONE if interval is None else f"[{number(interval[0], digits)}, {number(interval[1], digits)}]"
 
 
 def draw_figures(study: Study, analysis: Analysis, curves: Curves) -> tuple[ReportFigure, ...]:
@@ -223,5 +128,4 @@ def draw_figures(study: Study, analysis: Analysis, curves: Curves) -> tuple[Repo
 
 
 def _drawn(drawing: figures.Drawing) -> ReportFigure:
-    drawn = plots.svg(drawing.draw(), drawing.title)
-    return ReportFigure(title=drawing.title, caption=drawing.caption, svg=drawn)
+    return ReportFigure(title=drawing.title, caption=drawing.caption, svg=plots.svg(drawing.draw(), drawing.title))

@@ -10,6 +10,7 @@ from typing import Any
 from regplug import statistics
 from regplug.errors import RequestError
 from regplug.studies.comparable import Group
+from regplug.studies.report_facts import Trained, facts_of_runs
 from regplug.tracking import RunInfo
 
 
@@ -41,6 +42,26 @@ class Part:
         """Returns the part as JSON."""
         said = self.analysis.document()
         return {**said, "name": self.name, "notes": [*said["notes"], *self.notes]}
+
+    def facts(self) -> dict[str, str]:
+        """Returns the header of its report: what was trained, on which rows, and how often."""
+        sizes = {run.run_id: facts.sizes for run, facts in self.group.facts}
+        keys = {run.run_id: run.key for run in self.study.runs}
+        known = [(run.params, run.run_id, keys[run.run_id]) for run in self.runs if run.run_id in keys]
+        return facts_of_runs(
+            [
+                Trained(
+                    dataset=params.get("dataset", ""),
+                    model=params.get("model", ""),
+                    epochs=params.get("epochs", ""),
+                    seed=key.seed,
+                    data_seed=key.data_seed,
+                    fold=None if key.fold is None else (key.fold, key.repeat),
+                    sizes=sizes.get(run_id, {}),
+                )
+                for params, run_id, key in known
+            ]
+        )
 
     def run_documents(self) -> list[dict[str, Any]]:
         """Returns its runs as JSON."""

@@ -10,8 +10,9 @@ from typing import Any
 
 from regplug import statistics
 from regplug.errors import RequestError, did_you_mean
+from regplug.reports.contents import ComparisonReport, StudyReport
 from regplug.reports.judging import regroup_curves
-from regplug.reports.page import ComparisonReport, StudyReport, draw_figures, render_report
+from regplug.reports.page import draw_figures, render_report
 from regplug.runs.doubts import WARNINGS_TAG
 from regplug.statistics import Question
 from regplug.studies.comparable import (
@@ -206,6 +207,7 @@ def _report(store: Store, part: Part, compare_url: str) -> StudyReport:
         title=part.name,
         study=part.compared,
         analysis=analysis,
+        facts=part.facts(),
         figures=draw_figures(part.compared, analysis, regroup_curves(curves, part.question, analysis)),
         notes=part.notes,
         compare_url=compare_url,

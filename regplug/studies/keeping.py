@@ -94,6 +94,10 @@ class Keeper:
         """Sets a function that is called, from another thread, when the store is lost and when it is back."""
         self.tracked.on_trouble(tell)
 
+    def rows_of(self, point: Point) -> Mapping[str, int]:
+        """Returns the number of rows of one run's data, by split."""
+        return self._facts_of(point).sizes
+
     def keep_plans(self, plans: Sequence[Chunks]) -> None:
         """Stores which runs train together, so that a continued study computes in the same order."""
         self.tracked.log_dict([{"sizes": list(plan.sizes), "why": plan.why} for plan in plans], PLAN_FILE)

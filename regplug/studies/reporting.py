@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from regplug.config.commands import command_of
+from regplug.reports.contents import StudyReport
 from regplug.reports.curves import Curves
 from regplug.reports.judging import Judged
-from regplug.reports.page import StudyReport, render_report
+from regplug.reports.page import render_report
 from regplug.statistics import Study
 from regplug.studies.concluding import curves_document, mean_metrics
-from regplug.studies.config import StudyConfig
+from regplug.studies.config import Point, StudyConfig
+from regplug.studies.report_facts import Trained, facts_of_runs
 from regplug.tracking import RunInfo, Store, compare_url
 from regplug.tracking.secrets import without_login
 
@@ -50,17 +52,16 @@ def keep_conclusion(keeper: Keeper, result: StudyResult) -> None:
     best = [each for each in result.results if each.point.setting.label == conclusion.best]
     tracked.log_metrics({f"best/{name}": value for name, value in mean_metrics(best).items()}, 0)
     tracked.log_figure_png(judged.settings_png, FIGURE_FILE)
-    tracked.log_text(render_report(report_of(result, judged, keeper.store, tracked.experiment_id)), REPORT_FILE)
+    tracked.log_text(render_report(report_of(result, judged, keeper)), REPORT_FILE)
 
 
-def report_of(result: StudyResult, judged: Judged, store: Store, experiment_id: str) -> StudyReport:
+def report_of(result: StudyResult, judged: Judged, keeper: Keeper) -> StudyReport:
     """Returns the report of a study.
 
     Args:
         result: The study.
-        judged: Its analysis with figure.
-        store: Its store.
-        experiment_id: MLflow's id of its experiment.
+        judged: Its analysis with figures.
+        keeper: Its store, and the rows of its data.
     """
     started = result.started
     run_ids = [each.run_id for each in result.results]
@@ -68,16 +69,30 @@ def report_of(result: StudyResult, judged: Judged, store: Store, experiment_id: 
         title=started.name,
         study=result.conclusion.study,
         analysis=judged.analysis,
+        facts=facts_of_runs([_trained(each.point, keeper.rows_of(each.point)) for each in result.results]),
         command=command_of_study(result.config, started.kind),
         figures=judged.figures,
         notes=(*started.notes, *started.warnings),
-        compare_url=compare_address(store, experiment_id, run_ids),
+        compare_url=compare_address(keeper.store, keeper.tracked.experiment_id, run_ids),
         details={
             "Study": started.study_id,
             "Experiment": started.experiment,
             "Tracked in": started.tracking_uri,
             "Trained together": "; ".join(f"{each['runs']} runs: {each['why']}" for each in started.stacked),
         },
+    )
+
+
+def _trained(point: Point, sizes: Mapping[str, int]) -> Trained:
+    config = point.config
+    return Trained(
+        dataset=config.dataset,
+        model=config.model,
+        epochs=str(config.epochs),
+        seed=config.seed,
+        data_seed=config.data_seed,
+        fold=point.fold,
+        sizes=sizes,
     )
 
 

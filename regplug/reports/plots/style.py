@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 120
-WIDTH_INCH = 5.2
+WIDTH_INCH = 4.4
 """Width of a figure; with it, text is readable on a phone and no larger than the page's on a wide screen."""
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -28,10 +28,13 @@ PAPER = "#fdfdfd"
 """Colour inside hollow markers; in an SVG it is replaced by the colour of the page's card."""
 
 FONT_SIZE = 9
-MOST_LINE_LETTERS = 56
+MOST_TICKS = 8
+"""Most values of a strength that are all written at its axis."""
+
+MOST_LINE_LETTERS = 50
 """Letters of a name that fit across a figure."""
 
-_LINES = re.compile(r"(?<=[+,/ ])")
+_LINES = re.compile(r"(?<=[+, ])")
 _PARTS = re.compile(r"(?<=[+,/ :=])")
 
 
@@ -116,9 +119,13 @@ def tick_at_integers(axes: Axes) -> None:
 
 
 def make_logarithmic(axes: Axes, xs: Sequence[float]) -> None:
-    """Makes x logarithmic; zero is drawn to the left of the smallest positive value."""
+    """Makes x logarithmic, with ticks at the values; zero is drawn to the left of the smallest positive value."""
     positive = [x for x in xs if x > 0]
     if len(positive) == len(xs):
         axes.set_xscale("log")
     elif positive:
         axes.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
+    values = sorted(set(xs))
+    if len(values) <= MOST_TICKS:
+        axes.set_xticks(values, [f"{x:.4g}" for x in values], parse_math=False)
+        axes.set_xticks([], minor=True)
