@@ -10,7 +10,7 @@ import pytest
 from test_report import ACCURACY, STRENGTHS, study_of
 
 from regplug.reports import curves, factors, figures, plots
-from regplug.statistics import analyse
+from regplug.statistics import Question, analyse, answer
 
 
 @pytest.mark.parametrize("name", ["gap", "cost", "heatmap", "ranks", "differences"])
@@ -126,3 +126,21 @@ def test_figures_are_png_and_repeat():
 def test_a_name_with_an_underscore_in_front_stands_in_the_legend():
     band = plots.Band(label="_a", xs=[1, 2], mean=[1, 2], low=[1, 2], high=[1, 2])
     assert ">_a</text>" in plots.svg(plots.bands_figure("x", "y", [band])).replace("> ", ">")
+
+
+def test_groups_at_their_best_keep_the_response_of_each_strength():
+    study = study_of({f"l2:strength={x}": {"reg": f"l2:strength={x}"} for x in STRENGTHS} | {"none": {"reg": "none"}})
+    groups = {f"l2:strength={x}": "l2" for x in STRENGTHS}
+    found = answer(
+        study, Question(metric=ACCURACY, selected_by="valid/loss", best_of={**groups, "none": "none"}, reference="none")
+    )
+    names = [d.name for d in figures.drawings(found.study, found.analysis, {}, whole=study)]
+    assert names == ["differences", "settings", "strength-reg.l2.strength"]
+
+
+def test_a_factorial_shows_its_effects():
+    study = study_of({name: {"reg": name} for name in ("none", "l2", "dropout", "l2+dropout")})
+    analysis = analyse(study, ACCURACY, baseline="none")
+    drawn = figures.find(figures.drawings(study, analysis, {}), "effects").draw()
+    labels = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
+    assert labels == [effect.name for effect in analysis.effects]

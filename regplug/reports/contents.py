@@ -29,7 +29,8 @@ class StudyReport:
 
     Args:
         title: Its heading.
-        study: Settings and runs.
+        study: The settings that were compared, and their runs.
+        whole: All settings and runs, if those compared are groups of settings; else `None`.
         analysis: Their analysis.
         facts: What was trained, by name: dataset, rows, model, epochs, seeds.
         command: The command that repeats the study; empty for none.
@@ -42,6 +43,7 @@ class StudyReport:
     title: str
     study: Study
     analysis: Analysis
+    whole: Study | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     figures: Sequence[ReportFigure] = ()

@@ -48,7 +48,7 @@ def judge(study: Study, question: Question, curves: Curves) -> Judged:
         analysis=analysis,
         study=found.study,
         best=found.best,
-        figures=draw_figures(found.study, analysis, regroup_curves(curves, question, analysis)),
+        figures=draw_figures(found.study, analysis, regroup_curves(curves, question, analysis), whole=study),
         settings_png=figures.settings_png(found.study, analysis),
     )
 

@@ -9,8 +9,9 @@ from regplug.reports import figures, plots
 from regplug.reports.cells import named, row_of, soft
 from regplug.reports.contents import ComparisonReport, ReportFigure, StudyReport
 from regplug.reports.curves import Curves
+from regplug.reports.drawing import Drawing
 from regplug.reports.sentences import answer_of, question_of
-from regplug.statistics import Analysis, Ranks, Study, comparison_sentence, number, p_text
+from regplug.statistics import Analysis, Ranks, Study, comparison_sentence, effect_sentence, number, p_text
 
 EXPLANATIONS: Mapping[str, str] = {
     "runs": "Runs that count: those that finished with a finite value.",
@@ -68,12 +69,13 @@ def _part(report: StudyReport) -> dict[str, Any]:
     analysis = report.analysis
     return {
         "report": report,
-        "labels": set(report.study.labels),
+        "labels": {*report.study.labels, *(report.whole or report.study).labels},
         "question": question_of(report.study, analysis),
         "answer": answer_of(analysis),
         "facts": _facts(report),
         "rows": [row_of(analysis, place, summary) for place, summary in enumerate(analysis.summaries, start=1)],
         "figures": _marked(report.figures),
+        "effects": [effect_sentence(effect) for effect in analysis.effects],
         "sentences": [comparison_sentence(comparison) for comparison in analysis.comparisons],
         "notes": [note for note in (*analysis.notes, analysis.bootstrap_note, *report.notes) if note],
         "details": {**_rank_facts(analysis.ranks), **report.details},
@@ -89,8 +91,8 @@ def _marked(drawn: Sequence[ReportFigure]) -> list[tuple[ReportFigure, Any]]:
 
 
 def _facts(report: StudyReport) -> dict[str, str]:
-    analysis, runs = report.analysis, report.study.runs
-    failed = sum(summary.failed for summary in analysis.summaries)
+    analysis, runs = report.analysis, (report.whole or report.study).runs
+    failed = sum(run.value(analysis.metric) is None for run in runs)
     seconds = [run.seconds for run in runs if run.seconds]
     cost = f"{number(sum(seconds) / len(seconds), 2)} s per run, {number(sum(seconds), 3)} s in all" if seconds else ""
     facts = {
@@ -116,16 +118,12 @@ def _rank_facts(ranks: Ranks | None) -> dict[str, str]:
     return facts
 
 
-def draw_figures(study: Study, analysis: Analysis, curves: Curves) -> tuple[ReportFigure, ...]:
-    """Draws the figures of a report.
-
-    Args:
-        study: Settings and runs.
-        analysis: Their analysis.
-        curves: Learning curves of the runs, by metric and setting.
-    """
-    return tuple(map(_drawn, figures.drawings(study, analysis, curves)))
+def draw_figures(
+    study: Study, analysis: Analysis, curves: Curves, *, whole: Study | None = None
+) -> tuple[ReportFigure, ...]:
+    """Draws the figures of a report; see `figures.drawings`."""
+    return tuple(map(_drawn, figures.drawings(study, analysis, curves, whole=whole)))
 
 
-def _drawn(drawing: figures.Drawing) -> ReportFigure:
+def _drawn(drawing: Drawing) -> ReportFigure:
     return ReportFigure(title=drawing.title, caption=drawing.caption, svg=plots.svg(drawing.draw(), drawing.title))

@@ -206,9 +206,12 @@ def _report(store: Store, part: Part, compare_url: str) -> StudyReport:
     return StudyReport(
         title=part.name,
         study=part.compared,
+        whole=part.study,
         analysis=analysis,
         facts=part.facts(),
-        figures=draw_figures(part.compared, analysis, regroup_curves(curves, part.question, analysis)),
+        figures=draw_figures(
+            part.compared, analysis, regroup_curves(curves, part.question, analysis), whole=part.study
+        ),
         notes=part.notes,
         compare_url=compare_url,
     )

@@ -67,7 +67,8 @@ def report_of(result: StudyResult, judged: Judged, keeper: Keeper) -> StudyRepor
     run_ids = [each.run_id for each in result.results]
     return StudyReport(
         title=started.name,
-        study=result.conclusion.study,
+        study=judged.study,
+        whole=result.conclusion.study,
         analysis=judged.analysis,
         facts=facts_of_runs([_trained(each.point, keeper.rows_of(each.point)) for each in result.results]),
         command=command_of_study(result.config, started.kind),
