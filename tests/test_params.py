@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Interval, Len, Lt, MinLen
 
-from regplug.api import Activation, NoParams, Search, Stackable
+from regplug.api import Activation, NoParams, Parameters, Search, Stackable
 from regplug.config.params import check_fields, describe_params, make_params, params_to_dict, stackable_fields
 from regplug.errors import ParameterError, PluginError
 
@@ -51,6 +53,27 @@ class Picky:
     def __post_init__(self) -> None:
         if self.low > self.high:
             raise ValueError("low must not be above high")
+
+
+class Shared(Parameters):
+    """Parameters without a decorator."""
+
+    rate: Annotated[Rate, Stackable()] = 0.1
+    "Chance."
+    names: list = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.rate == 0.5:
+            raise ValueError("rate must not be a half")
+
+
+class SharedMore(Shared):
+    width: int = 8
+    "Width."
+
+
+class SharedNeeded(Parameters):
+    size: int
 
 
 FAKE = Activation(name="fake", target="a:b", summary="", params=Params)
@@ -177,3 +200,51 @@ def test_annotations_that_cannot_be_read_are_the_plugins_fault():
 
     with pytest.raises(PluginError, match="Nowhere"):
         describe_params(Local)
+
+
+def test_a_class_derived_from_parameters_is_a_frozen_dataclass_of_keyword_arguments():
+    made = SharedMore(width=3)
+    assert [(field.name, field.kw_only) for field in dataclasses.fields(made)] == [
+        ("rate", True),
+        ("names", True),
+        ("width", True),
+    ]
+    assert dataclasses.asdict(made) == {"rate": 0.1, "names": [], "width": 3}
+    assert dataclasses.replace(made, rate=0.2) == SharedMore(width=3, rate=0.2) != made
+    assert repr(made) == "SharedMore(rate=0.1, names=[], width=3)"
+    assert made.names is not SharedMore().names
+    assert made != Shared()
+    assert copy.deepcopy(made) == made
+    assert hash(EmptyShared()) == hash(EmptyShared())
+    for change in (lambda: setattr(made, "width", 4), lambda: delattr(made, "width")):
+        with pytest.raises(dataclasses.FrozenInstanceError, match="width"):
+            change()
+
+
+class EmptyShared(Parameters):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Shared(rat=0.1), "Shared has no parameter rat"),
+        (lambda: Shared(0.1), "positional"),
+        (SharedNeeded, "SharedNeeded needs size"),
+    ],
+)
+def test_wrong_arguments_of_such_a_class_are_type_errors_like_those_of_a_dataclass(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_such_a_class_is_described_and_checked_like_a_dataclass():
+    assert [(info.name, info.doc) for info in describe_params(SharedMore)] == [
+        ("rate", "Chance."),
+        ("names", ""),
+        ("width", "Width."),
+    ]
+    component = Activation(name="fake", target="a:b", summary="", params=Shared)
+    assert make_params(component, {"rate": 0}) == Shared(rate=0.0)
+    with pytest.raises(ParameterError, match="a half"):
+        make_params(component, {"rate": 0.5})

@@ -3,52 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import inf, sqrt
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
-from regplug.api import Activation, hookimpl
+from regplug.api import Activation, Parameters, hookimpl
 
 SELU_SCALE = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeakyReLUParams:
+class LeakyReLUParams(Parameters):
     """Parameters of `leaky_relu`."""
 
     negative_slope: Annotated[float, Ge(0)] = 0.01
     "Slope left of zero."
 
 
-@dataclass(frozen=True, kw_only=True)
-class PReLUParams:
+class PReLUParams(Parameters):
     """Parameters of `prelu`."""
 
     negative_slope: float = 0.25
     "Initial slope left of zero; it is trained."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ELUParams:
+class ELUParams(Parameters):
     """Parameters of `elu` and `celu`."""
 
     alpha: Annotated[float, Gt(0)] = 1.0
     "The function approaches -alpha far left of zero."
 
 
-@dataclass(frozen=True, kw_only=True)
-class SoftplusParams:
+class SoftplusParams(Parameters):
     """Parameters of `softplus`."""
 
     beta: Annotated[float, Gt(0)] = 1.0
     "How sharply it bends; as it grows, the function becomes relu."
 
 
-@dataclass(frozen=True, kw_only=True)
-class GELUParams:
+class GELUParams(Parameters):
     """Parameters of `gelu`."""
 
     approximate: Literal["none", "tanh"] = "none"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from regplug.api import Dataset, InputFile, Needed, hookimpl
+from regplug.api import Dataset, InputFile, Needed, Parameters, hookimpl
 from regplug.tables.options import TableOptions
 from regplug_datasets.own_files import own_files
 from regplug_datasets.textbook import bundled, generated
@@ -19,8 +18,7 @@ Share = Annotated[float, Ge(0), Lt(1)]
 TestShare = Annotated[float, Gt(0), Lt(1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class DigitsParams:
+class DigitsParams(Parameters):
     """Parameters of `digits`."""
 
     normalize: Literal["unit", "standard", "none"] = "unit"
@@ -31,8 +29,7 @@ class DigitsParams:
     "Share of the 1,797 images that test."
 
 
-@dataclass(frozen=True, kw_only=True)
-class LinearRegressionParams:
+class LinearRegressionParams(Parameters):
     """Parameters of `linear_regression`."""
 
     num_features: Rows = 200
@@ -55,8 +52,7 @@ class LinearRegressionParams:
     "none: as generated; standard: mean 0 and standard deviation 1 over the training split, by column."
 
 
-@dataclass(frozen=True, kw_only=True)
-class MNISTParams:
+class MNISTParams(Parameters):
     """Parameters of `mnist` and `fashion_mnist`."""
 
     normalize: Literal["unit", "fixed", "standard", "none"] = "unit"
@@ -67,7 +63,6 @@ class MNISTParams:
     "Training images to keep, drawn at random; 0 for all."
 
 
-@dataclass(frozen=True, kw_only=True)
 class TableParams(TableOptions):
     """Parameters of `table`."""
 
@@ -77,8 +72,7 @@ class TableParams(TableOptions):
     "Separator of columns; auto: the most frequent one in the header."
 
 
-@dataclass(frozen=True, kw_only=True)
-class CIFARParams:
+class CIFARParams(Parameters):
     """Parameters of `cifar10` and `cifar100`."""
 
     normalize: Literal["unit", "standard", "none"] = "unit"

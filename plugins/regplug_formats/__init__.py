@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
-from regplug.api import Format, hookimpl
+from regplug.api import Format, Parameters, hookimpl
 
 
-@dataclass(frozen=True)
-class OnnxParams:
+class OnnxParams(Parameters):
     """Parameters of the ONNX formats."""
 
     opset: Literal[18, 20] = 20

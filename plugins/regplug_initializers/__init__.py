@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from regplug.api import Initializer, hookimpl
+from regplug.api import Initializer, Parameters, hookimpl
 
 OwnBias = float | Literal["default"]
 DrawnBias = float | Literal["default", "same"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LayerParams:
+class LayerParams(Parameters):
     """Parameters of every initializer."""
 
     at: str | tuple[str, ...] = ()
     "Layers to initialize, as globs of module names such as hidden*; by default all that no other --init names."
 
 
-@dataclass(frozen=True, kw_only=True)
 class NormalParams(LayerParams):
     """Parameters of `normal`."""
 
@@ -34,7 +31,6 @@ class NormalParams(LayerParams):
     "Value of the biases; default: as torch starts them; same: drawn as the weights are."
 
 
-@dataclass(frozen=True, kw_only=True)
 class UniformParams(LayerParams):
     """Parameters of `uniform`."""
 
@@ -50,7 +46,6 @@ class UniformParams(LayerParams):
             raise ValueError(f"low={self.low} is above high={self.high}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ConstantParams(LayerParams):
     """Parameters of `constant`."""
 
@@ -60,7 +55,6 @@ class ConstantParams(LayerParams):
     "Value of the biases; default: as torch starts them; same: the value of the weights."
 
 
-@dataclass(frozen=True, kw_only=True)
 class ZerosParams(LayerParams):
     """Parameters of `zeros`."""
 
@@ -68,7 +62,6 @@ class ZerosParams(LayerParams):
     "Value of the biases; default: as torch starts them."
 
 
-@dataclass(frozen=True, kw_only=True)
 class GainParams(LayerParams):
     """Parameters of `xavier_uniform`, `xavier_normal` and `orthogonal`."""
 
@@ -78,7 +71,6 @@ class GainParams(LayerParams):
     "Value of the biases; default: as torch starts them."
 
 
-@dataclass(frozen=True, kw_only=True)
 class KaimingParams(LayerParams):
     """Parameters of `kaiming_uniform` and `kaiming_normal`."""
 
@@ -88,7 +80,6 @@ class KaimingParams(LayerParams):
     "Value of the biases; default: as torch starts them."
 
 
-@dataclass(frozen=True, kw_only=True)
 class LsuvParams(LayerParams):
     """Parameters of `lsuv`."""
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Gt, Le
 
-from regplug.api import Loss, Search, Stackable, hookimpl
+from regplug.api import Loss, Parameters, Search, Stackable, hookimpl
 
 
-@dataclass(frozen=True, kw_only=True)
-class HuberParams:
+class HuberParams(Parameters):
     """Parameters of `huber`."""
 
     delta: Annotated[float, Gt(0), Le(1e38), Stackable(), Search(low=0.1, high=10, log=True)] = 1.0

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, MinLen
 
-from regplug.api import Model, NoParams, hookimpl
+from regplug.api import Model, NoParams, Parameters, hookimpl
 
 Width = Annotated[int, Ge(1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LinearParams:
+class LinearParams(Parameters):
     """Parameters of `linear`."""
 
     bias: bool = True
     "Whether the outputs have an offset."
 
 
-@dataclass(frozen=True, kw_only=True)
-class MLPParams:
+class MLPParams(Parameters):
     """Parameters of `mlp`."""
 
     hidden: Annotated[tuple[Width, ...], MinLen(1)] = (256, 128)
     "Units of each hidden layer, starting at the input."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResidualMLPParams:
+class ResidualMLPParams(Parameters):
     """Parameters of `residual_mlp`."""
 
     width: Width = 128
@@ -39,16 +35,14 @@ class ResidualMLPParams:
     "How many residual blocks of two layers each."
 
 
-@dataclass(frozen=True, kw_only=True)
-class PolynomialParams:
+class PolynomialParams(Parameters):
     """Parameters of `polynomial`."""
 
     features: Width = 4
     "Basis functions of each input, the constant among them: 4 gives a polynomial of degree 3."
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeepMLPParams:
+class DeepMLPParams(Parameters):
     """Parameters of `deep_mlp`."""
 
     depth: Width = 5
@@ -57,16 +51,14 @@ class DeepMLPParams:
     "Units of each hidden layer."
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeNetParams:
+class LeNetParams(Parameters):
     """Parameters of `lenet`."""
 
     norm: Literal["none", "batch"] = "none"
     "batch: a batch normalization before each activation."
 
 
-@dataclass(frozen=True, kw_only=True)
-class TabularResNetParams:
+class TabularResNetParams(Parameters):
     """Parameters of `tabular_resnet`."""
 
     width: Width = 128
@@ -75,8 +67,7 @@ class TabularResNetParams:
     "How many residual blocks of two layers each."
 
 
-@dataclass(frozen=True, kw_only=True)
-class FTTransformerParams:
+class FTTransformerParams(Parameters):
     """Parameters of `ft_transformer`."""
 
     head_width: Width = 8
@@ -87,8 +78,7 @@ class FTTransformerParams:
     "Attention heads of each block."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResNetParams:
+class ResNetParams(Parameters):
     """Parameters of `resnet`."""
 
     width: Width = 16
@@ -97,8 +87,7 @@ class ResNetParams:
     "Residual blocks of each of the three stages; n blocks make the paper's network of 6n + 2 layers."
 
 
-@dataclass(frozen=True, kw_only=True)
-class GRUParams:
+class GRUParams(Parameters):
     """Parameters of `gru`."""
 
     width: Width = 64
@@ -107,8 +96,7 @@ class GRUParams:
     "Number of stacked recurrent layers."
 
 
-@dataclass(frozen=True, kw_only=True)
-class TorchvisionParams:
+class TorchvisionParams(Parameters):
     """Parameters of `torchvision`."""
 
     name: str = "resnet18"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
 
-from regplug.api import Optimizer, Search, Stackable, hookimpl
+from regplug.api import Optimizer, Parameters, Search, Stackable, hookimpl
 
 Share = Annotated[float, Ge(0), Lt(1), Stackable()]
 Small = Annotated[float, Gt(0), Stackable()]
@@ -16,8 +15,7 @@ Small = Annotated[float, Gt(0), Stackable()]
 _RULES = "regplug_optimizers.rules"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SgdParams:
+class SgdParams(Parameters):
     """Parameters of `sgd`."""
 
     momentum: Annotated[Share, Search(low=0.0, high=0.99)] = 0.0
@@ -30,8 +28,7 @@ class SgdParams:
             raise ValueError("nesterov=true needs a momentum, such as momentum=0.9.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdamParams:
+class AdamParams(Parameters):
     """Parameters of `adam` and `adamw`."""
 
     beta1: Annotated[Share, Search(low=0.5, high=0.99)] = 0.9
@@ -42,7 +39,6 @@ class AdamParams:
     "Added to the root of the mean squared gradient."
 
 
-@dataclass(frozen=True, kw_only=True)
 class NadamParams(AdamParams):
     """Parameters of `nadam`."""
 
@@ -52,8 +48,7 @@ class NadamParams(AdamParams):
     "How fast the momentum rises to beta1."
 
 
-@dataclass(frozen=True, kw_only=True)
-class RmspropParams:
+class RmspropParams(Parameters):
     """Parameters of `rmsprop`."""
 
     alpha: Annotated[Share, Search(low=0.8, high=0.999)] = 0.99
@@ -66,8 +61,7 @@ class RmspropParams:
     "Whether to use the gradient's variance instead of its mean square."
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdagradParams:
+class AdagradParams(Parameters):
     """Parameters of `adagrad`."""
 
     initial: Annotated[float, Ge(0), Stackable()] = 0.0
@@ -78,8 +72,7 @@ class AdagradParams:
     "Added to the root of the sum of squared gradients."
 
 
-@dataclass(frozen=True, kw_only=True)
-class LionParams:
+class LionParams(Parameters):
     """Parameters of `lion`."""
 
     beta1: Annotated[Share, Search(low=0.5, high=0.99)] = 0.9

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from regplug.api import Schedule, hookimpl
+from regplug.api import Parameters, Schedule, hookimpl
 
 _FACTORS = "regplug_schedules.factors"
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinalParams:
+class FinalParams(Parameters):
     """Parameters of `cosine` and `linear`."""
 
     final: Annotated[float, Ge(0), Le(1)] = 0.0
     "Factor at the end."
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepParams:
+class StepParams(Parameters):
     """Parameters of `step`."""
 
     every: Annotated[int, Gt(0)] = 10
@@ -31,16 +28,14 @@ class StepParams:
     "What the rate is multiplied with."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExponentialParams:
+class ExponentialParams(Parameters):
     """Parameters of `exponential`."""
 
     factor: Annotated[float, Gt(0), Le(1)] = 0.95
     "What the rate is multiplied with."
 
 
-@dataclass(frozen=True, kw_only=True)
-class OneCycleParams:
+class OneCycleParams(Parameters):
     """Parameters of `one_cycle`."""
 
     up: Annotated[float, Gt(0), Le(1)] = 0.3

@@ -63,6 +63,7 @@ from regplug.api.markers import (
     TaskKind,
     hookimpl,
 )
+from regplug.api.parameters import Parameters
 
 __all__ = [
     "KINDS",
@@ -85,6 +86,7 @@ __all__ = [
     "NoParams",
     "Observer",
     "Optimizer",
+    "Parameters",
     "Phase",
     "Probe",
     "Regularizer",

@@ -17,8 +17,8 @@ class Component:
         name: The name that users type: lower case letters, digits and underscores, starting with a letter.
         target: `"package.module:attribute"`, imported when the component is built.
         summary: One sentence for lists.
-        params: A frozen dataclass with a default for each field, bounds as `annotated_types` metadata and a help string
-            below each field.
+        params: A subclass of `Parameters`, or another frozen dataclass, with a default for each field, bounds as
+            `annotated_types` metadata and a help string below each field.
         tags: Words that other components can name in `before`, `after`, `conflicts` and `requires`.
         source: Paper with year, or textbook section.
         family: Word that groups it with others of its kind in lists; empty for none.

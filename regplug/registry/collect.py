@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import pluggy
 
 from regplug import hookspecs
-from regplug.api import KINDS, PROJECT, Component
+from regplug.api import KINDS, PROJECT, Component, Parameters
 from regplug.config.spec import is_component_name
 from regplug.errors import did_you_mean
 from regplug.hookspecs import HOOK_KINDS
@@ -198,8 +198,8 @@ def _params_faults(params: object, where: str) -> Iterator[tuple[str, str]]:
     if not isinstance(params, type) or not dataclasses.is_dataclass(params):
         yield f"{where} has params={params!r}, not a dataclass.", "Give a frozen dataclass: the class, not an instance."
         return
-    if not getattr(params, "__dataclass_params__").frozen:  # noqa: B009  # not in the stubs
-        yield f"{where}: {params.__name__} is not frozen.", "Write @dataclass(frozen=True)."
+    if not (issubclass(params, Parameters) or getattr(params, "__dataclass_params__").frozen):  # noqa: B009  # not in the stubs
+        yield f"{where}: {params.__name__} is not frozen.", "Write @dataclass(frozen=True), or derive from Parameters."
     missing = dataclasses.MISSING
     for entry in dataclasses.fields(params):
         if entry.default is missing and entry.default_factory is missing:

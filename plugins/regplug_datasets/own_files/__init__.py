@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt, MaxLen
 
-from regplug.api import Dataset, InputFile, Needed
+from regplug.api import Dataset, InputFile, Needed, Parameters
 
 Share = Annotated[float, Ge(0), Lt(1)]
 TestShare = Annotated[float, Gt(0), Lt(1)]
 Side = Annotated[int, Ge(1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImagesParams:
+class ImagesParams(Parameters):
     """Parameters of `images`."""
 
     path: Annotated[str, Needed("images/"), InputFile()] = ""
@@ -39,8 +37,7 @@ class ImagesParams:
     "Processes that read streamed images; 0 for one for each core, at most 8."
 
 
-@dataclass(frozen=True, kw_only=True)
-class NpzParams:
+class NpzParams(Parameters):
     """Parameters of `npz`."""
 
     path: Annotated[str, Needed("data.npz"), InputFile()] = ""

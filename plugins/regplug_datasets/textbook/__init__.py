@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from regplug.api import Dataset
+from regplug.api import Dataset, Parameters
 
 Count = Annotated[int, Ge(0)]
 Rows = Annotated[int, Ge(1)]
@@ -16,8 +15,7 @@ ClassRows = Annotated[int, Ge(2)]
 Noise = Annotated[float, Ge(0)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TableParams:
+class TableParams(Parameters):
     """Parameters of `iris`, `wine`, `breast_cancer` and `diabetes`."""
 
     normalize: Literal["standard", "none"] = "standard"
@@ -28,8 +26,7 @@ class TableParams:
     "Share of the rows that test."
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlaneParams:
+class PlaneParams(Parameters):
     """Parameters of `moons`, `spirals` and `rings`."""
 
     train_rows: ClassRows = 200
@@ -42,8 +39,7 @@ class PlaneParams:
     "Standard deviation of the normal noise on both coordinates."
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoisyLineParams:
+class NoisyLineParams(Parameters):
     """Parameters of `noisy_line`."""
 
     train_rows: Rows = 10
@@ -58,8 +54,7 @@ class NoisyLineParams:
     "Standard deviation of the normal noise on the target."
 
 
-@dataclass(frozen=True, kw_only=True)
-class PolynomialParams:
+class PolynomialParams(Parameters):
     """Parameters of `polynomial`."""
 
     train_rows: Rows = 100
@@ -74,8 +69,7 @@ class PolynomialParams:
     "Standard deviation of the normal noise on the target."
 
 
-@dataclass(frozen=True, kw_only=True)
-class AddingParams:
+class AddingParams(Parameters):
     """Parameters of `adding`."""
 
     length: Annotated[int, Ge(2)] = 20

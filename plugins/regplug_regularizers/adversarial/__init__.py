@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Parameters, Regularizer, Schedulable, Search, Stackable
 
 
-@dataclass(frozen=True, kw_only=True)
-class FgsmParams:
+class FgsmParams(Parameters):
     """Parameters of `fgsm`."""
 
     radius: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-3, high=0.5, log=True)] = 0.1
@@ -20,8 +18,7 @@ class FgsmParams:
     "Weight of the loss on the clean inputs."
 
 
-@dataclass(frozen=True, kw_only=True)
-class PgdParams:
+class PgdParams(Parameters):
     """Parameters of `pgd`."""
 
     radius: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-3, high=0.5, log=True)] = 0.1
@@ -32,8 +29,7 @@ class PgdParams:
     "Length of a step, as a share of the radius."
 
 
-@dataclass(frozen=True, kw_only=True)
-class VatParams:
+class VatParams(Parameters):
     """Parameters of `vat`."""
 
     radius: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.05, high=10.0, log=True)] = 1.0

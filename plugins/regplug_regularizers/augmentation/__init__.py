@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Parameters, Regularizer, Schedulable, Search, Stackable
 
 Probability = Annotated[float, Ge(0), Le(1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class AugmentParams:
+class AugmentParams(Parameters):
     """Parameters of `augment`."""
 
     shift: Annotated[int, Ge(0), Stackable()] = 4
@@ -26,24 +24,21 @@ class AugmentParams:
     "Additional policy; trivial: one operation of TrivialAugment for each image, of random strength."
 
 
-@dataclass(frozen=True, kw_only=True)
-class CutoutParams:
+class CutoutParams(Parameters):
     """Parameters of `cutout`."""
 
     side: Annotated[float, Ge(0), Le(1), Schedulable(), Stackable(off=0), Search(low=0.1, high=0.7)] = 0.5
     "Side of the square, as a share of the image's shorter side: 16 of 32 pixels in the paper."
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeatureDropoutParams:
+class FeatureDropoutParams(Parameters):
     """Parameters of `feature_dropout`."""
 
     drop_probability: Annotated[float, Ge(0), Lt(1), Schedulable(), Stackable(off=0), Search(low=0.0, high=0.5)] = 0.2
     "Chance that an entry of the inputs is set to zero."
 
 
-@dataclass(frozen=True, kw_only=True)
-class RandomErasingParams:
+class RandomErasingParams(Parameters):
     """Parameters of `random_erasing`."""
 
     probability: Annotated[float, Ge(0), Le(1), Schedulable(), Stackable(off=0), Search(low=0.0, high=1.0)] = 0.5
@@ -54,8 +49,7 @@ class RandomErasingParams:
     "Content of the box: zeros, or noise N(0, 1)."
 
 
-@dataclass(frozen=True, kw_only=True)
-class SwapNoiseParams:
+class SwapNoiseParams(Parameters):
     """Parameters of `swap_noise`."""
 
     probability: Annotated[float, Ge(0), Le(1), Schedulable(), Stackable(off=0), Search(low=0.0, high=0.4)] = 0.15

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Parameters, Regularizer, Schedulable, Search, Stackable
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdaptiveClipParams:
+class AdaptiveClipParams(Parameters):
     """Parameters of `adaptive_clip`."""
 
     ratio: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=1e-3, high=0.2, log=True)] = 0.01
@@ -20,8 +18,7 @@ class AdaptiveClipParams:
     "Lower bound on the norm of the weights, so that weights that start at zero can move."
 
 
-@dataclass(frozen=True, kw_only=True)
-class AsamParams:
+class AsamParams(Parameters):
     """Parameters of `asam`."""
 
     rho: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.05, high=5.0, log=True)] = 0.5
@@ -30,24 +27,21 @@ class AsamParams:
     "Added to the size of each weight, so that weights near zero are moved too."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipValueParams:
+class ClipValueParams(Parameters):
     """Parameters of `clip_value`."""
 
     max_value: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=0.01, high=10.0, log=True)] = 1.0
     "Largest absolute value of an entry of a gradient."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipNormParams:
+class ClipNormParams(Parameters):
     """Parameters of `clip_norm`."""
 
     max_norm: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
     "Largest Euclidean norm of all gradients together."
 
 
-@dataclass(frozen=True, kw_only=True)
-class GradientNoiseParams:
+class GradientNoiseParams(Parameters):
     """Parameters of `gradient_noise`."""
 
     variance: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-3, high=1.0, log=True)] = 0.01
@@ -56,8 +50,7 @@ class GradientNoiseParams:
     "Exponent with which the variance falls with the number of steps: gamma in the paper."
 
 
-@dataclass(frozen=True, kw_only=True)
-class LookaheadParams:
+class LookaheadParams(Parameters):
     """Parameters of `lookahead`."""
 
     alpha: Annotated[float, Gt(0), Le(1), Schedulable(), Stackable(), Search(low=0.2, high=0.8)] = 0.5
@@ -66,16 +59,14 @@ class LookaheadParams:
     "Optimizer steps between two updates of the slow weights: k in the paper."
 
 
-@dataclass(frozen=True, kw_only=True)
-class SamParams:
+class SamParams(Parameters):
     """Parameters of `sam`."""
 
     rho: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.01, high=0.5, log=True)] = 0.05
     "Radius, in units of the weights, at which the second gradient is taken; 0 is plain descent."
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightDecayParams:
+class WeightDecayParams(Parameters):
     """Parameters of `weight_decay`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-5, high=1.0, log=True)] = 1e-2

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge
 
-from regplug.api import Regularizer, Search, Stackable
+from regplug.api import Parameters, Regularizer, Search, Stackable
 
 
-@dataclass(frozen=True, kw_only=True)
-class CutMixParams:
+class CutMixParams(Parameters):
     """Parameters of `cutmix`."""
 
     alpha: Annotated[float, Ge(0), Stackable(off=0), Search(low=0.1, high=2.0, log=True)] = 1.0
     "Both parameters of the beta distribution of the share outside the box; 0 cuts nothing."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ManifoldMixupParams:
+class ManifoldMixupParams(Parameters):
     """Parameters of `manifold_mixup`."""
 
     alpha: Annotated[float, Ge(0), Stackable(off=0), Search(low=0.05, high=4.0, log=True)] = 2.0
@@ -28,8 +25,7 @@ class ManifoldMixupParams:
     "Globs of module names to mix behind, besides the input; without it behind each activation."
 
 
-@dataclass(frozen=True, kw_only=True)
-class MixupParams:
+class MixupParams(Parameters):
     """Parameters of `mixup`."""
 
     alpha: Annotated[float, Ge(0), Stackable(off=0), Search(low=0.05, high=2.0, log=True)] = 0.2

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Lt
 
-from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Parameters, Regularizer, Schedulable, Search, Stackable
 
 Probability = Annotated[float, Ge(0), Lt(1)]
 Deviation = Annotated[float, Ge(0)]
@@ -18,8 +17,7 @@ BranchDropProbability = Annotated[Probability, Schedulable(), Stackable(off=0), 
 Globs = str | tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class DropoutParams:
+class DropoutParams(Parameters):
     """Parameters of `dropout` and of `dropout_scratch`."""
 
     drop_probability: DropProbability = 0.5
@@ -28,8 +26,7 @@ class DropoutParams:
     "Globs of module names to put a dropout behind; without it behind each activation."
 
 
-@dataclass(frozen=True, kw_only=True)
-class AlphaDropoutParams:
+class AlphaDropoutParams(Parameters):
     """Parameters of `alpha_dropout`."""
 
     drop_probability: DropProbability = 0.1
@@ -38,8 +35,7 @@ class AlphaDropoutParams:
     "Globs of module names to put an alpha dropout behind; without it behind each activation."
 
 
-@dataclass(frozen=True, kw_only=True)
-class GaussianDropoutParams:
+class GaussianDropoutParams(Parameters):
     """Parameters of `gaussian_dropout`."""
 
     drop_probability: DropProbability = 0.5
@@ -48,8 +44,7 @@ class GaussianDropoutParams:
     "Globs of module names to put the noise behind; without it behind each activation."
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpatialDropoutParams:
+class SpatialDropoutParams(Parameters):
     """Parameters of `spatial_dropout`."""
 
     drop_probability: DropProbability = 0.2
@@ -58,8 +53,7 @@ class SpatialDropoutParams:
     "Globs of module names to put a dropout behind; without it behind each activation of feature maps."
 
 
-@dataclass(frozen=True, kw_only=True)
-class DropConnectParams:
+class DropConnectParams(Parameters):
     """Parameters of `dropconnect`."""
 
     drop_probability: DropProbability = 0.5
@@ -68,8 +62,7 @@ class DropConnectParams:
     "Globs of module names whose weights are dropped; without it all weights but those of normalizations."
 
 
-@dataclass(frozen=True, kw_only=True)
-class DropBlockParams:
+class DropBlockParams(Parameters):
     """Parameters of `dropblock`."""
 
     drop_probability: DropProbability = 0.1
@@ -80,8 +73,7 @@ class DropBlockParams:
     "Globs of module names to put a DropBlock behind; without it behind each activation of images."
 
 
-@dataclass(frozen=True, kw_only=True)
-class StochasticDepthParams:
+class StochasticDepthParams(Parameters):
     """Parameters of `stochastic_depth`."""
 
     drop_probability: BranchDropProbability = 0.5
@@ -92,8 +84,7 @@ class StochasticDepthParams:
     "Globs of module names that are branches; without it the modules that say so."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShakeDropParams:
+class ShakeDropParams(Parameters):
     """Parameters of `shake_drop`."""
 
     drop_probability: BranchDropProbability = 0.5
@@ -102,8 +93,7 @@ class ShakeDropParams:
     "Globs of module names that are branches; without it the modules that say so."
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightNoiseParams:
+class WeightNoiseParams(Parameters):
     """Parameters of `weight_noise`."""
 
     std: Annotated[
@@ -117,8 +107,7 @@ class WeightNoiseParams:
     "Globs of module names whose weights get noise; without it all weights but those of normalizations."
 
 
-@dataclass(frozen=True, kw_only=True)
-class InputNoiseParams:
+class InputNoiseParams(Parameters):
     """Parameters of `input_noise`."""
 
     std: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-2, high=1.0, log=True)] = 0.1

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Parameters, Regularizer, Schedulable, Search, Stackable
 
 Globs = str | tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class BatchNormScratchParams:
+class BatchNormScratchParams(Parameters):
     """Parameters of `batchnorm_scratch`."""
 
     momentum: Annotated[float, Gt(0), Le(1)] = 0.1
@@ -24,7 +22,6 @@ class BatchNormScratchParams:
     "Globs of module names to put a normalization behind; without it before each activation."
 
 
-@dataclass(frozen=True, kw_only=True)
 class BatchNormParams(BatchNormScratchParams):
     """Parameters of `batchnorm`."""
 
@@ -32,8 +29,7 @@ class BatchNormParams(BatchNormScratchParams):
     "Rows of a ghost batch, two or more, which is normalised on its own; 0 uses the whole batch."
 
 
-@dataclass(frozen=True, kw_only=True)
-class NormParams:
+class NormParams(Parameters):
     """Parameters of `layernorm`, `instancenorm` and `rmsnorm`."""
 
     eps: Annotated[float, Gt(0)] = 1e-5
@@ -42,7 +38,6 @@ class NormParams:
     "Globs of module names to put a normalization behind; without it before each activation."
 
 
-@dataclass(frozen=True, kw_only=True)
 class GroupNormParams(NormParams):
     """Parameters of `groupnorm`."""
 
@@ -50,15 +45,13 @@ class GroupNormParams(NormParams):
     "Number of groups; if it does not divide the channels, their greatest common divisor."
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightNormParams:
+class WeightNormParams(Parameters):
     """Parameters of `weight_norm`."""
 
     at: Globs = ()
     "Globs of module names whose weights are normalised; without it all weights but those of normalizations."
 
 
-@dataclass(frozen=True, kw_only=True)
 class SpectralNormParams(WeightNormParams):
     """Parameters of `spectral_norm`."""
 
@@ -68,8 +61,7 @@ class SpectralNormParams(WeightNormParams):
     "Power iterations at each step."
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightStandardizationParams:
+class WeightStandardizationParams(Parameters):
     """Parameters of `weight_standardization`."""
 
     eps: Annotated[float, Gt(0)] = 1e-5

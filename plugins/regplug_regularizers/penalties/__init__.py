@@ -9,12 +9,11 @@ nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Parameters, Regularizer, Schedulable, Search, Stackable
 
 Nonnegative = Annotated[float, Ge(0)]
 Strength = Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-6, high=1e-1, log=True)]
@@ -27,8 +26,7 @@ Strengths = Annotated[
 Globs = str | tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightPenaltyParams:
+class WeightPenaltyParams(Parameters):
     """Parameters of a penalty on weight matrices."""
 
     strength: Strengths = 1e-4
@@ -37,7 +35,6 @@ class WeightPenaltyParams:
     "Globs of names of modules whose weights are penalised; without it all of them."
 
 
-@dataclass(frozen=True, kw_only=True)
 class PenaltyParams(WeightPenaltyParams):
     """Parameters of a penalty on each entry of the weights."""
 
@@ -45,7 +42,6 @@ class PenaltyParams(WeightPenaltyParams):
     "Whether biases and normalization parameters are penalised too."
 
 
-@dataclass(frozen=True, kw_only=True)
 class ElasticNetParams(PenaltyParams):
     """Parameters of `elastic_net`."""
 
@@ -53,7 +49,6 @@ class ElasticNetParams(PenaltyParams):
     "Share of the L1 penalty in the sum: 1 is l1, 0 is l2."
 
 
-@dataclass(frozen=True, kw_only=True)
 class GroupLassoParams(WeightPenaltyParams):
     """Parameters of `group_lasso`."""
 
@@ -61,8 +56,7 @@ class GroupLassoParams(WeightPenaltyParams):
     "What goes to zero together: the weights into a unit, or the weights that leave an input."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ActivityParams:
+class ActivityParams(Parameters):
     """Parameters of `activity_l1` and `activity_l2`."""
 
     strength: Strengths = 1e-4
@@ -71,7 +65,6 @@ class ActivityParams:
     "Globs of names of modules whose outputs are penalised; without it each activation."
 
 
-@dataclass(frozen=True, kw_only=True)
 class KLSparsityParams(ActivityParams):
     """Parameters of `kl_sparsity`."""
 
@@ -79,24 +72,21 @@ class KLSparsityParams(ActivityParams):
     "The mean activation that each unit is pulled towards."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConfidencePenaltyParams:
+class ConfidencePenaltyParams(Parameters):
     """Parameters of `confidence_penalty`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-3, high=5.0, log=True)] = 0.1
     "Factor of the term: beta in the paper."
 
 
-@dataclass(frozen=True, kw_only=True)
-class GradientPenaltyParams:
+class GradientPenaltyParams(Parameters):
     """Parameters of `gradient_penalty`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-4, high=10.0, log=True)] = 0.1
     "Factor of the mean squared gradient."
 
 
-@dataclass(frozen=True, kw_only=True)
-class JacobianParams:
+class JacobianParams(Parameters):
     """Parameters of `jacobian`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-4, high=1.0, log=True)] = 0.01
@@ -105,8 +95,7 @@ class JacobianParams:
     "Random directions per row; each costs a backward pass, and more of them reduce the estimate's variance."
 
 
-@dataclass(frozen=True, kw_only=True)
-class L0Params:
+class L0Params(Parameters):
     """Parameters of `l0`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=1e-7, high=1e-2, log=True)] = 1e-5
@@ -117,8 +106,7 @@ class L0Params:
     "Globs of names of modules whose weights are gated; without it all of them."
 
 
-@dataclass(frozen=True, kw_only=True)
-class VariationalDropoutParams:
+class VariationalDropoutParams(Parameters):
     """Parameters of `variational_dropout`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=1e-3, high=1.0, log=True)] = 1.0

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from regplug.api import Felt, Regularizer, Search, Stackable
+from regplug.api import Felt, Parameters, Regularizer, Search, Stackable
 
 
-@dataclass(frozen=True, kw_only=True)
-class EarlyStoppingParams:
+class EarlyStoppingParams(Parameters):
     """Parameters of `early_stopping`."""
 
     patience: Annotated[int, Ge(1), Stackable(), Search(low=2, high=20)] = 5
@@ -22,8 +20,7 @@ class EarlyStoppingParams:
     "Which weights the run ends with: those of the best epoch, or the last ones."
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlateauParams:
+class PlateauParams(Parameters):
     """Parameters of `plateau`."""
 
     factor: Annotated[float, Gt(0), Lt(1), Stackable(), Search(low=0.1, high=0.7)] = 0.1
@@ -38,8 +35,7 @@ class PlateauParams:
     "Lowest learning rate, as a share of the initial one."
 
 
-@dataclass(frozen=True, kw_only=True)
-class WarmRestartsParams:
+class WarmRestartsParams(Parameters):
     """Parameters of `warm_restarts`."""
 
     first: Annotated[int, Ge(1)] = 10

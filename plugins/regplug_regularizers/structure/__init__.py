@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Lt
 
-from regplug.api import Regularizer, Schedulable, Search, Stackable
+from regplug.api import Parameters, Regularizer, Schedulable, Search, Stackable
 
 
-@dataclass(frozen=True, kw_only=True)
-class SkipParams:
+class SkipParams(Parameters):
     """Parameters of `skip`."""
 
     drop_probability: Annotated[float, Ge(0), Lt(1), Schedulable(), Stackable(), Search(low=0.0, high=0.8)] = 0.0

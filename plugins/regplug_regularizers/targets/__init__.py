@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from regplug.api import Felt, Needed, Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Needed, Parameters, Regularizer, Schedulable, Search, Stackable
 
 Share = Annotated[float, Gt(0), Le(1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class CurriculumParams:
+class CurriculumParams(Parameters):
     """Parameters of `curriculum`."""
 
     threshold: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
@@ -22,24 +20,21 @@ class CurriculumParams:
     "Factor of the threshold after each epoch."
 
 
-@dataclass(frozen=True, kw_only=True)
-class FocalParams:
+class FocalParams(Parameters):
     """Parameters of `focal`."""
 
     gamma: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.0, high=5.0)] = 2.0
     "How strongly well-classified rows are down-weighted; 0 is cross entropy."
 
 
-@dataclass(frozen=True, kw_only=True)
-class GeneralizedCrossEntropyParams:
+class GeneralizedCrossEntropyParams(Parameters):
     """Parameters of `generalized_cross_entropy`."""
 
     q: Annotated[float, Ge(0), Le(1), Schedulable(), Stackable(off=0), Search(low=0.0, high=1.0)] = 0.7
     "From 0, cross entropy, to 1, one minus the probability of the class, which tolerates wrong labels best."
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelNoiseCorrectionParams:
+class LabelNoiseCorrectionParams(Parameters):
     """Parameters of `label_noise_correction`."""
 
     flip_probability: Annotated[float, Ge(0), Lt(1), Stackable(off=0), Search(low=0.0, high=0.4)] = 0.2
@@ -48,16 +43,14 @@ class LabelNoiseCorrectionParams:
     "Probability of each label: first for the first true class, then for the second, and so on."
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelSmoothingParams:
+class LabelSmoothingParams(Parameters):
     """Parameters of `label_smoothing`."""
 
     strength: Annotated[float, Ge(0), Lt(1), Schedulable(), Stackable(off=0), Search(low=0.0, high=0.3)] = 0.1
     "Share of the probability that is spread over all classes."
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeanTeacherParams:
+class MeanTeacherParams(Parameters):
     """Parameters of `mean_teacher`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=0.1, high=100.0, log=True)] = 1.0
@@ -68,24 +61,21 @@ class MeanTeacherParams:
     "Share of the run over which the strength rises."
 
 
-@dataclass(frozen=True, kw_only=True)
-class PolyParams:
+class PolyParams(Parameters):
     """Parameters of `poly`."""
 
     epsilon: Annotated[float, Ge(-1), Schedulable(), Stackable(off=0), Search(low=-1.0, high=6.0)] = 2.0
     "Added to the factor 1 of the first term; below 0 the term counts less."
 
 
-@dataclass(frozen=True, kw_only=True)
-class RDropParams:
+class RDropParams(Parameters):
     """Parameters of `r_drop`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(), Search(low=0.1, high=10.0, log=True)] = 1.0
     "Factor of the divergence: alpha in the paper."
 
 
-@dataclass(frozen=True, kw_only=True)
-class SelfDistillationParams:
+class SelfDistillationParams(Parameters):
     """Parameters of `self_distillation`."""
 
     teacher: Annotated[str, Needed("bundles/teacher")] = ""
@@ -94,8 +84,7 @@ class SelfDistillationParams:
     "Factor of the cross entropy with the teacher."
 
 
-@dataclass(frozen=True, kw_only=True)
-class TemporalEnsemblingParams:
+class TemporalEnsemblingParams(Parameters):
     """Parameters of `temporal_ensembling`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.1, high=100.0, log=True)] = 1.0

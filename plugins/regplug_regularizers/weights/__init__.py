@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from regplug.api import Felt, Regularizer, Schedulable, Search, Stackable
+from regplug.api import Felt, Parameters, Regularizer, Schedulable, Search, Stackable
 
 
-@dataclass(frozen=True, kw_only=True)
-class MaxNormParams:
+class MaxNormParams(Parameters):
     """Parameters of `max_norm`."""
 
     max_norm: Annotated[float, Gt(0), Schedulable(), Stackable(), Search(low=0.5, high=10.0, log=True)] = 3.0
     "Largest Euclidean norm of the weights into one unit."
 
 
-@dataclass(frozen=True, kw_only=True)
-class SwaParams:
+class SwaParams(Parameters):
     """Parameters of `swa`."""
 
     start: Annotated[float, Ge(0), Lt(1), Stackable(), Search(low=0.25, high=0.9)] = 0.75
     "Share of the epochs after which averaging starts."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProximalL1Params:
+class ProximalL1Params(Parameters):
     """Parameters of `proximal_l1`."""
 
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=1e-5, high=1e-1, log=True)] = 1e-3
     "Factor of the sum of absolute weights; each step shrinks a weight by the learning rate times it."
 
 
-@dataclass(frozen=True, kw_only=True)
-class PruningParams:
+class PruningParams(Parameters):
     """Parameters of `pruning`."""
 
     sparsity: Annotated[float, Ge(0), Lt(1), Stackable(off=0), Search(low=0.1, high=0.95)] = 0.5
@@ -48,16 +43,14 @@ class PruningParams:
     "Steps between two prunings."
 
 
-@dataclass(frozen=True, kw_only=True)
-class EmaParams:
+class EmaParams(Parameters):
     """Parameters of `ema`."""
 
     decay: Annotated[float, Ge(0), Lt(1), Schedulable(), Stackable(), Search(low=0.9, high=0.999)] = 0.99
     "Weight of the old average at each step: about the last 1 / (1 - decay) steps count."
 
 
-@dataclass(frozen=True, kw_only=True)
-class SnapshotEnsembleParams:
+class SnapshotEnsembleParams(Parameters):
     """Parameters of `snapshot_ensemble`."""
 
     cycles: Annotated[int, Ge(1)] = 2
