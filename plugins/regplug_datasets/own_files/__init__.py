@@ -52,8 +52,7 @@ class NpzParams(Parameters):
     "Share of the rows that test."
 
 
-@dataclass(frozen=True, kw_only=True)
-class HuggingFaceParams:
+class HuggingFaceParams(Parameters):
     """Parameters of `huggingface`."""
 
     path: Annotated[str, Needed("saved/"), InputFile()] = ""
