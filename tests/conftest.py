@@ -22,7 +22,7 @@ import pytest
 import torch
 
 TOLD = "told"
-pytest_plugins = ["runs", "small_disks", "tracking_server", "browsing", "fake_plugins", "made_stochastic"]
+pytest_plugins = ["runs", "small_disks", "tracking_server", "browsing", "fake_plugins", "made_stochastic", "shortcuts"]
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from browsing import needs_browser, open_page, serving
 from runs import standing_in
+from shortcuts import drawing
 
 import regplug
 from regplug.tracking.ui import compare_url
@@ -17,7 +18,7 @@ pytestmark = [pytest.mark.slow, needs_browser]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with a store of two runs, as `regplug run` leaves it."""
-    with standing_in(tmp_path_factory.mktemp("two_runs")) as made:
+    with drawing(), standing_in(tmp_path_factory.mktemp("two_runs")) as made:
         yield made, [regplug.run(reg=reg, epochs=6) for reg in ([], ["dropout:drop_probability=0.2"])]
 
 

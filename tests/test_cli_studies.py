@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cli_calls import Terminal
+from shortcuts import BLANK_SVG
 from study_runs import Place
 
 import regplug
@@ -134,13 +135,14 @@ def test_plan_tells_which_runs_stack_and_why(terminal):
     assert "trimmed" in said.out
 
 
-def test_compare_ranks_a_study_and_writes_its_report(terminal, swept, place):
+def test_compare_ranks_a_study_and_writes_its_report(terminal, swept, place, figures_are_drawn):
     said = terminal("compare", "swept", "--baseline", "l2.strength=1")
     assert said.code == 0
     assert "report   report-swept.html" in said.out
     assert "/#/compare-runs?runs=" in said.out
     page = (place.folder / "report-swept.html").read_text()
     assert "<svg" in page
+    assert BLANK_SVG not in page
     assert "l2.strength=1" in page
     assert "report.html" in place.store.artifact_names(swept)
     assert place.store.find_run(swept).status == "FINISHED"

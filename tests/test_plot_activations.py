@@ -12,6 +12,8 @@ from torch import nn
 from regplug.errors import ModelError
 from regplug.reports.activations import activations_png
 
+pytestmark = pytest.mark.usefixtures("figures_are_drawn")
+
 
 @pytest.fixture
 def figures(monkeypatch):

@@ -11,6 +11,8 @@ from matplotlib.image import imread
 
 from regplug.reports import plots
 
+pytestmark = pytest.mark.usefixtures("figures_are_drawn")
+
 
 @pytest.fixture
 def drawn(monkeypatch):

@@ -134,7 +134,7 @@ def _words(text: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_tour_runs_from_the_first_command_to_the_last(folder, terminal):
+def test_the_tour_runs_from_the_first_command_to_the_last(folder, terminal, figures_are_drawn):
     """Every command ends well and says the same words; ids, numbers and lines left out may differ."""
     ids: dict[str, str] = {}
     for command, printed in TOUR:

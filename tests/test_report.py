@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from shortcuts import drawing
 
 from regplug.reports.cells import named, soft
 from regplug.reports.contents import ComparisonReport, StudyReport
@@ -17,6 +18,8 @@ from regplug.reports.page import EXPLANATIONS, render_report
 from regplug.reports.sentences import answer_of, question_of
 from regplug.statistics import PairKey, Question, Setting, Study, StudyRun, analyse, rank_over_datasets
 from regplug.studies.report_facts import Trained, facts_of_runs
+
+pytestmark = pytest.mark.usefixtures("figures_are_drawn")
 
 ACCURACY = "test/accuracy"
 EVIL = "<script>alert('$x_1$')</script>"
@@ -48,7 +51,8 @@ CURVES = {"valid/loss": {f"l2={x}": [[(1, 0.9), (2, 0.5)], [(1, 0.8), (2, 0.6)]]
 def page():
     study = study_of({f"l2={x}": {"reg.l2.strength": x} for x in STRENGTHS})
     options = {"curves": CURVES, "notes": ("Folds were trimmed.",), "compare_url": "http://127.0.0.1:5000/#/compare"}
-    return render_report(report_of(study, command="regplug sweep --grid 'reg.l2.strength=0,1'", **options))
+    with drawing():
+        return render_report(report_of(study, command="regplug sweep --grid 'reg.l2.strength=0,1'", **options))
 
 
 class Reader(HTMLParser):

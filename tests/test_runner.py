@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from matplotlib.image import imread
 from torch import nn
 from trainings import assert_same_bits, toy
 
@@ -104,7 +105,7 @@ def test_a_seed_does_not_leave_or_take_anything_of_the_global_generators(place):
     assert place.run(**FIELDS).state_sha256 == first.state_sha256
 
 
-def test_a_run_is_tracked_with_what_it_was_and_what_it_came_to(place):
+def test_a_run_is_tracked_with_what_it_was_and_what_it_came_to(place, figures_are_drawn):
     result = place.run(dataset="digits", reg=["l2:strength=0.01"])
     run = place.only_run()
     assert (run.run_id, run.status, run.name) == (result.run_id, "FINISHED", result.run_name)
@@ -118,6 +119,8 @@ def test_a_run_is_tracked_with_what_it_was_and_what_it_came_to(place):
     assert {"config.toml", "config.json", "confusion_matrix.png", "curves.png", "state.pt"} <= set(
         store.artifact_names(result.run_id)
     )
+    for figure in ("confusion_matrix.png", "curves.png"):
+        assert imread(store.read_artifact(result.run_id, figure)).ndim == 3
     assert len(store.metric_history(result.run_id, "train/objective")) == 2
 
 
