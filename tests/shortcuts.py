@@ -10,43 +10,57 @@ import base64
 import contextlib
 import copy
 import functools
+import io
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import pytest
+from matplotlib.figure import Figure
 
-from regplug.reports import plots
+from regplug.cli import studying
+from regplug.studies.background_process import InlineExecutor
 
 BLANK_PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
-BLANK_SVG = '<svg xmlns="http://www.w3.org/2000/svg"></svg>'
-_DRAW = {"_png": plots._png, "svg": plots.svg}
+_BLANK = {"png": BLANK_PNG, "svg": b'<svg xmlns="http://www.w3.org/2000/svg"></svg>', "pdf": b"%PDF-1.4"}
+_DRAW = Figure.savefig
+
+
+def _save_blank(figure: Figure, place: IO[Any], *, format: str, **options: Any) -> None:  # noqa: A002 # matplotlib's
+    place.write(_BLANK[format].decode() if isinstance(place, io.StringIO) else _BLANK[format])
 
 
 @contextlib.contextmanager
-def _replaced(**functions: Any) -> Iterator[None]:
+def _saving(save: Any) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, function in functions.items():
-            patch.setattr(plots, name, function)
+        patch.setattr(Figure, "savefig", save)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _figures_are_blank() -> Iterator[None]:
     """Figures are made as ever, but not drawn."""
-    with _replaced(_png=lambda figure: BLANK_PNG, svg=lambda figure: BLANK_SVG):
+    with _saving(_save_blank):
         yield
 
 
 def drawing() -> contextlib.AbstractContextManager[None]:
     """Inside, figures are drawn."""
-    return _replaced(**_DRAW)
+    return _saving(_DRAW)
 
 
 @pytest.fixture
 def figures_are_drawn() -> Iterator[None]:
     with drawing():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _studies_are_judged_here() -> Iterator[None]:
+    """`regplug sweep` and `cv` start a second process, whose imports take longer than the studies of tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studying, "_beside", lambda: contextlib.nullcontext(InlineExecutor()))
         yield
 
 

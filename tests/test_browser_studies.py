@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from browsing import needs_browser, open_page, serving
 from runs import standing_in
+from shortcuts import drawing
 
 import regplug
 from regplug.reports.sentences import answer_of
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.slow, needs_browser]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with the store of a small sweep, as `regplug sweep` leaves it, and the study."""
-    with standing_in(tmp_path_factory.mktemp("a_sweep")) as made:
+    with drawing(), standing_in(tmp_path_factory.mktemp("a_sweep")) as made:
         study = regplug.sweep(
             model="linear",
             epochs=6,

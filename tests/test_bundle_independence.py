@@ -55,6 +55,7 @@ def test_a_model_that_uses_its_batch_is_no_bundle_whatever_the_examples(
     assert_refused(name, count, form, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", NAMED_FIRST)
 def test_one_example_row_is_enough_to_refuse_it_in_each_format_alone(name: str, form: str, tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [json.loads((path / "manifest.json").read_text()) for path in (tracked, own, several)]
 
 
+@pytest.mark.slow
 def test_every_key_that_is_written_is_told_and_no_other(manifests: list[dict[str, Any]]) -> None:
     written = {key for manifest in manifests for key in keys(manifest)}
     told = table("manifest.json", "\n## ")
@@ -78,6 +79,7 @@ def test_every_key_that_is_written_is_told_and_no_other(manifests: list[dict[str
     assert written - everything == set()
 
 
+@pytest.mark.slow
 def test_every_limit_of_a_small_format_is_told_and_no_other(manifests: list[dict[str, Any]]) -> None:
     written = set(manifests[0]["files"]["model.int8.onnx"]["may_lose"])
     paragraph = next(part for part in PAGE.split("\n\n") if part.startswith("`may_lose` holds"))

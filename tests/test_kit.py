@@ -44,6 +44,7 @@ from regplug.testing.building import networks_of
 from regplug.testing.checking import CouldNotRun
 from regplug.testing.checks import settings
 from regplug.testing.running import Bound, check_subject
+from regplug.testing.selection import checks_of
 from regplug.testing.subject import find_subject
 from regplug.testing.trainings import EPOCHS_UNTIL_WORSE, make_trainer
 
@@ -284,11 +285,9 @@ def test_a_line_is_found_in_a_folder_that_is_called_like_the_host():
 
 
 def test_a_setting_that_becomes_a_number_is_named_with_its_line():
-    result = next(
-        result
-        for result in check_regularizer(planted(StrengthAsANumber)).results
-        if result.check == "no_setting_becomes_a_number"
-    )
+    result = Bound(
+        settings.no_setting_becomes_a_number, find_subject("regularizer", planted(StrengthAsANumber), {})
+    ).result()
     assert result.outcome == "failed"
     assert "strength" in result.reason
     assert "kit_mutants_objective.py" in result.reason
@@ -352,11 +351,9 @@ def test_a_bug_that_shows_on_the_authors_network_alone_is_found():
 
 def test_a_network_of_the_authors_own_that_is_refused_is_told():
     networks = {"flat": Network(make=partial(Wide, is_flat=True), input_shape=(4,), num_outputs=7)}
-    told = next(
-        result
-        for result in check_regularizer(described(OnActivations), networks=networks).results
-        if result.check == "takes_your_own_networks"
-    )
+    subject = find_subject("regularizer", described(OnActivations), {}, networks=networks)
+    (check,) = (check for check in checks_of(subject) if check.__name__ == "takes_your_own_networks")
+    told = Bound(check, subject).result()
     assert told.outcome == "skipped"
     assert "it refuses flat: tested found no " in told.reason
 

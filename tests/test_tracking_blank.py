@@ -48,14 +48,14 @@ def test_the_second_store_is_like_the_first_and_needs_no_migrations(tmp_path, mo
     assert any("'HERE/mlruns/artifacts/0'" in line for line in second)
 
 
-@pytest.mark.parametrize("content", [b"", b"no database", b"half"])
-def test_a_kept_store_that_is_broken_is_made_anew(tmp_path, cache, content):
+def test_a_kept_store_that_is_broken_is_made_anew(tmp_path, cache):
     first = made_in(tmp_path / "first")
     (kept,) = cache.iterdir()
     whole = kept.read_bytes()
-    kept.write_bytes(whole[: len(whole) // 2] if content == b"half" else content)
-    assert made_in(tmp_path / "second") == first
-    assert len(kept.read_bytes()) == len(whole)
+    for name, content in {"empty": b"", "no database": b"no database", "half": whole[: len(whole) // 2]}.items():
+        kept.write_bytes(content)
+        assert made_in(tmp_path / name) == first, name
+        assert len(kept.read_bytes()) == len(whole), name
 
 
 def test_without_a_place_for_it_every_store_is_made_by_migrations(tmp_path, monkeypatch):

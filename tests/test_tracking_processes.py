@@ -69,6 +69,7 @@ def test_a_run_that_failed_is_continued_without_its_old_error(store):
     assert "regplug.error" not in info.tags
 
 
+@pytest.mark.slow
 def test_eight_processes_that_meet_a_fresh_store_at_once_lose_nothing(tmp_path):
     with start_writers(tmp_path, EIGHT_WRITERS) as writers:
         errors = writers.communicate()[1]

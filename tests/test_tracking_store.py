@@ -163,10 +163,11 @@ from regplug.errors import TrackingError
 from regplug.tracking import open_store
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere
-try:
-    open_store(folder=Path(sys.argv[1]))
-except TrackingError as error:
-    print(error)
+for folder in sys.argv[1:]:
+    try:
+        open_store(folder=Path(folder))
+    except TrackingError as error:
+        print(error)
 """
 
 
@@ -179,18 +180,20 @@ def open_folder():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders have other rights there")
-@pytest.mark.parametrize("has_database", [False, True])
-def test_a_folder_that_cannot_be_written_is_told_before_the_training(open_folder, has_database):
-    place = open_folder / "mlruns"
-    place.mkdir()
-    if has_database:
-        (place / "mlflow.db").write_bytes(prepared_database())
-        (place / "mlflow.db").chmod(0o444)
-    place.chmod(0o555)
-    command = [sys.executable, "-c", READ_ONLY, str(open_folder)]
+def test_a_folder_that_cannot_be_written_is_told_before_the_training(open_folder):
+    empty, used = places = [open_folder / name / "mlruns" for name in ("empty", "used")]
+    for place in places:
+        place.mkdir(parents=True)
+    (used / "mlflow.db").write_bytes(prepared_database())
+    (used / "mlflow.db").chmod(0o444)
+    for place in places:
+        place.chmod(0o555)
+    # Both in one process, because its imports take seconds.
+    command = [sys.executable, "-c", READ_ONLY, str(empty.parent), str(used.parent)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "cannot be used" in done.stdout, done.stderr
-    assert "Make the folder writable" in done.stdout
+    assert done.stdout.count("cannot be used") == 2, done.stderr
+    assert done.stdout.count("Make the folder writable") == 2
+    assert done.stdout.index(str(empty)) < done.stdout.index(str(used))
 
 
 def test_who_only_reads_makes_no_store(tmp_path):
