@@ -252,7 +252,7 @@ REFUSED = {
     "a loss for another task": ({"loss": "mse"}, ParameterError, "loss=mse is for a regression"),
     "cnn on rows": ({"model": "cnn"}, ModelError, "needs images"),
     "no model": ({"model": 3}, RequestError, "model=3"),
-    "unknown field": ({"epoch": 3}, RequestError, "epoch"),
+    "unknown field": ({"overrides": ["epoch=3"]}, RequestError, "epoch"),
     "unknown optimizer": ({"optimizer": "sdg"}, RequestError, "sdg"),
     "unknown schedule": ({"schedule": "cosinus"}, RequestError, "cosinus"),
 }
