@@ -10,7 +10,7 @@ import typer
 from regplug.cli.failures import telling_what_was_reached
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, Disable, Json, Plugin, TrackingUri, new_app
-from regplug.cli.output import emit, say
+from regplug.cli.output import emit, note, say
 
 if TYPE_CHECKING:
     from regplug.exporting import Exported
@@ -42,13 +42,16 @@ Out = Annotated[
 @app.command(cls=Command)
 def export(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN", help="The run's id, the beginning of its id, or its name.")
+        list[str],
+        typer.Argument(metavar="RUN", help="A run or a study: its id, the beginning of its id, or its name."),
     ],
     formats: Formats = None,
     ensemble: Annotated[
         bool,
         typer.Option(
-            "--ensemble", help="Export the models of several runs as one, which averages their probabilities or values."
+            "--ensemble",
+            help="Export the models of several runs, or of a study's best setting with several seeds, as one, which "
+            "averages their probabilities or values.",
         ),
     ] = False,
     out: Out = None,
@@ -80,17 +83,24 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing bundle of another run at --out.")
     ] = False,
+    accept_changed_data: Annotated[
+        bool,
+        typer.Option("--accept-changed-data", help="Train a run of a study again although its data have changed."),
+    ] = False,
     tracking_uri: TrackingUri = None,
     disable: Disable = None,
     plugin: Plugin = None,
     json: Json = False,
 ) -> None:
-    """Export a tracked run again as a verified bundle, or several runs as one model, from what the store keeps."""
+    """Export a tracked run, or the best setting of a study, as a verified bundle; or several runs as one model.
+
+    A run of a study has no weights in the store: it is trained again, and its metrics are compared with the study's.
+    """
     registry = registry_of({"disable": disable, "plugin": plugin})
     names = [spelled(text) for text in formats or ()]
     _check_runs(runs, ensemble=ensemble, register=register or alias)
     _check(names, registry, register, alias, tracking_uri)
-    from regplug.exporting import export_ensemble, export_tracked
+    from regplug.studies.exporting import export_named
 
     with telling_what_was_reached(_tell, as_json=json):
         request: dict[str, Any] = {
@@ -104,7 +114,9 @@ def export(
             "registry": registry,
             "tracking_uri": tracking_uri,
         }
-        exported = export_ensemble(runs, **request) if ensemble else export_tracked(runs[0], **request)
+        exported = export_named(
+            runs, is_ensemble=ensemble, accept_changed_data=accept_changed_data, tell=note, **request
+        )
     if json:
         emit(exported.document())
     else:
@@ -142,6 +154,7 @@ def _tell(exported: Exported) -> None:
     folder = shlex.quote(str(exported.path))
     rows = [
         *_run_rows(exported),
+        *(("note", text) for text in exported.notes),
         ("bundle", str(exported.path)),
         *_file_rows(exported),
         ("checks", describe_checks(exported.verification)),

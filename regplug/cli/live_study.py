@@ -34,7 +34,7 @@ class Standing:
     """
 
     def __init__(self, started: StudyStarted) -> None:
-        self._metric = started.metric
+        self._metric = started.metric or started.compared
         self._values: dict[str, dict[str, float]] = defaultdict(dict)
         self._epochs: dict[str, int] = {}
         self._left = {point.key: point.config.epochs for point in started.points}
@@ -175,11 +175,12 @@ class LiveStudy:
             return Text(f"{self._stage} ...")
         from regplug.statistics import number
 
+        metric = self._started.metric or self._started.compared
         table = Table(box=None, pad_edge=False)
         table.add_column("setting", overflow="ellipsis", no_wrap=True)
-        table.add_column(self._started.metric, justify="right")
+        table.add_column(metric, justify="right")
         table.add_column("runs", justify="right")
-        for label, mean, runs in self._standing.leading(_is_lower_better(self._started.metric)):
+        for label, mean, runs in self._standing.leading(_is_lower_better(metric)):
             table.add_row(Text(label), number(mean), str(runs))
         return Group(Text(self._headline(self._standing)), table)
 

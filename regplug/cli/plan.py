@@ -112,8 +112,9 @@ def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> t
     study = Study(asked, kind=kind, registry=registry, points=points)
     first = make_plan(check_request(study.points[0].config, registry, writes=False))
     settings = list(dict.fromkeys(point.setting.label for point in study.points))
+    chosen = f"the best by {study.metric}" if study.metric else "no validation rows, so nothing is chosen"
     facts = (
-        f"study: {kind} of {len(settings)} settings, {len(study.points)} runs; the best by {study.metric}",
+        f"study: {kind} of {len(settings)} settings, {len(study.points)} runs; {chosen}",
         *study.notes,
         f"the plan below is that of its first run: {study.points[0].key}",
     )

@@ -95,8 +95,7 @@ def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]
     started = result.started
     tail = f" --tracking-uri {shlex.quote(masked(tracking_uri))}" if tracking_uri else ""
     together = "; ".join(f"{each['runs']} in stacks of {_sizes(each['sizes'])}" for each in started.stacked)
-    best = f"{result.best} (by {started.metric})" if result.best else "none: no run finished"
-    rows = [("best", best), *((("note", text)) for text in started.notes)]
+    rows = [("best", _best(result)), *((("note", text)) for text in started.notes)]
     rows += list(_final_rows(result))
     rows += [
         ("trained", f"{len(result.results)} runs in {result.seconds:.1f} s: {together}"),
@@ -105,6 +104,16 @@ def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]
     if all(each.run_id for each in result.results):
         rows += [("next", f"regplug compare {started.study_id[:8]}{tail}"), ("", f"regplug ui{tail}")]
     return rows
+
+
+def _best(result: StudyResult) -> str:
+    """Returns the best setting and why it is the best."""
+    metric = result.started.metric
+    if result.conclusion.analysis is None:
+        return "none: no run finished"
+    if result.best is None:
+        return "none: without validation rows no setting is chosen"
+    return f"{result.best} (by {metric})" if metric else f"{result.best} (the only setting)"
 
 
 def _final_rows(result: StudyResult) -> Iterator[tuple[str, str]]:

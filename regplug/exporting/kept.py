@@ -124,7 +124,7 @@ class Kept:
 
 def _why(info: RunInfo) -> str:
     if info.parent_id is not None:
-        return "A study stores the metrics of its runs, not their weights: train it alone with `regplug run`."
+        return "A study stores no weights: `regplug export` trains the run again."
     if info.status == "FINISHED":
         return "It was not tracked by `regplug run`. Export your own module with regplug.export(module, example, out)."
     return f"It ended {info.status}: train it again with `regplug run`."

@@ -43,6 +43,7 @@ class Exported:
         tracking_uri: The store of the run or the runs.
         model_uri: Address of the ONNX file as MLflow model, if it was logged.
         registered: The registered version, if requested.
+        notes: What was trained again, and what it was compared with.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Exported:
     tracking_uri: str = ""
     model_uri: str = ""
     registered: Registered | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, bundle: Bundle, **more: Any) -> Exported:
@@ -83,5 +85,6 @@ class Exported:
             "verification": self.verification.as_json(),
             "model_uri": self.model_uri,
             "registered": registered,
+            "notes": list(self.notes),
             "seconds": dict(self.seconds),
         }

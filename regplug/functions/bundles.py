@@ -35,6 +35,7 @@ def export(
     register: str | None = None,
     alias: str | None = None,
     tracking_uri: str | None = None,
+    accept_changed_data: bool | None = None,
     model: ModelLike | None = None,
     dataset: DatasetLike | None = None,
     class_names: Sequence[str] | None = None,
@@ -48,8 +49,8 @@ def export(
     """Writes a verified bundle of a tracked run's model (`regplug export`) or of your own trained module.
 
     Args:
-        module: A trained module; or a run: its id, the beginning of its id, or its name; or with `ensemble` a list of
-            runs.
+        module: A trained module; or a run or a study: its id, the beginning of its id, or its name; or with `ensemble`
+            a list of runs, or a study. Of a study the best setting is exported; a run of a study is trained again.
         example: For a module: a few real inputs `(N, ...)`, with the dtype that they have in deployment.
         out: The bundle's folder; required for a module.
         ensemble: Whether to export the models of several runs as one, which averages their class probabilities or
@@ -62,6 +63,7 @@ def export(
         register: For a run: name in MLflow's model registry; none by default.
         alias: For a run: alias of the registered version, such as `champion`.
         tracking_uri: For a run: its MLflow store.
+        accept_changed_data: For a study and its runs: whether they may be trained again on data that have changed.
         model: For a run that was trained with a Python object as its model: the same object.
         dataset: For a run that was trained with a Python object as its dataset: the same object.
         class_names: For a module: one name for each class.
@@ -87,6 +89,7 @@ def export(
     """
     both = {"formats": formats, "probabilities": probabilities, "stochastic": stochastic, "overwrite": overwrite}
     of_run = {"register": register, "alias": alias, "tracking_uri": tracking_uri, "model": model, "dataset": dataset}
+    of_run["accept_changed_data"] = accept_changed_data
     of_module = {
         "class_names": class_names,
         "preprocess": preprocess,
@@ -114,16 +117,16 @@ def export(
 def _export_runs(
     runs: list[str], out: PathLike | None, asked: dict[str, Any], registry: Registry | None, *, is_ensemble: bool
 ) -> Exported:
-    from regplug.exporting import export_ensemble, export_tracked
     from regplug.runs.caller_objects import take_over
     from regplug.runs.request import check_exported_runs
+    from regplug.studies.exporting import export_named
 
     register = asked.get("register") or asked.get("alias") or ""
     check_exported_runs(runs, is_ensemble=is_ensemble, register=register)
     objects: dict[str, Any] = {name: asked.pop(name) for name in ("model", "dataset") if name in asked}
     _, known = take_over(objects, registry or default_registry())
     asked |= {"out": None if out is None else Path(out), "registry": known}
-    return export_ensemble(runs, **asked) if is_ensemble else export_tracked(runs[0], **asked)
+    return export_named(runs, is_ensemble=is_ensemble, **asked)
 
 
 def _not_none(values: Mapping[str, Any]) -> dict[str, Any]:

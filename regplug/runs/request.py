@@ -166,11 +166,8 @@ def check_exported_runs(runs: Sequence[str], *, is_ensemble: bool, register: str
             f"An export takes one run, but {len(runs)} were named: {', '.join(runs) or 'none'}.",
             hint="Export each by itself, or all as one model with --ensemble (ensemble=True).",
         )
-    if len(runs) < 2:
-        raise RequestError(
-            f"An ensemble needs at least two runs, but only {len(runs)} was named.",
-            hint="Name more runs, or leave out --ensemble (ensemble=True).",
-        )
+    if not runs:
+        raise RequestError("An ensemble needs at least two runs, but none was named.", hint="Name runs, or a study.")
     twice = sorted({run for run in runs if list(runs).count(run) > 1})
     if twice:
         raise RequestError(f"The run {twice[0]} is named twice.", hint="Name each run of an ensemble once.")

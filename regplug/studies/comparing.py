@@ -25,7 +25,7 @@ from regplug.studies.comparable import (
     why_apart,
 )
 from regplug.studies.compared import Compared, Part, verdict_of_parts
-from regplug.studies.keeping import STUDY_KINDS, STUDY_TAG
+from regplug.studies.keeping import FINAL_TAG, STUDY_KINDS, STUDY_TAG
 from regplug.studies.measuring import FINISHED
 from regplug.studies.reporting import ANALYSIS_FILE, REPORT_FILE, compare_address, curve_metrics, read_curves
 from regplug.studies.tracked_settings import Gathered, Source, TrackedSettings
@@ -255,7 +255,8 @@ def _study(store: Store, name: str, study: RunInfo, runs: tuple[RunInfo, ...]) -
 def _experiment(store: Store, name: str) -> Source:
     tracked = store.runs(name, limit=None)
     runs = _ended(tracked)
-    plain = tuple(run for run in runs if run.parent_id is None and STUDY_TAG not in run.tags)
+    own = {STUDY_TAG, FINAL_TAG}
+    plain = tuple(run for run in runs if run.parent_id is None and not own & set(run.tags))
     children = tuple(run for run in runs if run.parent_id is not None)
     if len(plain) < 2 <= len(children):
         parents = {run.parent_id for run in children}

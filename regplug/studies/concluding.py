@@ -41,11 +41,6 @@ class Conclusion:
         return None if self.judged is None else self.judged.analysis
 
 
-def compared_metric(config: StudyConfig, selected_by: str) -> str:
-    """Returns the metric that compares the settings, if the validation metric `selected_by` chooses the best one."""
-    return selected_by if config.folds else f"test/{selected_by.partition('/')[2]}"
-
-
 class Concluding:
     """Compares the settings of a study, possibly in another process.
 
@@ -56,7 +51,8 @@ class Concluding:
         config: The study.
         name: Its name.
         results: One for each run.
-        selected_by: The validation metric.
+        metric: The metric that compares the settings.
+        selected_by: The validation metric; `None` if no setting is chosen.
         test_to_train: Ratio of evaluation rows to training rows of a run, if runs share rows.
         curves: Learning curves of the finished runs, by metric and setting.
         computing: Computes the comparison and draws the figure.
@@ -68,12 +64,13 @@ class Concluding:
         name: str,
         results: Sequence[PointResult],
         *,
-        selected_by: str,
+        metric: str,
+        selected_by: str | None,
         test_to_train: float | None,
         curves: Curves,
         computing: Executor,
     ) -> None:
-        self._metric = metric = compared_metric(config, selected_by)
+        self._metric = metric
         settings = {each.point.setting.label: each.point.setting for each in results}
         self._study = study = statistics.Study(
             name=name,
@@ -82,7 +79,8 @@ class Concluding:
             test_to_train=test_to_train,
         )
         self._judged: Future[Judged] | None = None
-        if any(run.value(metric) is not None and run.value(selected_by) is not None for run in study.runs):
+        needed = [name for name in (metric, selected_by) if name is not None]
+        if any(all(run.value(name) is not None for name in needed) for run in study.runs):
             question = _question(config, metric, selected_by, list(settings.values()))
             self._judged = computing.submit(judge, study, question, curves)
 
@@ -94,16 +92,21 @@ class Concluding:
         """
         judged = None if self._judged is None else self._judged.result()
         study = replace(self._study, runs=tuple(map(_run, results)))
-        best = None if judged is None else judged.best
+        only = study.labels[0] if len(study.labels) == 1 else None
+        best = None if judged is None else judged.best or only
         return Conclusion(study=study, judged=judged, best=best, metric=self._metric)
 
 
-def _question(config: StudyConfig, metric: str, selected_by: str, settings: Sequence[Setting]) -> statistics.Question:
+def _question(
+    config: StudyConfig, metric: str, selected_by: str | None, settings: Sequence[Setting]
+) -> statistics.Question:
+    reference = next((each.group or each.label for each in settings if each.is_reference), None)
     return statistics.Question(
         metric=metric,
         selected_by=selected_by,
-        reference=next((each.group or each.label for each in settings if each.is_reference), None),
-        all_pairs=config.all_pairs,
+        reference=reference,
+        # Without a reference the others would be compared with the best by the test rows.
+        all_pairs=config.all_pairs or (reference is None and selected_by is None),
         is_lower_better=config.minimize,
         best_of={each.label: each.group for each in settings if each.group},
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from regplug.config import RunConfig
 from regplug.exporting import export_tracked
@@ -14,32 +12,49 @@ from regplug.runs.request import check_request
 from regplug.runs.results import RunResult
 from regplug.runs.runner import execute
 from regplug.statistics import is_lower_better
-from regplug.studies.config import Point, StudyConfig
-
-if TYPE_CHECKING:
-    from regplug.studies.results import StudyStarted
-
-WINNER_TAG = "regplug.study.winner"
-"""Tag of a study: id of the run that was exported."""
-
-FINAL_TAG = "regplug.study.final_of"
-"""Tag of a run: id of the study whose best setting it is, trained again."""
+from regplug.studies.keeping import FINAL_TAG
 
 
-def train_finals(
-    point: Point,
-    study: StudyStarted,
-    config: StudyConfig,
-    *,
-    registry: Registry,
-    tracking_uri: str | None,
-) -> tuple[RunResult, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best setting of a study, to be trained again.
+
+    Args:
+        config: Its first run.
+        label: The setting.
+        study_id: MLflow's id of the study.
+        study: Name of the study.
+        experiment: Its experiment.
+        metric: The validation metric that chooses the exported one of several seeds; empty for the first seed.
+        minimize: Whether lower values of the metric are better; `None` if its name decides.
+        seeds: Number of seeds, from that of the first run.
+    """
+
+    config: RunConfig
+    label: str
+    study_id: str
+    study: str
+    experiment: str
+    metric: str
+    minimize: bool | None
+    seeds: int
+
+    def configs(self) -> list[RunConfig]:
+        """Returns the runs to train."""
+        name = f"{self.study}: best, {self.label}"
+        return [
+            self.config.replaced(
+                name=f"{name}, seed {seed}" if self.seeds > 1 else name, experiment=self.experiment, seed=seed
+            )
+            for seed in range(self.config.seed, self.config.seed + self.seeds)
+        ]
+
+
+def train_finals(best: Best, *, registry: Registry, tracking_uri: str | None) -> tuple[RunResult, ...]:
     """Trains the best setting of a study again with one seed or several, and exports one of them.
 
     Args:
-        point: The first run of the setting.
-        study: The study.
-        config: Its configuration.
+        best: The setting; exported if its run is.
         registry: The available components.
         tracking_uri: As for `execute`.
 
@@ -52,36 +67,21 @@ def train_finals(
 
     def run(config: RunConfig) -> RunResult:
         request = check_request(config, registry, tracking_uri=tracking_uri)
-        return execute(request, tracking_uri=tracking_uri, tags={FINAL_TAG: study.study_id})
+        return execute(request, tracking_uri=tracking_uri, tags={FINAL_TAG: best.study_id})
 
-    name = f"{study.name}: best, {point.setting.label}"
-    configs = list(final_configs(point.config, name, study.experiment, config.final_seeds))
+    configs = best.configs()
     if len(configs) == 1:
         return (run(configs[0]),)
-    runs = [run(each.replaced(export=False)) for each in configs]
-    is_lower = is_lower_better(study.metric) if config.minimize is None else config.minimize
-    best, *others = _best_first(runs, study.metric, is_lower_better=is_lower)
-    return (_exported(best, configs[0], registry, tracking_uri), *others)
+    first, *others = _best_first([run(config.replaced(export=False)) for config in configs], best)
+    return (_exported(first, best.config, registry, tracking_uri), *others)
 
 
-def final_configs(config: RunConfig, name: str, experiment: str, seeds: int) -> Iterator[RunConfig]:
-    """Yields the configurations with which a setting is trained again.
-
-    Args:
-        config: The first run of the setting.
-        name: Name of the runs; with several seeds, each seed is added.
-        experiment: Their experiment.
-        seeds: Number of seeds.
-    """
-    for seed in range(config.seed, config.seed + seeds):
-        own = f"{name}, seed {seed}" if seeds > 1 else name
-        yield config.replaced(name=own, experiment=experiment, seed=seed)
-
-
-def _best_first(runs: Sequence[RunResult], metric: str, *, is_lower_better: bool) -> list[RunResult]:
-    """Returns the runs, the best by a validation metric first; in their order if they do not have it."""
-    sign = 1 if is_lower_better else -1
-    return sorted(runs, key=lambda run: sign * run.metrics[metric] if metric in run.metrics else math.inf)
+def _best_first(runs: Sequence[RunResult], best: Best) -> list[RunResult]:
+    """Returns the runs, the best by the validation metric first; in their order if they do not have it."""
+    if not all(best.metric in run.metrics for run in runs):
+        return list(runs)
+    is_lower = is_lower_better(best.metric) if best.minimize is None else best.minimize
+    return sorted(runs, key=lambda run: run.metrics[best.metric], reverse=not is_lower)
 
 
 def _exported(run: RunResult, config: RunConfig, registry: Registry, tracking_uri: str | None) -> RunResult:

@@ -16,18 +16,25 @@ from regplug.runs.data_facts import overlap_ratio
 from regplug.runs.request import check_places
 from regplug.runs.results import status_after
 from regplug.studies.background_process import Executor, InlineExecutor
-from regplug.studies.concluding import Concluding, compared_metric
+from regplug.studies.concluding import Concluding
 from regplug.studies.config import Point, StudyConfig
-from regplug.studies.delivering import WINNER_TAG, train_finals
+from regplug.studies.delivering import Best, train_finals
 from regplug.studies.grouping import group_points
-from regplug.studies.keeping import Keeper
+from regplug.studies.keeping import WINNER_TAG, Keeper
 from regplug.studies.measuring import PointResult
 from regplug.studies.observing import PluginsOfStudy
 from regplug.studies.reporting import curve_metrics, curves_of, keep_conclusion
 from regplug.studies.request import check_study
 from regplug.studies.results import StudyEnded, StudyObserver, StudyResult, StudyStarted
 from regplug.studies.running import Chunks, GroupRunner
-from regplug.studies.soundness import check_data, choose_metric, guessing_warning, warn_of_choosers
+from regplug.studies.soundness import (
+    check_data,
+    choose_metric,
+    compared_metric,
+    guessing_warning,
+    require_choosable,
+    warn_of_choosers,
+)
 from regplug.studies.study_data import StudyData
 from regplug.tracking import open_store
 from regplug.training.course import EpochRecord
@@ -63,7 +70,11 @@ class Study:
         tasks = {data.task for data in datas}
         doubts = check_data(self.points, self.data_of.facts, tasks)
         self.task = datas[0].task
-        self.metric = choose_metric(config.metric, datas[0], set(map(self.loss_of, self.points)))
+        losses = set(map(self.loss_of, self.points))
+        self.metric = choose_metric(config.metric, datas[0], losses)
+        self.compared = compared_metric(self.metric, datas[0], losses, is_folded=config.folds > 0)
+        if config.best_of or config.tune:
+            require_choosable(self.metric, self.points, datas[0])
         self.notes = self.data_of.notes(self.points)
         self._groups = group_points(self.points, self.data_of)
         self._runners = [GroupRunner(group, self.data_of) for group in self._groups]
@@ -107,6 +118,7 @@ class Study:
         plugged = PluginsOfStudy(self._registry, observers, self.data_of)
         observers = [plugged, *observers] if plugged.is_listening else observers
         if refit:
+            require_choosable(self.metric, self.points, self.data_of(self.points[0]))
             check_places(self.config.base, tracking_uri)
             _stage(observers, "checking that the best can be exported")
             self._require_exportable()
@@ -159,13 +171,17 @@ class Study:
         point = result.best_point()
         if point is None:
             return
-        finals = train_finals(
-            point,
-            result.started,
-            self.config,
-            registry=self._registry,
-            tracking_uri=tracking_uri,
+        best = Best(
+            config=point.config,
+            label=point.setting.label,
+            study_id=result.study_id,
+            study=result.started.name,
+            experiment=result.started.experiment,
+            metric=self.metric,
+            minimize=self.config.minimize,
+            seeds=self.config.final_seeds,
         )
+        finals = train_finals(best, registry=self._registry, tracking_uri=tracking_uri)
         reached.append(replace(result, finals=finals))
         keeper.tracked.set_tags({WINNER_TAG: finals[0].run_id})
         known = {*self.warnings}
@@ -192,6 +208,7 @@ class Study:
             experiment=keeper.experiment,
             tracking_uri=keeper.store.location.shown,
             metric=self.metric,
+            compared=self.compared,
             points=tuple(self.points),
             finished=tuple(done.values()),
             stacked=self._stacked_document(plans),
@@ -223,12 +240,13 @@ class Study:
 
     def _compare(self, keeper: Keeper, done: dict[str, PointResult], computing: Executor) -> Concluding:
         results = [done[point.key] for point in self.points]
-        shown = curve_metrics(compared_metric(self.config, self.metric), self.metric)
+        shown = curve_metrics(self.compared, self.metric)
         return Concluding(
             self.config,
             keeper.name,
             results,
-            selected_by=self.metric,
+            metric=self.compared,
+            selected_by=self.metric or None,
             test_to_train=self._overlap(),
             curves=curves_of(results, shown, None if keeper.tracked.is_lost else keeper.store),
             computing=computing,

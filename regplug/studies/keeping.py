@@ -14,7 +14,6 @@ from regplug.registry import Registry
 from regplug.runs.description import describe_run, off_values
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
 from regplug.studies.child_configs import CONFIGS_FILE, POINT_TAG, config_alone, configs_document
-from regplug.studies.concluding import compared_metric
 from regplug.studies.config import Point
 from regplug.studies.measuring import PointResult
 from regplug.studies.running import Chunks
@@ -26,6 +25,12 @@ if TYPE_CHECKING:
 
 STUDY_TAG = "regplug.study"
 STUDY_KINDS = ("sweep", "cv")
+WINNER_TAG = "regplug.study.winner"
+"""Tag of a study: id of the run that was trained again and exported."""
+
+FINAL_TAG = "regplug.study.final_of"
+"""Tag of a run: id of the study whose best setting it is, trained again."""
+
 FINGERPRINT_TAG = "regplug.study.fingerprint"
 EPOCHS_METRIC = "time/epochs"
 SECONDS_METRIC = "time/run_s"
@@ -53,7 +58,7 @@ class Keeper:
         self._study, self._kind, points = study.config, study.kind, study.points
         self._task, self._facts_of, self._warnings = study.task, study.data_of.facts, study.warnings
         self._components_of = study.data_of.components
-        self._content, self._metric = study.content, compared_metric(study.config, study.metric)
+        self._content, self._metric = study.content, study.compared
         self._fingerprint = study.config.fingerprint(*study.content.values())
         base = study.config.base
         dataset = registry.locate("dataset", base.specs("dataset")[0]).name

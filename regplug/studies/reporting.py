@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from regplug.studies.measuring import PointResult
     from regplug.studies.results import StudyResult
 
+BEST_TAG = "regplug.study.best"
+"""Tag of a study: label of its best setting; empty if none was chosen."""
+
 ANALYSIS_FILE = "analysis.json"
 CURVES_FILE = "curves.json"
 FIGURE_FILE = "settings.png"
@@ -48,7 +51,7 @@ def keep_conclusion(keeper: Keeper, result: StudyResult) -> None:
     if judged is None:
         return
     tracked.log_dict({**judged.analysis.document(), "test_to_train": conclusion.study.test_to_train}, ANALYSIS_FILE)
-    tracked.set_tags({"regplug.study.best": conclusion.best or "", "regplug.study.verdict": judged.analysis.verdict})
+    tracked.set_tags({BEST_TAG: conclusion.best or "", "regplug.study.verdict": judged.analysis.verdict})
     best = [each for each in result.results if each.point.setting.label == conclusion.best]
     tracked.log_metrics({f"best/{name}": value for name, value in mean_metrics(best).items()}, 0)
     tracked.log_figure_png(judged.settings_png, FIGURE_FILE)

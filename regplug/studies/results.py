@@ -25,7 +25,8 @@ class StudyStarted:
         name: The study's name.
         experiment: Its experiment.
         tracking_uri: Its store.
-        metric: The metric that chooses the best setting.
+        metric: The metric that chooses the best setting; empty if there are no validation rows.
+        compared: The metric that compares the settings.
         points: All runs of the study.
         finished: Runs that an earlier attempt finished.
         stacked: Groups with the number of runs and the reason.
@@ -39,6 +40,7 @@ class StudyStarted:
     experiment: str
     tracking_uri: str
     metric: str
+    compared: str
     points: tuple[Point, ...]
     finished: tuple[PointResult, ...]
     stacked: tuple[dict[str, Any], ...]
@@ -150,7 +152,7 @@ class StudyResult:
             "notes": list(self.started.notes),
             "warnings": list(self.started.warnings),
             "best": self.conclusion.best,
-            "selected_by": self.started.metric,
+            "selected_by": self.started.metric or None,
             "metric": self.conclusion.metric,
             "runs": [run_document(result) for result in self.results],
             "summary": told["summary"] if told else [],

@@ -55,7 +55,7 @@ def _judged_differ(points: Sequence[Point], facts_of: Callable[[Point], DataFact
 
 
 def choose_metric(asked: str, data: Prepared, losses: Collection[str]) -> str:
-    """Returns the metric that chooses the best setting.
+    """Returns the metric that chooses the best setting; empty if there are no validation rows.
 
     Args:
         asked: The metric in the configuration; empty for validation accuracy or loss.
@@ -66,6 +66,8 @@ def choose_metric(asked: str, data: Prepared, losses: Collection[str]) -> str:
         RequestError: The runs do not measure it, or it is the loss and the runs have different losses.
     """
     known = [f"valid/{name}" for name in metric_names(data.task)]
+    if asked and data.valid is None:
+        raise _no_validation(data, f"metric={asked} is not measured in this study.")
     if asked and asked not in known:
         raise RequestError(f"metric={asked} is not measured in this study.", hint=did_you_mean(asked, known))
     if asked == "valid/loss" and len(losses) > 1:
@@ -74,19 +76,50 @@ def choose_metric(asked: str, data: Prepared, losses: Collection[str]) -> str:
             f"valid/loss cannot be compared between the losses {', '.join(sorted(losses))}.",
             hint=f"Choose a metric that they share: {others}.",
         )
-    return asked or _default_metric(data, losses)
+    if asked or data.valid is None:
+        return asked
+    return f"valid/{_default_quantity(data, losses)}"
 
 
-def _default_metric(data: Prepared, losses: Collection[str]) -> str:
-    if data.valid is None:
-        raise RequestError(
-            f"The dataset {data.raw.name} has no validation split to choose the best setting by.",
-            hint="Add one, for example mnist:validation=5000, or use `regplug cv`. The test split is never used for "
-            "choices.",
-        )
+def compared_metric(chosen_by: str, data: Prepared, losses: Collection[str], *, is_folded: bool) -> str:
+    """Returns the metric that compares the settings.
+
+    Args:
+        chosen_by: The validation metric that chooses the best setting; empty if none is chosen.
+        data: Data of the first run.
+        losses: Names of the losses of all runs.
+        is_folded: Whether the study is a cross-validation, whose folds were held out.
+    """
+    return chosen_by if is_folded else f"test/{chosen_by.partition('/')[2] or _default_quantity(data, losses)}"
+
+
+def _default_quantity(data: Prepared, losses: Collection[str]) -> str:
     if data.task.is_classification:
-        return "valid/accuracy"
-    return "valid/loss" if len(losses) == 1 else "valid/rmse"
+        return "accuracy"
+    return "loss" if len(losses) == 1 else "rmse"
+
+
+def require_choosable(metric: str, points: Sequence[Point], data: Prepared) -> None:
+    """Checks that a setting can be chosen: there are validation rows, or only one setting.
+
+    Args:
+        metric: The metric that chooses the best setting; empty if there are no validation rows.
+        points: The runs.
+        data: Data of the first run.
+
+    Raises:
+        RequestError: There are several settings and no validation rows.
+    """
+    if not metric and len({point.setting.label for point in points}) > 1:
+        raise _no_validation(data, "The best setting cannot be chosen.")
+
+
+def _no_validation(data: Prepared, what: str) -> RequestError:
+    return RequestError(
+        f"{what} The dataset {data.raw.name} has no validation split.",
+        hint="Add one, for example mnist:validation=5000, or use `regplug cv`. Or only compare the settings on the "
+        "test rows: --no-export, without --best-of, --tune and --metric. The test rows are never used for choices.",
+    )
 
 
 def warn_of_choosers(made: Sequence[Assembly]) -> Iterator[str]:
