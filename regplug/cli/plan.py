@@ -111,15 +111,17 @@ def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> t
     kind = "cv" if asked.folds else "sweep"
     study = Study(asked, kind=kind, registry=registry, points=points)
     first = make_plan(check_request(study.points[0].config, registry, writes=False))
+    stacked, duration = study.planned()
     settings = list(dict.fromkeys(point.setting.label for point in study.points))
     chosen = f"the best by {study.metric}" if study.metric else "no validation rows, so nothing is chosen"
     facts = (
         f"study: {kind} of {len(settings)} settings, {len(study.points)} runs; {chosen}",
+        f"duration: {duration}",
         *study.notes,
         f"the plan below is that of its first run: {study.points[0].key}",
     )
     warnings = tuple(dict.fromkeys((*first.warnings, *study.warnings)))
-    return dataclasses.replace(first, stacked=study.stacked(), warnings=warnings), facts
+    return dataclasses.replace(first, stacked=stacked, duration=duration.document(), warnings=warnings), facts
 
 
 def _tell(made: Plan, facts: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,7 @@ class Plan:
         warnings: What is legal and doubtful.
         facts: Lines about data, model and training.
         stacked: Groups of runs that would train together.
+        duration: The estimated duration of a study in seconds, by part; `None` for one run.
     """
 
     config: RunConfig
@@ -61,6 +63,7 @@ class Plan:
     warnings: tuple[str, ...]
     facts: tuple[str, ...]
     stacked: tuple[dict[str, Any], ...]
+    duration: Mapping[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
         """Returns the plan as JSON types."""
@@ -70,6 +73,7 @@ class Plan:
             "warnings": list(self.warnings),
             "facts": list(self.facts),
             "stacked": list(self.stacked),
+            "duration": self.duration,
         }
 
 

@@ -100,13 +100,11 @@ class Concluding:
 def _question(
     config: StudyConfig, metric: str, selected_by: str | None, settings: Sequence[Setting]
 ) -> statistics.Question:
-    reference = next((each.group or each.label for each in settings if each.is_reference), None)
     return statistics.Question(
         metric=metric,
         selected_by=selected_by,
-        reference=reference,
-        # Without a reference the others would be compared with the best by the test rows.
-        all_pairs=config.all_pairs or (reference is None and selected_by is None),
+        reference=next((each.group or each.label for each in settings if each.is_reference), None),
+        all_pairs=config.all_pairs,
         is_lower_better=config.minimize,
         best_of={each.label: each.group for each in settings if each.group},
     )

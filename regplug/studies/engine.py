@@ -19,6 +19,7 @@ from regplug.studies.background_process import Executor, InlineExecutor
 from regplug.studies.concluding import Concluding
 from regplug.studies.config import Point, StudyConfig
 from regplug.studies.delivering import Best, train_finals
+from regplug.studies.duration import Duration, estimate_duration
 from regplug.studies.grouping import group_points
 from regplug.studies.keeping import WINNER_TAG, Keeper
 from regplug.studies.measuring import PointResult
@@ -189,9 +190,14 @@ class Study:
             if warning not in known:
                 _warn(observers, warning)
 
-    def stacked(self) -> tuple[dict[str, Any], ...]:
-        """Returns which runs would stack, in which groups and why; measures the stack sizes."""
-        return self._stacked_document([runner.chunks() for runner in self._runners])
+    def planned(self) -> tuple[tuple[dict[str, Any], ...], Duration]:
+        """Returns which runs would stack, in which groups and why, and how long it takes; trains a few steps."""
+        plans = [runner.chunks() for runner in self._runners]
+        finals = self.config.final_seeds if self.config.delivers(self.kind) else 0
+        duration = estimate_duration(
+            self._runners, plans, final_seeds=finals, exports=finals > 0 and self.config.base.export
+        )
+        return self._stacked_document(plans), duration
 
     def _start(
         self, keeper: Keeper, done: dict[str, PointResult], observers: Sequence[StudyObserver]
