@@ -72,7 +72,8 @@ def export_named(
                 f"An ensemble needs at least two runs, but only {len(found)} was named.",
                 hint="Name more runs, or a study; or leave out --ensemble (ensemble=True).",
             )
-        exported = export_ensemble([run_id for info in found for run_id in preparing.members(info)], **both)
+        members = [member for name, info in zip(names, found, strict=True) for member in preparing.members(name, info)]
+        exported = export_ensemble(members, **both)
     else:
         exported = export_tracked(preparing.run(found[0]), **both)
     return replace(exported, notes=(*exported.notes, *preparing.notes))
@@ -111,10 +112,11 @@ class _Preparing:
             )
         return info.run_id
 
-    def members(self, info: RunInfo) -> list[str]:
-        """Returns the ids of the runs that go into an ensemble: of a study, those of its best setting."""
+    def members(self, name: str, info: RunInfo) -> list[str]:
+        """Returns the runs that go into an ensemble: of a study, those of its best setting."""
         if STUDY_TAG not in info.tags:
-            return [self.run(info)]
+            self.run(info)
+            return [name]
         finals = self._finals(info)
         if len(finals) > 1:
             return [each.run_id for each in finals]
