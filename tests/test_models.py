@@ -253,5 +253,6 @@ def test_a_stack_of_networks_gets_what_each_gets_alone(make, params, shape):
 
 def test_a_model_that_cannot_be_stacked_says_so_in_the_plan():
     components = find_components(RunConfig(model="gru"), default_registry())
-    assert components.why_single() == "gru declares that it cannot be stacked"
+    told = "gru declares that it cannot be stacked: torch.func.vmap cannot lift torch's recurrent layers"
+    assert components.why_single() == told
     assert find_components(RunConfig(), default_registry()).why_single() == ""

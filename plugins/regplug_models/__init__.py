@@ -184,6 +184,7 @@ def regplug_models() -> Iterator[Model]:
         target="regplug_models.recurrent:gru",
         params=GRUParams,
         stackable=False,
+        why_single="torch.func.vmap cannot lift torch's recurrent layers",
         summary="Gated recurrent units over sequences (time, features); the output is made of the last state.",
         source="Cho et al. 2014, arXiv:1406.1078",
     )

@@ -133,12 +133,14 @@ class Model(Component):
     Args:
         tasks: The tasks that it supports.
         stackable: Whether many runs of it may train as one stack (`torch.func.vmap`).
+        why_single: Why not, in a few words, which a plan shows; only if `stackable` is false.
     """
 
     kind: ClassVar[str] = "model"
 
     tasks: tuple[TaskKind, ...] = ("classification", "regression")
     stackable: bool = True
+    why_single: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,13 +112,18 @@ class Components:
         if takes_keywords(self.optimizer.registered):
             return f"{self.optimizer.registered.full_name} is a torch.optim optimizer, with one rate for all runs"
         asked = (self.model, *self.regs, self.optimizer)
-        alone = [one.spec.key for one in asked if not cast(_MayStack, one.registered.component).stackable]
-        return f"{', '.join(alone)} declares that it cannot be stacked" if alone else ""
+        alone = [one for one in asked if not cast(_MayStack, one.registered.component).stackable]
+        return "; ".join(f"{one.spec.key} declares that it cannot be stacked{_reason(one)}" for one in alone)
 
     def all(self) -> tuple[Chosen, ...]:
         """Returns all of them, for provenance."""
         named = (self.model, self.dataset, self.activation, self.loss, self.optimizer, self.schedule)
         return (*(one for one in named if one is not None), *self.inits, *self.regs, *self.probes, *self.formats)
+
+
+def _reason(one: Chosen) -> str:
+    reason = getattr(one.registered.component, "why_single", "")
+    return f": {reason}" if reason else ""
 
 
 def find_components(config: RunConfig, registry: Registry) -> Components:
