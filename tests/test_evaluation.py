@@ -1,5 +1,6 @@
 """Metrics against torch, scikit-learn and closed forms; the weight norm's probe."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,14 @@ from torch.nn import functional as F
 
 from regplug.api import NoParams, Task
 from regplug.errors import DivergedError
-from regplug.measuring.metrics import confusion_matrix, evaluate_predictions, left_out_metrics, wilson_interval
+from regplug.measuring.metrics import (
+    calibration_bins,
+    confusion_matrix,
+    evaluate_predictions,
+    left_out_metrics,
+    row_metrics,
+    wilson_interval,
+)
 from regplug.probes import ProbeView
 from regplug_probes.norms import WeightNorm
 
@@ -40,6 +48,49 @@ def test_classification_metrics_are_scikit_learns_and_torchs(predictions):
     one_against_rest = [sk.roc_auc_score(targets == label, probability[:, label]) for label in range(4)]
     assert found["auroc"] == pytest.approx(np.mean(one_against_rest))
     assert all(type(value) is float for value in found.values())
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_the_brier_score_is_scikit_learns(predictions, num_classes):
+    logits, targets = predictions[0][:, :num_classes], predictions[1] % num_classes
+    probability = torch.softmax(torch.from_numpy(logits).double(), dim=1).numpy()
+    expected = sk.brier_score_loss(targets, probability if num_classes > 2 else probability[:, 1])
+    task = Task(kind="classification", num_outputs=num_classes)
+    assert evaluate_predictions(logits, targets, task)["brier"] == pytest.approx(expected)
+    assert row_metrics(logits, targets, task)["brier"].mean() == pytest.approx(expected)
+
+
+def test_the_calibration_error_is_the_one_of_guo_bin_by_bin(predictions):
+    logits, targets = predictions
+    probability = torch.softmax(torch.from_numpy(logits).double(), dim=1).numpy()
+    confidence, right = probability.max(axis=1), probability.argmax(axis=1) == targets
+    expected = 0.0
+    for low, high in itertools.pairwise(np.linspace(0, 1, 16)):
+        inside = (confidence > low) & (confidence <= high)
+        if inside.any():
+            expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert evaluate_predictions(logits, targets, FOUR)["ece"] == pytest.approx(expected)
+
+
+def test_a_certain_prediction_is_in_the_last_bin_and_an_empty_bin_is_zero():
+    rows, confidence, accuracy = calibration_bins(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]))
+    assert (rows.tolist(), confidence.tolist()) == ([0] * 14 + [2], [0] * 14 + [1])
+    assert accuracy[-1] == 0.5
+
+
+def test_the_values_by_row_have_the_metrics_as_their_mean(predictions):
+    logits, targets = predictions
+    found = evaluate_predictions(logits, targets, FOUR)
+    by_row = row_metrics(logits, targets, FOUR)
+    assert by_row["accuracy"].dtype == np.bool_
+    assert {name: values.mean() for name, values in by_row.items()} == pytest.approx(
+        {name: found[name] for name in by_row}
+    )
+    values, goals = logits.astype(np.float64), logits[::-1].astype(np.float64)
+    task = Task(kind="regression", num_outputs=4)
+    assert row_metrics(values, goals, task)["mae"].mean() == pytest.approx(
+        evaluate_predictions(values, goals, task)["mae"]
+    )
 
 
 def test_two_classes_have_the_auroc_of_the_second_one():

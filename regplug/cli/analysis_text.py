@@ -46,7 +46,7 @@ def _row(analysis: Analysis, summary: Summary) -> tuple[str, ...]:
     return (
         f"{summary.label}{mark}",
         number(summary.mean),
-        _interval(summary.t_interval),
+        _interval(summary.interval),
         "" if summary.sd is None else number(summary.sd, 2),
         "" if summary.mean_rank is None else number(summary.mean_rank, 3),
         p_value,

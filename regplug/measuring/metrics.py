@@ -17,14 +17,18 @@ Array = NDArray[Any]
 
 CONFIDENCE_LEVEL = 0.95
 
+NUM_BINS = 15
+"""Bins of equal width of the calibration error, as in Guo et al. 2017."""
+
 
 def evaluate_predictions(outputs_BK: Array, targets: Array, task: Task) -> dict[str, float]:
     """Returns the metrics of a model's outputs; a metric that is not defined on these targets is left out.
 
     Classification: `loss` (mean negative log-likelihood, natural logarithm), `accuracy`, `accuracy_low` and
     `accuracy_high` (95 % Wilson interval), `balanced_accuracy` (mean recall of the classes that occur), `macro_f1`,
-    `auroc` (one class against the rest, mean over classes). Regression: `mae`, `rmse` and `r2`, the mean over columns,
-    but no `loss`, because the run defines it.
+    `auroc` (one class against the rest, mean over classes), `brier` and `ece` (see `brier_scores` and
+    `calibration_bins`). Regression: `mae`, `rmse` and `r2`, the mean over columns, but no `loss`, because the run
+    defines it.
 
     Args:
         outputs_BK: Logits or values `(B, K)`.
@@ -34,7 +38,7 @@ def evaluate_predictions(outputs_BK: Array, targets: Array, task: Task) -> dict[
     Raises:
         DivergedError: An output is not finite.
 
-    Source: Wilson 1927 for the interval; the others follow scikit-learn's conventions.
+    Source: Wilson 1927 for the interval, Guo et al. 2017 for `ece`; the others follow scikit-learn's conventions.
     """
     outputs_BK = np.asarray(outputs_BK, dtype=np.float64)
     if not np.isfinite(outputs_BK).all():
@@ -48,8 +52,72 @@ def evaluate_predictions(outputs_BK: Array, targets: Array, task: Task) -> dict[
 def metric_names(task: Task) -> tuple[str, ...]:
     """Returns the names of all metrics of a task, including `loss` and those that some targets do not define."""
     if task.is_classification:
-        return ("loss", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "macro_f1", "auroc")
+        of_rows = ("loss", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "macro_f1")
+        return (*of_rows, "auroc", "brier", "ece")
     return ("loss", "mae", "rmse", "r2")
+
+
+def row_metrics(outputs_BK: Array, targets: Array, task: Task) -> dict[str, Array]:
+    """Returns the metrics that are means over rows, on each row `(B,)`; the loss is not among them.
+
+    Args:
+        outputs_BK: Logits or values `(B, K)`.
+        targets: Classes int `(B,)`, or values `(B, K)`.
+        task: The task.
+    """
+    if not task.is_classification:
+        return {"mae": np.abs(outputs_BK - np.asarray(targets, dtype=np.float64)).mean(axis=1)}
+    return {"accuracy": outputs_BK.argmax(axis=1) == targets, "brier": brier_scores(probabilities(outputs_BK), targets)}
+
+
+def probabilities(logits_BK: Array) -> Array:
+    """Returns softmax probabilities, float64 `(B, K)`."""
+    from scipy.special import softmax
+
+    found: Array = softmax(np.asarray(logits_BK, dtype=np.float64), axis=1)
+    return found
+
+
+def brier_scores(probability_BK: Array, targets_B: Array) -> Array:
+    """Returns the Brier score of each row `(B,)`: sum_k (p_k - [y = k])^2, halved for two classes.
+
+    It is 0 for a certain and right prediction; the largest is 2, and 1 for two classes, as in scikit-learn.
+
+    Source: Brier 1950.
+    """
+    rows = np.arange(len(targets_B))
+    right_B = probability_BK[rows, targets_B]
+    scores: Array = np.square(probability_BK).sum(axis=1) - 2 * right_B + 1
+    return scores / 2 if probability_BK.shape[1] == 2 else scores
+
+
+def calibration_bins(probability_BK: Array, targets_B: Array) -> tuple[Array, Array, Array]:
+    """Returns rows, mean confidence and accuracy of each of the `NUM_BINS` bins `(bins,)`; 0 for an empty bin.
+
+    The confidence is the probability of the predicted class. Bins have equal width and include their upper end.
+
+    Source: Guo et al. 2017, section 2.
+    """
+    confidence_B = probability_BK.max(axis=1)
+    is_right_B = probability_BK.argmax(axis=1) == targets_B
+    bin_B = np.clip(np.ceil(confidence_B * NUM_BINS).astype(np.int64) - 1, 0, NUM_BINS - 1)
+    rows, confidence, right = (
+        np.bincount(bin_B, weights=weights, minlength=NUM_BINS) for weights in (None, confidence_B, is_right_B)
+    )
+    filled = np.maximum(rows, 1)
+    return rows, confidence / filled, right / filled
+
+
+def calibration_error(probability_BK: Array, targets_B: Array) -> float:
+    """Returns the expected calibration error: sum_bins rows / B * |accuracy - confidence|.
+
+    >>> round(calibration_error(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1])), 3)
+    0.45
+
+    Source: Guo et al. 2017, eq. 3.
+    """
+    rows, confidence, accuracy = calibration_bins(probability_BK, targets_B)
+    return float(rows @ np.abs(accuracy - confidence)) / len(targets_B)
 
 
 def left_out_metrics(targets: Array, task: Task) -> dict[str, str]:
@@ -106,6 +174,7 @@ def _classification(logits_BK: Array, targets_B: Array) -> dict[str, float]:
 
     predicted_B = logits_BK.argmax(axis=1)
     log_probability_BK = log_softmax(logits_BK, axis=1)
+    probability_BK = np.exp(log_probability_BK)
     low, high = wilson_interval(int((predicted_B == targets_B).sum()), len(targets_B))
     return {
         # scikit-learn's log_loss takes probabilities and clips them at 2e-16; logits need no clipping.
@@ -118,7 +187,9 @@ def _classification(logits_BK: Array, targets_B: Array) -> dict[str, float]:
             targets_B, predicted_B, labels=np.unique(targets_B), average="macro", zero_division=0
         ),
         "macro_f1": metrics.f1_score(targets_B, predicted_B, average="macro", zero_division=0),
-        **_auroc(np.exp(log_probability_BK), targets_B),
+        **_auroc(probability_BK, targets_B),
+        "brier": brier_scores(probability_BK, targets_B).mean(),
+        "ece": calibration_error(probability_BK, targets_B),
     }
 
 

@@ -59,7 +59,7 @@ def row_of(analysis: Analysis, place: int, summary: Summary) -> dict[str, Any]:
         "is_reference": summary.label == analysis.reference,
         "is_selected": summary.label == analysis.selected,
         "mean": _text(summary.mean),
-        "interval": _interval(summary.t_interval),
+        "interval": _interval(summary.interval),
         "bootstrap": _bootstrap(summary),
         "is_guessing": summary.is_guessing,
         "sd": _text(summary.sd, 2),

@@ -37,7 +37,7 @@ def mean_of(summary: Summary) -> float:
 
 def ends_of(summary: Summary) -> tuple[float, float]:
     """Returns the ends of its 95 % interval; NaN without one."""
-    return summary.t_interval or (math.nan, math.nan)
+    return summary.interval or (math.nan, math.nan)
 
 
 def first_of(most: int, items: Sequence[Any] | Mapping[str, Any], what: str = "settings") -> str:

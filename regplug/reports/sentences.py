@@ -97,7 +97,7 @@ def _best(comparisons: Sequence[Comparison]) -> Comparison:
 
 def _mean(analysis: Analysis, label: str) -> str:
     summary = next(summary for summary in analysis.summaries if summary.label == label)
-    ends = summary.t_interval
+    ends = summary.interval
     return number(summary.mean) + (f" [{number(ends[0])}, {number(ends[1])}]" if ends else "")
 
 

@@ -11,7 +11,9 @@ from regplug.statistics.paired import Comparison, compare_pair, holm, paired_t
 from regplug.statistics.question import Answer, Question, answer
 from regplug.statistics.ranks import Ranks, critical_difference, rank, rank_over_datasets
 from regplug.statistics.records import PairKey, Setting, Study, StudyRun
-from regplug.statistics.summary import LEAST_BOOTSTRAPPED, Interval, Summary, bootstrap_interval, summarise, t_interval
+from regplug.statistics.rows import RowTable, RowValues
+from regplug.statistics.summary import LEAST_BOOTSTRAPPED, Summary, bootstrap_interval, summarise, t_interval
+from regplug.statistics.two_way import Interval, TwoWay, analyse_table
 from regplug.statistics.units import Units, find_units
 from regplug.statistics.words import choice_sentence, comparison_sentence, number, p_text, span
 
@@ -27,12 +29,16 @@ __all__ = [
     "PairKey",
     "Question",
     "Ranks",
+    "RowTable",
+    "RowValues",
     "Setting",
     "Study",
     "StudyRun",
     "Summary",
+    "TwoWay",
     "Units",
     "analyse",
+    "analyse_table",
     "answer",
     "average",
     "bootstrap_interval",

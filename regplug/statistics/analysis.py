@@ -14,6 +14,7 @@ from regplug.statistics.nesting import Choice
 from regplug.statistics.paired import Comparison, compare_pair, correct, differences, paired_t
 from regplug.statistics.ranks import Ranks, rank
 from regplug.statistics.records import Study, Values
+from regplug.statistics.rows import RowTable, find_rows
 from regplug.statistics.summary import Summary, summarise
 from regplug.statistics.units import Units, find_units
 from regplug.statistics.verdict import bootstrap_note, notes, verdict
@@ -29,6 +30,8 @@ class Analysis:
         metric: The compared metric.
         is_lower_better: Whether lower values are better.
         units: The units that count as one observation.
+        rows: Number of test rows that intervals and tests cover beside the units; 0 if they cover the units alone.
+        why_no_rows: Why they do not cover the test rows; empty if they do.
         selected_by: The metric that chose the best setting; `None` if none was chosen.
         selected: The best setting by that metric.
         reference: The setting with which the others are compared; `None` if all pairs are compared.
@@ -55,6 +58,8 @@ class Analysis:
     notes: tuple[str, ...]
     choices: tuple[Choice, ...] = ()
     effects: tuple[Effect, ...] = ()
+    rows: int = 0
+    why_no_rows: str = ""
 
     def comparison_of(self, label: str) -> Comparison | None:
         """Returns a setting's comparison with the reference."""
@@ -72,6 +77,8 @@ class Analysis:
             "metric": self.metric,
             "is_lower_better": self.is_lower_better,
             "unit": self.units.kind,
+            "test_rows": self.rows,
+            "why_no_test_rows": self.why_no_rows or None,
             "variance_ratio": self.units.variance_ratio,
             "selected_by": self.selected_by,
             "selected": self.selected,
@@ -123,11 +130,12 @@ def analyse(
     units = find_units(values, study.test_to_train)
     selected = select(study, selected_by, lower_is_better=lower_is_better) if selected_by else None
     ranks = rank(values, units, is_lower_better=is_lower)
-    summaries = _summaries(study, metric, units, ranks, is_lower, bootstrap_seed)
+    rows, why_no_rows = find_rows(study, metric, units)
+    summaries = _summaries(study, metric, units, ranks, is_lower, bootstrap_seed, rows=rows)
     _check_baseline(study, baseline)
     reference = None if all_pairs else baseline or (selected if selected and values[selected] else summaries[0].label)
     order = [summary.label for summary in summaries]
-    comparisons = _comparisons(values, units, order, reference, is_lower, is_named=baseline is not None)
+    comparisons = _comparisons(values, units, order, reference, is_lower, is_named=baseline is not None, rows=rows)
     bare = Analysis(
         study=study.name,
         metric=metric,
@@ -143,6 +151,8 @@ def analyse(
         notes=(),
         choices=choices,
         effects=find_effects(study, metric, find_factors(study.settings), units, is_lower_better=is_lower),
+        rows=rows.rows if rows is not None else 0,
+        why_no_rows=why_no_rows,
     )
     return replace(bare, verdict=verdict(bare), notes=notes(bare, baseline is not None))
 
@@ -179,11 +189,12 @@ def _summaries(
     bootstrap_seed: int | None,
     *,
     failed_last: bool = False,
+    rows: RowTable | None = None,
 ) -> tuple[Summary, ...]:
     by_label = {label: [run for run in study.runs if run.setting == label] for label in study.labels}
     mean_ranks = ranks.mean_ranks if ranks else {}
     found = [
-        summarise(label, runs, metric, units, mean_rank=mean_ranks.get(label), seed=bootstrap_seed)
+        summarise(label, runs, metric, units, mean_rank=mean_ranks.get(label), seed=bootstrap_seed, rows=rows)
         for label, runs in by_label.items()
     ]
 
@@ -195,19 +206,25 @@ def _summaries(
 
 
 def _comparisons(
-    values: Values, units: Units, order: Sequence[str], reference: str | None, is_lower: bool, *, is_named: bool
+    values: Values,
+    units: Units,
+    order: Sequence[str],
+    reference: str | None,
+    is_lower: bool,
+    *,
+    is_named: bool,
+    rows: RowTable | None,
 ) -> tuple[Comparison, ...]:
     pairs = list(combinations(order, 2)) if reference is None else [(x, reference) for x in order if x != reference]
-    bare = [compare_pair(first, second, values, units, is_lower_better=is_lower) for first, second in pairs]
-    others = (
-        [] if reference is None or is_named else _other_p_values(values, units, [x for x in order if x != reference])
-    )
-    return correct(bare, others)
+    bare = [compare_pair(first, second, values, units, is_lower_better=is_lower, rows=rows) for first, second in pairs]
+    others = [x for x in order if x != reference and values[x]] if reference is not None and not is_named else []
+    return correct(bare, rows.p_values(others) if rows is not None else _p_values(values, units, others))
 
 
-def _other_p_values(values: Values, units: Units, labels: Sequence[str]) -> list[float]:
+def _p_values(values: Values, units: Units, labels: Sequence[str]) -> list[float]:
+    """Returns p of every pair of these settings that shares two observations and varies."""
     found = []
-    for first, second in combinations([label for label in labels if values[label]], 2):
+    for first, second in combinations(labels, 2):
         shared = differences(values[first], values[second], units)
         if len(shared.values) > 1 and not shared.are_constant:
             found.append(paired_t(shared.values, units.variance_ratio)[1])

@@ -16,6 +16,8 @@ from typing import Any
 from regplug.statistics.nesting import average
 from regplug.statistics.paired import Comparison, compare_pair, correct
 from regplug.statistics.records import Setting, Study
+from regplug.statistics.rows import find_rows
+from regplug.statistics.two_way import Interval
 from regplug.statistics.units import Units
 from regplug.statistics.words import number, p_text, span
 
@@ -136,8 +138,9 @@ def _effect(study: Study, metric: str, factors: Sequence[Factor], units: Units, 
     halves = {
         label: _MINUS if sum(not factor.is_high[label] for factor in factors) % 2 else _PLUS for label in study.labels
     }
-    values = average(study, halves).values(metric)
-    found = compare_pair(_PLUS, _MINUS, values, units, is_lower_better=is_lower_better)
+    averaged = average(study, halves)
+    rows, _ = find_rows(averaged, metric, units)
+    found = compare_pair(_PLUS, _MINUS, averaged.values(metric), units, is_lower_better=is_lower_better, rows=rows)
     return Effect(
         factors=tuple(factor.name for factor in factors),
         subject=" and ".join(factor.change for factor in factors),
@@ -146,10 +149,15 @@ def _effect(study: Study, metric: str, factors: Sequence[Factor], units: Units, 
 
 
 def _scaled(comparison: Comparison, by: float) -> Comparison:
-    if comparison.difference is None or comparison.interval is None:
-        return replace(comparison, difference=None if comparison.difference is None else by * comparison.difference)
-    low, high = comparison.interval
-    return replace(comparison, difference=by * comparison.difference, interval=(by * low, by * high))
+    def scaled(interval: Interval | None) -> Interval | None:
+        return None if interval is None else (by * interval[0], by * interval[1])
+
+    return replace(
+        comparison,
+        difference=None if comparison.difference is None else by * comparison.difference,
+        interval=scaled(comparison.interval),
+        pairs_interval=scaled(comparison.pairs_interval),
+    )
 
 
 def effect_sentence(effect: Effect) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from regplug.statistics.metrics import check_selection, is_lower_better
 from regplug.statistics.records import FINISHED, PairKey, Setting, Study, StudyRun
+from regplug.statistics.rows import mean_rows
 from regplug.statistics.units import Units, find_units
 
 Unit = tuple[Any, ...]
@@ -124,6 +125,7 @@ def _mean_run(group: str, runs: Sequence[StudyRun], count: int) -> StudyRun:
         seconds=float(np.mean([run.seconds for run in runs])),
         run_id=runs[0].run_id if count == 1 else "",
         is_guessing=all(run.is_guessing for run in runs),
+        rows=mean_rows([run.rows for run in finished]) if finished else None,
     )
 
 

@@ -12,7 +12,9 @@ import numpy as np
 
 from regplug.statistics.records import PairKey
 from regplug.statistics.rounding import RESOLUTION, Array, are_equal, merge_magnitudes
-from regplug.statistics.summary import Interval, standard_deviation, t_interval
+from regplug.statistics.rows import RowTable
+from regplug.statistics.summary import standard_deviation, t_interval
+from regplug.statistics.two_way import Interval, TwoWay
 from regplug.statistics.units import Kind, Units
 
 Outcome = Literal["identical", "constant", "too few", "tested"]
@@ -35,10 +37,13 @@ class Comparison:
         unit: The kind of observation that forms a pair.
         n: Number of pairs.
         difference: Mean of first minus second; `None` without a pair.
+        rows: Number of test rows that interval and test cover beside the pairs; 0 if they cover the pairs alone.
         interval: Its 95 % interval by t, not corrected for several comparisons.
         d_z: Cohen's d of the pairs: mean difference over the standard deviation of the differences (n - 1).
         t: Student's statistic, with corrected variance where training sets overlap.
         p_value: Its two-sided p.
+        pairs_interval: The interval over the pairs alone; equal to `interval` if `rows` is 0.
+        pairs_p_value: p over the pairs alone.
         p_holm: The same after Holm's correction over `family` comparisons.
         family: Number of comparisons in the correction.
         wilcoxon_p: Two-sided p of Wilcoxon's signed-rank test; differences within rounding are ties.
@@ -53,10 +58,13 @@ class Comparison:
     n: int
     is_lower_better: bool
     difference: float | None = None
+    rows: int = 0
     interval: Interval | None = None
     d_z: float | None = None
     t: float | None = None
     p_value: float | None = None
+    pairs_interval: Interval | None = None
+    pairs_p_value: float | None = None
     p_holm: float | None = None
     family: int = 0
     wilcoxon_p: float | None = None
@@ -83,6 +91,7 @@ class Comparison:
         return {
             **fields,
             "interval": self.interval and list(self.interval),
+            "pairs_interval": self.pairs_interval and list(self.pairs_interval),
             "is_different": self.is_different,
         }
 
@@ -94,6 +103,7 @@ def compare_pair(
     units: Units,
     *,
     is_lower_better: bool,
+    rows: RowTable | None = None,
 ) -> Comparison:
     """Returns the comparison of two settings on the keys they share, without Holm's correction.
 
@@ -103,30 +113,57 @@ def compare_pair(
         values: Value by setting and pair key.
         units: The units that count as one observation.
         is_lower_better: Whether lower values of the metric are better.
+        rows: The values by test row, if they were kept: interval and test then cover seeds and rows.
     """
     found = differences(values[first], values[second], units)
-    difference, n = found.values, len(found.values)
+    n = len(found.values)
     bare = Comparison(
         first=first, second=second, outcome="too few", unit=units.kind, n=n, is_lower_better=is_lower_better
     )
     if n == 0:
         return bare
-    bare = replace(bare, difference=float(difference.mean()))
-    if found.are_zero:
+    if found.are_zero and (rows is None or rows.are_equal(first, second)):
         return replace(bare, outcome="identical", difference=0.0)
+    bare = replace(bare, difference=float(found.values.mean()))
     if n == 1:
         return bare
-    wilcoxon_p, least_p = _wilcoxon(merge_magnitudes(difference, found.tolerance))
+    wilcoxon_p, least_p = _wilcoxon(merge_magnitudes(found.values, found.tolerance))
     bare = replace(bare, wilcoxon_p=wilcoxon_p, wilcoxon_least_p=least_p)
-    if found.are_constant:
-        return replace(bare, outcome="constant")
+    over_pairs = bare if found.are_constant else _over_pairs(bare, found.values, units)
+    over_rows = None if rows is None else rows.difference(first, second)
+    if over_rows is not None and over_rows.variance > 0:
+        return _over_rows(over_pairs, over_rows)
+    return replace(bare, outcome="constant") if found.are_constant else over_pairs
+
+
+def _over_pairs(bare: Comparison, difference: Array, units: Units) -> Comparison:
+    """Returns the comparison with a test over the pairs alone."""
     t, p_value = paired_t(difference, units.variance_ratio)
+    interval = t_interval(difference, units.variance_ratio)
     return replace(
         bare,
         outcome="tested",
-        interval=t_interval(difference, units.variance_ratio),
+        interval=interval,
         d_z=float(difference.mean()) / standard_deviation(difference),
         t=t,
+        p_value=p_value,
+        p_holm=p_value,
+        family=1,
+        pairs_interval=interval,
+        pairs_p_value=p_value,
+    )
+
+
+def _over_rows(over_pairs: Comparison, found: TwoWay) -> Comparison:
+    """Returns the comparison with a test over seeds and test rows."""
+    difference = over_pairs.difference or 0.0
+    p_value = float(found.p_of(difference))
+    return replace(
+        over_pairs,
+        outcome="tested",
+        rows=found.rows,
+        interval=found.interval(difference),
+        t=difference / float(found.variance) ** 0.5,
         p_value=p_value,
         p_holm=p_value,
         family=1,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from regplug.errors import RequestError, did_you_mean
+from regplug.statistics.rows import RowValues
 
 FINISHED = "FINISHED"
 
@@ -60,6 +61,7 @@ class StudyRun:
         seconds: Its training time.
         run_id: MLflow's run id.
         is_guessing: Whether it is no better than guessing.
+        rows: Its metrics on each test row; `None` if they were not kept.
     """
 
     setting: str
@@ -69,6 +71,7 @@ class StudyRun:
     seconds: float = 0.0
     run_id: str = ""
     is_guessing: bool = False
+    rows: RowValues | None = None
 
     def value(self, metric: str) -> float | None:
         """Returns a metric of a finished run; `None` if it failed, lacks the metric or the value is not finite."""

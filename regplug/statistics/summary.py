@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regplug.statistics.records import FINISHED, StudyRun
+from regplug.statistics.rows import RowTable
+from regplug.statistics.two_way import CONFIDENCE_LEVEL, Interval
 from regplug.statistics.units import Units
 
-Interval = tuple[float, float]
-
-CONFIDENCE_LEVEL = 0.95
 RESAMPLES = 9999
 
 LEAST_BOOTSTRAPPED = 10
@@ -32,7 +31,9 @@ class Summary:
         n: Number of independent observations; see `units`.
         mean: Mean of the observations; `None` without any.
         sd: Their standard deviation (n - 1); `None` below two.
-        t_interval: 95 % interval of the mean by Student's t; `None` below two.
+        interval: 95 % interval of the mean: over seeds and test rows if the values by row were kept, else
+            `t_interval`; `None` below two observations, or if all are equal and nothing is known of the rows.
+        t_interval: 95 % interval of the mean over the observations alone, by Student's t; `None` below two.
         bootstrap_interval: The same by the bootstrap (BCa), which ignores overlapping training sets; `None` below ten
             observations, where it is too narrow.
         seconds: Mean time of a finished run.
@@ -46,6 +47,7 @@ class Summary:
     n: int
     mean: float | None
     sd: float | None
+    interval: Interval | None
     t_interval: Interval | None
     bootstrap_interval: Interval | None
     seconds: float | None
@@ -66,6 +68,7 @@ class Summary:
             "n": self.n,
             "mean": self.mean,
             "sd": self.sd,
+            "interval": self.interval and list(self.interval),
             "t_interval": self.t_interval and list(self.t_interval),
             "bootstrap_interval": self.bootstrap_interval and list(self.bootstrap_interval),
             "seconds": self.seconds,
@@ -75,7 +78,14 @@ class Summary:
 
 
 def summarise(
-    label: str, runs: list[StudyRun], metric: str, units: Units, *, mean_rank: float | None = None, seed: int | None = 0
+    label: str,
+    runs: list[StudyRun],
+    metric: str,
+    units: Units,
+    *,
+    mean_rank: float | None = None,
+    seed: int | None = 0,
+    rows: RowTable | None = None,
 ) -> Summary:
     """Returns the summary of one setting.
 
@@ -86,6 +96,7 @@ def summarise(
         units: The units that count as one observation.
         mean_rank: Its mean rank, if known.
         seed: Seed of the bootstrap; `None` skips it.
+        rows: The values by test row, if they were kept.
     """
     values = {run.key: value for run in runs if (value := run.value(metric)) is not None}
     observed = units.gather(values, values)
@@ -97,12 +108,25 @@ def summarise(
         n=len(observed),
         mean=float(observed.mean()) if len(observed) else None,
         sd=standard_deviation(observed) if len(observed) > 1 else None,
+        interval=_interval(label, observed, units, rows),
         t_interval=t_interval(observed, units.variance_ratio),
         bootstrap_interval=None if seed is None else bootstrap_interval(observed, seed=seed),
         seconds=float(np.mean(seconds)) if seconds else None,
         mean_rank=mean_rank,
         guessing=sum(run.is_guessing and run.value(metric) is not None for run in runs),
     )
+
+
+def _interval(label: str, observed: NDArray[np.float64], units: Units, rows: RowTable | None) -> Interval | None:
+    if len(observed) < 2:
+        return None
+    found = rows.of(label) if rows is not None else None
+    if found is not None:
+        mean = float(observed.mean())
+        return found.share_interval() if rows is not None and rows.is_share else found.interval(mean)
+    # An interval of no width would claim that other test rows give the same.
+    is_certain = units.kind == "seed" and standard_deviation(observed) == 0
+    return None if is_certain else t_interval(observed, units.variance_ratio)
 
 
 def standard_deviation(values: NDArray[np.float64]) -> float:

@@ -82,6 +82,7 @@ def notes(analysis: Analysis, is_baseline_named: bool) -> tuple[str, ...]:
                 *map(choice_sentence, analysis.choices),
                 _test(analysis),
                 _unit(analysis),
+                _source(analysis),
                 _holm(analysis, is_baseline_named),
                 _undecided(analysis),
                 *_warnings(analysis, is_baseline_named),
@@ -97,6 +98,12 @@ def _test(analysis: Analysis) -> str:
             f"mean is the sample variance times 1/n + {number(analysis.units.variance_ratio, 3)}. Wilcoxon's test "
             "and the bootstrap have no such correction."
         )
+    if analysis.rows:
+        return (
+            f"Intervals and tests cover both seeds and test rows: two-way analysis of variance of {analysis.metric} on "
+            f"{analysis.rows} rows, paired by row. They do not cover other training rows, as --data-seeds and "
+            "regplug cv do."
+        )
     return "Two-sided paired t-test, with Wilcoxon's signed-rank test in addition."
 
 
@@ -105,6 +112,17 @@ def _unit(analysis: Analysis) -> str:
     if all(summary.runs == summary.n for summary in analysis.summaries):
         return f"One {kind} is one observation; pairs are formed by {kind}."
     return f"One {kind} is one observation: runs within it share their data and were averaged first."
+
+
+def _source(analysis: Analysis) -> str:
+    """Returns which source of variation is covered, if the test rows are not covered explicitly."""
+    if analysis.rows:
+        return ""
+    if analysis.units.kind == "seed":
+        return f"They cover the seeds alone, not other test rows: {analysis.why_no_rows}."
+    if analysis.units.kind == "dataset":
+        return "They cover other datasets of the same kind."
+    return f"They cover new draws of training and test rows, one for each {analysis.units.kind}, and the seeds."
 
 
 def _holm(analysis: Analysis, is_baseline_named: bool) -> str:
@@ -131,6 +149,8 @@ def _undecided(analysis: Analysis) -> str:
     kind = analysis.units.kind
     if analysis.units.variance_ratio:
         more = f"More {kind}s of the same rows narrow it only slightly; more rows narrow it."
+    elif analysis.rows:
+        more = "Four times as many seeds and test rows would halve it."
     else:
         more = f"Four times as many {kind}s would halve it."
     return f"No detectable difference does not prove equality: any difference in the interval remains plausible. {more}"

@@ -50,15 +50,16 @@ def comparison_sentence(comparison: Comparison) -> str:
 
 def _tested_sentence(comparison: Comparison) -> str:
     p_value = f"{p_text(comparison.p_holm)}{' after Holm' if comparison.family > 1 else ''}"
+    over = f"{_pairs(comparison)}{_rows(comparison)}"
     if not comparison.is_different:
         return (
             f"No detectable difference between {comparison.first} and {comparison.second} ({span(comparison)}, "
-            f"{p_value}, {_pairs(comparison)})."
+            f"{p_value}, {over})."
         )
     better, worse = comparison.first, comparison.second
     if not comparison.is_first_better:
         better, worse = worse, better
-    return f"{better} is better than {worse} by {span(comparison, is_advantage=True)}, {p_value}, {_pairs(comparison)}."
+    return f"{better} is better than {worse} by {span(comparison, is_advantage=True)}, {p_value}, {over}."
 
 
 def span(comparison: Comparison, *, is_advantage: bool = False) -> str:
@@ -77,7 +78,8 @@ def span(comparison: Comparison, *, is_advantage: bool = False) -> str:
 
 
 def _wilcoxon_remark(comparison: Comparison) -> str:
-    if comparison.wilcoxon_can_tell or comparison.wilcoxon_least_p is None:
+    # The signed-rank test judges the pairs alone.
+    if comparison.rows or comparison.wilcoxon_can_tell or comparison.wilcoxon_least_p is None:
         return ""
     return (
         f" Wilcoxon's signed-rank test cannot reach {ALPHA} with so few pairs "
@@ -101,3 +103,13 @@ def choice_sentence(choice: Choice) -> str:
         )
     alone = f"{choice.counts.get(choice.setting, 0)} of {total} {choice.unit}s alone would choose it"
     return f"{choice.group} is {choice.setting}, the best by {choice.selected_by} ({alone})."
+
+
+def _rows(comparison: Comparison) -> str:
+    """Returns the number of test rows, and p over the pairs alone; empty if the rows are not covered."""
+    if not comparison.rows:
+        return ""
+    alone = (
+        "" if comparison.pairs_p_value is None else f"; {comparison.unit}s alone: {p_text(comparison.pairs_p_value)}"
+    )
+    return f" x {comparison.rows} test rows{alone}"

@@ -84,6 +84,23 @@ class Evaluator:
             return torch.stack(each) if self._lift.runs is not None else each[0]
         return torch.cat([out for out, _ in self._passes(state, pool, split, self._called_one)], self._lift.lead)
 
+    @torch.no_grad()
+    def row_losses(self, outputs: Tensor, pool: Pool, split: str) -> Tensor:
+        """Returns the loss of each row, `(rows,)`, or with a leading axis of runs.
+
+        Args:
+            outputs: The result of `outputs`.
+            pool: The rows of all runs.
+            split: The split.
+        """
+        rows = self._rows[split]
+        own = None if rows is None or rows.ndim == 1 else 0
+        lifted = self._lift(self._row_losses_one, (0, 0, own))
+        return lifted(outputs, self._shown_settings(), pool.y if rows is None else pool.y[rows])  # type: ignore[no-any-return]
+
+    def _row_losses_one(self, outputs: Tensor, settings: Settings, y: Tensor) -> Tensor:
+        return self._program.loss.per_sample(outputs, y, settings.get(SETTINGS_KEY, {}))
+
     def _measured_ensembles(self, state: State, pool: Pool, split: str) -> dict[str, Tensor]:
         """Like `measure`, for runs that end with ensembles: one run at a time, because ensemble sizes may differ."""
         measured: dict[str, list[Tensor]] = {}

@@ -157,6 +157,20 @@ class Trainer:
         """Returns the logits or values of each run on a split: `(rows, outputs)`, or with a leading axis of runs."""
         return self._evaluator.outputs(self.state, getattr(self._pools, split), split)
 
+    def row_losses(self, split: str, outputs: Tensor) -> Tensor:
+        """Returns the loss of each row of a split: `(rows,)`, or with a leading axis of runs.
+
+        Args:
+            split: `train`, `valid` or `test`.
+            outputs: The result of `outputs`.
+        """
+        return self._evaluator.row_losses(outputs, getattr(self._pools, split), split)
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trained numbers of one run."""
+        return sum(param.numel() for param in self._program.params.values())
+
     def view_of(self, run: int) -> ProbeView:
         """Returns what probes see of one run."""
         of_run = partial(self._lift.of_run, run=run)
