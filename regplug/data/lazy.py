@@ -5,6 +5,7 @@ They take the place of the array `Split.x` where that array would not fit into m
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import warnings
 from abc import ABC, abstractmethod
@@ -116,11 +117,13 @@ class LazyRows:
             DataError: An input cannot be read.
         """
         indices = [self.rows[part] for part in parts]
+        # A daemonic process may have no children.
+        is_alone = len(indices) < 2 or multiprocessing.current_process().daemon
         loader = DataLoader(
             _Parts(self.reader),
             batch_size=None,
             sampler=indices,
-            num_workers=min(self.workers, len(indices)) if len(indices) > 1 else 0,
+            num_workers=0 if is_alone else min(self.workers, len(indices)),
             collate_fn=_unchanged,
             # Without a generator of its own, the loader draws its seed from torch's global one.
             generator=torch.Generator(),

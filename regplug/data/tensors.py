@@ -235,14 +235,18 @@ def _kept_as(raw: RawData, dtype: torch.dtype) -> Kept:
 
 def _in_words(raw: RawData, kept: Kept, dtype: torch.dtype) -> str:
     itemsize = dtype.itemsize if kept == "normalised" else np.dtype(raw.inputs.dtype).itemsize
-    size = sum(size_bytes(split.x.shape, itemsize) for _, split in raw.splits()) / 2**20
+    size = _size_text(sum(size_bytes(split.x.shape, itemsize) for _, split in raw.splits()))
     if kept == "normalised":
-        return f"in memory as {str(dtype).removeprefix('torch.')}, {size:,.1f} MiB"
+        return f"in memory as {str(dtype).removeprefix('torch.')}, {size}"
     if kept == "raw":
-        return f"in memory as {raw.inputs.dtype}, {size:,.1f} MiB; each batch is normalised when it is needed"
+        return f"in memory as {raw.inputs.dtype}, {size}; each batch is normalised when it is needed"
     workers = max(split.x.workers for _, split in raw.splits() if isinstance(split.x, LazyRows))
     by = f"{workers} worker process{'es' * (workers > 1)}" if workers else "the run's own process"
-    return f"streamed from their source by {by}; in memory they would take {size:,.1f} MiB as {raw.inputs.dtype}"
+    return f"streamed from their source by {by}; in memory they would take {size} as {raw.inputs.dtype}"
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.0f} KiB"
 
 
 def _to_tensors(
