@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from cli_calls import Terminal
 from study_runs import Place
@@ -128,9 +130,13 @@ def test_a_wrong_request_is_one_message_and_exit_code_two(terminal, args, words)
 def test_plan_tells_which_runs_stack_and_why(terminal):
     document = terminal("plan", *SMALL, "--grid", "reg=none,l2", "--seeds", "4", "--json").document
     assert [group["runs"] for group in document["stacked"]] == [4, 4]
+    duration = document["duration"]
+    assert duration["seconds"] == pytest.approx(sum(duration[f"{part}_s"] for part in ("training", "final", "other")))
+    assert min(duration["training_s"], duration["final_s"]) > 0
     assert all("by stack size" in group["why"] for group in document["stacked"])
     said = terminal("plan", *SMALL, "--grid", "lr=0.1,0.2", "--folds", "3")
     assert "cv of 2 settings, 6 runs" in said.out
+    assert re.search(r"duration: about \d.* to train the best setting again and export it \(an estimate", said.out)
     assert "trimmed" in said.out
 
 

@@ -225,7 +225,7 @@ def test_several_runs_from_python_need_the_word(wrong):
 
 
 def test_a_module_is_no_ensemble_of_runs(tmp_path):
-    with pytest.raises(RequestError, match="made of tracked runs"):
+    with pytest.raises(RequestError, match="A module is exported, but ensemble was given"):
         regplug.export(nn.Linear(2, 2), np.ones((3, 2)), tmp_path / "b", ensemble=True)
 
 

@@ -14,7 +14,6 @@ from regplug.registry import Registry, default_registry
 from regplug.registry.components import Chosen
 from regplug.runs.data_facts import overlap_ratio
 from regplug.runs.request import check_places
-from regplug.runs.results import status_after
 from regplug.studies.background_process import Executor, InlineExecutor
 from regplug.studies.concluding import Concluding
 from regplug.studies.config import Point, StudyConfig
@@ -26,17 +25,11 @@ from regplug.studies.measuring import PointResult
 from regplug.studies.observing import PluginsOfStudy
 from regplug.studies.reporting import curve_metrics, curves_of, keep_conclusion
 from regplug.studies.request import check_study
-from regplug.studies.results import StudyEnded, StudyObserver, StudyResult, StudyStarted
+from regplug.studies.results import StudyObserver, StudyResult, StudyStarted
 from regplug.studies.running import Chunks, GroupRunner
-from regplug.studies.soundness import (
-    check_data,
-    choose_metric,
-    compared_metric,
-    guessing_warning,
-    require_choosable,
-    warn_of_choosers,
-)
+from regplug.studies.soundness import check_data, choose_metric, compared_metric, require_choosable, warn_of_choosers
 from regplug.studies.study_data import StudyData
+from regplug.studies.telling import tell_end, tell_guessing, tell_stage, tell_warning
 from regplug.tracking import open_store
 from regplug.training.course import EpochRecord
 from regplug.training.state_hash import state_sha256
@@ -121,13 +114,13 @@ class Study:
         if refit:
             require_choosable(self.metric, self.points, self.data_of(self.points[0]))
             check_places(self.config.base, tracking_uri)
-            _stage(observers, "checking that the best can be exported")
+            tell_stage(observers, "checking that the best can be exported")
             self._require_exportable()
-        _stage(observers, "opening the tracking store")
+        tell_stage(observers, "opening the tracking store")
         keeper = Keeper(open_store(tracking_uri), self, self._registry)
         done = keeper.open()
         warnings: list[str] = []
-        keeper.on_trouble(lambda message: _warn(observers, message, warnings))
+        keeper.on_trouble(lambda message: tell_warning(observers, message, warnings))
         reached: list[StudyResult] = []
         try:
             with keeper, plugged:
@@ -135,13 +128,13 @@ class Study:
                 if refit:
                     self._train_best(keeper, observers, tracking_uri, reached)
         except BaseException as error:
-            _tell_end(observers, keeper, error)
+            tell_end(observers, keeper.ended(error))
             if isinstance(error, RegplugError):
                 raise_after_start(error, reached[-1] if reached else None)
             raise
-        _tell_end(observers, keeper, None)
+        tell_end(observers, keeper.ended(None))
         started = reached[-1].started
-        guessing = self._warn_of_guessing(reached[-1], observers)
+        guessing = tell_guessing(observers, reached[-1].results)
         told = (*started.warnings, *plugged.warnings, *warnings, *guessing)
         return replace(reached[-1], started=replace(started, warnings=told))
 
@@ -161,13 +154,13 @@ class Study:
         concluding = self._compare(keeper, done, computing)
         done = keeper.with_run_ids(done)
         reached.append(self._conclude(concluding, info, done, seconds))
-        _stage(observers, "writing the report")
+        tell_stage(observers, "writing the report")
         keep_conclusion(keeper, reached[-1])
 
     def _train_best(
         self, keeper: Keeper, observers: Sequence[StudyObserver], tracking_uri: str | None, reached: list[StudyResult]
     ) -> None:
-        _stage(observers, "training the best setting again")
+        tell_stage(observers, "training the best setting again")
         result = reached[-1]
         point = result.best_point()
         if point is None:
@@ -188,7 +181,7 @@ class Study:
         known = {*self.warnings}
         for warning in dict.fromkeys(warning for final in finals for warning in final.warnings):
             if warning not in known:
-                _warn(observers, warning)
+                tell_warning(observers, warning)
 
     def planned(self) -> tuple[tuple[dict[str, Any], ...], Duration]:
         """Returns which runs would stack, in which groups and why, and how long it takes; trains a few steps."""
@@ -204,7 +197,7 @@ class Study:
     ) -> tuple[StudyStarted, list[Chunks]]:
         plans = keeper.read_plans([len(group.points) for group in self._groups])
         if plans is None:
-            _stage(observers, "measuring how many runs to stack")
+            tell_stage(observers, "measuring how many runs to stack")
             plans = [runner.chunks() for runner in self._runners]
             keeper.keep_plans(plans)
         info = StudyStarted(
@@ -265,20 +258,6 @@ class Study:
         conclusion = concluding.conclude(results)
         return StudyResult(started=started, config=self.config, results=results, conclusion=conclusion, seconds=seconds)
 
-    def _warn_of_guessing(self, result: StudyResult, observers: Sequence[StudyObserver]) -> list[str]:
-        by_setting: dict[str, list[PointResult]] = {}
-        for each in result.results:
-            if each.is_finished:
-                by_setting.setdefault(each.point.setting.label, []).append(each)
-        counts = [(label, sum(bool(each.guess) for each in runs), len(runs)) for label, runs in by_setting.items()]
-        told = guessing_warning(
-            [count for count in counts if count[1]],
-            [each.doubt for each in result.results if each.guess and each.doubt],
-        )
-        if told:
-            _warn(observers, told)
-        return [told] if told else []
-
     def _require_exportable(self) -> None:
         """Checks that every network that may be the best can be exported; equal components give equal networks."""
         first = dict(
@@ -302,29 +281,6 @@ class Study:
             }
             for group, plan in zip(self._groups, plans, strict=True)
         )
-
-
-def _stage(observers: Sequence[StudyObserver], name: str) -> None:
-    for observer in observers:
-        observer.stage(name)
-
-
-def _warn(observers: Sequence[StudyObserver], message: str, kept: list[str] | None = None) -> None:
-    if kept is not None:
-        kept.append(message)
-    for observer in observers:
-        observer.warned(message)
-
-
-def _tell_end(observers: Sequence[StudyObserver], keeper: Keeper, error: BaseException | None) -> None:
-    ended = StudyEnded(
-        status=status_after(error),
-        store_status=keeper.tracked.status,
-        kept=keeper.num_kept,
-        runs=keeper.num_runs,
-    )
-    for observer in observers:
-        observer.study_ended(ended)
 
 
 def _by_key(results: Sequence[PointResult]) -> dict[str, PointResult]:

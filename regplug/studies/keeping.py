@@ -13,9 +13,11 @@ from regplug.errors import RequestError
 from regplug.registry import Registry
 from regplug.runs.description import describe_run, off_values
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
+from regplug.runs.results import status_after
 from regplug.studies.child_configs import CONFIGS_FILE, POINT_TAG, config_alone, configs_document
 from regplug.studies.config import Point
 from regplug.studies.measuring import PointResult
+from regplug.studies.results import StudyEnded
 from regplug.studies.running import Chunks
 from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, experiment_name
 from regplug.tracking.naming import line_up
@@ -142,6 +144,12 @@ class Keeper:
     def num_runs(self) -> int:
         """Number of runs of the study."""
         return len(self._by_key)
+
+    def ended(self, error: BaseException | None) -> StudyEnded:
+        """Returns how the study ended that this exception leaves."""
+        return StudyEnded(
+            status=status_after(error), store_status=self.tracked.status, kept=self.num_kept, runs=self.num_runs
+        )
 
     def with_run_ids(self, results: Mapping[str, PointResult]) -> dict[str, PointResult]:
         """Waits until all is written; returns the results, with run ids for those in the store.

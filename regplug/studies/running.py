@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import time
@@ -15,13 +14,13 @@ from torch import Tensor
 
 from regplug.data import Prepared
 from regplug.errors import DivergedError
-from regplug.measuring.final_metrics import measure_final
 from regplug.registry.faults import is_fault, message_of
 from regplug.runs.assembly import Assembly, assemble, loss_settings, stackable_numbers, threads
 from regplug.runs.network import build_network, numbers_of
 from regplug.studies.config import Point
 from regplug.studies.grouping import Group
 from regplug.studies.measuring import Log, PointResult, failed
+from regplug.studies.rehearsing import Rehearsal, rehearse
 from regplug.studies.stack_size import (
     TRIAL_STEPS,
     best_size,
@@ -44,9 +43,6 @@ OnEpoch = Callable[[EpochRecord, Sequence[Point]], None]
 MEMORY_SHARE = 0.25
 """Share of the free memory that one stack may use."""
 
-SHORT_EPOCH_S = 1.0
-"""An epoch of up to this long is rehearsed as a whole."""
-
 _COPIES = 6
 """Tensors per parameter: parameter, gradient, two optimizer slots and two temporaries."""
 
@@ -62,19 +58,6 @@ class Chunks:
 
     sizes: tuple[int, ...]
     why: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rehearsal:
-    """What a stack costs.
-
-    Args:
-        epoch_s: Seconds of an epoch, evaluation included.
-        around_s: Seconds before the first and after the last epoch.
-    """
-
-    epoch_s: float
-    around_s: float
 
 
 class GroupRunner:
@@ -120,35 +103,18 @@ class GroupRunner:
         return self._group.points[0].config.epochs
 
     def rehearse(self, size: int) -> Rehearsal:
-        """Measures what a stack of this size costs: two epochs of it if they are short, else a few steps.
+        """Measures what a stack of this size costs.
 
         Args:
             size: Number of runs; 1 for a run that trains alone.
         """
-        try:
-            with torch.random.fork_rng(devices=[]):
-                return self._rehearsal(self._group.points[:size])
-        except BaseException as error:  # whatever a model or regularizer of somebody's own raises
-            if isinstance(error, CannotLiftError | DivergedError) or is_fault(error):
-                return Rehearsal(epoch_s=0.0, around_s=0.0)
-            raise
-
-    def _rehearsal(self, points: Sequence[Point]) -> Rehearsal:
-        size, config, datas = len(points), points[0].config, [self._data_of(point) for point in points]
-        began = time.perf_counter()
-        trainer, made = self._trainer(points, stacked=size > 1)
-        built_s = time.perf_counter() - began
-        with threads(made.num_threads(size)):
-            trial = self._trial(size)
-            steps = -(-len(datas[0].train) // config.batch_size)
-            stepping_s = min(_seconds(trial), _seconds(trial)) / TRIAL_STEPS * steps
-            ended_s = _seconds(lambda: measure_final(trainer, datas))
-            # The evaluation at the end, of all splits, stands for that of an epoch.
-            epoch_s = stepping_s + ended_s / config.evaluate_every
-            if epoch_s < SHORT_EPOCH_S:
-                records = list(itertools.islice(trainer.train(), 2))
-                epoch_s = records[-1].seconds if records else 0.0
-        return Rehearsal(epoch_s=epoch_s, around_s=built_s + ended_s)
+        points = self._group.points[:size]
+        return rehearse(
+            lambda: self._trainer(points, stacked=size > 1),
+            lambda: self._trial(size),
+            [self._data_of(point) for point in points],
+            points[0].config,
+        )
 
     def run(
         self, chunks: Chunks, done: Collection[str] = (), on_epoch: OnEpoch | None = None
@@ -279,12 +245,6 @@ class GroupRunner:
         each = numbers * size + (8 << 20) * bool(made.network.regularizer.acting("noise"))
         free = free_memory_bytes(data.train.x.device)
         return max(1, min(len(self._group.points), int(MEMORY_SHARE * free / each)))
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
 
 
 def _diverged(where: str) -> str:
