@@ -101,6 +101,22 @@ def test_two_cross_validations_compared_keep_the_correction_of_their_folds(place
     assert found.analysis.comparisons[0].n == 4
 
 
+def test_settings_are_averaged_over_a_second_factor_within_each_seed(place):
+    study = place.sweep(
+        **{**FAST, "lr": 0.05}, grid=["reg=none,l2:strength=0.5", "lr=0.05,0.1"], seeds=3, name="two factors"
+    )
+    found = regplug.compare("two factors", by="reg", tracking_uri=place.uri)
+    (comparison,) = found.analysis.comparisons
+    assert (comparison.first, comparison.second, comparison.n) == ("l2", "none", 3)
+    of = {(r.point.setting.values["reg"], r.point.config.lr, r.point.config.seed): r.metrics["test/accuracy"]
+          for r in study.results}  # fmt: skip
+    mean = {reg: [np.mean([of[reg, rate, seed] for rate in (0.05, 0.1)]) for seed in range(3)]
+            for reg in ("none", "l2:strength=0.5")}  # fmt: skip
+    difference = np.subtract(mean["l2:strength=0.5"], mean["none"])
+    assert comparison.difference == pytest.approx(difference.mean(), abs=1e-7)
+    assert "Averaged over lr within each seed and split." in found.parts[0].notes
+
+
 # What cannot be ranked together
 
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,9 @@ import typer
 _document_stream: ContextVar[TextIO | None] = ContextVar("document_stream", default=None)
 
 _GAP = "  "
+_PIECES = re.compile(r"(?<=[\s:,=+])")
+"""Where a cell may be wrapped."""
+
 _NARROWEST = 12
 """Minimum width of the wrapped column on a narrow terminal."""
 
@@ -77,9 +81,38 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, folds: s
         rows: The cells.
         folds: The column that is wrapped on a narrow terminal; the others keep their width.
     """
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+    width = width_of_terminal()
     heading, *lines = table_lines(columns, rows, folds=folds, width=width)
     say(typer.style(heading, bold=True), *lines)
+
+
+def width_of_terminal() -> int | None:
+    """Returns the number of columns of the terminal; `None` in a pipe, where lines are not wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+
+
+def say_prose(*sentences: str, bullet: str = "") -> None:
+    """Writes sentences to stdout, each from a new line, wrapped between words at the width of the terminal.
+
+    Args:
+        sentences: The sentences.
+        bullet: Put before each of them, such as `- `.
+    """
+    import textwrap
+
+    width = width_of_terminal()
+    for sentence in sentences:
+        if width is None:
+            say(f"{bullet}{sentence}")
+            continue
+        wrapper = textwrap.TextWrapper(
+            width=width,
+            initial_indent=bullet,
+            subsequent_indent=" " * len(bullet),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        say(wrapper.fill(sentence))
 
 
 def table_lines(
@@ -95,7 +128,8 @@ def table_lines(
     if width is not None and folds:
         place = names.index(folds)
         others = sum(widths) - widths[place] + len(_GAP) * (len(names) - 1)
-        widths[place] = min(widths[place], max(width - others, _NARROWEST))
+        longest = max(len(piece) for row in rows for piece in _PIECES.split(row[place]))
+        widths[place] = min(widths[place], max(width - others, _NARROWEST, longest))
     aligns = [">" if column.startswith(">") else "<" for column in columns]
     body = [line for row in rows for line in _folded(row, widths)]
     grid = [names, ["-" * one for one in widths], *body]
@@ -109,6 +143,10 @@ def _folded(row: Sequence[str], widths: Sequence[int]) -> Iterator[tuple[str, ..
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width) or [""]
+    """Wraps a text between words, or after the marks of a component such as `l2:strength=0.1+dropout`."""
+    lines = [""]
+    for piece in _PIECES.split(text):
+        if len(lines[-1] + piece.rstrip()) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += piece if lines[-1] else piece.lstrip()
+    return [line.rstrip() for line in lines]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -40,6 +40,7 @@ class Analysis:
         ranks: Ranks of the settings, if they share observations.
         verdict: The main conclusion.
         notes: The methods, and caveats.
+        deciding: The mean of `selected_by` of each setting that has one.
         choices: Which setting stands for each setting that is a group of several.
         effects: Main effects and interactions, if the settings are a complete factorial of two levels each.
     """
@@ -56,6 +57,7 @@ class Analysis:
     ranks: Ranks | None
     verdict: str
     notes: tuple[str, ...]
+    deciding: Mapping[str, float] = field(default_factory=dict)
     choices: tuple[Choice, ...] = ()
     effects: tuple[Effect, ...] = ()
     rows: int = 0
@@ -64,6 +66,15 @@ class Analysis:
     def comparison_of(self, label: str) -> Comparison | None:
         """Returns a setting's comparison with the reference."""
         return next((c for c in self.comparisons if self.reference == c.second and c.first == label), None)
+
+    @property
+    def ordered(self) -> tuple[Summary, ...]:
+        """The summaries with the reference first, then by the metric that chooses, or else by the compared one."""
+        place = {label: at for at, label in enumerate(self.deciding)}
+        is_reference = {summary.label: summary.label == self.reference for summary in self.summaries}
+        return tuple(
+            sorted(self.summaries, key=lambda each: (not is_reference[each.label], place.get(each.label, len(place))))
+        )
 
     @property
     def bootstrap_note(self) -> str:
@@ -83,7 +94,7 @@ class Analysis:
             "selected_by": self.selected_by,
             "selected": self.selected,
             "reference": self.reference,
-            "summary": [summary.document() for summary in self.summaries],
+            "summary": [{**each.document(), "selected_by": self.deciding.get(each.label)} for each in self.summaries],
             "comparisons": [{**c.document(), "sentence": comparison_sentence(c)} for c in self.comparisons],
             "ranks": self.ranks and self.ranks.document(),
             "verdict": self.verdict,
@@ -128,7 +139,8 @@ def analyse(
     values = study.values(metric)
     is_lower = is_lower_better(metric) if lower_is_better is None else lower_is_better
     units = find_units(values, study.test_to_train)
-    selected = select(study, selected_by, lower_is_better=lower_is_better) if selected_by else None
+    chosen = _selection(study, selected_by, lower_is_better) if selected_by else ()
+    selected = chosen[0].label if chosen else None
     ranks = rank(values, units, is_lower_better=is_lower)
     rows, why_no_rows = find_rows(study, metric, units)
     summaries = _summaries(study, metric, units, ranks, is_lower, bootstrap_seed, rows=rows)
@@ -149,6 +161,7 @@ def analyse(
         ranks=ranks,
         verdict="",
         notes=(),
+        deciding={summary.label: summary.mean for summary in chosen if summary.mean is not None},
         choices=choices,
         effects=find_effects(study, metric, find_factors(study.settings), units, is_lower_better=is_lower),
         rows=rows.rows if rows is not None else 0,
@@ -166,11 +179,16 @@ def select(study: Study, metric: str, *, lower_is_better: bool | None = None) ->
     Raises:
         RequestError: The metric is one of the test set, no run has it, or its direction is unknown.
     """
+    return _selection(study, metric, lower_is_better)[0].label
+
+
+def _selection(study: Study, metric: str, lower_is_better: bool | None) -> tuple[Summary, ...]:
+    """Returns the summaries of the metric that chooses, the best first."""
     check_selection(metric)
     values = study.values(metric)
     is_lower = is_lower_better(metric) if lower_is_better is None else lower_is_better
     units = find_units(values, study.test_to_train)
-    return _summaries(study, metric, units, None, is_lower, None, failed_last=True)[0].label
+    return _summaries(study, metric, units, None, is_lower, None, failed_last=True)
 
 
 def _check_baseline(study: Study, baseline: str | None) -> None:

@@ -27,7 +27,14 @@ from regplug.studies.comparable import (
 from regplug.studies.compared import Compared, Part, verdict_of_parts
 from regplug.studies.keeping import FINAL_TAG, STUDY_KINDS, STUDY_TAG
 from regplug.studies.measuring import FINISHED
-from regplug.studies.reporting import ANALYSIS_FILE, REPORT_FILE, compare_address, curve_metrics, read_curves
+from regplug.studies.reporting import (
+    ANALYSIS_FILE,
+    REPORT_FILE,
+    compare_address,
+    curve_metrics,
+    leading_runs,
+    read_curves,
+)
 from regplug.studies.tracked_settings import Gathered, Source, TrackedSettings
 from regplug.tracking import RunInfo, Store, open_store
 
@@ -103,7 +110,8 @@ def _with_settings(
 ) -> Iterator[tuple[Group, Gathered]]:
     gathered = settings.gather(groups)
     labels = {setting.label for each in gathered for setting in each.settings}
-    labels = {settings.best_of.get(label, label) for label in labels}
+    means = {label: mean for each in gathered for label, mean in each.mean_of.items()}
+    labels = {means.get(label, settings.best_of.get(label, label)) for label in labels}
     if baseline is not None and baseline not in labels:
         raise RequestError(
             f"The baseline {baseline!r} is not a setting of these runs.", hint=did_you_mean(baseline, labels)
@@ -124,6 +132,7 @@ def _part(group: Group, found: Gathered, sources: Sequence[Source], question: Qu
         question,
         metric=metric,
         selected_by=_selection(study, metric, sources),
+        mean_of=found.mean_of,
         best_of={label: question.best_of.get(label, label) for label in study.labels} if question.best_of else {},
     )
     groups = {*asked.best_of.values(), *asked.mean_of.values()} or set(study.labels)
@@ -173,7 +182,9 @@ def _compared(store: Store, sources: Sequence[Source], parts: tuple[Part, ...], 
         verdict=parts[0].analysis.verdict if len(parts) == 1 else verdict_of_parts(parts, ranks),
         notes=(*said, *left_out, *why_apart([part.group for part in parts], parts[0].analysis.metric)),
         tracking_uri=store.location.shown,
-        compare_url=compare_address(store, runs[0].experiment_id, [run.run_id for run in runs]),
+        compare_url=compare_address(
+            store, runs[0].experiment_id, [x for part in parts for x in leading_runs(part.compared, part.analysis)]
+        ),
         report="",
     )
     page = _page(store, found)

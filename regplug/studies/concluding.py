@@ -25,12 +25,14 @@ class Conclusion:
 
     Args:
         study: Its settings and runs.
+        compared: The settings that were compared: each is one of the study's, or a group of them.
         judged: The comparison of the settings with its figure; `None` if no run finished.
         best: The setting chosen by the validation metric; `None` if no run finished.
         metric: The metric that compares the settings.
     """
 
     study: statistics.Study
+    compared: statistics.Study
     judged: Judged | None
     best: str | None
     metric: str
@@ -79,9 +81,10 @@ class Concluding:
             test_to_train=test_to_train,
         )
         self._judged: Future[Judged] | None = None
+        self._question: statistics.Question | None = None
         needed = [name for name in (metric, selected_by) if name is not None]
         if any(all(run.value(name) is not None for name in needed) for run in study.runs):
-            question = _question(config, metric, selected_by, list(settings.values()))
+            self._question = question = _question(config, metric, selected_by, list(settings.values()))
             self._judged = computing.submit(judge, study, question, curves)
 
     def conclude(self, results: Sequence[PointResult]) -> Conclusion:
@@ -94,7 +97,8 @@ class Concluding:
         study = replace(self._study, runs=tuple(map(_run, results)))
         only = study.labels[0] if len(study.labels) == 1 else None
         best = None if judged is None else judged.best or only
-        return Conclusion(study=study, judged=judged, best=best, metric=self._metric)
+        compared = study if self._question is None else self._question.compared(study)[0]
+        return Conclusion(study=study, compared=compared, judged=judged, best=best, metric=self._metric)
 
 
 def _question(

@@ -13,7 +13,7 @@ from regplug.reports.contents import StudyReport
 from regplug.reports.curves import Curves
 from regplug.reports.judging import Judged
 from regplug.reports.page import render_report
-from regplug.statistics import Study
+from regplug.statistics import Analysis, Study
 from regplug.studies.concluding import curves_document, mean_metrics
 from regplug.studies.config import Point, StudyConfig
 from regplug.studies.report_facts import Trained, facts_of_runs
@@ -36,8 +36,8 @@ REPORT_FILE = "report.html"
 UI_ADDRESS = "http://127.0.0.1:5000"
 """Default address of `regplug ui`."""
 
-MOST_COMPARED = 100
-"""Most runs on MLflow's compare page, limited by the page and by the length of its address."""
+MOST_COMPARED = 8
+"""Most runs on MLflow's compare page: the address of each takes half a line."""
 
 Curve = Sequence[tuple[float, float]]
 
@@ -67,7 +67,7 @@ def report_of(result: StudyResult, judged: Judged, keeper: Keeper) -> StudyRepor
         keeper: Its store, and the rows of its data.
     """
     started = result.started
-    run_ids = [each.run_id for each in result.results]
+    run_ids = leading_runs(result.conclusion.compared, judged.analysis)
     return StudyReport(
         title=started.name,
         study=judged.study,
@@ -101,10 +101,32 @@ def _trained(point: Point, sizes: Mapping[str, int]) -> Trained:
 
 
 def compare_address(store: Store, experiment_id: str, run_ids: Sequence[str]) -> str:
-    """Returns MLflow's compare page of at most `MOST_COMPARED` runs as an address; empty for fewer than two runs."""
+    """Returns MLflow's compare page of the first `MOST_COMPARED` runs as an address; empty for fewer than two runs."""
     base = without_login(store.location.uri) if store.location.kind == "server" else UI_ADDRESS
     chosen = [run_id for run_id in run_ids if run_id][:MOST_COMPARED]
     return compare_url(base, experiment_id, chosen) if len(chosen) > 1 else ""
+
+
+def leading_runs(study: Study, analysis: Analysis) -> list[str]:
+    """Returns the ids of the best run of each setting, in the order of the table.
+
+    Args:
+        study: The settings that were compared, and their runs.
+        analysis: Their comparison.
+    """
+    metric = analysis.selected_by or analysis.metric
+    sign = 1.0 if analysis.is_lower_better else -1.0
+    found = []
+    for label in (summary.label for summary in analysis.ordered):
+        scores = [
+            (sign * value, run.run_id)
+            for run in study.runs
+            if run.setting == label and run.run_id
+            for value in (run.value(metric),)
+            if value is not None
+        ]
+        found += [min(scores)[1]] if scores else []
+    return found
 
 
 def curve_metrics(metric: str, selected_by: str | None) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from regplug.config.literals import read_value
@@ -152,12 +152,14 @@ class Gathered:
         study_runs: The runs of the settings.
         runs: The same runs as tracked.
         notes: Notes for the reader.
+        mean_of: Setting -> the setting that is the mean over other parameters; empty if nothing is averaged.
     """
 
     settings: tuple[Setting, ...]
     study_runs: tuple[StudyRun, ...]
     runs: tuple[RunInfo, ...]
     notes: tuple[str, ...]
+    mean_of: Mapping[str, str] = field(default_factory=dict)
 
 
 class TrackedSettings:
@@ -230,6 +232,11 @@ class TrackedSettings:
         names = {run.params["dataset"] for run in group.runs}
         dataset = names.pop() if len(names) == 1 else ""
         keys = {run.run_id: _key(run, dataset) for run in group.runs}
+        averaged = crossed_parameters(group.runs, {r: s.label for r, s in of_run.items()}, keys) if self._by else ()
+        means: dict[str, str] = {}
+        if averaged:
+            of_run, means = _split(group.runs, of_run, averaged)
+            known = {setting.label: setting for setting in reversed(of_run.values())}
         kept, notes = _without_doubles(
             group.runs, {r.run_id: (of_run[r.run_id].label, keys[r.run_id]) for r in group.runs}
         )
@@ -237,7 +244,8 @@ class TrackedSettings:
             settings=tuple(Setting(label=setting.label, varied=setting.varied) for setting in known.values()),
             study_runs=tuple(_study_run(run, of_run[run.run_id].label, keys[run.run_id]) for run in kept),
             runs=tuple(kept),
-            notes=tuple(notes),
+            notes=(*notes, *([f"Averaged over {', '.join(averaged)} within each seed and split."] if means else [])),
+            mean_of=means,
         )
 
 
@@ -270,6 +278,39 @@ def _key(run: RunInfo, dataset: str) -> PairKey:
     )
 
 
+def _split(
+    runs: Sequence[RunInfo], of_run: Mapping[str, Setting], names: Sequence[str]
+) -> tuple[dict[str, Setting], dict[str, str]]:
+    """Returns the settings split by these parameters, by run id, and which setting each belongs to."""
+    found, means = {}, {}
+    for run in runs:
+        whole = of_run[run.run_id]
+        label = f"{whole.label} ({', '.join(f'{name}={run.params.get(name)}' for name in names)})"
+        found[run.run_id] = Setting(label=label, varied=whole.varied)
+        means[label] = whole.label
+    return found, means
+
+
+def crossed_parameters(
+    runs: Sequence[RunInfo], labels: Mapping[str, str], keys: Mapping[str, PairKey]
+) -> tuple[str, ...]:
+    """Returns the parameters over which settings can be averaged: every setting and seed has each combination of them.
+
+    Args:
+        runs: The runs.
+        labels: Run id -> its setting.
+        keys: Run id -> its seed, data seed and fold.
+    """
+    by_place: dict[tuple[str, PairKey], list[RunInfo]] = defaultdict(list)
+    for run in runs:
+        by_place[labels[run.run_id], keys[run.run_id]].append(run)
+    names = tuple(dict.fromkeys(name for equal in by_place.values() for name in _differing(equal)))
+    combinations = {
+        frozenset(tuple(run.params.get(name, "none") for name in names) for run in equal) for equal in by_place.values()
+    }
+    return names if len(combinations) == 1 else ()
+
+
 def _without_doubles(
     runs: Sequence[RunInfo], places: Mapping[str, tuple[str, PairKey]]
 ) -> tuple[list[RunInfo], list[str]]:
@@ -287,7 +328,8 @@ def _without_doubles(
         if differing:
             raise RequestError(
                 f"Runs of the setting {label!r} with the same seed differ in {', '.join(differing)}.",
-                hint=f"Make these parameters part of the setting: --by {','.join(['reg', *differing])}",
+                hint=f"Make these parameters part of the setting: --by {','.join(['reg', *differing])}. "
+                "An average over them needs every combination in each setting and seed.",
             )
         kept.append(next((run for run in equal if run.status == "FINISHED"), equal[0]))
     left_out = len(runs) - len(kept)
