@@ -45,9 +45,27 @@ def test_two_of_one_regularizer_stand_side_by_side_under_their_aliases():
     assert keys(entry("first", "l2"), entry("second", "l2"), entry("a", after=("l2",))) == ["first", "second", "a"]
 
 
-def test_each_place_has_its_reason():
-    placed = resolve_order([entry("a", after=("b",)), entry("b")])
-    assert [one.why for one in placed] == ["no order declared: by name", "a declares to come after b"]
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ([entry("a", after=("b",)), entry("b")], ["no rule: alphabetical order", "must come after b"]),
+        (
+            [entry("a", after=("t",)), entry("b", tags=("t",))],
+            ["no rule: alphabetical order", "must come after b (tag: t)"],
+        ),
+        ([entry("a"), entry("b", before=("a",))], ["no rule: alphabetical order", "must come after b"]),
+        ([entry("a", tags=("t",)), entry("b", before=("t",))], [..., "must come after b (which precedes t)"]),
+        ([entry("a", after=("b", "c")), entry("b"), entry("c")], [..., ..., "must come after b and c"]),
+        ([entry("a", after=("b", "t")), entry("b", tags=("t",))], [..., "must come after b"]),
+        (
+            [entry("a", one_of="mix"), entry("b", one_of="mix")],
+            [f"takes turns with {other}: for each batch, one of them is drawn at random" for other in "ba"],
+        ),
+    ],
+)
+def test_each_place_has_its_reason(entries, why):
+    placed = resolve_order(entries)
+    assert [told for one, told in zip((one.why for one in placed), why, strict=True) if told not in (..., one)] == []
 
 
 def test_a_circle_is_refused_by_name():

@@ -107,5 +107,5 @@ def test_whose_turn_it_is_differs_between_the_runs_of_a_stack():
 def test_the_plan_says_who_takes_turns_and_that_smoothing_comes_after_both():
     order = assembled(**images(reg=["label_smoothing", "mixup", "cutmix"])).network.order
     assert [placed.key for placed in order] == ["cutmix", "mixup", "label_smoothing"]
-    assert "takes turns with mixup: one of them acts on each batch" in order[0].why
+    assert "takes turns with mixup: for each batch, one of them is drawn at random" in order[0].why
     assert "takes turns with cutmix" in order[1].why

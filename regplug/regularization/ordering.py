@@ -52,13 +52,11 @@ def resolve_order(entries: Sequence[Entry]) -> list[Placed]:
         CompositionError: If the declarations form a cycle.
     """
     by_key = {entry.key: entry for entry in entries}
-    reasons: dict[str, list[str]] = {entry.key: [] for entry in entries}
+    firsts: dict[str, dict[str, str]] = {entry.key: {} for entry in entries}
     graph: dict[str, set[str]] = {key: set() for key in sorted(by_key)}
-    for first, second, reason in _declared(entries):
+    for first, second, called in _declared(entries):
         graph[second].add(first)
-        reasons[second].append(reason)
-    for key, partners in taking_turns(entries).items():
-        reasons[key].append(f"takes turns with {' and '.join(partners)}: one of them acts on each batch")
+        firsts[second].setdefault(first, called)
     sorter = TopologicalSorter(graph)
     try:
         sorter.prepare()
@@ -73,7 +71,15 @@ def resolve_order(entries: Sequence[Entry]) -> list[Placed]:
         ready = sorted({*sorter.get_ready(), *_waiting(graph, order)} - set(order))
         order.append(ready[0])
         sorter.done(ready[0])
-    return [Placed(key=key, why="; ".join(reasons[key]) or "no order declared: by name") for key in order]
+    turns = taking_turns(entries)
+    return [Placed(key=key, why=_why(list(firsts[key].values()), turns.get(key, ()))) for key in order]
+
+
+def _why(firsts: Sequence[str], partners: Sequence[str]) -> str:
+    reasons = [f"must come after {' and '.join(firsts)}"] if firsts else []
+    if partners:
+        reasons.append(f"takes turns with {' and '.join(partners)}: for each batch, one of them is drawn at random")
+    return "; ".join(reasons) or "no rule: alphabetical order"
 
 
 def taking_turns(entries: Sequence[Entry]) -> dict[str, list[str]]:
@@ -90,14 +96,17 @@ def _waiting(graph: dict[str, set[str]], done: Sequence[str]) -> set[str]:
 
 
 def _declared(entries: Sequence[Entry]) -> Iterator[tuple[str, str, str]]:
+    """Yields pairs of keys, the first of which comes first, and how the reason names the first."""
     for entry in entries:
         for other in entries:
             if other.key == entry.key:
                 continue
             for word in sorted(other.words.intersection(entry.descriptor.after)):
-                yield other.key, entry.key, f"{entry.key} declares to come after {word}"
+                is_name = word == other.descriptor.name
+                yield other.key, entry.key, other.key if is_name else f"{other.key} (tag: {word})"
             for word in sorted(other.words.intersection(entry.descriptor.before)):
-                yield entry.key, other.key, f"{entry.key} declares to come before {word}"
+                is_name = word == other.descriptor.name
+                yield entry.key, other.key, entry.key if is_name else f"{entry.key} (which precedes {word})"
 
 
 def check_composition(entries: Sequence[Entry], task: Task | None = None, layout: Layout | None = None) -> None:

@@ -93,12 +93,12 @@ def make_plan(request: RunRequest, *, is_exported: bool = True) -> Plan:
     if is_exported:
         require_exportable(made)
     phases = {part.key: derive_phases(type(part.functions)) for part in made.network.regularizer.members}
-    steps = [
-        PlanStep(phase=phase, name=placed.key, why=_why(placed.key, placed.why, made.network.places))
-        for phase in PHASES
-        for placed in made.network.order
-        if phase in phases[placed.key]
-    ]
+    steps = []
+    for phase in PHASES:
+        acting = [placed for placed in made.network.order if phase in phases[placed.key]]
+        for placed in acting:
+            why = placed.why if len(acting) > 1 else "alone in this phase"
+            steps.append(PlanStep(phase=phase, name=placed.key, why=_why(placed.key, why, made.network.places)))
     rows = [f"{name} {len(split)}" for name, split in data.raw.splits()]
     num_params = sum(param.numel() for param in made.program.params.values())
     steps_per_epoch = -(-len(data.train) // resolved.batch_size)
@@ -119,5 +119,11 @@ def make_plan(request: RunRequest, *, is_exported: bool = True) -> Plan:
 
 
 def _why(key: str, why: str, places: Any) -> str:
-    keys = [place.key for place in places.get(key, ())]
-    return f"{why}; acts at {', '.join(keys)}" if keys else why
+    called = [_place_in_words(place.key) for place in places.get(key, ())]
+    return f"{why}; acts at {', '.join(called)}" if called else why
+
+
+def _place_in_words(key: str) -> str:
+    """A place as a plan names it: the module, and which call of it if it is called again."""
+    name, _, call = key.partition("#")
+    return f"{name} (call {int(call) + 1})" if call not in ("", "0") else name
