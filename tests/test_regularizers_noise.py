@@ -212,6 +212,6 @@ def test_a_residual_network_trains_with_its_branches_shaken(reg):
 
 def test_noise_before_a_batch_normalization_is_doubted():
     model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
-    for name in ("dropout_scratch", "gaussian_dropout"):
+    for name in ("dropout", "dropout_scratch", "gaussian_dropout"):
         notices = assembled(model=model, reg=[name], dataset=toy()).network.notices
         assert f"{name} stands before a batch normalization" in notices[0].message

@@ -65,9 +65,12 @@ class Needed:
 
     Args:
         example: A value as it is typed, for messages.
+        artifact: What a test must make before it can give the value: `bundle`, the folder of a network that was trained
+            on the same rows and exported; empty for nothing.
     """
 
     example: str
+    artifact: Literal["", "bundle"] = ""
 
 
 @dataclass(frozen=True)

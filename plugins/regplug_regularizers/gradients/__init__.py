@@ -91,7 +91,7 @@ REGULARIZERS = (
         target="regplug_regularizers.gradients.asam:Asam",
         params=AsamParams,
         summary="Like sam, with a radius that grows with the weights, so that their scale does not matter.",
-        formula="gradient at w + rho * T^2 g / |T g|, T = |w| + eta, g the gradient at w",
+        formula="gradient at w + rho * T^2 g / |T g|, g the gradient at w, T = |w| + eta (1 for biases)",
         conflicts=("second-gradient",),
         tags=("second-gradient",),
         source="Kwon et al. 2021, ASAM: Adaptive Sharpness-Aware Minimization",

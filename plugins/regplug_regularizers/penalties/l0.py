@@ -69,6 +69,8 @@ class GatedWeight(WeightLayer):
 class L0(RegularizerFunctions):
     """Adds `strength` times the expected number of weights that are not 0, and learns the gates that decide it.
 
+    The gates are drawn at each step, and all rows of a batch share them.
+
     Source: Louizos, Welling and Kingma 2018.
     """
 

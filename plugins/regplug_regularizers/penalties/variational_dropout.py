@@ -64,8 +64,9 @@ class VariationalDropout(RegularizerFunctions):
     """Adds `strength / N` times the divergence of the weights' posterior from the log-uniform prior.
 
     N is the number of training rows, so that a strength of 1 is the evidence lower bound. The weights of which log
-    alpha exceeds `threshold` are 0 in evaluation. The paper draws pre-activations where weights are drawn here, which
-    has the same mean and variance in each row.
+    alpha exceeds `threshold` are 0 in evaluation. The paper draws pre-activations, one for each row. Here weights are
+    drawn: the mean and the variance in each row are the same, but all rows of a batch share one draw, so the gradient
+    varies more.
 
     Source: Molchanov, Ashukha and Vetrov 2017.
     """

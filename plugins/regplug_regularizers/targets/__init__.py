@@ -78,7 +78,7 @@ class RDropParams(Parameters):
 class SelfDistillationParams(Parameters):
     """Parameters of `self_distillation`."""
 
-    teacher: Annotated[str, Needed("bundles/teacher")] = ""
+    teacher: Annotated[str, Needed("bundles/teacher", artifact="bundle")] = ""
     "The trained network: folder of its bundle, or id or name of its run."
     strength: Annotated[float, Ge(0), Schedulable(), Stackable(off=0), Search(low=0.1, high=10.0, log=True)] = 1.0
     "Factor of the cross entropy with the teacher."
@@ -201,7 +201,7 @@ REGULARIZERS = (
         target="regplug_regularizers.targets.temporal_ensembling:TemporalEnsembling",
         params=TemporalEnsemblingParams,
         summary="Keeps each row's outputs close to the average of its outputs in earlier epochs.",
-        formula="loss + strength * ramp * |z_i - Z_i|^2, Z_i the row's average over the epochs before",
+        formula="loss + strength * ramp * mean (p - P)^2, P the average of the row's probabilities p in earlier epochs",
         # A blend of rows has no earlier outputs of its own.
         conflicts=("mixing",),
         felt=Felt(values="strength=5"),
