@@ -43,7 +43,7 @@ def assert_alike(*names: str) -> dict[str, torch.Tensor]:
     Returns:
         What the first run has learned.
     """
-    runs = [{**fields(*names)}, {**fields(*names), "seed": 1, "lr": 0.02, "reg": _at_defaults(fields(*names)["reg"])}]
+    runs = [{**fields(*names)}, {**fields(*names), "seed": 1, "lr": 0.02, "reg": at_defaults(fields(*names)["reg"])}]
     alone = [learned(**run) for run in runs]
     assert all(torch.isfinite(value).all() for one in alone for value in one.values())
     assert greatest_difference(_continued(runs[0]), alone[0], relative=True) < TOLERANCE, "stopped and continued"
@@ -64,8 +64,8 @@ def is_changed(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor
     return not all(torch.equal(value, other[name]) for name, value in one.items() if name in other)
 
 
-def _at_defaults(regs: list[str]) -> list[str]:
-    """The same regularizers; where only numbers that may differ in a stack are felt, at their defaults."""
+def at_defaults(regs: list[str]) -> list[str]:
+    """The same regularizers at their defaults, except those whose felt values are more than numbers of a stack."""
     changed = []
     for text in regs:
         spec = ComponentSpec.parse(text)

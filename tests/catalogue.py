@@ -6,22 +6,31 @@ import functools
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import made_artifacts
 import numpy as np
+import pytest
 from torch import nn
 
 from regplug.api import Model, Regularizer, Task
-from regplug.config.params import describe_params
+from regplug.config.params import ParameterInfo, describe_params
 from regplug.data import InputSpec, RawData, Split
 from regplug.registry import Registered, default_registry
 from regplug.testing import bench
 
 REGISTRY = default_registry()
+
+
+def _needed(component: Regularizer) -> list[ParameterInfo]:
+    return [info for info in describe_params(component.params) if info.needed]
+
+
 REGULARIZERS = {
     REGISTRY.spelling(one): one.component
     for one in REGISTRY.components("regularizer")
-    if not any(info.needed for info in describe_params(one.component.params))
+    if all(info.needed.artifact in made_artifacts.MAKERS for info in _needed(one.component))
 }
-"""Name as it is typed -> descriptor, of every regularizer that is installed and can be built from its defaults."""
+"""Name as it is typed -> descriptor, of every regularizer that is installed and whose parameters can be given: by their
+defaults, or by something that a test makes."""
 
 COMMON = {"dtype": "float64", "epochs": 3, "batch_size": 8, "lr": 0.05, "momentum": 0.9, "probe": ()}
 """Three epochs of four steps; the last batch has four rows."""
@@ -34,16 +43,38 @@ def of(name: str) -> Registered:
     return REGISTRY.find("regularizer", name)
 
 
-def felt(name: str) -> str:
+def needed(name: str, has_images: bool | None = None) -> dict[str, str]:
+    """The values that a regularizer must be given, made for the rows or the images of `data`."""
+    one = REGULARIZERS[name]
+    images = needs_images([one]) if has_images is None else has_images
+    return {info.name: made_artifacts.MAKERS[info.needed.artifact](images) for info in _needed(one)}
+
+
+def typed(name: str, values: str = "", has_images: bool | None = None) -> str:
+    """A regularizer as it is typed, at these values and with what it must be given."""
+    given = [*(f"{key}={value}" for key, value in needed(name, has_images).items()), *filter(None, [values])]
+    return f"{name}:{','.join(given)}" if given else name
+
+
+def felt(name: str, has_images: bool | None = None) -> str:
     """A regularizer as it is typed, at its felt values."""
-    values = REGULARIZERS[name].felt.values
-    return f"{name}:{values}" if values else name
+    return typed(name, REGULARIZERS[name].felt.values, has_images)
 
 
 def off(name: str) -> list[str]:
-    """A regularizer as it is typed, switched off by each number that can do so."""
+    """The values that switch a regularizer off: one for each number that can do so."""
     infos = describe_params(REGULARIZERS[name].params)
-    return [f"{name}:{info.name}={info.off:g}" for info in infos if info.off is not None]
+    return [f"{info.name}={info.off:g}" for info in infos if info.off is not None]
+
+
+def marked(name: str, *more: object) -> object:
+    """A parameter of a test, which is slow where something must be made first."""
+    return pytest.param(name, *more, marks=[pytest.mark.slow] if _needed(REGULARIZERS[name]) else [])
+
+
+def needs_images(ones: Sequence[Regularizer]) -> bool:
+    """Whether one of them takes no rows."""
+    return any("row" not in one.inputs for one in ones)
 
 
 def fields(*names: str) -> dict[str, object]:
@@ -51,12 +82,13 @@ def fields(*names: str) -> dict[str, object]:
     ones = [REGULARIZERS[name] for name in names]
     needed = [word for one in ones for word in (*one.requires, *one.felt.companions)]
     companions = [word for word in needed if not any(word in _words(other) for other in ones)]
-    return {**COMMON, **setting(ones), "reg": [*map(felt, names), *map(_first_of, dict.fromkeys(companions))]}
+    chosen = [felt(name, needs_images(ones)) for name in names]
+    return {**COMMON, **setting(ones), "reg": [*chosen, *map(_first_of, dict.fromkeys(companions))]}
 
 
 def setting(ones: Sequence[Regularizer]) -> dict[str, object]:
     """The network, the activation and the data that regularizers need together."""
-    has_images = any("row" not in one.inputs for one in ones)
+    has_images = needs_images(ones)
     network = f"{'residual_' if any(one.felt.branches for one in ones) else ''}{'cnn' if has_images else 'mlp'}"
     kinds = [kind for kind in ("classification", "regression") if all(kind in one.tasks for one in ones)]
     activations = {one.felt.activation for one in ones} - {""}

@@ -328,10 +328,8 @@ class Wide(torch.nn.Module):
 def own(name):
     """Results of the checks of a first-party regularizer on a network of one's own too."""
     networks = {"wide": Network(make=Wide, input_shape=(4,), num_outputs=7)}
-    subject = find_subject("regularizer", name, {}, networks=networks)
-    assert networks_of(subject)[-1] == "wide"
-    subject.cache["networks"] = ["wide"]
-    return check_subject(subject)
+    assert networks_of(find_subject("regularizer", name, {}, networks=networks))[-1] == "wide"
+    return check_regularizer(name, networks=networks, only=["wide"])
 
 
 @pytest.mark.parametrize("name", ["l2", "mixup", "swa"])
@@ -339,6 +337,12 @@ def test_a_regularizer_is_checked_on_a_network_of_the_authors_own(name):
     report = own(name)
     assert report.passed, report.lines()
     assert report.outcome("takes_your_own_networks") == "passed"
+
+
+def test_a_network_that_does_not_exist_is_refused_with_a_near_name():
+    with pytest.raises(RequestError, match="no network mpl") as caught:
+        check_regularizer("l2", only=["mpl"])
+    assert "mlp" in caught.value.hint
 
 
 def test_a_bug_that_shows_on_the_authors_network_alone_is_found():

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from alike import assert_alike, is_changed, learned
 from by_hand import groups, reference_mlp
-from catalogue import REGULARIZERS, fields, of, off
+from catalogue import REGULARIZERS, fields, marked, needed, needs_images, of, off, typed
 from torch import nn
 from trainings import assembled, trained, trainer
 
@@ -18,11 +18,18 @@ from regplug.noise import bits, keep_mask
 from regplug.registry import load_target
 from regplug.registry.usercode import derive_phases
 from regplug.testing import check_regularizer
+from regplug.testing.bench import NETWORKS
 
 
 def in_sample(name):
     """One in four is tried with the slow tests, the others with the exhaustive ones; which ones never changes."""
     return pytest.mark.slow if zlib.crc32(name.encode()) % 4 == 0 else pytest.mark.full
+
+
+def fitting(name):
+    """The networks of the kit that take the inputs for which something was made; none to mean all."""
+    layout = "image" if needs_images([REGULARIZERS[name]]) else "row"
+    return [network for network, one in NETWORKS.items() if one.layout == layout] if needed(name) else []
 
 
 @functools.cache
@@ -32,22 +39,22 @@ def without(name):
     return learned(**{**run, "reg": run["reg"][1:]})
 
 
-@pytest.mark.parametrize("name", REGULARIZERS)
+@pytest.mark.parametrize("name", map(marked, REGULARIZERS))
 def test_a_regularizer_is_felt_and_trains_the_same_alone_stacked_and_stopped(name):
     felt = assert_alike(name)
     is_neutral = not derive_phases(load_target(of(name)))
     assert is_changed(without(name), felt) is not is_neutral
 
 
-@pytest.mark.parametrize(("name", "text"), [(name, text) for name in REGULARIZERS for text in off(name)])
+@pytest.mark.parametrize(("name", "text"), [marked(name, text) for name in REGULARIZERS for text in off(name)])
 def test_a_strength_that_is_off_changes_no_bit_of_the_weights(name, text):
     run = fields(name)
-    assert not is_changed(without(name), learned(**{**run, "reg": [text, *run["reg"][1:]]}))
+    assert not is_changed(without(name), learned(**{**run, "reg": [typed(name, text), *run["reg"][1:]]}))
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=in_sample(name)) for name in REGULARIZERS])
 def test_a_regularizer_passes_the_conformance_kit(name, tell):
-    report = check_regularizer(name)
+    report = check_regularizer(name, values=needed(name), only=fitting(name))
     seconds = sum(result.seconds for result in report.results)
     tell(f"kit: {name}, {len(report.results)} checks in {seconds:.1f} s")
     report.raise_if_failed()

@@ -13,9 +13,6 @@ from trainings import DEFAULTS, assembled, toy, trained, trainer
 from regplug.data import order
 from regplug.errors import CompositionError, ParameterError, RequestError
 from regplug.regularizer import Shapes
-from regplug.testing import bench
-from regplug.testing.running import check_subject
-from regplug.testing.subject import find_subject
 from regplug_regularizers.targets import SelfDistillationParams
 from regplug_regularizers.targets.self_distillation import SelfDistillation
 
@@ -76,13 +73,3 @@ def test_a_teacher_that_is_missing_or_of_other_classes_is_refused(teacher, place
         assembled(dataset=toy("regression"), reg=["self_distillation:teacher=teacher"])
     with pytest.raises(CompositionError, match="self_distillation refuses mixing"):
         assembled(reg=["self_distillation:teacher=teacher", "mixup"])
-
-
-@pytest.mark.slow
-def test_self_distillation_passes_the_conformance_kit_on_the_networks_that_its_teacher_fits(place):
-    rows = bench.NETWORKS["mlp"].pools(bench.CLASSES, torch.float32).train
-    data = (rows.x.numpy(), np.array(["a", "b", "c"])[rows.y.numpy()])
-    place.run(**{**FIELDS, "dataset": data, "batch_size": 4}, export=True, format=["onnx"], out="of_kit")
-    subject = find_subject("regularizer", "self_distillation", {"teacher": "of_kit"})
-    subject.cache.update(networks=["mlp", "normed"], refusals={})
-    check_subject(subject).raise_if_failed()

@@ -35,7 +35,8 @@ from regplug.testing.selection import checks_for
 from regplug.testing.subject import Subject
 
 check_regularizer = partial(check_component, "regularizer")
-"""`check_regularizer(descriptor_or_name, *, level=1, expected_failures={check: reason}, values={}, networks={})`.
+"""`check_regularizer(descriptor_or_name, *, level=1, expected_failures={check: reason}, values={}, networks={},
+only=[])`.
 
 Returns a `KitReport`."""
 

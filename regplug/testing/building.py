@@ -140,10 +140,8 @@ def _candidates(subject: Subject) -> list[str]:
     """The networks that have what the descriptor requires, and the author's own; the slowest of the kit's are last."""
     descriptor = subject.descriptor(Regularizer)
     names = bench.RESIDUAL if descriptor.felt.branches else sorted(bench.NETWORKS, key=bench.RESIDUAL[-1].__eq__)
-    return [
-        *(name for name in names if bench.NETWORKS[name].layout in descriptor.inputs),
-        *subject.networks,
-    ]
+    fitting = [*(name for name in names if bench.NETWORKS[name].layout in descriptor.inputs), *subject.networks]
+    return [name for name in fitting if not subject.only or name in subject.only]
 
 
 def activation_of(subject: Subject | None) -> Callable[[], nn.Module]:

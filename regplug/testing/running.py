@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -126,6 +126,7 @@ def check_component(
     values: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
     networks: Mapping[str, Network] | None = None,
+    only: Sequence[str] = (),
 ) -> KitReport:
     """Runs every check of one component; see `check_subject`.
 
@@ -137,11 +138,12 @@ def check_component(
         values: Parameters to test it with beside the defaults.
         registry: Where it is found; `None` for what is installed.
         networks: Networks of your own, by a name; a regularizer is checked on these and on those of the kit.
+        only: Names of networks, the kit's or your own; a regularizer is checked on no others. Empty for all.
 
     Raises:
         RequestError: There is no such component, level or check.
     """
-    subject = find_subject(kind, component, values or {}, registry, networks)
+    subject = find_subject(kind, component, values or {}, registry, networks, only)
     return check_subject(subject, level=level, expected_failures=expected_failures)
 
 

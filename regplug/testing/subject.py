@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from regplug.api import Component, Regularizer
 from regplug.config.params import ParameterInfo, describe_params
 from regplug.config.spec import ComponentSpec
+from regplug.errors import RequestError, did_you_mean
 from regplug.registry import Origin, Registered, Registry, build, default_registry, load_target, read_params
 from regplug.testing.checking import CouldNotRun, attempting
 
@@ -30,6 +31,7 @@ class Subject:
         felt: Those of its descriptor's `felt.values`; `values` come before them.
         registry: Where companions, such as what it requires, and export formats are found.
         networks: Networks of the author's own, by a name, on which it is checked as on those of the kit.
+        only: Names of networks, the kit's or the author's; it is checked on no others. Empty for all.
         cache: What one check has made and another can use.
     """
 
@@ -38,6 +40,7 @@ class Subject:
     felt: Mapping[str, Any] = field(default_factory=dict)
     registry: Registry = field(default_factory=default_registry)
     networks: Mapping[str, Network] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
     cache: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -113,12 +116,16 @@ def find_subject(
     values: Mapping[str, Any],
     registry: Registry | None = None,
     networks: Mapping[str, Network] | None = None,
+    only: Sequence[str] = (),
 ) -> Subject:
     """The component that a descriptor or a name means.
 
     Raises:
         UnknownComponentError: No component of that kind has the name.
+        RequestError: `only` names a network that does not exist.
     """
+    if only:
+        _require_networks(only, networks or {})
     registry = registry or default_registry()
     if isinstance(component, str):
         component = registry.find(kind, component)
@@ -130,7 +137,16 @@ def find_subject(
         felt=felt_values(component.component),
         registry=registry,
         networks=dict(networks or {}),
+        only=tuple(only),
     )
+
+
+def _require_networks(names: Sequence[str], own: Mapping[str, Network]) -> None:
+    from regplug.testing.bench import NETWORKS  # imports torch, which checks of a descriptor do without
+
+    for name in names:
+        if name not in NETWORKS and name not in own:
+            raise RequestError(f"There is no network {name}.", hint=did_you_mean(name, [*NETWORKS, *own]))
 
 
 def felt_values(component: Component) -> Mapping[str, Any]:
