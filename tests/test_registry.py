@@ -143,6 +143,13 @@ INVALID = {
         "P is not frozen",
         "frozen=True",
     ),
+    "fields without a decorator": (
+        "@dataclass(frozen=True)\n    class P:\n        slope: float = 1.0\n"
+        "    class Q(P):\n        shift: float = 0.0\n"
+        "    yield Activation(name='a', target='a:b', summary='', params=Q)",
+        "Q derives from a dataclass and adds fields, but is none itself",
+        "@dataclass(frozen=True) above it",
+    ),
 }
 
 

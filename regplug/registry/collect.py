@@ -200,6 +200,12 @@ def _params_faults(params: object, where: str) -> Iterator[tuple[str, str]]:
         return
     if not (issubclass(params, Parameters) or getattr(params, "__dataclass_params__").frozen):  # noqa: B009  # not in the stubs
         yield f"{where}: {params.__name__} is not frozen.", "Write @dataclass(frozen=True), or derive from Parameters."
+    own = vars(params)
+    if own.get("__annotations__") and "__dataclass_fields__" not in own:
+        yield (
+            f"{where}: {params.__name__} derives from a dataclass and adds fields, but is none itself.",
+            "Write @dataclass(frozen=True) above it, or derive from Parameters.",
+        )
     missing = dataclasses.MISSING
     for entry in dataclasses.fields(params):
         if entry.default is missing and entry.default_factory is missing:

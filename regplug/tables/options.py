@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
+from regplug.api import Parameters
 
-@dataclass(frozen=True, kw_only=True)
-class TableOptions:
+
+class TableOptions(Parameters):
     """What is done with a table, whatever it was read from."""
 
     target: str = ""
