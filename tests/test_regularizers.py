@@ -39,7 +39,7 @@ def without(name):
     return learned(**{**run, "reg": run["reg"][1:]})
 
 
-@pytest.mark.parametrize("name", map(marked, REGULARIZERS))
+@pytest.mark.parametrize("name", [marked(name) for name in REGULARIZERS])
 def test_a_regularizer_is_felt_and_trains_the_same_alone_stacked_and_stopped(name):
     felt = assert_alike(name)
     is_neutral = not derive_phases(load_target(of(name)))
