@@ -27,7 +27,7 @@ STACK = 2
 PAUSE_S = 0.05
 STEPS = "steps"
 """File that has a letter for each step that an attempt has made."""
-MOST_STEPS = 20
+MOST_STEPS = 10
 """An attempt is killed after so many at the latest; a stack takes five."""
 
 
@@ -63,7 +63,7 @@ def study(folder, out):
         dataset=toy(),
         model="mlp:hidden=[16]",
         grid=["reg.dropout.drop_probability=0,0.2,0.4", "lr=0.05,0.2"],
-        seeds=8,
+        seeds=4,
         epochs=3,
         export=False,
         observers=[Slow()],

@@ -89,8 +89,10 @@ def test_a_decay_of_a_weight_whose_parametrization_has_no_inverse_is_refused(fil
         assembled(reg=[f"{file}:UnitSpectralNorm", f"{file}:DecayOutput"])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.full if at % 3 else pytest.mark.slow) for at, name in enumerate(NAMES)],
+)
 def test_an_example_passes_the_conformance_kit(name, file):
     report = check_regularizer(f"{file}:{name}")
     assert report.passed, report.lines()

@@ -25,7 +25,6 @@ from regplug.testing.selection import checks_of
 from regplug.testing.subject import find_subject
 
 pytest_plugins = ["regplug.testing.fixtures"]
-pytestmark = pytest.mark.slow
 
 MODULES = (
     kit_mutants_contract,
@@ -68,6 +67,7 @@ def caught(subject, check):
     return Bound(checks[check], subject).result()
 
 
+@pytest.mark.slow
 def test_every_planted_bug_is_caught_by_the_check_that_is_made_for_it(tell, make_plugin, host):
     missed = []
     for planted in PLANTED:
@@ -87,19 +87,26 @@ def test_every_planted_bug_is_caught_by_the_check_that_is_made_for_it(tell, make
 
 
 def groups():
-    """Components that are right, in parts of about equal length; first-party regularizers have a test of their own."""
+    """Components that are right; first-party regularizers have a test of their own."""
     shipped = [
         one for one in default_registry().components() if one.origin.is_first_party and one.kind != "regularizer"
     ]
     honest = [*kit_honest.HONEST, *kit_honest_schedules.HONEST]
+    # In turn, so that there are some of every kind in each part.
     return {
-        "first-party components": shipped,
-        "components of the test, first half": honest[::2],
-        "components of the test, second half": honest[1::2],
+        "a quarter of the first-party components": shipped[::4],
+        "half of the components of the test": honest[::2],
+        "the other first-party components": [one for at, one in enumerate(shipped) if at % 4],
+        "the other components of the test": honest[1::2],
     }
 
 
-@pytest.mark.parametrize("group", groups())
+def when(group):
+    """A sample is tried with the slow tests, the others with the exhaustive ones."""
+    return pytest.param(group, marks=pytest.mark.full if "other" in group else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("group", [when(group) for group in groups()])
 def test_nothing_that_is_right_raises_an_alarm(group, tell, tmp_path, monkeypatch):
     monkeypatch.setenv("REGPLUG_DATA_DIR", str(write_images(tmp_path)))
     components, alarms, given = groups()[group], [], write_own_files(tmp_path)

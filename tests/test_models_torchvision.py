@@ -86,8 +86,14 @@ def test_a_misspelt_name_starts_no_run(place):
     assert place.leftovers() == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "vit_b_16"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("resnet18", marks=pytest.mark.slow),
+        pytest.param("mobilenet_v3_small", marks=pytest.mark.slow),
+        pytest.param("vit_b_16", marks=pytest.mark.full),  # a file of 330 MB
+    ],
+)
 def test_a_torchvision_model_is_trained_exported_and_proven(name, place, tell):
     formats = ["onnx"] if name == "vit_b_16" else ["onnx", "torchscript"]
     model = f"torchvision:name={name}"

@@ -16,7 +16,7 @@ from regplug.errors import RequestError
 from regplug.studies import running
 from regplug.studies.results import StudyObserver
 
-RUNS = 48
+RUNS = 24
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def killed(folder, kills, seed):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the study is killed in forked processes")
 def test_a_study_killed_with_9_ends_with_the_table_of_one_left_alone(tmp_path, tell):
-    found = killed(tmp_path, kills=10, seed=1)
+    found = killed(tmp_path, kills=6, seed=1)
     assert found["is_kept"], "a finished run was lost or repeated"
     assert len(found["points"]) == len(set(found["points"].values())) == RUNS
     greatest = 0.0
