@@ -42,7 +42,7 @@ def told_as_made(report: Report, made: Sequence[Check], manifest: Mapping[str, A
 
     Args:
         report: The export's report.
-        made: The checks made now, all of which an export makes as well.
+        made: The checks made now; an export makes all of them too.
         manifest: The manifest, with the task and whether dropout is live.
         model_limit: The limit of `model.row_alone`.
     """

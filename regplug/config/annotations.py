@@ -53,7 +53,7 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 
 def bounds_of(hint: Any) -> Iterator[str]:
-    """Yields the bounds of an annotation in words, such as `>= 0`."""
+    """Yields the bounds of an annotation as text, such as `>= 0`."""
     for attribute, text, bound in _bounds(hint):
         yield text.format(getattr(bound, attribute))
 
@@ -73,7 +73,7 @@ def _bounds(hint: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def type_text(hint: Any) -> str:
-    """Returns a type in words, such as `float or list of float`."""
+    """Returns a type as text, such as `float or list of float`."""
     origin = typing.get_origin(hint)
     if origin is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))

@@ -59,7 +59,7 @@ def config_from(
     *,
     suggest: Suggest | None = None,
 ) -> RunConfig:
-    """Returns a run's configuration, with what stands in a file read already; see `load_config`.
+    """Returns a run's configuration from a file that was read already; see `load_config`.
 
     Args:
         values: Value by field.

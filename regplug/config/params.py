@@ -33,16 +33,16 @@ class ParameterInfo:
 
     Args:
         name: The field's name.
-        type: Its type in words, such as `float or list of float`.
+        type: Its type as text, such as `float or list of float`.
         default: Its default.
-        bounds: Its bounds in words, such as `>= 0, < 1`; empty where there are none.
+        bounds: Its bounds as text, such as `>= 0, < 1`; empty if it has none.
         doc: The line of text below the field.
         stackable: Whether it may differ between the runs of one stack.
-        off: Where it is stackable, the value at which the component changes nothing; `None` where there is none.
+        off: If it is stackable, the value at which the component has no effect, or `None`.
         schedulable: Whether it may change over a run.
-        search: Where a search looks for it, or `None`.
-        needed: Where a user must give it, with an example; else `None`.
-        is_file: Whether it is a path of something that must be there.
+        search: The range in which a search varies it, or `None`.
+        needed: If a user must give it, an example; else `None`.
+        is_file: Whether it is the path of a file or folder that must exist.
     """
 
     name: str
@@ -69,13 +69,13 @@ def make_params(component: Component, values: Mapping[str, Any], origin: str = "
     Args:
         component: The descriptor whose `params` class is filled.
         values: Value by name.
-        origin: Where the component comes from, or where the values stand; told in the error.
+        origin: Where the component or its values come from; shown in the error.
 
     Returns:
         An instance of `component.params`.
 
     Raises:
-        ParameterError: Names are unknown or values are not allowed; all of them are told at once.
+        ParameterError: Names are unknown or values are not allowed; the message lists all of them.
         PluginError: The parameters class cannot be read.
     """
     subject = f"{component.kind} {component.name}" + (f" ({origin})" if origin else "")

@@ -66,7 +66,7 @@ class RunConfig:
     init: tuple[str, ...] = ()
     "How parameters are filled at the start; none: as torch starts each layer. at=GLOB fills some layers alone."
     probe: tuple[str, ...] = ("weight_norm",)
-    "Measurements beside the metrics."
+    "Measurements in addition to the metrics."
     loss: str = "auto"
     "Data loss; auto is the default for the task."
     optimizer: str = "sgd"

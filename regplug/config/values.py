@@ -8,7 +8,7 @@ from typing import Any
 
 
 def faults_of(value: Any, allowed: Collection[Any] = ()) -> Iterator[str]:
-    """Yields what is wrong with a value, in words.
+    """Yields what a value should be but is not, as text.
 
     Args:
         value: A value, or a list of values.

@@ -35,7 +35,7 @@ class Exported:
     Args:
         path: The bundle's folder.
         files: The names of all files in it.
-        verification: The checks, all of which have passed.
+        verification: The checks; all have passed.
         seconds: Wall-clock time of each stage.
         run_id: The tracked run, or empty for an ensemble and for the caller's own module.
         run_name: That run's name.

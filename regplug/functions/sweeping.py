@@ -95,7 +95,7 @@ def sweep(
         reg: Regularizers; they compose.
         activation: The network's activation; empty for its own default.
         init: How parameters are filled at the start; none: as torch starts each layer. at=GLOB fills some layers alone.
-        probe: Measurements beside the metrics. By default ['weight_norm'].
+        probe: Measurements in addition to the metrics. By default ['weight_norm'].
         loss: Data loss; auto is the default for the task. By default auto.
         optimizer: Update rule; weight decay is a regularizer. By default sgd.
         lr: Learning rate. By default 0.2. Must be >= 0, <= 1e+38.

@@ -54,12 +54,12 @@ class Fault:
 
     @property
     def place(self) -> str:
-        """File and line in words."""
+        """File and line, as text."""
         return f"{self.file}, line {self.line}"
 
     @property
     def whose(self) -> str:
-        """Component and distribution in words, as the beginning of a sentence."""
+        """Component and distribution, as the beginning of a sentence."""
         if not self.suspects:
             return "Your own code"
         one = self.suspects[0]
@@ -70,7 +70,7 @@ class Fault:
 
 
 def describe(one: Registered) -> str:
-    """Returns a component with its plugin and distribution in words, as the beginning of a sentence."""
+    """Returns a component with its plugin and distribution, as the beginning of a sentence."""
     return (
         f"Your {one.kind} {one.component.target}" if one.is_user_code else f"The {one.kind} {one.name} ({one.origin})"
     )

@@ -152,7 +152,7 @@ class Problem:
         distribution: Whose fault it is; empty where it is nobody's.
         entry: The entry point; empty where the whole distribution is meant.
         what: What is wrong.
-        message: What is wrong, in words.
+        message: What is wrong, as a sentence.
         hint: The next step.
     """
 

@@ -18,7 +18,7 @@ from regplug.registry.switches import Pins
 from regplug.registry.usercode import describe_object, load_object
 
 _NEVER_NAMED = ("observer",)
-"""Kinds of which all are used: two of one name take nothing from each other."""
+"""Kinds whose components are all used, so that two with one name do not conflict."""
 
 
 @dataclass(frozen=True)

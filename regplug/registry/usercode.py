@@ -1,7 +1,7 @@
 """The user's own code, named by path: `mypkg.nets:Net`, `./net.py:Net`.
 
 The folder of a file, and the current folder for a module, is appended to the module search path and stays there: what
-the code imports, now or later, is what stands beside it, and it cannot hide an installed package.
+the code imports, now or later, may be in the same folder, but cannot hide an installed package.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def require_code(code: str) -> None:
     """Refuses code in a file that is not there; nothing is imported.
 
     Raises:
-        RequestError: There is no such file; near ones are told.
+        RequestError: There is no such file; the message lists similar names.
     """
     place = code.rpartition(":")[0]
     if place.endswith(".py"):

@@ -89,7 +89,7 @@ def _without_weights(components: Components) -> list[Notice]:
 
 
 def _followed_by_batch_norm(model: nn.Module) -> set[str]:
-    """Keys of the regularizers of which a layer stands before a batch normalization, in the order of registration."""
+    """Keys of the regularizers with a layer before a batch normalization, in the order of registration."""
     waiting: set[str] = set()
     followed: set[str] = set()
     for module in _in_order(model):
@@ -101,7 +101,7 @@ def _followed_by_batch_norm(model: nn.Module) -> set[str]:
 
 
 def _in_order(model: nn.Module) -> list[nn.Module]:
-    """Modules as they are passed: what stands before a module before it."""
+    """Modules in the order in which data passes through them."""
     if isinstance(model, Augmented):
         parts: list[nn.Module] = [model.before, model.module, model.after]
     else:

@@ -11,7 +11,7 @@ from regplug.regularizer import RegularizerFunctions
 
 
 def require_signatures(functions: RegularizerFunctions, name: str) -> None:
-    """Refuses a regularizer of which a function takes other arguments than the contract gives.
+    """Refuses a regularizer if one of its functions takes other arguments than the contract passes.
 
     Args:
         functions: The regularizer.
@@ -25,7 +25,7 @@ def require_signatures(functions: RegularizerFunctions, name: str) -> None:
 
 
 def require_layer_signatures(layer: ActingLayer) -> None:
-    """Refuses a layer of which `act` or `evaluate` takes other arguments; see `require_signatures`."""
+    """Refuses a layer whose `act` or `evaluate` takes other arguments; see `require_signatures`."""
     _require(type(layer), ActingLayer, ("act", "evaluate"), f"{layer.owner}: the layer {type(layer).__name__}")
 
 

@@ -54,8 +54,8 @@ class Assembly:
     """Everything that a training needs.
 
     Args:
-        config: What was asked for.
-        components: What it means, for the task of the data.
+        config: The run as requested.
+        components: Its components, for the task of the data.
         data: Normalised tensors.
         network: The model and its regularizers.
         program: What each step computes.
@@ -94,9 +94,9 @@ def assemble(config: RunConfig, components: Components, data: Prepared) -> Assem
     """Builds model, regularizers, loss and optimizer.
 
     Args:
-        config: What was asked for.
-        components: What it means.
-        data: What it is trained on.
+        config: The run as requested.
+        components: Its components.
+        data: The data to train on.
 
     Raises:
         CompositionError: Components contradict each other or the run.

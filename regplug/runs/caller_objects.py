@@ -62,7 +62,7 @@ def take_over(values: Mapping[str, Any], registry: Registry) -> tuple[dict[str, 
 
 
 def _take_groups(fields: dict[str, Any]) -> Any:
-    """Takes an array of groups out of the fields; beside a data frame it becomes a column of it."""
+    """Takes an array of groups out of the fields; with a data frame, it becomes a column of the frame."""
     groups, data = fields.get("group"), fields.get("dataset")
     if groups is None or isinstance(groups, str):
         return None

@@ -69,7 +69,7 @@ def facts_of(data: Prepared, *, whole: RawData | None = None, folds: int = 0) ->
 
     Args:
         data: What it trains on.
-        whole: The dataset of which they are a fold.
+        whole: The dataset that they are a fold of.
         folds: How many folds there are.
     """
     judged = data.raw.valid if folds and data.raw.valid is not None else data.raw.test

@@ -57,7 +57,7 @@ def describe_run(
         parts: Its components, for the task of its data.
         data: What tells its data.
         warnings: What is legal and doubtful.
-        fold: The fold in words, or empty.
+        fold: The fold as text, or empty.
     """
     model, dataset = parts.model.registered.name, parts.dataset.registered.name
     regs = [(reg.spec.key, reg.values() | _ends(reg)) for reg in parts.regs]

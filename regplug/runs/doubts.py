@@ -17,7 +17,7 @@ def doubt_of(final: Final, made: Assembly, data: Prepared, rate: float) -> str:
     """Returns a warning with what to try; empty where the run is better than a fixed answer.
 
     Args:
-        final: What the run came to.
+        final: The final metrics of the run.
         made: What it trained; of a stack, the first run's.
         data: Its data.
         rate: Its learning rate.

@@ -45,7 +45,7 @@ class Network:
         regularizer: The composition.
         places: Regularizer's key -> where its layers are.
         order: The resolved order with reasons.
-        notices: What components say of the composition, none of which refuses it.
+        notices: Warnings of components about the composition.
         settings: Regularizer's key -> parameter -> number.
         untrained: Names of the biases that are left as they are: a batch normalization behind them cancels them.
     """

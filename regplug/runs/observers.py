@@ -27,7 +27,7 @@ class PluginObservers(Observer):
 
     Args:
         registry: What is installed.
-        others: Who is told of warnings.
+        others: Observers that receive warnings.
         of: What they hear of, `run` or `study`.
     """
 

@@ -74,7 +74,7 @@ class Observer:
     def warned(self, message: str) -> None:
         """Called when something went wrong that does not end the run: a plugin's observer raised, or the store is lost.
 
-        That the store is lost is told from another thread.
+        The loss of the store is reported from another thread.
         """
 
     def run_finished(self, result: RunFinished) -> None:
@@ -99,7 +99,7 @@ class RunFinished:
         study_id: MLflow's id of the study that it was a run of, or empty.
         store_status: What its store says of it: `RUNNING` where it could not be told of the end. Empty for a run of a
             study.
-        missing: What was logged and the store did not take, in words.
+        missing: What was logged but is missing in the store, as text.
     """
 
     run_id: str

@@ -10,7 +10,7 @@ from regplug.runs.results import Observer
 
 
 class Stages:
-    """Reports each stage to observers when it begins, and measures how long it takes."""
+    """Reports the start of each stage to observers, and measures how long it takes."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers

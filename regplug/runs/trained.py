@@ -17,7 +17,7 @@ from regplug.training.tensors import restore_tensors
 
 
 def trainer_of(made: Assembly, *, probed: bool = False) -> Trainer:
-    """The training of one run by itself.
+    """Returns the trainer of a single run.
 
     Args:
         made: Everything that it needs.
@@ -37,10 +37,10 @@ def trainer_of(made: Assembly, *, probed: bool = False) -> Trainer:
 
 
 def trained_model(trainer: Trainer, made: Assembly) -> nn.Module:
-    """The network that a run ended with, or its networks as one, made of ordinary modules; on the CPU.
+    """Returns the network that a run ended with, or its networks as one, made of ordinary modules; on the CPU.
 
     Args:
-        trainer: Has finished.
+        trainer: A trainer that has finished.
         made: What it trained.
     """
     networks = trainer.networks_of(0)

@@ -53,7 +53,7 @@ def make_rig(
         name: The network; `None` for the first that it accepts.
         dtype: Dtype of all tensors.
         seed: Seed of the network's weights.
-        values: Its parameters beside those of the subject.
+        values: Its parameters, in addition to those of the subject.
         built_with: Parameters to build it with where they differ from its settings.
         task: What is learned; `None` for the first that it accepts.
         left_out: Whether to insert only the components that the regularizer requires, without itself.

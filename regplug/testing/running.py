@@ -95,7 +95,7 @@ def check_subject(
 
     Args:
         subject: The component.
-        level: Version of the demands.
+        level: Version of the kit's requirements.
         expected_failures: Check -> why it is expected to fail. One that passes is a failure.
 
     Raises:
@@ -133,10 +133,10 @@ def check_component(
     Args:
         kind: Its kind.
         component: Descriptor, or name as a user types it; your own code as `./file.py:Name`.
-        level: Version of the demands.
+        level: Version of the kit's requirements.
         expected_failures: Check -> why it is expected to fail.
-        values: Parameters to test it with beside the defaults.
-        registry: Where it is found; `None` for what is installed.
+        values: Parameters to test it with, in addition to the defaults.
+        registry: Where to look for it; `None` for what is installed.
         networks: Networks of your own, by a name; a regularizer is checked on these and on those of the kit.
         only: Names of networks, the kit's or your own; a regularizer is checked on no others. Empty for all.
 
@@ -164,10 +164,10 @@ def conformance(
 
     Args:
         distribution: Name of the installed distribution.
-        level: Version of the demands.
+        level: Version of the kit's requirements.
         expected_failures: `component.check` -> why it is expected to fail. One that passes is a failure.
-        values: Component -> parameters to test it with beside the defaults.
-        registry: Where it is found; `None` for what is installed.
+        values: Component -> parameters to test it with, in addition to the defaults.
+        registry: Where to look for it; `None` for what is installed.
         networks: Networks of your own, by a name; a regularizer is checked on them as on those of the kit.
 
     Raises:

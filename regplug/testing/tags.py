@@ -32,7 +32,7 @@ _SPELLING = 0.9
 
 
 def meant(tag: str) -> str:
-    """Returns the tag that the kit reads and of which this is another spelling; empty where it is none.
+    """Returns the tag of the kit that this is another spelling of; empty if it is none.
 
     >>> meant("keeps_mean"), meant("Penalizes-Biases"), meant("keeps-mean"), meant("nondeterministic")
     ('keeps-mean', 'penalises-biases', '', '')

@@ -24,7 +24,7 @@ class Bound:
 
     Args:
         field: The parameter.
-        text: The bound in words.
+        text: The bound as text.
         outside: The value just outside.
         edge: The value just inside.
     """

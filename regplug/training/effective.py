@@ -57,7 +57,7 @@ class Effective:
             return functional_call(self.parametrization, own, ())  # type: ignore[no-any-return]
 
     def inverse(self, value: Tensor) -> dict[str, Tensor]:
-        """The originals of which the parametrization makes this value."""
+        """The originals from which the parametrization computes this value."""
         originals: Any = value
         for module in reversed(list(self.parametrization.children())):
             right_inverse: Callable[[Any], Any] = module.right_inverse  # type: ignore[assignment]
@@ -77,7 +77,7 @@ class Effective:
 
 
 def find_effective(model: nn.Module, params: Tensors) -> tuple[Effective, ...]:
-    """The parametrized weights of a model of which the originals are trained."""
+    """The parametrized weights of a model whose originals are trained."""
     return tuple(each for each in _parametrized(model) if all(name in params for name in each.originals))
 
 

@@ -45,14 +45,14 @@ class Trainer:
     """Trains one run, or a stack of runs that differ only in numbers.
 
     Args:
-        program: What every run computes.
+        program: The computation of every run.
         rule: The optimizer's update rule.
-        runs: What each run brings. Not stacked, exactly one, and its tensors are the program's own.
+        runs: Each run's own part. If not stacked, exactly one, whose tensors are the program's own.
         pools: The data.
-        course: How long and how often.
-        places: Regularizer's key -> where its layers were put.
-        stacked: Whether tensors lead with an axis of runs.
-        probed: Whether probes look, who may ask for the last update.
+        course: Length of the training and frequency of evaluations.
+        places: Regularizer's key -> the places of its layers.
+        stacked: Whether tensors have a leading axis of runs.
+        probed: Whether probes are used; they may ask for the last update.
     """
 
     def __init__(

@@ -16,11 +16,11 @@ _NUMBER = "number/"
 
 
 class TorchRule(UpdateRule):
-    """Steps an optimizer of torch's kind, whose state stands in the rule's.
+    """Runs one step of a torch optimizer whose state is kept in the rule's state.
 
     Args:
         cls: A subclass of torch.optim.Optimizer.
-        keywords: What it is called with beside `params` and `lr`.
+        keywords: Its keyword arguments other than `params` and `lr`.
         name: How the user wrote it, for messages.
     """
 

@@ -89,7 +89,7 @@ def evaluation_is_the_identity(subject: Subject) -> None:
 
 
 _DRAWS = 8
-"""Steps in one of which a random layer must act."""
+"""Number of steps; a random layer must act in at least one of them."""
 
 
 def training_differs_from_evaluation(subject: Subject) -> None:

@@ -67,7 +67,7 @@ class _Course:
         self.index = 0
 
     def renew(self) -> None:
-        """Builds the rule anew."""
+        """Builds a new rule."""
         rule = _rule(self._subject, **self.built_with)
         self.rule = BoundRule(rule, self._values, None if self._runs == 1 else self._runs)
 

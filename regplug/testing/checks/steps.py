@@ -59,7 +59,7 @@ def _project(rig: Rig, step: Step, params: Tensors, grads: Tensors) -> Tensors: 
 
 
 def _weights(rig: Rig, params: Tensors) -> Tensors:
-    """What decay and projection get: effective weights, each of which is a tensor of its own."""
+    """What decay and projection receive: effective weights, each a separate tensor."""
     return {name: value.detach().clone() for name, value in rig.weights(params).items()}
 
 
