@@ -34,8 +34,10 @@ from regplug.runs.loading import load_data, noisy_inputs
 from regplug.runs.observers import PluginObservers
 from regplug.runs.request import RunRequest
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
+from regplug.runs.row_files import keep_rows
 from regplug.runs.stages import Stages
 from regplug.runs.trained import trained_model, trainer_of
+from regplug.statistics import RowValues
 from regplug.tracking import Store, TrackedRun, open_store
 from regplug.training.state_hash import state_sha256
 
@@ -95,6 +97,7 @@ class _Run:
         self._troubles: list[str] = []
         self._measured = MetricLog()
         self._guess = ""
+        self._facts = facts_of(made.data, folds=Fold.parse(made.config.fold).count if made.config.fold else 0)
         self._trainer = trainer_of(made, probed=bool(self._probes))
 
     def execute(self, tags: Mapping[str, str]) -> RunResult:
@@ -103,7 +106,7 @@ class _Run:
         told = describe_run(
             made.config,
             made.components,
-            data=facts_of(made.data, folds=Fold.parse(made.config.fold).count if made.config.fold else 0),
+            data=self._facts,
             warnings=self._warnings,
             fold=f"fold {made.config.fold}" if made.config.fold else "",
         )
@@ -227,7 +230,8 @@ class _Run:
         trainer, data = self._trainer, self._data
         trainer.finish()
         judged = "valid" if self._config.fold else "test"
-        final = measure_final(trainer, [data], judged=judged, noisy=noisy_inputs([data], [self._config]))[0]
+        noisy = noisy_inputs([data], [self._config])
+        final = measure_final(trainer, [data], judged=judged, noisy=noisy, keeps_rows=judged == "test")[0]
         self._log(tracked, {**final.metrics, **probed(self._trainer, 0, self._probes)}, trainer.state.epoch)
         if data.task.is_classification:
             matrix = confusion_matrix(final.outputs["test"], data.raw.test.y)
@@ -235,6 +239,9 @@ class _Run:
         tracked.log_figure_png(curves_png(self._measured.curves()), "curves.png")
         model = trained_model(trainer, self._made)
         log_state(tracked, model)
+        if final.rows:
+            rows = RowValues(digest=self._facts.judged_digest, values=final.rows)
+            keep_rows(tracked, {"": rows}, "run")
         self._doubt(tracked, final)
         tracked.flush()  # a process killed while it exports has tracked what the weights are worth
         return model

@@ -11,7 +11,7 @@ from regplug.statistics.paired import Comparison, compare_pair, holm, paired_t
 from regplug.statistics.question import Answer, Question, answer
 from regplug.statistics.ranks import Ranks, critical_difference, rank, rank_over_datasets
 from regplug.statistics.records import PairKey, Setting, Study, StudyRun
-from regplug.statistics.rows import RowTable, RowValues
+from regplug.statistics.rows import ROW_METRICS, RowTable, RowValues
 from regplug.statistics.summary import LEAST_BOOTSTRAPPED, Summary, bootstrap_interval, summarise, t_interval
 from regplug.statistics.two_way import Interval, TwoWay, analyse_table
 from regplug.statistics.units import Units, find_units
@@ -19,6 +19,7 @@ from regplug.statistics.words import choice_sentence, comparison_sentence, numbe
 
 __all__ = [
     "LEAST_BOOTSTRAPPED",
+    "ROW_METRICS",
     "Analysis",
     "Answer",
     "Choice",

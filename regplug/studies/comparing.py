@@ -35,6 +35,7 @@ from regplug.studies.reporting import (
     leading_runs,
     read_curves,
 )
+from regplug.studies.tracked_rows import with_rows
 from regplug.studies.tracked_settings import Gathered, Source, TrackedSettings
 from regplug.tracking import RunInfo, Store, open_store
 
@@ -82,7 +83,7 @@ def compare_tracked(
         best_of=settings.best_of,
     )
     for group, gathered in _with_settings(groups, settings, baseline):
-        part = _part(group, gathered, sources, question)
+        part = _part(store, group, gathered, sources, question)
         parts += [part] if isinstance(part, Part) else []
         missing += [part] if isinstance(part, RequestError) else []
     if not parts:
@@ -119,13 +120,15 @@ def _with_settings(
     return zip(groups, gathered, strict=True)
 
 
-def _part(group: Group, found: Gathered, sources: Sequence[Source], question: Question) -> Part | RequestError:
+def _part(
+    store: Store, group: Group, found: Gathered, sources: Sequence[Source], question: Question
+) -> Part | RequestError:
     """Returns the analysis of a group of runs, or an error if none of them has the metric."""
     metric = question.metric or _said_metric(sources) or _default_metric(group)
     study = statistics.Study(
         name=", ".join(dict.fromkeys(source.name for source in sources)),
         settings=found.settings,
-        runs=found.study_runs,
+        runs=with_rows(store, found.study_runs, found.runs, metric),
         test_to_train=_overlap(group, sources, metric),
     )
     asked = replace(

@@ -127,6 +127,7 @@ def _run(result: PointResult) -> statistics.StudyRun:
         seconds=result.seconds,
         run_id=result.run_id,
         is_guessing=bool(result.guess),
+        rows=result.rows,
     )
 
 

@@ -71,7 +71,8 @@ class Study:
             require_choosable(self.metric, self.points, datas[0])
         self.notes = self.data_of.notes(self.points)
         self._groups = group_points(self.points, self.data_of)
-        self._runners = [GroupRunner(group, self.data_of) for group in self._groups]
+        keeps_rows = self.data_of.shares_test_rows(self.points)
+        self._runners = [GroupRunner(group, self.data_of, keeps_rows=keeps_rows) for group in self._groups]
         made = [runner.check() for runner in self._runners]
         notices = (f"{notice.message} {notice.hint}".strip() for each in made for notice in each.network.notices)
         flattered = warn_of_choosers(made) if config.folds else ()

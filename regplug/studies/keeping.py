@@ -14,6 +14,7 @@ from regplug.registry import Registry
 from regplug.runs.description import describe_run, off_values
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
 from regplug.runs.results import status_after
+from regplug.runs.row_files import keep_rows, read_rows
 from regplug.studies.child_configs import CONFIGS_FILE, POINT_TAG, config_alone, configs_document
 from regplug.studies.config import Point
 from regplug.studies.measuring import PointResult
@@ -95,7 +96,9 @@ class Keeper:
         self.tracked = self.store.resume_run(earlier.run_id)
         self._is_known = True
         self._run_ids |= {child.tags[POINT_TAG]: child.run_id for child in known}
-        return {child.tags[POINT_TAG]: finished(child, self._by_key[child.tags[POINT_TAG]]) for child in known}
+        rows = read_rows(self.store, earlier.run_id)
+        results = [finished(child, self._by_key[child.tags[POINT_TAG]]) for child in known]
+        return {each.point.key: replace(each, rows=rows.get(each.point.key)) for each in results}
 
     def on_trouble(self, tell: Callable[[str], None]) -> None:
         """Sets a function that is called, from another thread, when the store is lost and when it is back."""
@@ -133,6 +136,9 @@ class Keeper:
                 waiting.extend(zip(results, self._children(results), strict=True))
             self._write(waiting)
 
+        rows = {result.point.key: result.rows for result in results if result.rows is not None}
+        first = next(at for at, key in enumerate(self._by_key) if key == results[0].point.key)
+        keep_rows(self.tracked, rows, f"{first:06d}")
         self.tracked.post("runs of the study", "The study's runs could not be logged", write)
 
     @property

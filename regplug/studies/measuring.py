@@ -12,6 +12,7 @@ from regplug.probes import Probe
 from regplug.runs.assembly import Assembly
 from regplug.runs.doubts import doubt_of, guess_tag
 from regplug.runs.loading import noisy_inputs
+from regplug.statistics import RowValues
 from regplug.studies.config import Point
 from regplug.training.course import EpochRecord
 from regplug.training.loop import Trainer
@@ -35,6 +36,7 @@ class PointResult:
         epochs: Number of trained epochs.
         error: The error.
         guess: Description of the constant prediction that it does not beat; empty if it does.
+        rows: Its metrics on each test row; `None` if they are not kept.
         doubt: The same as a warning, with suggestions; empty for a run that an earlier attempt finished.
         run_id: MLflow's run id, once it is tracked.
     """
@@ -49,6 +51,7 @@ class PointResult:
     guess: str = ""
     doubt: str = ""
     run_id: str = ""
+    rows: RowValues | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -64,11 +67,18 @@ class Log:
         probes: The probes.
         made: The assembled run that the stack trains.
         datas: The data of each run.
+        rows_digests: Digest of each run's test rows, if the metrics on each row are kept.
     """
 
     def __init__(
-        self, points: Sequence[Point], probes: Sequence[Probe], made: Assembly, datas: Sequence[Prepared]
+        self,
+        points: Sequence[Point],
+        probes: Sequence[Probe],
+        made: Assembly,
+        datas: Sequence[Prepared],
+        rows_digests: Sequence[str] = (),
     ) -> None:
+        self._digests, self._rows = rows_digests, dict[int, RowValues]()
         self._points, self._probes, self._made, self._datas = points, probes, made, datas
         self._logs = [MetricLog() for _ in points]
         self._epochs = [0] * len(points)
@@ -92,11 +102,14 @@ class Log:
         """Evaluates the final weights on every split, for runs that did not diverge."""
         judged = "test" if self._points[0].fold is None else "valid"
         noisy = noisy_inputs(self._datas, [point.config for point in self._points])
-        for run, final in measure_final(trainer, self._datas, judged=judged, noisy=noisy).items():
+        finals = measure_final(trainer, self._datas, judged=judged, noisy=noisy, keeps_rows=bool(self._digests))
+        for run, final in finals.items():
             values = {**final.metrics, **probed(trainer, run, self._probes)}
             self._logs[run].put(self._epochs[run], values)
             doubt = doubt_of(final, self._made, self._datas[run], self._points[run].config.lr)
             self._doubts[run] = guess_tag(final), doubt
+            if final.rows:
+                self._rows[run] = RowValues(digest=self._digests[run], values=final.rows)
 
     def result(self, run: int, seconds: float, error: str = "") -> PointResult:
         """Returns the result of one run.
@@ -116,6 +129,7 @@ class Log:
             error=error,
             guess=self._doubts[run][0],
             doubt=self._doubts[run][1],
+            rows=self._rows.get(run),
         )
 
 

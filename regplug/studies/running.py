@@ -66,10 +66,11 @@ class GroupRunner:
     Args:
         group: The runs.
         data_of: Returns the data of a run, and its components; equal data are the same object.
+        keeps_rows: Whether the metrics on each test row are kept.
     """
 
-    def __init__(self, group: Group, data_of: StudyData) -> None:
-        self._group, self._data_of = group, data_of
+    def __init__(self, group: Group, data_of: StudyData, *, keeps_rows: bool = False) -> None:
+        self._group, self._data_of, self._keeps_rows = group, data_of, keeps_rows
         self._initial: dict[tuple[int, str], tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
 
     def check(self) -> Assembly:
@@ -151,7 +152,8 @@ class GroupRunner:
         began = time.perf_counter()
         trainer, made = self._trainer(points, stacked=len(points) > 1)
         probes = [probe.build() for probe in made.components.probes]
-        log = Log(points, probes, made, [self._data_of(point) for point in points])
+        digests = [self._data_of.facts(point).judged_digest for point in points] if self._keeps_rows else []
+        log = Log(points, probes, made, [self._data_of(point) for point in points], digests)
         try:
             with threads(made.num_threads(len(points))):
                 for record in trainer.train():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from regplug.data import Prepared
@@ -16,6 +16,9 @@ from regplug.runs.data_facts import DataFacts, facts_of
 from regplug.runs.loading import check_batch_size, load_data, prepare_for
 from regplug.studies.config import Point, StudyConfig
 from regplug.studies.settings import Setting
+
+MOST_ROW_VALUES = 50_000_000
+"""Most values of a metric by run and test row that a study keeps, in about 150 MB."""
 
 
 class StudyData:
@@ -61,6 +64,12 @@ class StudyData:
             whole = None if point.fold is None else self._whole(point).raw
             self._facts[data.digest] = facts_of(data, whole=whole, folds=self._study.folds)
         return self._facts[data.digest]
+
+    def shares_test_rows(self, points: Sequence[Point]) -> bool:
+        """Returns whether the runs of each setting have the same test rows, few enough to keep a value of each."""
+        if self._study.folds or len({point.config.data_seed for point in points}) > 1:
+            return False
+        return len(points) * max(self.facts(point).sizes["test"] for point in points) <= MOST_ROW_VALUES
 
     def notes(self, points: Iterable[Point]) -> tuple[str, ...]:
         """Returns notes on the folds for the reader."""

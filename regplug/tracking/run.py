@@ -134,6 +134,10 @@ class TrackedRun:
 
     def log_figure_png(self, data: bytes, path: str) -> None:
         """Stores a rendered figure as the run's file `path`."""
+        self.log_bytes(data, path)
+
+    def log_bytes(self, data: bytes, path: str) -> None:
+        """Stores data as the run's file `path`."""
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / Path(path).name
             file.write_bytes(data)
