@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import regplug
 from regplug.api import DataContext
 from regplug.config.spec import ComponentSpec
 from regplug.data import LazyRows, digest, prepare
@@ -207,3 +208,5 @@ def test_a_folder_of_images_is_trained_exported_and_proven(tmp_path, place):
     folder = write_classes(tmp_path / "pictures", number=20, size=(12, 12), mode="RGB")
     result = place.run(dataset=str(folder), model="cnn", epochs=2, batch_size=8, lr=0.05, export=True)
     assert result.verification.passed
+    (row,) = regplug.predict(result.bundle_path, folder / "light" / "3.png").rows
+    assert {label for label, _ in row.top} == set(COLOURS)

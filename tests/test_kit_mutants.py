@@ -17,6 +17,7 @@ import kit_mutants_training
 import pytest
 from kit_mutants import PLANTED
 from made_images import write_images, write_own_files
+from saved_datasets import write_saved
 
 from regplug.registry import default_registry
 from regplug.testing import check_component
@@ -109,7 +110,8 @@ def when(group):
 @pytest.mark.parametrize("group", [when(group) for group in groups()])
 def test_nothing_that_is_right_raises_an_alarm(group, tell, tmp_path, monkeypatch):
     monkeypatch.setenv("REGPLUG_DATA_DIR", str(write_images(tmp_path)))
-    components, alarms, given = groups()[group], [], write_own_files(tmp_path)
+    components, alarms = groups()[group], []
+    given = {**write_own_files(tmp_path), "huggingface": write_saved(tmp_path / "saved", monkeypatch)}
     seconds, wrong = 0.0, 0
     for one in components:
         report = check_component(one.kind, one, values=given.get(one.name, {}))

@@ -1,13 +1,13 @@
 """Datasets of the caller's by item: torch.utils.data.Dataset, and folders of the Hugging Face library."""
 
 import sys
-import types
 
 import numpy as np
 import pandas
 import pytest
 import torch
 from PIL import Image
+from saved_datasets import ClassLabel, Saved, saved_table, stand_in
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import regplug
@@ -143,33 +143,6 @@ def test_a_function_of_the_users_may_return_arrays_a_dataset_or_a_frame(returned
     assert "test/accuracy" in result.metrics
 
 
-class ClassLabel:
-    """As datasets.ClassLabel."""
-
-    def __init__(self, names):
-        self.names = names
-
-
-class Saved:
-    """Behaves as datasets.Dataset, as far as it is used."""
-
-    def __init__(self, columns, features):
-        self._columns, self.features = columns, features
-
-    @property
-    def column_names(self):
-        return list(self._columns)
-
-    def __len__(self):
-        return len(next(iter(self._columns.values())))
-
-    def __getitem__(self, row):
-        return {name: values[row] for name, values in self._columns.items()}
-
-    def to_pandas(self):
-        return pandas.DataFrame(self._columns)
-
-
 def pictures(rows):
     made = [Image.new("RGB", (6, 4 + row % 2), (10 * row, 0, 0)) for row in range(rows)]
     columns = {"image": made, "label": [row % 2 for row in range(rows)]}
@@ -181,9 +154,7 @@ def saved(tmp_path, monkeypatch):
     """Puts a stand-in for the library datasets in place; returns a function that reads what was "saved"."""
 
     def make(value, **params):
-        module = types.ModuleType("datasets")
-        module.load_from_disk = lambda path: value
-        monkeypatch.setitem(sys.modules, "datasets", module)
+        stand_in(monkeypatch, value)
         return huggingface(HuggingFaceParams(path=str(tmp_path), **params), DataContext(data_seed=0))
 
     return make
@@ -199,9 +170,7 @@ def test_saved_images_keep_their_splits_and_class_names(saved):
 
 
 def test_a_saved_table_is_prepared_as_a_data_frame_is(saved):
-    columns = {"age": [float(row) / 3 for row in range(40)], "town": ["a", "b"] * 20, "label": [0, 1, 1, 0] * 10}
-    table = Saved(columns, {"age": None, "town": None, "label": ClassLabel(["no", "yes"])})
-    raw = saved(table)
+    raw = saved(saved_table())
     assert isinstance(raw, RawData)
     assert raw.task.class_names == ("no", "yes")
     assert raw.inputs.names == ("age", "town")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fake_plugins import HEADER, OFFERS
 from made_images import write_images, write_own_files
+from saved_datasets import write_saved
 
 from regplug.testing import check_dataset
 
@@ -58,7 +59,8 @@ def away(params, context):
 @pytest.mark.full
 def test_regplug_itself_passes_wholly_once_its_datasets_have_their_values(terminal, tmp_path, monkeypatch):
     monkeypatch.setenv("REGPLUG_DATA_DIR", str(write_images(tmp_path)))
-    values = [f"{name}:{','.join(map('='.join, given.items()))}" for name, given in write_own_files(tmp_path).items()]
+    own = {**write_own_files(tmp_path), "huggingface": write_saved(tmp_path / "saved", monkeypatch)}
+    values = [f"{name}:{','.join(map('='.join, given.items()))}" for name, given in own.items()]
     said = terminal("plugins", "check", "regplug", "--json", *(part for text in values for part in ("--with", text)))
     checks = said.document["checks"]
     # Its teacher is a finished run; it is checked with one in a test of its own.

@@ -1,5 +1,7 @@
 """Inputs that stay uint8 in memory, or are read while a run trains: they give the same bits as normalised tensors."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -145,6 +147,15 @@ def test_a_dataset_of_a_plugin_may_be_read_lazily_and_is_checked_as_an_array_is(
     assert data.kept.startswith("streamed from their source by the run's own process")
     with pytest.raises(DataError, match="test split: the value in row 2, column 0 is inf"):
         prepare(raw(17))
+
+
+def test_a_copy_of_a_split_has_digests_of_its_own(folder):
+    split = read(folder, "raw").train
+    first = split.row_digests
+    again = pickle.loads(pickle.dumps(split))  # noqa: S301 - what was just written
+    again.x[0] += 1
+    assert not np.array_equal(again.row_digests[0], first[0])
+    assert np.array_equal(again.row_digests[1:], first[1:])
 
 
 COMMON = {"model": "mlp:hidden=[8]", "epochs": 2, "batch_size": 5, "reg": ("dropout", "batchnorm"), "lr": 0.05}

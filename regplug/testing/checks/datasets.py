@@ -131,18 +131,18 @@ def can_be_pickled(subject: Subject) -> None:
 def statistics_are_those_of_training(subject: Subject) -> None:
     """Rows scaled by a mean that includes the test rows, which leaks information about them."""
     raw = _raw(subject)
-    everything = np.concatenate([split.x for _, split in raw.splits()])
+    train, everything = np.asarray(raw.train.x), np.concatenate([split.x for _, split in raw.splits()])
     if raw.fixed is not None:
-        mean = float(raw.train.x.mean(dtype=np.float64))
+        mean = float(train.mean(dtype=np.float64))
         is_train, is_all = (_near(raw.fixed[0], each) for each in (mean, float(everything.mean(dtype=np.float64))))
         expect(is_train or not is_all, "the fixed mean is that of all splits together")
-    if raw.train.x.dtype.kind != "f":
+    if train.dtype.kind != "f":
         if raw.fixed is None:
             raise NotApplicable("its rows are raw bytes without constants: the host scales them by the training split")
         return
     for what, of in (("mean", np.mean), ("deviation", np.std)):
         target = 0.0 if what == "mean" else 1.0
-        together, alone = (_off(of, part, target) for part in (everything, raw.train.x))
+        together, alone = (_off(of, part, target) for part in (everything, train))
         # float32 rows standardised together have a mean of zero to a few roundings, which no sample has by chance.
         expect(
             not together < 1e-4 or alone < 1e-4,
