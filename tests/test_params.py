@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Interval, Len, Lt, MinLen
 from regplug.api import Activation, NoParams, Parameters, Search, Stackable
 from regplug.config.params import check_fields, describe_params, make_params, params_to_dict, stackable_fields
 from regplug.errors import ParameterError, PluginError
+from regplug.registry import default_registry
 
 Rate = Annotated[float, Ge(0), Lt(1)]
 
@@ -248,3 +249,11 @@ def test_such_a_class_is_described_and_checked_like_a_dataclass():
     assert make_params(component, {"rate": 0}) == Shared(rate=0.0)
     with pytest.raises(ParameterError, match="a half"):
         make_params(component, {"rate": 0.5})
+
+
+def test_every_parameter_that_a_descriptor_writes_down_is_a_field():
+    """A class of parameters that derives from a dataclass and lacks the decorator would lose its own."""
+    for one in default_registry().components():
+        cls = one.component.params
+        written = {name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})}
+        assert written == {field.name for field in dataclasses.fields(cls)}, one.full_name
