@@ -221,3 +221,10 @@ def test_the_live_table_counts_and_leads(place, swept):
     assert (done, left) == (4, 0)
     assert [runs for _, _, runs in leading] == [2, 2]
     assert leading[0][1] >= leading[1][1]
+
+
+def test_a_table_is_studied_by_its_path(terminal, tmp_path):
+    rows = [f"{at % 7},{at % 5},{'yes' if at % 7 > 3 else 'no'}" for at in range(60)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,ill", *rows]) + "\n")
+    said = terminal("plan", "--dataset", tmp_path / "rows.csv", "--target", "ill", "--grid", "reg=none,l2", "--json")
+    assert (said.code, len(said.document["stacked"])) == (0, 2)

@@ -92,6 +92,9 @@ def _tell(result: StudyResult, tracking_uri: str | None) -> None:
 
 
 def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]]:
+    from regplug.studies.following import factorial_of_best
+    from regplug.studies.reporting import command_of_study
+
     started = result.started
     tail = f" --tracking-uri {shlex.quote(masked(tracking_uri))}" if tracking_uri else ""
     together = "; ".join(f"{each['runs']} in stacks of {_sizes(each['sizes'])}" for each in started.stacked)
@@ -103,6 +106,9 @@ def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]
     ]
     if all(each.run_id for each in result.results):
         rows += [("next", f"regplug compare {started.study_id[:8]}{tail}"), ("", f"regplug ui{tail}")]
+    following = factorial_of_best(result)
+    if following is not None:
+        rows.append(("do the two best add up?", f"{command_of_study(following, 'sweep')}{tail}"))
     return rows
 
 
