@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,8 +10,9 @@ import sys
 import pytest
 from fake_plugins import HEADER, OFFERS, Site
 
+from regplug.api import Parameters
 from regplug.errors import PluginError
-from regplug.registry import load_registry
+from regplug.registry import default_registry, load_registry
 
 
 def doctor(site: Site) -> dict:
@@ -91,3 +93,12 @@ def test_strict_mode_raises_what_is_stale(site, tmp_path, monkeypatch):
     monkeypatch.setenv("REGPLUG_STRICT", "1")
     with pytest.raises(PluginError, match="editable installation"):
         load_registry()
+
+
+def test_first_party_parameters_compile_no_methods_and_every_annotation_is_a_parameter():
+    """`@dataclass(frozen=True)` compiles six methods for each class, which took half the time of `plugins list`."""
+    classes = {one.component.params for one in default_registry().components() if one.origin.is_first_party}
+    assert {cls.__name__ for cls in classes if not issubclass(cls, Parameters)} <= {"NoParams"}
+    for cls in classes:
+        annotated = {name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})}
+        assert annotated == {field.name for field in dataclasses.fields(cls)}
