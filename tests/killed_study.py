@@ -6,6 +6,7 @@ Called as `killed_study.py FOLDER KILLS SEED`; prints a JSON document of what it
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -23,11 +24,17 @@ from regplug.studies import running
 from regplug.studies.keeping import POINT_TAG
 from regplug.studies.results import StudyObserver
 
+USED = (
+    "mlflow.store.tracking.sqlalchemy_store", "sklearn.metrics", "scipy.stats", "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg", "regplug.studies.engine", "regplug.reports.judging",
+)  # fmt: skip
+"""Imported before the attempts are forked: for each of them, the imports would take longer than the study."""
+
 STACK = 2
 PAUSE_S = 0.05
 STEPS = "steps"
 """File that has a letter for each step that an attempt has made."""
-MOST_STEPS = 10
+MOST_STEPS = 16
 """An attempt is killed after so many at the latest; a stack takes five."""
 
 
@@ -134,6 +141,6 @@ def main(place, kills, seed):
 
 
 if __name__ == "__main__":
-    import regplug.studies.engine  # likewise
-
+    for name in USED:
+        importlib.import_module(name)
     main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
