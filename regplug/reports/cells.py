@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from regplug.reports.table import Parts
 from regplug.statistics import LEAST_BOOTSTRAPPED, Analysis, Comparison, Interval, Summary, number, p_text
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def row_of(analysis: Analysis, place: int, summary: Summary) -> dict[str, Any]:
         "is_selected": summary.label == analysis.selected,
         "mean": _text(summary.mean),
         "interval": _interval(summary.interval),
+        "over_seeds": _interval(summary.t_interval),
         "bootstrap": _bootstrap(summary),
         "is_guessing": summary.is_guessing,
         "sd": _text(summary.sd, 2),
@@ -69,6 +71,42 @@ def row_of(analysis: Analysis, place: int, summary: Summary) -> dict[str, Any]:
         "failed": summary.failed,
         **_comparison_cells(analysis.comparison_of(summary.label)),
     }
+
+
+def html_table(name: str, verdict: str, parts: Parts) -> str:
+    """Returns a short table for a notebook, with escaped text.
+
+    Args:
+        name: Its heading.
+        verdict: The main conclusion.
+        parts: Name and analysis of each group of runs.
+    """
+    from markupsafe import Markup
+
+    cell = Markup('<td style="text-align:{}">{}</td>')
+    lines = [Markup("<p><b>{}</b><br>{}</p>").format(name, verdict)]
+    for title, analysis in parts:
+        rows = [row_of(analysis, place, summary) for place, summary in enumerate(analysis.summaries, start=1)]
+        heads = ["setting", analysis.metric, *(["difference", "verdict"] if analysis.reference else [])]
+        body = [
+            [row["label"], f"{row['mean']} {row['interval']}"]
+            + ([f"{row['difference']} {row['difference_interval']}", row["says"]] if analysis.reference else [])
+            for row in rows
+        ]
+        lines += [Markup("<p>{}</p>").format(title)] if title else []
+        lines.append(
+            Markup("<table><thead><tr>{}</tr></thead><tbody>").format(
+                Markup("").join(Markup("<th>{}</th>").format(head) for head in heads)
+            )
+        )
+        lines += [
+            Markup("<tr>{}</tr>").format(
+                Markup("").join(cell.format("right" if at else "left", text) for at, text in enumerate(row))
+            )
+            for row in body
+        ]
+        lines.append(Markup("</tbody></table>"))
+    return "\n".join(lines)
 
 
 def _bootstrap(summary: Summary) -> str:

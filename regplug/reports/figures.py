@@ -14,7 +14,7 @@ from regplug.reports.factors import responses_of
 from regplug.reports.plots import Row
 from regplug.reports.responses import heat_map_drawings, strength_drawings
 from regplug.reports.scatter import cost_drawings, gap_drawings
-from regplug.statistics import Analysis, Comparison, Ranks, Study, StudyRun, Summary, summarise
+from regplug.statistics import Analysis, Comparison, Ranks, Study, StudyRun, Summary, find_rows, summarise
 
 MOST_ROWS = 30
 """Most rows in a figure of rows, which shows the best ones."""
@@ -51,7 +51,11 @@ def _summaries(study: Study, analysis: Analysis) -> dict[str, Summary]:
     for run in study.runs:
         if run.setting in by_label:
             by_label[run.setting].append(run)
-    found = [summarise(label, runs, analysis.metric, analysis.units, seed=None) for label, runs in by_label.items()]
+    rows, _ = find_rows(study, analysis.metric, analysis.units)
+    found = [
+        summarise(label, runs, analysis.metric, analysis.units, seed=None, rows=rows)
+        for label, runs in by_label.items()
+    ]
     return {summary.label: summary for summary in found if summary.n}
 
 

@@ -17,6 +17,7 @@ class Judged:
     """Analysis and figures of a study.
 
     Args:
+        question: How the settings are compared.
         analysis: The comparison of the settings.
         study: The settings that were compared: each is one of the study's, or a group of them.
         best: The setting chosen by validation among all of the study's.
@@ -24,6 +25,7 @@ class Judged:
         settings_png: The metric against the settings, as a separate image.
     """
 
+    question: Question
     analysis: Analysis
     study: Study
     best: str | None
@@ -45,6 +47,7 @@ def judge(study: Study, question: Question, curves: Curves) -> Judged:
     found = answer(study, question)
     analysis = found.analysis
     return Judged(
+        question=question,
         analysis=analysis,
         study=found.study,
         best=found.best,

@@ -15,9 +15,11 @@ from regplug.statistics import Analysis, Ranks, Study, comparison_sentence, effe
 
 EXPLANATIONS: Mapping[str, str] = {
     "runs": "Runs that count: those that finished with a finite value.",
+    "over seeds": "95 % interval of the mean over seeds or folds alone, by Student's t: what other test rows would change "
+    "is not in it.",
     "sd": "Standard deviation over seeds or folds (n - 1): how much a single run varies.",
-    "p (t-test)": "p-value of the difference from the reference by a paired t-test, after Holm's correction: how often "
-    "chance alone would give such a difference or a larger one.",
+    "p (t-test)": "p-value of the difference from the reference by a paired t-test, which also covers the test rows if "
+    "their values were kept, after Holm's correction: how often chance alone would give such a difference or a larger one.",
     "p (Wilcoxon)": "The same by the signed-rank test, which assumes no normal distribution; not corrected.",
     "d": "Cohen's d of the pairs: the mean difference over the standard deviation of the differences.",
     "mean rank": "Mean place among the settings over seeds or folds; 1 is the best.",
@@ -61,7 +63,9 @@ def _head(report: ComparisonReport) -> dict[str, Any]:
         "labels": {label for part in report.parts for label in part.study.labels},
         "facts": {**_rank_facts(report.ranks), **report.details},
         "notes": report.notes,
-        "figures": _marked([_drawn(figures.ranks_drawing(report.ranks, drawn))] if report.ranks and drawn else []),
+        "figures": _marked(
+            [report_figure(figures.ranks_drawing(report.ranks, drawn))] if report.ranks and drawn else []
+        ),
     }
 
 
@@ -122,8 +126,9 @@ def draw_figures(
     study: Study, analysis: Analysis, curves: Curves, *, whole: Study | None = None
 ) -> tuple[ReportFigure, ...]:
     """Draws the figures of a report; see `figures.drawings`."""
-    return tuple(map(_drawn, figures.drawings(study, analysis, curves, whole=whole)))
+    return tuple(map(report_figure, figures.drawings(study, analysis, curves, whole=whole)))
 
 
-def _drawn(drawing: Drawing) -> ReportFigure:
+def report_figure(drawing: Drawing) -> ReportFigure:
+    """Draws one figure of a report."""
     return ReportFigure(title=drawing.title, caption=drawing.caption, svg=plots.svg(drawing.draw(), drawing.title))

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regplug.config import RunConfig
 from regplug.errors import RegplugError
+from regplug.reports.plots import curves_figure
+from regplug.tables.frames import frame_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
     from torch import nn
 
     from regplug.bundles.report import Report
+
+_HEADLINES = ("test/accuracy", "test/rmse", "test/loss")
+"""Metrics that a run's short text names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +162,7 @@ def status_after(error: BaseException | None) -> str:
     return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunResult(RunFinished):
     """The result of a single run.
 
@@ -170,6 +177,7 @@ class RunResult(RunFinished):
         bundle_path: Folder of the exported files, where there are any.
         bundle_files: Their names.
         verification: What was checked.
+        history: Learning curves: points (epoch, value) by metric.
     """
 
     state_sha256: str
@@ -180,6 +188,32 @@ class RunResult(RunFinished):
     bundle_path: Path | None = None
     bundle_files: tuple[str, ...] = ()
     verification: Report | None = None
+    history: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Returns the learning curves as a data frame: a row for each epoch, a column for each metric."""
+        rows: dict[float, dict[str, float]] = {}
+        for name, points in self.history.items():
+            for epoch, value in points:
+                rows.setdefault(epoch, {"epoch": epoch})[name] = value
+        return frame_of([rows[epoch] for epoch in sorted(rows)], "epoch")
+
+    def plot(self) -> Figure:
+        """Returns the learning curves as a matplotlib figure."""
+        return curves_figure(self.history)
+
+    def __repr__(self) -> str:
+        told = [f"{name} {self.metrics[name]:.4g}" for name in _HEADLINES if name in self.metrics]
+        return f"RunResult({self.run_name!r}: {', '.join([self.status, *told])}, run {self.run_id[:8]})"
+
+    def _repr_html_(self) -> str:
+        from markupsafe import Markup
+
+        rows = {"status": self.status, **{name: f"{value:.4g}" for name, value in sorted(self.metrics.items())}}
+        rows |= {"run": self.run_id, "bundle": str(self.bundle_path or "none")}
+        line = Markup('<tr><th style="text-align:left">{}</th><td style="text-align:left">{}</td></tr>')
+        lines = Markup("").join(line.format(name, text) for name, text in rows.items())
+        return str(Markup("<p><b>{}</b></p><table>{}</table>").format(self.run_name, lines))
 
     def document(self) -> dict[str, Any]:
         """Returns the run as JSON types; a metric that is not finite becomes `null`."""

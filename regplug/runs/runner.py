@@ -164,6 +164,7 @@ class _Run:
             bundle_path=bundle.path if bundle else None,
             bundle_files=bundle.files if bundle else (),
             verification=bundle.verification if bundle else None,
+            history=self._measured.curves(),
             seconds=self._stages.seconds,
         )
 

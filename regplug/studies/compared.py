@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from regplug import statistics
 from regplug.errors import RequestError
+from regplug.reports import figures
+from regplug.reports.curves import Curves
+from regplug.reports.drawing import Drawing
+from regplug.reports.table import Parts
 from regplug.studies.comparable import Group
+from regplug.studies.presenting import Presented
 from regplug.studies.report_facts import Trained, facts_of_runs
 from regplug.tracking import RunInfo
 
@@ -26,6 +31,7 @@ class Part:
         compared: The settings that are compared: each is one of the study's, or a group of them.
         analysis: Their analysis.
         runs: The runs as tracked.
+        curves: Their learning curves, by metric and setting that is compared.
         notes: Notes on which runs were used.
     """
 
@@ -36,12 +42,17 @@ class Part:
     compared: statistics.Study
     analysis: statistics.Analysis
     runs: tuple[RunInfo, ...]
+    curves: Curves
     notes: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Returns the part as JSON."""
         said = self.analysis.document()
         return {**said, "name": self.name, "notes": [*said["notes"], *self.notes]}
+
+    def drawings(self) -> list[Drawing]:
+        """Returns the figures of its report."""
+        return figures.drawings(self.compared, self.analysis, self.curves, whole=self.study)
 
     def facts(self) -> dict[str, str]:
         """Returns the header of its report: what was trained, on which rows, and how often."""
@@ -78,8 +89,8 @@ class Part:
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compared:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Compared(Presented):
     """The result of a comparison.
 
     Args:
@@ -101,6 +112,30 @@ class Compared:
     tracking_uri: str
     compare_url: str
     report: str
+
+    def analyses(self) -> Parts:
+        """See `Presented.analyses`."""
+        return [(part.name if len(self.parts) > 1 else "", part.analysis) for part in self.parts]
+
+    def studies(self) -> Sequence[tuple[str, statistics.Study]]:
+        """See `Presented.studies`."""
+        return [(part.name if len(self.parts) > 1 else "", part.study) for part in self.parts]
+
+    def drawings(self) -> list[Drawing]:
+        """See `Presented.drawings`; with several parts, the names start with the number of the part."""
+        if len(self.parts) == 1:
+            return self.parts[0].drawings()
+        ranks = self.ranks
+        found = [figures.ranks_drawing(ranks, ranks.critical_difference)] if ranks and ranks.critical_difference else []
+        return found + [
+            replace(drawing, name=f"{at}-{drawing.name}", title=f"{part.name}: {drawing.title}")
+            for at, part in enumerate(self.parts, start=1)
+            for drawing in part.drawings()
+        ]
+
+    @property
+    def _heading(self) -> tuple[str, str]:
+        return self.name, self.verdict
 
     @property
     def study(self) -> statistics.Study:

@@ -10,9 +10,7 @@ from typing import Any
 
 from regplug import statistics
 from regplug.errors import RequestError, did_you_mean
-from regplug.reports.contents import ComparisonReport, StudyReport
 from regplug.reports.judging import regroup_curves
-from regplug.reports.page import draw_figures, render_report
 from regplug.runs.doubts import WARNINGS_TAG
 from regplug.statistics import Question
 from regplug.studies.comparable import (
@@ -25,16 +23,11 @@ from regplug.studies.comparable import (
     why_apart,
 )
 from regplug.studies.compared import Compared, Part, verdict_of_parts
+from regplug.studies.compared_page import comparison_page
+from regplug.studies.curves import curve_metrics, read_curves
 from regplug.studies.keeping import FINAL_TAG, STUDY_KINDS, STUDY_TAG
 from regplug.studies.measuring import FINISHED
-from regplug.studies.reporting import (
-    ANALYSIS_FILE,
-    REPORT_FILE,
-    compare_address,
-    curve_metrics,
-    leading_runs,
-    read_curves,
-)
+from regplug.studies.reporting import ANALYSIS_FILE, REPORT_FILE, compare_address, leading_runs
 from regplug.studies.tracked_rows import with_rows
 from regplug.studies.tracked_settings import Gathered, Source, TrackedSettings
 from regplug.tracking import RunInfo, Store, open_store
@@ -145,14 +138,17 @@ def _part(
     except RequestError as error:
         return error
     answered = statistics.answer(study, asked)
+    analysis = answered.analysis
+    curves = read_curves(store, study, found.runs, curve_metrics(analysis.metric, analysis.selected_by))
     return Part(
         name=group.name,
         group=group,
         study=study,
         question=asked,
         compared=answered.study,
-        analysis=answered.analysis,
+        analysis=analysis,
         runs=found.runs,
+        curves=regroup_curves(curves, asked, analysis),
         notes=(*found.notes, *_doubts(group)),
     )
 
@@ -190,45 +186,10 @@ def _compared(store: Store, sources: Sequence[Source], parts: tuple[Part, ...], 
         ),
         report="",
     )
-    page = _page(store, found)
+    page = comparison_page(found)
     if len(sources) == 1 and sources[0].study is not None:
         store.attach(sources[0].study.run_id).log_text(page, REPORT_FILE)
     return replace(found, report=page)
-
-
-def _page(store: Store, found: Compared) -> str:
-    title, details = f"Comparison of {found.name}", {"Tracked in": found.tracking_uri}
-    reports = tuple(_report(store, part, found.compare_url) for part in found.parts)
-    if len(reports) == 1:
-        notes = (*reports[0].notes, *found.notes)
-        return render_report(replace(reports[0], title=title, notes=notes, details=details))
-    return render_report(
-        ComparisonReport(
-            title=title,
-            verdict=found.verdict,
-            parts=reports,
-            ranks=found.ranks,
-            notes=found.notes,
-            details=details,
-        )
-    )
-
-
-def _report(store: Store, part: Part, compare_url: str) -> StudyReport:
-    analysis = part.analysis
-    curves = read_curves(store, part.study, part.runs, curve_metrics(analysis.metric, analysis.selected_by))
-    return StudyReport(
-        title=part.name,
-        study=part.compared,
-        whole=part.study,
-        analysis=analysis,
-        facts=part.facts(),
-        figures=draw_figures(
-            part.compared, analysis, regroup_curves(curves, part.question, analysis), whole=part.study
-        ),
-        notes=part.notes,
-        compare_url=compare_url,
-    )
 
 
 def _ranks(parts: Sequence[Part]) -> statistics.Ranks | None:

@@ -17,13 +17,14 @@ from regplug.runs.request import check_places
 from regplug.studies.background_process import Executor, InlineExecutor
 from regplug.studies.concluding import Concluding
 from regplug.studies.config import Point, StudyConfig
+from regplug.studies.curves import curve_metrics, curves_of
 from regplug.studies.delivering import Best, train_finals
 from regplug.studies.duration import Duration, estimate_duration
 from regplug.studies.grouping import group_points
 from regplug.studies.keeping import WINNER_TAG, Keeper
 from regplug.studies.measuring import PointResult
 from regplug.studies.observing import PluginsOfStudy
-from regplug.studies.reporting import curve_metrics, curves_of, keep_conclusion
+from regplug.studies.reporting import keep_conclusion
 from regplug.studies.request import check_study
 from regplug.studies.results import StudyObserver, StudyResult, StudyStarted
 from regplug.studies.running import Chunks, GroupRunner

@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING
 
 from regplug.config.commands import command_of
 from regplug.reports.contents import StudyReport
-from regplug.reports.curves import Curves
 from regplug.reports.judging import Judged
 from regplug.reports.page import render_report
 from regplug.statistics import Analysis, Study
 from regplug.studies.concluding import curves_document, mean_metrics
 from regplug.studies.config import Point, StudyConfig
 from regplug.studies.report_facts import Trained, facts_of_runs
-from regplug.tracking import RunInfo, Store, compare_url
+from regplug.tracking import Store, compare_url
 from regplug.tracking.secrets import without_login
 
 if TYPE_CHECKING:
     from regplug.studies.keeping import Keeper
-    from regplug.studies.measuring import PointResult
     from regplug.studies.results import StudyResult
 
 BEST_TAG = "regplug.study.best"
@@ -38,8 +36,6 @@ UI_ADDRESS = "http://127.0.0.1:5000"
 
 MOST_COMPARED = 8
 """Most runs on MLflow's compare page: the address of each takes half a line."""
-
-Curve = Sequence[tuple[float, float]]
 
 
 def keep_conclusion(keeper: Keeper, result: StudyResult) -> None:
@@ -127,52 +123,6 @@ def leading_runs(study: Study, analysis: Analysis) -> list[str]:
         ]
         found += [min(scores)[1]] if scores else []
     return found
-
-
-def curve_metrics(metric: str, selected_by: str | None) -> tuple[str, ...]:
-    """Returns the metrics whose learning curves are shown."""
-    names = (metric, selected_by, f"train/{metric.partition('/')[2]}")
-    return tuple(dict.fromkeys(name for name in names if name))
-
-
-def curves_of(results: Sequence[PointResult], metrics: Sequence[str], store: Store | None) -> Curves:
-    """Returns the learning curves of a study's runs.
-
-    Args:
-        results: The runs.
-        metrics: The metrics.
-        store: The store, with the curves of runs that an earlier attempt finished; `None` if it is lost.
-    """
-    curves: dict[str, dict[str, list[Curve]]] = {}
-    for name in metrics:
-        for each in results:
-            curve = each.history.get(name) or (_read_curve(store, each.run_id, name) if store is not None else [])
-            if each.is_finished and len(curve) > 1:
-                curves.setdefault(name, {}).setdefault(each.point.setting.label, []).append(curve)
-    return curves
-
-
-def _read_curve(store: Store, run_id: str, metric: str) -> Curve:
-    return [(point.step, point.value) for point in store.metric_history(run_id, metric)] if run_id else []
-
-
-def read_curves(store: Store, study: Study, runs: Sequence[RunInfo], metrics: Sequence[str]) -> Curves:
-    """Returns the learning curves of tracked runs.
-
-    Args:
-        store: The store.
-        study: Gives the setting of each run.
-        runs: The runs to read.
-        metrics: The metrics.
-    """
-    setting = {run.run_id: run.setting for run in study.runs}
-    curves: dict[str, dict[str, list[Curve]]] = {}
-    for metric in metrics:
-        for run in runs:
-            curve = _read_curve(store, run.run_id, metric) if metric in run.metrics else []
-            if len(curve) > 1:
-                curves.setdefault(metric, {}).setdefault(setting[run.run_id], []).append(curve)
-    return curves
 
 
 def command_of_study(config: StudyConfig, kind: str) -> str:

@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from regplug import statistics
+from regplug.reports import figures
+from regplug.reports.drawing import Drawing
+from regplug.reports.judging import regroup_curves
+from regplug.reports.table import Parts
 from regplug.runs.results import RunResult
 from regplug.studies.concluding import Conclusion, run_document
 from regplug.studies.config import Point, StudyConfig
+from regplug.studies.curves import curve_metrics, curves_of
 from regplug.studies.grouping import Group
 from regplug.studies.measuring import PointResult
+from regplug.studies.presenting import Presented
 from regplug.studies.running import Chunks
 from regplug.training.course import EpochRecord
 
@@ -93,8 +100,8 @@ class StudyObserver(Protocol):
         """Called at the end of the study, also if it was interrupted after the start."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudyResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class StudyResult(Presented):
     """The result of a study.
 
     Args:
@@ -133,6 +140,29 @@ class StudyResult:
     def failed(self) -> tuple[PointResult, ...]:
         """The runs that failed."""
         return tuple(result for result in self.results if not result.is_finished)
+
+    def analyses(self) -> Parts:
+        """See `Presented.analyses`; none if no run finished."""
+        analysis = self.conclusion.analysis
+        return [] if analysis is None else [("", analysis)]
+
+    def studies(self) -> Sequence[tuple[str, statistics.Study]]:
+        """See `Presented.studies`."""
+        return [("", self.conclusion.study)]
+
+    def drawings(self) -> list[Drawing]:
+        """See `Presented.drawings`."""
+        judged = self.conclusion.judged
+        if judged is None:
+            return []
+        metrics = curve_metrics(judged.analysis.metric, judged.analysis.selected_by)
+        curves = regroup_curves(curves_of(self.results, metrics), judged.question, judged.analysis)
+        return figures.drawings(judged.study, judged.analysis, curves, whole=self.conclusion.study)
+
+    @property
+    def _heading(self) -> tuple[str, str]:
+        analysis = self.conclusion.analysis
+        return self.started.name, "No run finished." if analysis is None else analysis.verdict
 
     def best_point(self) -> Point | None:
         """The first run of the best setting, which is refitted."""
