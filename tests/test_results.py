@@ -87,4 +87,4 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(terminal):
     ):
         answer = terminal("compare", "nothing/here", *options)
         assert answer.code == 2
-        assert said in answer.err
+        assert said in answer.out + answer.err
