@@ -15,11 +15,11 @@ from regplug.statistics import Analysis, Ranks, Study, comparison_sentence, effe
 
 EXPLANATIONS: Mapping[str, str] = {
     "runs": "Runs that count: those that finished with a finite value.",
-    "over seeds": "95 % interval of the mean over seeds or folds alone, by Student's t: what other test rows would change "
-    "is not in it.",
+    "over seeds": "95 % interval of the mean over seeds or folds alone, by Student's t. It leaves out what other test "
+    "rows would change.",
     "sd": "Standard deviation over seeds or folds (n - 1): how much a single run varies.",
-    "p (t-test)": "p-value of the difference from the reference by a paired t-test, which also covers the test rows if "
-    "their values were kept, after Holm's correction: how often chance alone would give such a difference or a larger one.",
+    "p (t-test)": "p-value of the difference from the reference by a paired t-test after Holm's correction: how often "
+    "chance alone would give such a difference or a larger one. It covers the test rows if their values were kept.",
     "p (Wilcoxon)": "The same by the signed-rank test, which assumes no normal distribution; not corrected.",
     "d": "Cohen's d of the pairs: the mean difference over the standard deviation of the differences.",
     "mean rank": "Mean place among the settings over seeds or folds; 1 is the best.",

@@ -11,7 +11,7 @@ from regplug.statistics.paired import Comparison, compare_pair, holm, paired_t
 from regplug.statistics.question import Answer, Question, answer
 from regplug.statistics.ranks import Ranks, critical_difference, rank, rank_over_datasets
 from regplug.statistics.records import PairKey, Setting, Study, StudyRun
-from regplug.statistics.rows import ROW_METRICS, RowTable, RowValues
+from regplug.statistics.rows import ROW_METRICS, RowTable, RowValues, find_rows
 from regplug.statistics.summary import LEAST_BOOTSTRAPPED, Summary, bootstrap_interval, summarise, t_interval
 from regplug.statistics.two_way import Interval, TwoWay, analyse_table
 from regplug.statistics.units import Units, find_units
@@ -52,6 +52,7 @@ __all__ = [
     "effect_sentence",
     "find_effects",
     "find_factors",
+    "find_rows",
     "find_units",
     "holm",
     "is_lower_better",
