@@ -12,6 +12,8 @@ from test_report import ACCURACY, STRENGTHS, study_of
 from regplug.reports import curves, factors, figures, plots
 from regplug.statistics import Question, analyse, answer
 
+pytestmark = pytest.mark.usefixtures("figures_are_drawn")
+
 
 @pytest.mark.parametrize("name", ["gap", "cost", "heatmap", "ranks", "differences"])
 def test_each_figure_appears_where_the_runs_have_its_numbers(name):
