@@ -313,3 +313,22 @@ def test_what_would_choose_without_validation_rows_is_refused(place, asked):
     with pytest.raises(RequestError, match=r"validation") as caught:
         place.sweep(dataset=without_validation(), **asked)
     assert caught.value.hint
+
+
+def test_a_run_on_an_object_of_the_callers_own_needs_the_object_again(place, terminal):
+    result = place.sweep(seeds=2, epochs=1, name="objects")
+    child = place.children(result.study_id)[0]
+    said = terminal("export", child.run_id, "--json")
+    assert said.code == 2
+    assert "Pass the same object again" in said.document["error"]["hint"]
+
+
+def test_a_plan_refuses_what_the_sweep_would_refuse(terminal, tmp_path):
+    file = tmp_path / "rows.csv"
+    file.write_text("\n".join(["a,answer", *(f"{at % 7},{'yes' if at % 7 > 3 else 'no'}" for at in range(200))]) + "\n")
+    data = ("--dataset", f"csv:path={file},target=answer,validation=0", "--model", "linear", "--epochs", "1")
+    said = terminal("plan", *data, "--grid", "lr=0.1,0.2", "--json")
+    assert said.code == 2
+    assert "best setting cannot be chosen" in said.document["error"]["message"]
+    said = terminal("plan", *data, "--grid", "lr=0.1,0.2", "--no-export")
+    assert "no validation rows, so nothing is chosen" in said.out

@@ -187,8 +187,10 @@ class Study:
 
     def planned(self) -> tuple[tuple[dict[str, Any], ...], Duration]:
         """Returns which runs would stack, in which groups and why, and how long it takes; trains a few steps."""
-        plans = [runner.chunks() for runner in self._runners]
         finals = self.config.final_seeds if self.config.delivers(self.kind) else 0
+        if finals:
+            require_choosable(self.metric, self.points, self.data_of(self.points[0]))
+        plans = [runner.chunks() for runner in self._runners]
         duration = estimate_duration(
             self._runners, plans, final_seeds=finals, exports=finals > 0 and self.config.base.export
         )
