@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
@@ -64,7 +63,6 @@ class MNISTParams(Parameters):
     "Training images to keep, drawn at random; 0 for all."
 
 
-@dataclass(frozen=True, kw_only=True)
 class TableParams(TableOptions):
     """Parameters of `table`."""
 
