@@ -13,11 +13,22 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from regplug.estimators import Classifier, Regressor
-    from regplug.functions import compare, cross_validate, export, predict, run, sweep, verify
+    from regplug.functions import compare, cross_validate, export, predict, resume, run, sweep, verify
 
 _ESTIMATORS = ("Classifier", "Regressor")
 
-__all__ = ["Classifier", "Regressor", "compare", "cross_validate", "export", "predict", "run", "sweep", "verify"]
+__all__ = [
+    "Classifier",
+    "Regressor",
+    "compare",
+    "cross_validate",
+    "export",
+    "predict",
+    "resume",
+    "run",
+    "sweep",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

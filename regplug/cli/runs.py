@@ -1,4 +1,4 @@
-"""`regplug runs`: lists and shows tracked runs."""
+"""`regplug runs`: lists, shows and resumes tracked runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from regplug.cli.options import Command, Json, TrackingUri, new_app
+from regplug.cli.installed import registry_of
+from regplug.cli.options import Command, Disable, Json, Plugin, TrackingUri, new_app
 from regplug.cli.output import emit, say, say_table
+from regplug.cli.running import carry_out
 from regplug.cli.summary import format_figure, lines_of, metric_rows
 from regplug.config.commands import command_of
 from regplug.errors import RequestError
@@ -24,7 +26,7 @@ _UNTOLD_TAGS = ("mlflow.log-model.history", "regplug.heartbeat", "regplug.proces
 
 @app.callback()
 def runs() -> None:
-    """List and show tracked runs."""
+    """List, show and resume tracked runs."""
 
 
 @app.command("list", cls=Command)
@@ -78,6 +80,25 @@ def show_run(
             f"Run {info.name} ({info.run_id[:8]}) has no configuration.",
             hint="Runs of `regplug run` and of studies have one.",
         )
+
+
+@app.command("resume", cls=Command)
+def resume_run(
+    run: Annotated[str, typer.Argument(help="The run's id, the beginning of its id, or its name.")],
+    plugin: Plugin = None,
+    disable: Disable = None,
+    tracking_uri: TrackingUri = None,
+    json: Json = False,
+) -> None:
+    """Continue an interrupted run from its last checkpoint; it ends with the weights of an uninterrupted run."""
+    registry = registry_of({"plugin": plugin, "disable": disable})
+
+    def execute(observers: Any) -> Any:
+        from regplug.runs.resuming import resume
+
+        return resume(run, registry, observers=observers, tracking_uri=tracking_uri)
+
+    carry_out(execute, as_json=json, tracking_uri=tracking_uri)
 
 
 def status_of(run: RunInfo) -> str:

@@ -107,6 +107,8 @@ class RunConfig:
     "Threads that torch may use; 0 leaves it as it is."
     evaluate_every: Annotated[int, Ge(1)] = 1
     "Epochs between two evaluations; the last epoch is always evaluated."
+    checkpoint_every: Annotated[float, Ge(0)] = 30.0
+    "Seconds between two checkpoints, from which an interrupted run can be resumed; 0 for none."
     experiment: str = ""
     "The question that the run belongs to; empty for dataset/model."
     name: str = ""

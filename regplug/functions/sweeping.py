@@ -55,6 +55,7 @@ def sweep(
     device: Literal["cpu", "cuda", "auto"] | None = None,
     threads: int | None = None,
     evaluate_every: int | None = None,
+    checkpoint_every: float | None = None,
     experiment: str | None = None,
     name: str | None = None,
     format: ComponentsLike | None = None,  # noqa: A002 - the name of the field
@@ -119,6 +120,8 @@ def sweep(
         device: Where it is trained; auto takes a GPU if there is one. By default cpu.
         threads: Threads that torch may use; 0 leaves it as it is. By default 0. Must be >= 0.
         evaluate_every: Epochs between two evaluations; the last epoch is always evaluated. By default 1. Must be >= 1.
+        checkpoint_every: Seconds between two checkpoints, from which an interrupted run can be resumed; 0 for none. By
+            default 30.0. Must be >= 0.
         experiment: The question that the run belongs to; empty for dataset/model.
         name: Name of the run; empty for one that says what differs.
         format: Formats in which the model is exported. By default ['onnx', 'torchscript'].

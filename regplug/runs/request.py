@@ -40,7 +40,7 @@ class RunRequest:
 
 @named_faults()
 def check_request(
-    config: RunConfig, registry: Registry, *, tracking_uri: str | None = None, writes: bool = True
+    config: RunConfig, registry: Registry, *, tracking_uri: str | None = None, writes: bool = True, owner: str = ""
 ) -> RunRequest:
     """Checks everything about a run that needs no data and no training.
 
@@ -49,13 +49,14 @@ def check_request(
         registry: What is installed.
         tracking_uri: As for `execute`.
         writes: Whether a store and a bundle will be written, so that their places must be free and writable.
+        owner: The id of a run that is resumed, whose own bundle may be replaced.
 
     Raises:
         RequestError: Something is wrong; nothing was started.
     """
     installed = check_parts(config, registry)
     if writes:
-        check_places(config, tracking_uri)
+        check_places(config, tracking_uri, owner=owner)
     # The user's own code is imported here, and torch with it in most cases.
     resolved, components = resolve(config, registry, installed)
     check_composition(composition_entries(components.regs))
@@ -81,15 +82,20 @@ def check_parts(config: RunConfig, registry: Registry) -> dict[str, list[Chosen]
     return installed
 
 
-def check_places(config: RunConfig, tracking_uri: str | None = None) -> None:
+def check_places(config: RunConfig, tracking_uri: str | None = None, *, owner: str = "") -> None:
     """Checks that the tracking store is of a kind that can be written, and that the bundle's place is free.
+
+    Args:
+        config: The run.
+        tracking_uri: As for `execute`.
+        owner: The id of a run whose own bundle may be replaced.
 
     Raises:
         RequestError: One cannot be written; nothing was.
     """
     resolve_location(tracking_uri)
     if config.export:
-        require_free(Path(config.out or "bundles/any"))
+        require_free(Path(config.out or "bundles/any"), owner)
 
 
 def composition_entries(regs: Sequence[Chosen]) -> list[Entry]:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,9 +28,12 @@ from regplug.probes import Probe
 from regplug.registry.faults import named_faults
 from regplug.reports.plots import confusion_matrix_png, curves_png
 from regplug.runs.assembly import Assembly, assemble, threads
+from regplug.runs.checkpoints import Checkpoints
 from regplug.runs.data_facts import facts_of
 from regplug.runs.description import describe_run
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
+from regplug.runs.earlier import CHECKPOINT_TAG, Earlier
+from regplug.runs.interrupting import interrupted_softly
 from regplug.runs.loading import load_data, noisy_inputs
 from regplug.runs.observers import PluginObservers
 from regplug.runs.request import RunRequest
@@ -39,6 +43,7 @@ from regplug.runs.stages import Stages
 from regplug.runs.trained import trained_model, trainer_of
 from regplug.statistics import RowValues
 from regplug.tracking import Store, TrackedRun, open_store
+from regplug.training.course import EpochRecord
 from regplug.training.state_hash import state_sha256
 
 
@@ -49,6 +54,7 @@ def execute(
     observers: Sequence[Observer] = (),
     tracking_uri: str | None = None,
     tags: Mapping[str, str] | None = None,
+    earlier: Earlier | None = None,
 ) -> RunResult:
     """Trains, tracks, exports and verifies one run.
 
@@ -57,6 +63,7 @@ def execute(
         observers: Receive the run's events, in addition to the observers of plugins.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
         tags: Further tags of the run.
+        earlier: What an interrupted run left that is resumed; `None` for a new run.
 
     Raises:
         RequestError: The request was wrong; nothing was started.
@@ -67,6 +74,8 @@ def execute(
     stages = Stages([*observers, plugged])
     with stages.stage("loading data"):
         data = load_data(config, components)
+    if earlier is not None:
+        earlier.require_same(data.raw.name, data.digest)
     with stages.stage("building"):
         made = assemble(config, components, data)
     if config.export:
@@ -75,14 +84,20 @@ def execute(
     with stages.stage("opening the tracking store"):
         store = open_store(tracking_uri)
     with threads(made.num_threads()):
-        return _Run(made, store, observers, plugged, stages).execute(tags or {})
+        return _Run(made, store, observers, plugged, stages, earlier).execute(tags or {})
 
 
 class _Run:
     """One tracked run."""
 
     def __init__(
-        self, made: Assembly, store: Store, observers: Sequence[Observer], plugged: PluginObservers, stages: Stages
+        self,
+        made: Assembly,
+        store: Store,
+        observers: Sequence[Observer],
+        plugged: PluginObservers,
+        stages: Stages,
+        earlier: Earlier | None,
     ) -> None:
         self._made, self._store, self._stages = made, store, stages
         self._told, self._plugged = observers, plugged
@@ -95,24 +110,18 @@ class _Run:
         self._model: nn.Module | None = None
         self._bundle: Bundle | None = None
         self._troubles: list[str] = []
-        self._measured = MetricLog()
         self._guess = ""
         self._facts = facts_of(made.data, folds=Fold.parse(made.config.fold).count if made.config.fold else 0)
         self._trainer = trainer_of(made, probed=bool(self._probes))
+        self._earlier, self._interrupted = earlier, False
+        checkpoint = earlier.checkpoint if earlier is not None else None
+        self._measured = MetricLog(checkpoint["history"] if checkpoint else None)
+        if checkpoint:
+            self._trainer.load_dict(checkpoint["training"])
 
     def execute(self, tags: Mapping[str, str]) -> RunResult:
         """Executes the run with these further tags, and reports how it ended."""
-        made = self._made
-        told = describe_run(
-            made.config,
-            made.components,
-            data=self._facts,
-            warnings=self._warnings,
-            fold=f"fold {made.config.fold}" if made.config.fold else "",
-        )
-        tracked = self._store.start_run(
-            experiment=told.experiment, name=told.name, params=told.params, tags={**told.tags, **tags}
-        )
+        tracked = self._open(tags)
         tracked.on_trouble(self._warn)
         try:
             with tracked, named_faults():
@@ -130,10 +139,37 @@ class _Run:
             observer.run_finished(result)
         return result
 
+    def _open(self, tags: Mapping[str, str]) -> TrackedRun:
+        """Starts a run in the store, or resumes the earlier one."""
+        if self._earlier is not None:
+            return self._store.resume_run(self._earlier.run_id)
+        made, fold = self._made, self._made.config.fold
+        told = describe_run(
+            made.config,
+            made.components,
+            data=self._facts,
+            warnings=self._warnings,
+            fold=f"fold {fold}" if fold else "",
+        )
+        return self._store.start_run(
+            experiment=told.experiment, name=told.name, params=told.params, tags={**told.tags, **tags}
+        )
+
     def _carry_out(self, tracked: TrackedRun) -> nn.Module:
         run = self._begin(tracked)
+        file = self._store.location.folder / "checkpoints" / f"{tracked.run_id}.pt"
+        with Checkpoints(file, self._config.checkpoint_every, self._warn) as checkpoints:
+            model = self._train_and_export(tracked, run, checkpoints)
+            if self._interrupted:
+                tracked.ends_as = "KILLED"
+            else:
+                checkpoints.remove()
+        return model
+
+    def _train_and_export(self, tracked: TrackedRun, run: RunStarted, checkpoints: Checkpoints) -> nn.Module:
+        tracked.set_tags({CHECKPOINT_TAG: str(checkpoints.path)})
         with self._stages.stage("training"):
-            self._train(tracked, run)
+            self._train(tracked, run, checkpoints)
         with self._stages.stage("evaluating"):
             self._model = model = self._finish(tracked)
         if self._config.export:
@@ -197,7 +233,8 @@ class _Run:
         tracked.log_text(self._config.to_toml(), "config.toml")
         tracked.log_dict(self._config.to_dict(), "config.json")
         rows = {split_name: len(split) for split_name, split in raw.splits()}
-        tracked.log_dataset(raw.name, self._data.digest, raw.source, profile={"rows": rows})
+        if self._earlier is None or raw.name not in self._earlier.digests:
+            tracked.log_dataset(raw.name, self._data.digest, raw.source, profile={"rows": rows})
         info = RunStarted(
             run_id=tracked.run_id,
             name=tracked.name,
@@ -212,19 +249,30 @@ class _Run:
             observer.run_started(info)
         return info
 
-    def _train(self, tracked: TrackedRun, run: RunStarted) -> None:
-        for record in self._trainer.train():
-            values = {name: numbers[0] for name, numbers in record.metrics.items()}
-            values |= probed(self._trainer, 0, self._probes) | {"time/epoch_s": record.seconds}
-            self._log(tracked, values, record.epoch)
-            seen = RunEpoch(
-                run=run,
-                epoch=record.epoch,
-                metrics={name: [value] for name, value in values.items()},
-                seconds=record.seconds,
-            )
-            for observer in self._observers:
-                observer.epoch_ended(seen)
+    def _train(self, tracked: TrackedRun, run: RunStarted, checkpoints: Checkpoints) -> None:
+        with interrupted_softly(self._warn) as is_interrupted:
+            for record in self._trainer.train():
+                self._end_epoch(tracked, run, record)
+                self._interrupted = is_interrupted() and record.epoch < self._config.epochs
+                checkpoints.offer(self._progress, must=self._interrupted)
+                if self._interrupted:
+                    self._warn(
+                        f"Interrupted after epoch {record.epoch} of {self._config.epochs}. "
+                        f"`regplug runs resume {tracked.run_id[:8]}` continues the run."
+                    )
+                    return
+
+    def _progress(self) -> dict[str, Any]:
+        return {"training": self._trainer.to_dict(), "history": self._measured.history_copy()}
+
+    def _end_epoch(self, tracked: TrackedRun, run: RunStarted, record: EpochRecord) -> None:
+        values = {name: numbers[0] for name, numbers in record.metrics.items()}
+        values |= probed(self._trainer, 0, self._probes) | {"time/epoch_s": record.seconds}
+        self._log(tracked, values, record.epoch)
+        metrics = {name: [value] for name, value in values.items()}
+        seen = RunEpoch(run=run, epoch=record.epoch, metrics=metrics, seconds=record.seconds)
+        for observer in self._observers:
+            observer.epoch_ended(seen)
 
     def _finish(self, tracked: TrackedRun) -> nn.Module:
         """Finalizes the run, measures every split on the final weights, and stores the state and figures."""
@@ -233,7 +281,8 @@ class _Run:
         judged = "valid" if self._config.fold else "test"
         noisy = noisy_inputs([data], [self._config])
         final = measure_final(trainer, [data], judged=judged, noisy=noisy, keeps_rows=judged == "test")[0]
-        self._log(tracked, {**final.metrics, **probed(self._trainer, 0, self._probes)}, trainer.state.epoch)
+        values = {**final.metrics, **probed(self._trainer, 0, self._probes)}
+        self._log(tracked, values, trainer.state.epoch, is_final=True)
         if data.task.is_classification:
             matrix = confusion_matrix(final.outputs["test"], data.raw.test.y)
             tracked.log_figure_png(confusion_matrix_png(matrix, data.task.class_names), "confusion_matrix.png")
@@ -267,9 +316,12 @@ class _Run:
         if DEPLOYED_FILE in bundle.files:
             tracked.attempt("the ONNX file as a model", lambda: _log_deployed(tracked, bundle))
 
-    def _log(self, tracked: TrackedRun, values: dict[str, float], epoch: int) -> None:
-        tracked.log_metrics(values, epoch)
+    def _log(self, tracked: TrackedRun, values: dict[str, float], epoch: int, *, is_final: bool = False) -> None:
+        new = self._measured.new_points(epoch, values)
         self._measured.put(epoch, values)
+        if self._earlier is not None:
+            new = self._earlier.new_points(new, epoch, is_final=is_final)
+        tracked.log_metrics(new, epoch)
 
 
 def _log_deployed(tracked: TrackedRun, bundle: Bundle) -> None:

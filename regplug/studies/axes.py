@@ -33,7 +33,7 @@ _NO_AXES = {
     "data_seed": "Use --data-seeds N for data seeds.",
     "fold": "Use regplug cv --folds N for folds.",
     **dict.fromkeys(
-        ("experiment", "name", "out", "export", "format", "probe", "threads", "device"),
+        ("experiment", "name", "out", "export", "format", "probe", "threads", "device", "checkpoint_every"),
         "It does not change what is trained.",
     ),
 }

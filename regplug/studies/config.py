@@ -155,7 +155,7 @@ class StudyConfig:
             content: Digests of what the configuration does not contain: data and initial weights.
         """
         document = self.to_dict()
-        for name in ("name", "experiment", "out", "export", "format", "threads"):
+        for name in ("name", "experiment", "out", "export", "format", "threads", "checkpoint_every"):
             document["base"].pop(name)
         document.pop("final_seeds")
         return hashlib.sha256(json.dumps([document, *content], sort_keys=True).encode()).hexdigest()

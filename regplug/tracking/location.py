@@ -30,12 +30,14 @@ class Location:
         kind: A SQLite file, another database, or a server.
         database: The SQLite file, else `None`.
         artifacts: Absolute URI of the files of new experiments; `None` if the server decides.
+        folder: A folder of this machine for files beside the store.
     """
 
     uri: str = field(repr=False)
     kind: Literal["sqlite", "database", "server"]
     database: Path | None = None
     artifacts: str | None = None
+    folder: Path
 
     @property
     def shown(self) -> str:
@@ -84,10 +86,11 @@ def resolve_location(tracking_uri: str | None = None, folder: Path = Path()) -> 
     if (len(scheme) <= 1 and asked != "databricks") or scheme == "file":
         raise TrackingError(f"{masked(asked)} is a file store, which MLflow no longer supports.", hint=_NEXT_STEP)
     _require_address(asked)
+    own = (folder / "mlruns").absolute()
     if scheme.startswith(_DATABASES):
         root = os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or _file_uri(folder / "mlruns" / "artifacts")
-        return Location(uri=asked, kind="database", artifacts=root)
-    return Location(uri=asked, kind="server")
+        return Location(uri=asked, kind="database", artifacts=root, folder=own)
+    return Location(uri=asked, kind="server", folder=own)
 
 
 def experiment_name(asked: str) -> str:
@@ -128,6 +131,7 @@ def _locate_sqlite(path: Path) -> Location:
         uri=sqlite_uri(database),
         kind="sqlite",
         database=database,
+        folder=database.parent,
         artifacts=_file_uri(database.parent / "artifacts"),
     )
 

@@ -55,6 +55,8 @@ class TrackedRun:
         self.artifact_uri: str = run.info.artifact_uri
         self.status = "RUNNING"
         """Its status in the store, as far as this process has written it."""
+        self.ends_as = "FINISHED"
+        """Its status after the `with` block, if that ends without an exception."""
         self.missing: tuple[str, ...] = ()
         """Descriptions of the records that are missing from the store; known at the end."""
         self._client, self._store, self._reserve = client, store, reserve
@@ -237,7 +239,7 @@ class TrackedRun:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is None:
-            self.end("FINISHED")
+            self.end(self.ends_as)
             return
         try:
             is_killed = isinstance(error, KeyboardInterrupt)

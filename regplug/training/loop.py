@@ -120,6 +120,18 @@ class Trainer:
         while self.state.epoch < self._course.epochs and any(self._active_list()):
             yield self._epoch()
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns a copy of everything that the training needs to continue, for `torch.save`."""
+        before = {name: value.clone() for name, value in self._before_last.items()}
+        return {"state": self.state.to_dict(), "before": before}
+
+    def load_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `to_dict` returned. The training continues as if it had not stopped."""
+        self.state.load_dict(saved["state"])
+        self._before_last = dict(saved["before"])
+        self._evaluator.forget()
+        self._evaluator.clock = self._clock(self.state.epoch, 0)
+
     def finish(self) -> None:
         """Applies each regularizer's `finalize` to each run and leaves the result in the state; idempotent."""
         if self._program.regularizer.acting("finalize"):
