@@ -35,7 +35,8 @@ from regplug.runs.trained import trainer_of
 def ours(path: Path, target: str, seed: int, overrides: list[str]) -> tuple[RawData, float]:
     """The data, and the test accuracy or R2 of `regplug run --dataset PATH --target NAME --seed N --data-seed N`."""
     flags = {"dataset": str(path), "target": target, "seed": seed, "data_seed": seed, "export": False}
-    request = check_request(load_config(None, overrides, flags), default_registry(), writes=False)
+    registry = default_registry()
+    request = check_request(load_config(None, overrides, flags, suggest=registry.settings_of), registry, writes=False)
     config, components = request.config, request.components
     data = load_data(config, components)
     made = assemble(config, components, data)

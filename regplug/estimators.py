@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from regplug.api import Task
 from regplug.config import RunConfig, load_config
 from regplug.data import Array, InputSpec, Prepared, RawData, Split, prepare, split_indices
+from regplug.data.arrays import check_weights
 from regplug.registry import default_registry
 from regplug.runs.assembly import assemble, threads
 from regplug.runs.caller_objects import take_over
@@ -58,8 +59,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc] # scikit-learn ships no t
         activation: str = "",
         loss: str = "auto",
         optimizer: str = "sgd",
-        lr: float = 0.2,
-        schedule: str = "constant",
+        lr: float = 0.1,
+        schedule: str = "cosine",
         epochs: int = 30,
         batch_size: int = 32,
         validation: float = 0.0,
@@ -83,8 +84,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc] # scikit-learn ships no t
         self.track = track
         self.out = out
 
-    def _fit(self, x_BF: Array, y: Array, task: Task) -> None:
-        raw = self._raw(x_BF, y, task)
+    def _fit(self, x_BF: Array, y: Array, task: Task, weights: Array | None) -> None:
+        raw = self._raw(x_BF, y, task, weights)
         fields = self._fields(len(raw.train))
         if self.track:
             result = self.run_ = _tracked(raw, fields, self.out)
@@ -96,7 +97,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc] # scikit-learn ships no t
         self.shift_, self.scale_ = (part.double().numpy() for part in (data.preprocess.shift, data.preprocess.scale))
         self.n_iter_ = int(self.epochs)
 
-    def _raw(self, x_BF: Array, y: Array, task: Task) -> RawData:
+    def _raw(self, x_BF: Array, y: Array, task: Task, weights: Array | None) -> RawData:
         labels = y if task.is_classification else None
         everything = np.arange(len(y))
         train, valid = everything, everything[:0]
@@ -113,6 +114,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc] # scikit-learn ships no t
             normalize="standard",
             source="arrays in memory",
             scale_targets=not task.is_classification,
+            weights=None if weights is None else weights[np.concatenate([train, valid])],
         )
 
     def _names(self) -> tuple[str, ...]:
@@ -148,12 +150,13 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc] # scikit-le
     >>> cross_val_score(Classifier(reg=["dropout"], lr=0.1), X, y, cv=5)  # doctest: +SKIP
     """
 
-    def fit(self, X: Any, y: Any) -> Classifier:
+    def fit(self, X: Any, y: Any, **params: Any) -> Classifier:
         """Trains on all rows.
 
         Args:
             X: Numbers `(rows, features)`.
             y: Classes `(rows,)` of any type.
+            params: `sample_weight`: what the loss of each row counts, `(rows,)`.
         """
         x_BF, labels = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(labels)
@@ -162,7 +165,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc] # scikit-le
             raise ValueError(f"Classifier needs two classes or more, and y has one class: {self.classes_[0]!r}.")
         names = tuple(map(str, self.classes_.tolist()))
         task = Task(kind="classification", num_outputs=len(names), class_names=names)
-        self._fit(x_BF, classes.astype(np.int64), task)
+        self._fit(x_BF, classes.astype(np.int64), task, _weights(params, len(x_BF)))
         return self
 
     def decision_function(self, X: Any) -> Array:
@@ -187,25 +190,40 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc] # scikit-le
 class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc] # scikit-learn ships no types
     """A regressor with regplug's models and regularizers, for scikit-learn; targets are scaled inside."""
 
-    def fit(self, X: Any, y: Any) -> Regressor:
+    def fit(self, X: Any, y: Any, **params: Any) -> Regressor:
         """Trains on all rows.
 
         Args:
             X: Numbers `(rows, features)`.
             y: Values `(rows,)` or `(rows, outputs)`.
+            params: `sample_weight`: what the loss of each row counts, `(rows,)`.
         """
         x_BF, targets = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         if targets.ndim == 2 and targets.shape[1] == 1:
             targets = column_or_1d(targets, warn=True)
         self._is_flat = targets.ndim == 1
         y_BK = targets.astype(np.float64).reshape(len(targets), -1)
-        self._fit(x_BF, y_BK, Task(kind="regression", num_outputs=y_BK.shape[1]))
+        task = Task(kind="regression", num_outputs=y_BK.shape[1])
+        self._fit(x_BF, y_BK, task, _weights(params, len(x_BF)))
         return self
 
     def predict(self, X: Any) -> Array:
         """Values in the units of `y`, of the same shape."""
         values_BK = self._outputs(X)
         return values_BK[:, 0] if self._is_flat else values_BK
+
+
+def _weights(params: Mapping[str, Any], rows: int) -> Array | None:
+    """The weights among the keywords of `fit`.
+
+    They are no named argument: for those scikit-learn's checks demand that a weight of 2 is exactly a repeated row,
+    which no training in batches of a random order fulfils.
+    """
+    unknown = sorted(set(params) - {"sample_weight"})
+    if unknown:
+        raise TypeError(f"fit got an unexpected keyword argument {unknown[0]!r}. It takes sample_weight.")
+    weights = params.get("sample_weight")
+    return None if weights is None else check_weights(weights, [np.arange(rows)], "sample_weight")
 
 
 def _config(raw: RawData, fields: Mapping[str, Any]) -> tuple[RunConfig, Any]:

@@ -270,3 +270,19 @@ def test_the_complete_form_refuses_what_does_not_exist(bare, change, error):
         resolve_config(dataclasses.replace(bare, **change), default_registry())
     assert isinstance(caught.value, RegplugError)
     assert caught.value.hint
+
+
+def suited(flags, overrides=()):
+    return load_config(None, overrides, flags, suggest=lambda dataset: ("lr=0.05", "schedule=cosine"))
+
+
+def test_settings_that_suit_a_dataset_are_the_defaults_of_its_runs():
+    config = suited({"dataset": "digits", "epochs": 3})
+    assert (config.lr, config.schedule, config.epochs) == (0.05, "cosine", 3)
+    assert suited({"schedule": "step"}).schedule == "step"
+
+
+@pytest.mark.parametrize(("flags", "overrides"), [({"lr": 0.3}, ()), ({}, ["lr=0.3"]), ({"optimizer": "adam"}, ())])
+def test_settings_that_suit_a_dataset_give_way_to_any_of_the_update(flags, overrides):
+    config = suited(flags, overrides)
+    assert (config.lr, config.schedule) == (flags.get("lr", 0.3 if overrides else 0.2), "constant")

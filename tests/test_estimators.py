@@ -92,3 +92,14 @@ def test_wrong_data_of_the_callers_are_refused(place):
         place.run(dataset=(frame()[["u"]], frame()["color"][:5]))
     with pytest.raises(RequestError, match="group is an array"):
         regplug.cross_validate(dataset="digits", group=np.arange(5))
+
+
+def test_rows_without_weight_are_not_learned():
+    classifier = regplug.Classifier(model="linear", epochs=5, lr=0.1)
+    weights = (Y != 2).astype(float)
+    assert 2 not in classifier.fit(X, Y, sample_weight=weights).predict(X)
+    assert 2 in classifier.fit(X, Y).predict(X)
+    with pytest.raises(DataError, match="sample_weight: float64 of shape"):
+        classifier.fit(X, Y, sample_weight=[1.0])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'weights'"):
+        classifier.fit(X, Y, weights=weights)

@@ -184,3 +184,11 @@ def test_a_component_is_chosen_before_its_parameter_in_whichever_order_the_axes_
     grid = ("loss.delta=1,2", "loss=huber")
     assert [p.config.loss for p in points(**fields, grid=grid)] == ["huber:delta=1.0", "huber:delta=2.0"]
     assert [p.config.loss for p in points(**fields, grid=grid[::-1])] == ["huber:delta=1.0", "huber:delta=2.0"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "is_suited"), [("lr=0.1,0.2", False), ("optimizer=sgd,adam", False), ("seed=1,2", True)]
+)
+def test_settings_that_suit_a_dataset_are_left_out_where_a_study_varies_the_update(axis, is_suited):
+    study = load_study(None, (), {"grid": axis}, suggest=lambda dataset: ("schedule=cosine",))
+    assert (study.base.schedule == "cosine") is is_suited

@@ -61,6 +61,16 @@ def corrected_t(values, ratio):
     return (mean - half, mean + half), 2 * stats.t.sf(abs(mean / error), n - 1)
 
 
+def test_each_run_of_a_study_is_tracked_with_its_dataset(place, judged):
+    digests = set()
+    for child in place.children(judged.study_id):
+        (used,) = place.store._client.get_run(child.run_id).inputs.dataset_inputs
+        assert (used.dataset.name, used.dataset.digest) == ("ill", child.tags["regplug.data.digest"][:36])
+        digests.add(used.dataset.digest)
+    assert len(digests) == 5
+    assert len(place.store._client.get_run(judged.study_id).inputs.dataset_inputs) == 5
+
+
 def test_intervals_and_p_values_are_recomputed_from_the_store(place, judged, tell):
     analysis = judged.conclusion.analysis
     values = {}

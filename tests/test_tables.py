@@ -7,6 +7,7 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from cli_calls import Terminal
@@ -19,9 +20,15 @@ from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardSc
 from tracking_stores import copied_store
 
 import regplug
-from regplug.api import Feature
+from regplug.api import DataContext, Feature
+from regplug.config import load_config
 from regplug.data import prepare, raw_from_table
-from regplug.errors import BundleError, DataError
+from regplug.data.altering import alter_training, noisy_test_inputs
+from regplug.data.folds import fold_data
+from regplug.errors import BundleError, DataError, RequestError
+from regplug.registry import default_registry
+from regplug.registry.components import find_components
+from regplug.runs.caller_objects import take_over
 from regplug.tables.kinds import find_kinds
 from regplug.tables.options import TableOptions
 from regplug.tables.preparation import Preparation
@@ -192,6 +199,119 @@ def test_a_parquet_file_and_a_text_file_give_the_same_rows(path, tmp_path):
     assert one.table.columns == other.table.columns
 
 
+class Streamed:
+    """A data frame of a library that is not known: it streams Arrow's columns, as those of polars do."""
+
+    def __init__(self, columns):
+        self._columns = columns
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._columns.__arrow_c_stream__(requested_schema)
+
+
+def taken(dataset, **fields):
+    """The raw data of what a caller passes."""
+    fields, registry = take_over({"dataset": dataset, **fields}, default_registry())
+    config = load_config(None, (), fields)
+    return find_components(config, registry).dataset.build(DataContext())
+
+
+def test_a_frame_that_streams_arrow_columns_is_a_dataset():
+    columns = pa.table({"a": [row % 13 for row in range(60)], "b": ["u", None, "v"] * 20, "y": ["p", "q"] * 30})
+    raw = taken(Streamed(columns), target="y")
+    assert (raw.inputs.names, raw.task.class_names) == (("a", "b"), ("p", "q"))
+    beside = taken((Streamed(columns.select(["a", "b"])), columns.column("y")))
+    np.testing.assert_array_equal(beside.train.x, raw.train.x)
+    with pytest.raises(DataError, match="column 2 has the same name 'a' as another one"):
+        taken(Streamed(pa.table([[1, 2], [3, 4], [0, 1]], names=["a", "a", "y"])))
+
+
+def test_weights_of_the_caller_follow_their_rows():
+    weights = np.arange(60.0)
+    columns = {"a": weights, "y": ["p", "q"] * 30}
+    for raw in (
+        taken(pd.DataFrame(columns), target="y", weights=weights),
+        taken((pd.DataFrame({"a": weights}), columns["y"]), weights=list(weights)),
+        taken(pa.table(columns), weights=weights),
+        taken((weights[:, None], np.arange(60) % 2), weights=weights),
+    ):
+        assert raw.inputs.shape == (1,)
+        np.testing.assert_array_equal(raw.weights, np.concatenate([raw.train.x, raw.valid.x])[:, 0])
+        fold = fold_data(raw, fold=1, folds=3, repeat=0, data_seed=0)
+        np.testing.assert_array_equal(fold.weights, np.concatenate([fold.train.x, fold.valid.x])[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(5), r"of shape \(5,\) for 60 rows|has 60 rows and \(weight\) has 5"),
+        (np.r_[np.ones(59), -1], "the weight of row 59 is -1"),
+        (np.r_[np.nan, np.ones(59)], "the weight of row 0 is nan"),
+        (np.zeros(60), "every training row has weight 0"),
+    ],
+)
+def test_weights_that_are_wrong_are_refused(weights, message):
+    frame = pd.DataFrame({"a": range(60), "y": ["p", "q"] * 30})
+    for dataset in (frame, (frame[["a"]].to_numpy(), frame["y"])):
+        with pytest.raises(DataError, match=message):
+            taken(dataset, weights=weights)
+
+
+def test_weights_need_data_of_the_callers():
+    with pytest.raises(RequestError, match="weights is an array, but dataset"):
+        taken("digits", weights=np.ones(5))
+
+
+def test_options_of_a_frame_beside_its_targets_are_kept():
+    frame = pd.DataFrame({"a": ["u", "v", "w"] * 20, "b": range(60)})
+    dataset = (frame, ["p", "q"] * 30)
+    fields, registry = take_over({"dataset": dataset}, default_registry())
+    config = load_config(None, ["dataset.rare=100"], fields)
+    raw = find_components(config, registry).dataset.build(DataContext())
+    assert raw.table.columns[0].categories == ()
+
+
+def test_settings_that_suit_tables_are_used_for_rows_of_the_caller_and_not_for_images():
+    rows, images = np.zeros((8, 3)), np.zeros((8, 1, 4, 4))
+    for dataset, suited in ((pd.DataFrame(rows), True), ((rows, [0, 1] * 4), True), ((images, [0, 1] * 4), False)):
+        fields, registry = take_over({"dataset": dataset}, default_registry())
+        config = load_config(None, (), fields, suggest=registry.settings_of)
+        assert (config.schedule != "constant") is suited
+
+
+def test_fewer_training_rows_are_what_a_tables_statistics_are_fitted_on(path):
+    raw = alter_training(load(path, target="ill", weight="cost"), train_rows=30)
+    data = prepare(raw)
+    assert len(data.train) == 30
+    assert abs(data.train.x[:, 0].mean().item()) < 1e-5
+    assert len(raw.weights) == 30 + len(raw.valid)
+
+
+def test_label_noise_gives_other_classes_to_rows_of_a_table_and_leaves_its_cells(path):
+    clean = load(path, target="town", drop=("cost",))
+    noisy = alter_training(clean, label_noise=0.25)
+    changed = noisy.train.y != clean.train.y
+    assert changed.sum() == round(0.25 * len(clean.train))
+    assert set(noisy.train.y) <= set(range(clean.task.num_outputs))
+    np.testing.assert_array_equal(noisy.train.x, clean.train.x)
+    np.testing.assert_array_equal(noisy.test.y, clean.test.y)
+
+
+@pytest.mark.parametrize("normalize", ["standard", "quantile", "none"])
+def test_test_noise_moves_the_numbers_of_a_table_in_its_units_and_no_category(path, normalize):
+    data = prepare(load(path, target="ill", drop=("cost",), normalize=normalize))
+    noisy = noisy_test_inputs(data, 0.5, seed=0)
+    numbers = [data.inputs.names.index(name) for name in ("age", "size")]
+    others = [at for at in range(len(data.inputs.names)) if at not in numbers]
+    np.testing.assert_array_equal(noisy[:, others], data.test.x[:, others])
+    was_empty = data.test.x[:, numbers[0] + 1] == 1
+    np.testing.assert_array_equal(noisy[was_empty, numbers[0]], data.test.x[was_empty, numbers[0]])
+    moved = (noisy - data.test.x)[:, numbers[1]]
+    assert (moved != 0).all()
+    if normalize == "standard":
+        assert moved.std().item() == pytest.approx(0.5, rel=0.4)
+
+
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory, path):
     """Of a classification and of a regression, with the table from which they came."""
@@ -247,7 +367,7 @@ def test_the_documented_lines_of_numpy_prepare_rows(bundles, path):
     ("text", "message"),
     [
         ("job,town\ncook,Ulm\n", "lacks the columns age, size, cost"),
-        ("age,job,town,size,cost\nold,cook,Ulm,1,1\n", "line 2, column 'age': 'old' is no number"),
+        ("age,job,town,size,cost\nold,cook,Ulm,1,1\n", "line 2, column 'age': 'old' is not a number"),
         ("age,job,town,size,cost\n1,cook,Ulm,inf,1\n", "line 2, column 'size': the number is infinite"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 from tracking_stores import copied_store, start
 
 from regplug.errors import TrackingError
-from regplug.tracking import ChildRun, tables
+from regplug.tracking import ChildRun, UsedDataset, tables
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,9 @@ def _children(count):
             tags={"why": "test"},
             metrics=[*POINTS, POINTS[0], ("train/nan", math.nan, 0, 5), ("train/inf", math.inf, 0, 5)],
             status="FAILED" if index == 1 else "FINISHED",
+            dataset=UsedDataset(
+                name="digits", digest=f"{index % 2}" * 64, source="here", profile={"rows": {"train": 3}}
+            ),
         )
         for index in range(count)
     ]
@@ -51,6 +54,12 @@ def _comparable(info):
     left_out = ("mlflow.parentRunId", "regplug.heartbeat", "regplug.process")
     tags = {key: value for key, value in info.tags.items() if key not in left_out}
     return info.name, info.status, info.started, info.ended, info.params, repr(sorted(info.metrics.items())), tags
+
+
+def _datasets(store, run_id):
+    """Dataset, digest, source, profile and tags of each dataset that a run used."""
+    used = store._client.get_run(run_id).inputs.dataset_inputs
+    return [(vars(one.dataset), [(tag.key, tag.value) for tag in one.tags]) for one in used]
 
 
 def written(store, parent, experiment, children):
@@ -70,6 +79,7 @@ def test_children_written_in_bulk_are_those_that_mlflow_itself_would_write(store
         assert store.find_run(fast).parent_id == parent.run_id
         for key in ("train/m0", "train/m3", "train/inf"):
             assert store.metric_history(fast, key) == store.metric_history(slow, key)
+        assert _datasets(store, fast) == _datasets(store, slow) != []
         pattern = store._client.get_run(slow).info.artifact_uri.replace(slow, fast)
         assert store._client.get_run(fast).info.artifact_uri == pattern
     assert len(store.runs(parent=parent.run_id, limit=None)) == 6

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Lt
 
 from regplug.api import Dataset, InputFile, Needed, Parameters, hookimpl
-from regplug.tables.options import TableOptions
+from regplug.tables.options import SUITED_SETTINGS, TableOptions
 from regplug_datasets.own_files import own_files
 from regplug_datasets.textbook import bundled, generated
 
@@ -69,7 +69,7 @@ class TableParams(TableOptions):
     path: Annotated[str, Needed("data.csv"), InputFile()] = ""
     "The file: a header line, then one line per row; or Parquet."
     delimiter: Literal["auto", "comma", "semicolon", "tab", "space", "bar"] = "auto"
-    "Separator of columns; auto: the most frequent one in the header."
+    "Separator of columns; auto: the most frequent one in the header line."
 
 
 class CIFARParams(Parameters):
@@ -145,6 +145,7 @@ def regplug_datasets() -> Iterator[Dataset]:
         task="classification",
         summary="A table of your own, CSV, TSV or Parquet: numbers, categories and gaps, and a column to predict.",
         reads=("*.csv", "*.tsv", "*.parquet", "*.pq"),
+        settings=SUITED_SETTINGS,
     )
     yield Dataset(
         name="csv",
@@ -152,4 +153,5 @@ def regplug_datasets() -> Iterator[Dataset]:
         params=TableParams,
         task="classification",
         summary="The same as table, under its earlier name.",
+        settings=SUITED_SETTINGS,
     )

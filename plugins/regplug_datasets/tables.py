@@ -14,11 +14,10 @@ from regplug_datasets import TableParams
 
 
 def table(params: TableParams, context: DataContext) -> RawData:
-    """Returns the rows of a file, parted at random: by groups, else with the same share of each class where there are.
+    """Returns the rows of a file, split by groups, in an order, or with the same share of each class.
 
     Raises:
-        DataError: No such file or column, no header, a row of another length, or a column that cannot be used; it names
-            file, line and column.
+        DataError: The file or a column does not exist, or cannot be used; the message names file, line and column.
     """
     if not params.path:
         raise DataError("Dataset table needs a file.", hint="For example --dataset my.csv --target price.")

@@ -41,7 +41,7 @@ def prepare_cells(
     except ValueError as error:
         row, column, cell = error.args
         raise BundleError(
-            f"{path}, line {lines[row]}, column {column!r}: {cell!r} is no number.",
+            f"{path}, line {lines[row]}, column {column!r}: {cell!r} is not a number.",
             hint="Write decimals with a point: 1.5; an empty cell is filled.",
         ) from None
     wide = np.argwhere(np.isinf(codes_BC))
@@ -58,7 +58,7 @@ def read_parquet(path: Path, preparation: Preparation) -> tuple[Array, tuple[str
     """Returns the numbers of the rows of a Parquet file, and what was done to them.
 
     Raises:
-        BundleError: A column is missing, or a cell is no number.
+        BundleError: A column is missing, or a cell is not a number.
     """
     from regplug.tables.kinds import find_kinds
     from regplug.tables.reading import read_table

@@ -1,4 +1,4 @@
-"""`regplug data`: what is in a table of the user's own."""
+"""`regplug data`: shows the columns of a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ app = new_app()
 
 @app.callback()
 def data() -> None:
-    """What is in a table."""
+    """Show what is in a table."""
 
 
 @app.command("show", cls=Command)
@@ -30,7 +30,7 @@ def show(
     ] = "auto",
     json: Json = False,
 ) -> None:
-    """Tell the columns of a table: numbers, categories, dates, constants, gaps and likely ids."""
+    """Show the columns of a table: numbers, categories, dates, constants, gaps and likely ids."""
     from regplug.errors import did_you_mean
     from regplug.tables.kinds import find_kinds
     from regplug.tables.reading import DELIMITERS, read_table
@@ -66,7 +66,7 @@ def _advice(found: list[Found]) -> list[str]:
     counting = [one.name for one in found if one.counts_rows]
     lines = []
     if refused:
-        lines.append(f"Not taken as inputs: leave them out with drop=[{','.join(refused)}], or write dates as numbers.")
+        lines.append(f"Cannot be inputs: leave them out with drop=[{','.join(refused)}], or write dates as numbers.")
     if left_out:
         lines.append(f"Left out of the inputs: {', '.join(left_out)}.")
     if counting:

@@ -13,6 +13,7 @@ from regplug.data.raw import Array, RawData, Split
 from regplug.data.tensors import Prepared
 from regplug.errors import DataError
 from regplug.seeds import derive_seed
+from regplug.tables.preparation import Preparation
 
 
 def alter_training(raw: RawData, *, train_rows: int = 0, label_noise: float = 0.0, seed: int = 0) -> RawData:
@@ -65,13 +66,15 @@ def _with_wrong_labels(raw: RawData, share: float, seed: int) -> Split:
 
 
 def noisy_test_inputs(data: Prepared, strength: float, seed: int) -> Inputs:
-    """Returns the test inputs plus normal noise.
+    """Returns the test inputs plus normal noise; in a table only numbers are noisy, not categories.
 
     Args:
         data: What a run trains on.
         strength: Standard deviation of the noise over that of the training rows, by column or channel.
         seed: The data's seed.
     """
+    if data.preparation is not None:
+        return _noisy_cells(data, data.preparation, strength, seed)
     test = data.test.x
     noisy = Noisy(test, strength * _deviation(data.train.x), seed)
     return noisy[:] if isinstance(test, Tensor) else noisy
@@ -89,6 +92,19 @@ def _deviation(x: Inputs) -> Tensor:
         squares += moved.square().sum(axes, keepdim=True)
         count += moved.numel() // first.numel()
     return (squares / count - (total / count).square()).clamp_min(0).sqrt().to(x.dtype)
+
+
+def _noisy_cells(data: Prepared, preparation: Preparation, strength: float, seed: int) -> Tensor:
+    """Adds noise in the units of the table. Categories and empty cells do not change."""
+    cells_BC = data.raw.test.x.astype(np.float64)
+    numbers = [at for at, fitted in enumerate(preparation.columns) if fitted.column.kind == "number"]
+    known = np.ma.masked_invalid(data.raw.train.x[:, numbers].astype(np.float64))
+    generator = torch.Generator().manual_seed(derive_seed(seed, "test_noise"))
+    noise = torch.randn((len(cells_BC), len(numbers)), generator=generator, dtype=torch.float64).numpy()
+    cells_BC[:, numbers] += strength * np.ma.filled(known.std(axis=0), 0.0) * noise
+    x = torch.from_numpy(preparation.apply(cells_BC.astype(np.float32)))
+    noisy: Tensor = data.preprocess(x).to(data.test.x)
+    return noisy
 
 
 def repeated_rows(raw: RawData) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,8 +25,9 @@ def raw_from_arrays(
     name: str = "arrays",
     scale_targets: bool = True,
     groups: Any = None,
+    weights: Any = None,
 ) -> RawData:
-    """Returns arrays as a dataset, parted at random; with the same share of each class where there are classes.
+    """Returns arrays as a dataset, split at random; classes have the same share in each split.
 
     Args:
         x: Rows `(B, F)` or images `(B, C, H, W)`; NumPy's, torch's or nested lists. Images of uint8 stay uint8 with the
@@ -38,6 +40,7 @@ def raw_from_arrays(
         name: Of the dataset.
         scale_targets: As in `RawData`.
         groups: The group of each row `(B,)`: rows of one group stay in one split, and in one fold.
+        weights: Weight of each row in the training loss, `(B,)`, 0 or more. Weights of other rows are not used.
 
     Raises:
         DataError: The arrays have another number of axes or of rows, or are too few for the splits.
@@ -68,6 +71,7 @@ def raw_from_arrays(
         source="arrays in memory",
         scale_targets=scale_targets and not task.is_classification,
         groups=None if groups is None else groups[np.concatenate(index[:2])],
+        weights=None if weights is None else check_weights(weights, index, "weights")[np.concatenate(index[:2])],
     )
 
 
@@ -79,6 +83,35 @@ def encode_classes(labels: Array) -> tuple[Array, tuple[str, ...]]:
     """
     names, classes = np.unique(labels, return_inverse=True)
     return classes.astype(np.int64), tuple(str(label) for label in names)
+
+
+def check_weights(weights: Any, index: Sequence[Array], source: str) -> Array:
+    """Returns the weight of each row, float64 `(B,)`.
+
+    Args:
+        weights: One number for each row.
+        index: The rows of each split, training rows first.
+        source: Where the weights come from, for messages.
+
+    Raises:
+        DataError: Their number is wrong, a weight is negative or not finite, or all training rows have weight 0.
+    """
+    rows = sum(map(len, index))
+    known = _to_numpy(weights, source)
+    if known.shape != (rows,) or known.dtype.kind not in "buif":
+        raise DataError(
+            f"{source}: {known.dtype} of shape {known.shape} for {rows} rows.", hint="Give one number for each row."
+        )
+    known = known.astype(np.float64)
+    wrong = ~(np.isfinite(known) & (known >= 0))
+    if wrong.any():
+        raise DataError(
+            f"{source}: the weight of row {int(wrong.argmax())} is {known[wrong.argmax()]:g}; rows are counted from 0.",
+            hint="Weights must be finite and not negative.",
+        )
+    if not known[index[0]].any():
+        raise DataError(f"{source}: every training row has weight 0.", hint="Give some training rows a weight.")
+    return known
 
 
 def _to_numpy(array: Any, name: str) -> Array:

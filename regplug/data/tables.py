@@ -1,4 +1,4 @@
-"""A table of the user's own as a dataset: numbers and categories, parted, and how they become a network's numbers.
+"""Makes a dataset of a user's table: finds its inputs and targets, splits its rows and plans their preparation.
 
 Shape letters: B rows, C columns.
 """
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regplug.api import Task
+from regplug.data.arrays import check_weights
 from regplug.data.raw import Array, InputSpec, RawData, Split
 from regplug.data.splits import split_groups, split_indices, split_ordered
 from regplug.errors import DataError, did_you_mean, some_of
@@ -21,16 +22,16 @@ from regplug.tables.preparation import Column, codes_of_labels
 from regplug.tables.reading import Table
 
 MOST_CLASSES_OF_NUMBERS = 20
-"""A target of whole numbers has classes up to so many different ones, and is a quantity beyond."""
+"""A target with at most this many different whole numbers has classes; with more it is a quantity."""
 
 PROVING_ROWS = 16
-"""Test rows whose cells a bundle keeps, so that it can be proven from rows as the table has them."""
+"""Number of test rows whose cells a bundle keeps, to verify that it prepares rows as in training."""
 
 Rows = NDArray[np.intp]
 
 
 def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str) -> RawData:
-    """Returns a table as a dataset, parted as asked: by groups or in an order, else with the same share of each class.
+    """Returns a table as a dataset, split by groups, in an order, or with the same share of each class.
 
     Args:
         table: The table.
@@ -39,7 +40,7 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
         name: Of the dataset.
 
     Raises:
-        DataError: A column is not there, or cannot be used; it is named.
+        DataError: A column does not exist or cannot be used; the message names it.
     """
     found = find_kinds(table)
     target = find_column(table, options.target, "target") or table.names[-1]
@@ -51,7 +52,7 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
             f"{table.source} has no column beside {beside}.", hint=" ".join(notes) or "Is the delimiter right?"
         )
     y, task = _targets(table, found[target], options.task)
-    index = _parted(table, found, options, y, task, seed)
+    index = _split_rows(table, found, options, y, task, seed)
     if task.is_classification:
         _check_classes(table, target, task, [y[rows] for rows in index])
     elif (y[index[0]] == y[index[0]][0]).all():
@@ -82,7 +83,7 @@ def find_column(table: Table, name: str, role: str) -> str:
     """Returns the name of a column that an option names; empty where it names none.
 
     Raises:
-        DataError: There is no such column; near ones are told.
+        DataError: There is no such column; the message lists similar names.
     """
     if name and name not in table.names:
         asked = "" if role == "target" else f" for {role}"
@@ -99,7 +100,7 @@ def _aside(table: Table, options: TableOptions, target: str) -> list[str]:
         if name == target:
             raise DataError(f"{role}={name}: that is the target.", hint="Name another column.")
     if options.group and options.order:
-        raise DataError("Rows are parted by group= or by order=, not by both.", hint="Leave one of them out.")
+        raise DataError("Rows can be split by group= or by order=, but not by both.", hint="Leave one of them out.")
     return list(dict.fromkeys(name for name, _ in roles if name))
 
 
@@ -113,13 +114,13 @@ def _usable(
         one = found[name].as_category() if name in options.categories else found[name]
         _refuse(table, one)
         if one.kind == "constant":
-            notes.append(f"Column {name} is left out: it is {one.text(0)} in every row.")
+            notes.append(f"Column {name} is left out: its value is {one.text(0)} in every row.")
         elif one.kind == "id":
-            notes.append(f"Column {name} is left out: its texts all differ, as names or ids do.")
+            notes.append(f"Column {name} is left out: every row has another text, as in a column of names or ids.")
         else:
             columns[name] = one
             if one.counts_rows:
-                notes.append(f"Column {name} counts the rows. If it is an id, leave it out: drop=[{name}].")
+                notes.append(f"Column {name} has row numbers. If it is an id, leave it out: drop=[{name}].")
     return columns, notes
 
 
@@ -127,8 +128,8 @@ def _refuse(table: Table, one: Found) -> None:
     leave = f"drop=[{one.name}]"
     if one.kind == "date":
         raise DataError(
-            f"{table.source}, column {one.name} holds dates, such as {one.text(0)}.",
-            hint=f"Write days, months or years as numbers, or leave it out: {leave}. To part by it: order={one.name}.",
+            f"{table.source}, column {one.name} has dates, such as {one.text(0)}.",
+            hint=f"Write years or days as numbers, or leave it out: {leave}. To split rows by it: order={one.name}.",
         )
     if one.kind == "empty":
         raise DataError(f"{table.source}, column {one.name} is empty.", hint=f"Leave it out: {leave}.")
@@ -138,8 +139,8 @@ def _refuse(table: Table, one: Found) -> None:
     if one.infinities:
         row = int(np.argmax(np.isinf(values)))
         raise DataError(
-            f"{table.place(row, one.name)}: {one.infinities} infinite number{'s' * (one.infinities > 1)}, the first "
-            f"one here.",
+            f"{table.place(row, one.name)}: the number is infinite; the column has {one.infinities} such "
+            f"number{'s' * (one.infinities > 1)}.",
             hint=f"Leave the cells empty, or leave the column out: {leave}.",
         )
     with np.errstate(over="ignore"):
@@ -157,8 +158,8 @@ def _targets(table: Table, one: Found, task: str) -> tuple[Array, Task]:
         values = one.values
         empty = np.isnan(values) if values is not None else _labels_of(one) == ""
         raise DataError(
-            f"{table.place(int(np.argmax(empty)), one.name)}: the cell is empty, as {one.gaps} of the target are.",
-            hint="Leave the row out.",
+            f"{table.place(int(np.argmax(empty)), one.name)}: the target is empty; {one.gaps} rows have none.",
+            hint="Leave these rows out.",
         )
     if task == "auto":
         task = "classification" if _looks_like_classes(one) else "regression"
@@ -167,7 +168,10 @@ def _targets(table: Table, one: Found, task: str) -> tuple[Array, Task]:
     values = one.values
     if values is None:
         row = next(row for row, text in enumerate(_labels_of(one)) if not _is_number(text))
-        raise DataError(f"{table.place(row, one.name)}: {one.text(row)!r} is no finite number.", hint="Give numbers.")
+        raise DataError(
+            f"{table.place(row, one.name)}: {one.text(row)!r} is not a finite number.",
+            hint="The target of a regression must be numbers.",
+        )
     _refuse(table, one)
     if (values == values[0]).all():
         raise DataError(f"{table.source}, column {one.name}: the target is {one.text(0)} in every row.")
@@ -195,7 +199,7 @@ def _looks_like_classes(one: Found) -> bool:
     return len(different) <= MOST_CLASSES_OF_NUMBERS and bool((different == np.floor(different)).all())
 
 
-def _parted(
+def _split_rows(
     table: Table, found: Mapping[str, Found], options: TableOptions, y: Array, task: Task, seed: int
 ) -> tuple[Rows, Rows, Rows]:
     valid, test = options.validation, options.test
@@ -229,7 +233,7 @@ def _check_classes(table: Table, target: str, task: Task, parts: Sequence[Array]
         names = some_of(task.class_names[label] for label in unlearned)
         raise DataError(
             f"{table.source}, column {target}: no training row has the class {names}, which other splits have.",
-            hint="Leave these rows out, or part the rows otherwise.",
+            hint="Leave these rows out, or split the rows differently.",
         )
 
 
@@ -280,15 +284,12 @@ def _weights(
 ) -> Array | None:
     known, weights = np.concatenate(index[:2]), None
     if options.weight:
-        weights = found[options.weight].values
-        if weights is None or not (np.isfinite(weights) & (weights >= 0)).all() or not weights[index[0]].any():
-            raise DataError(
-                f"{table.source}, column {options.weight}: a weight is a number of 0 or more.",
-                hint="Fill empty cells, and give some training rows a weight.",
-            )
+        one = found[options.weight]
+        values = _labels_of(one) if one.values is None else one.values
+        weights = check_weights(values, index, f"{table.source}, column {options.weight}")
     if options.balance:
         if not task.is_classification:
-            raise DataError("balance=true weights classes, and the target is a quantity.", hint="Leave it out.")
+            raise DataError("balance=true weights classes, but the target is a quantity.", hint="Leave it out.")
         sizes = np.bincount(y[index[0]], minlength=task.num_outputs)
         balanced = (len(index[0]) / (task.num_outputs * sizes))[y]
         weights = balanced if weights is None else weights * balanced

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from regplug.functions.given import read_study
 
@@ -74,6 +74,7 @@ def cross_validate(
     out: str | None = None,
     config: PathLike | None = None,
     overrides: Sequence[str] = (),
+    weights: Any = None,
     observers: Sequence[StudyObserver] = (),
     tracking_uri: str | None = None,
     registry: Registry | None = None,
@@ -140,6 +141,7 @@ def cross_validate(
         out: Folder for the bundle; empty for bundles/ and the start of the run id.
         config: As for `sweep`.
         overrides: As for `sweep`.
+        weights: As for `run`.
         observers: As for `sweep`.
         tracking_uri: As for `run`.
         registry: As for `run`.

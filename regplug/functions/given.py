@@ -23,7 +23,8 @@ def read_run(arguments: Mapping[str, Any]) -> tuple[RunConfig, Registry]:
     """
     from regplug.runs.caller_objects import take_over
 
-    flags, known = take_over(_given(arguments, RunConfig), arguments["registry"] or default_registry())
+    given = _given(arguments, RunConfig) | {"weights": arguments["weights"]}
+    flags, known = take_over(given, arguments["registry"] or default_registry())
     return load_config(_config(arguments), arguments["overrides"], flags, suggest=known.settings_of), known
 
 
@@ -38,7 +39,7 @@ def read_study(kind: str, arguments: Mapping[str, Any]) -> Study:
     from regplug.studies.config import StudyConfig, load_study
     from regplug.studies.engine import Study
 
-    given = {**_given(arguments, RunConfig), **_given(arguments, StudyConfig)}
+    given = {**_given(arguments, RunConfig), **_given(arguments, StudyConfig), "weights": arguments["weights"]}
     flags, known = take_over(given, arguments["registry"] or default_registry())
     asked = load_study(_config(arguments), arguments["overrides"], flags, kind=kind, suggest=known.settings_of)
     return Study(asked, kind=kind, registry=known)

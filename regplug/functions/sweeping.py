@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from regplug.functions.given import read_study
 
@@ -63,6 +63,7 @@ def sweep(
     out: str | None = None,
     config: PathLike | None = None,
     overrides: Sequence[str] = (),
+    weights: Any = None,
     observers: Sequence[StudyObserver] = (),
     tracking_uri: str | None = None,
     registry: Registry | None = None,
@@ -129,6 +130,8 @@ def sweep(
         out: Folder for the bundle; empty for bundles/ and the start of the run id.
         config: A TOML or YAML study file.
         overrides: Values as for `--set`, for every run.
+        weights: What the loss of each training row counts, 0 or more: one number for each row of a data frame or of
+            `(x, y)`.
         observers: Receive the events of the study.
         tracking_uri: As for `run`.
         registry: As for `run`.

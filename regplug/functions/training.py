@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from regplug.functions.given import read_run
 
@@ -50,6 +50,7 @@ def run(
     out: str | None = None,
     config: PathLike | None = None,
     overrides: Sequence[str] = (),
+    weights: Any = None,
     observers: Sequence[Observer] = (),
     tracking_uri: str | None = None,
     registry: Registry | None = None,
@@ -100,6 +101,8 @@ def run(
         out: Folder for the bundle; empty for bundles/ and the start of the run id.
         config: A TOML or YAML file.
         overrides: Values as for `--set`, such as `"model.hidden=[64]"`.
+        weights: What the loss of each training row counts, 0 or more: one number for each row of a data frame or of
+            `(x, y)`.
         observers: Receive the events of the run.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in the current folder.
         registry: The available components; by default all that are installed.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from regplug.api import Component, DataContext, Dataset, Model, ModelContext, NoParams
@@ -19,10 +20,10 @@ from regplug.data.accepted import ACCEPTED
 from regplug.data.items import as_items
 from regplug.errors import RequestError
 from regplug.registry import Origin, Registered, Registry
-from regplug.tables.options import TableOptions
+from regplug.tables.options import SUITED_SETTINGS, TableOptions
 from regplug.tables.reading import is_frame, take_frame, with_column, with_target
 
-_GROUP = "(group)"
+_GROUP, _WEIGHT = "(group)", "(weight)"
 
 DISTRIBUTION = "yours"
 """Distribution name for objects that the caller passed."""
@@ -47,8 +48,9 @@ def take_over(values: Mapping[str, Any], registry: Registry) -> tuple[dict[str, 
         taken.append(registered)
         return registered.full_name
 
+    weights = _take_weights(fields)
     groups = _take_groups(fields)
-    for field, make in (("model", _model), ("dataset", partial(_dataset, groups=groups))):
+    for field, make in (("model", _model), ("dataset", partial(_dataset, groups=groups, weights=weights))):
         if field in fields and not isinstance(fields[field], str):
             fields[field] = named(make(fields[field]))
     for field in KIND_BY_FIELD:
@@ -59,6 +61,17 @@ def take_over(values: Mapping[str, Any], registry: Registry) -> tuple[dict[str, 
         elif isinstance(value, Component):
             fields[field] = named(_descriptor(value))
     return fields, dataclasses.replace(registry, collected=tuple(taken))
+
+
+def _take_weights(fields: dict[str, Any]) -> Any:
+    """Takes an array of weights out of the fields."""
+    weights, data = fields.pop("weights", None), fields.get("dataset")
+    if weights is not None and not is_frame(data) and not isinstance(data, tuple | list):
+        raise RequestError(
+            "weights is an array, but dataset is not a data frame or (x, y).",
+            hint="For a file name the column: --set dataset.weight=NAME.",
+        )
+    return weights
 
 
 def _take_groups(fields: dict[str, Any]) -> Any:
@@ -110,42 +123,80 @@ def _frame(frame: Any, options: TableOptions | None = None) -> Registered:
     """A data frame as a dataset whose parameters are those of a table."""
 
     def load(params: TableOptions, context: DataContext) -> RawData:
-        known = {name: value for name, value in dataclasses.asdict(options).items() if value} if options else {}
+        defaults = TableOptions()
+        given = dataclasses.asdict(options or defaults).items()
+        known = {name: value for name, value in given if value != getattr(defaults, name)}
         return raw_from_table(
             take_frame(frame), dataclasses.replace(params, **known), seed=context.data_seed, name="frame"
         )
 
     component = Dataset(
-        name="frame", target="", summary="A data frame of the caller's.", task="classification", params=TableOptions
+        name="frame",
+        target="",
+        summary="A data frame of the caller's.",
+        task="classification",
+        params=TableOptions,
+        settings=SUITED_SETTINGS,
     )
     return _registered(component, load)
 
 
-def _dataset(value: Any, groups: Any = None) -> Registered:
+def _weighted(frame: Any, options: TableOptions, weights: Any) -> Registered:
+    """A data frame with the weights as one more column."""
+    if weights is None:
+        return _frame(frame, options)
+    return _frame(with_column(frame, _WEIGHT, weights), dataclasses.replace(options, weight=_WEIGHT))
+
+
+def _dataset(value: Any, groups: Any = None, weights: Any = None) -> Registered:
     if isinstance(value, Dataset):
         return _registered(value)
     if is_frame(value):
-        return _frame(value)
+        return _weighted(value, TableOptions(), weights)
     if isinstance(value, tuple | list) and len(value) == 2 and is_frame(value[0]):
-        return _frame(*with_target(*value))
-    items = as_items(value)
-    raw = value if isinstance(value, RawData) else None
-    if raw is None and not items and not (isinstance(value, tuple | list) and len(value) == 2):
+        return _weighted(*with_target(*value), weights)
+    if isinstance(value, RawData):
+        return _read(value.name, lambda context: value)  # noqa: ARG005 - as every dataset is read
+    if items := as_items(value):
+        return _of_items(items, weights)
+    if not (isinstance(value, tuple | list) and len(value) == 2):
         raise RequestError(
             f"dataset is a {type(value).__name__}.",
             hint=f"Give a component's name, a path, {ACCEPTED}.",
         )
-    name = raw.name if raw is not None else type(items[0]).__name__ if items else "arrays"
+
+    def load(context: DataContext) -> RawData:
+        return raw_from_arrays(*value, seed=context.data_seed, groups=groups, weights=weights)
+
+    return _read("arrays", load, SUITED_SETTINGS if _has_rows(value[0]) else ())
+
+
+def _of_items(items: tuple[Any, ...], weights: Any) -> Registered:
+    if weights is not None:
+        raise RequestError("Items of a Dataset have no weights.", hint="Pass (x, y) arrays with weights.")
+    name = type(items[0]).__name__
+    return _read(name, lambda context: raw_from_items(items, seed=context.data_seed, name=_component_name(name)))
+
+
+def _read(name: str, read: Callable[[DataContext], RawData], settings: tuple[str, ...] = ()) -> Registered:
+    """A dataset of the caller's without parameters."""
 
     def load(params: NoParams, context: DataContext) -> RawData:  # noqa: ARG001 - as every dataset is read
-        if items:
-            return raw_from_items(items, seed=context.data_seed, name=_component_name(name))
-        return raw if raw is not None else raw_from_arrays(*value, seed=context.data_seed, groups=groups)
+        return read(context)
 
     component = Dataset(
-        name=_component_name(name), target="", summary="Handed over by the caller.", task="classification"
+        name=_component_name(name),
+        target="",
+        summary="Handed over by the caller.",
+        task="classification",
+        settings=settings,
     )
     return _registered(component, load)
+
+
+def _has_rows(x: Any) -> bool:
+    """Whether inputs are rows of numbers, not images."""
+    return bool((x.ndim if hasattr(x, "ndim") else np.ndim(x)) == 2)
 
 
 def _component_name(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from regplug.data import Prepared
 from regplug.errors import RequestError
 from regplug.registry import Registry
 from regplug.runs.description import describe_run, off_values
@@ -20,7 +21,7 @@ from regplug.studies.config import Point
 from regplug.studies.measuring import PointResult
 from regplug.studies.results import StudyEnded
 from regplug.studies.running import Chunks
-from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, experiment_name
+from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, UsedDataset, experiment_name
 from regplug.tracking.naming import line_up
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Keeper:
         self.store = store
         self._study, self._kind, points = study.config, study.kind, study.points
         self._task, self._facts_of, self._warnings = study.task, study.data_of.facts, study.warnings
-        self._components_of = study.data_of.components
+        self._data_of, self._components_of = study.data_of, study.data_of.components
         self._content, self._metric = study.content, study.compared
         self._fingerprint = study.config.fingerprint(*study.content.values())
         base = study.config.base
@@ -256,8 +257,18 @@ class Keeper:
         if result.error:
             tags["regplug.error"] = result.error
         return ChildRun(
-            name=told.name, params=params, tags=tags, metrics=_points(result, self._metric), status=_status(result)
+            name=told.name,
+            params=params,
+            tags=tags,
+            metrics=_points(result, self._metric),
+            status=_status(result),
+            dataset=_used(self._data_of(point)),
         )
+
+
+def _used(data: Prepared) -> UsedDataset:
+    rows = {split_name: len(split) for split_name, split in data.raw.splits()}
+    return UsedDataset(name=data.raw.name, digest=data.digest, source=data.raw.source, profile={"rows": rows})
 
 
 def _missing(params: Mapping[str, object], off: Mapping[str, object]) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""Tables of numbers and categories: read, looked at, and turned into the numbers that a network takes. No torch."""
+"""Tables of numbers and categories: reading, finding the kinds of columns, and preparing rows. No torch."""

@@ -1,4 +1,4 @@
-"""What is learned from the training rows: categories once, statistics for each fold. scikit-learn's transformers do it.
+"""Fits the preparation of a table with scikit-learn: categories once, statistics for each training split.
 
 Shape letters: B rows, C columns of the table.
 """
@@ -21,13 +21,13 @@ _MOST_QUANTILES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class TablePlan:
-    """How a table's codes become numbers; the statistics are fitted for each training part.
+    """How the codes of a table become numbers. The statistics are fitted for each training split.
 
     Args:
         columns: The columns, fixed once.
-        impute: What stands in for an empty cell of a number: its median, its mean, or 0.
-        normalize: Numbers to mean 0 and standard deviation 1, to the quantiles of the normal distribution, or as they
-            are.
+        impute: The value for empty cells of a column of numbers: its median, its mean, or 0.
+        normalize: `standard` scales numbers to mean 0 and standard deviation 1, `quantile` maps them to the quantiles
+            of the normal distribution, and `none` leaves them as they are.
         rows: Cells of the first test rows, as text.
     """
 
@@ -57,13 +57,13 @@ class TablePlan:
 
 
 def fit_categories(name: str, places_B: Array, labels: Sequence[str], rare: int) -> Column:
-    """Returns a column of categories with a place for each that is not rare.
+    """Returns a column of categories without the rare ones.
 
     Args:
-        name: Of the column.
-        places_B: Place of each training row's cell in `labels`.
-        labels: All different cells; `""` stands for an empty one.
-        rare: Rows below which a category shares the place of the unseen ones.
+        name: Name of the column.
+        places_B: Index of each training row's cell in `labels`.
+        labels: All different cells; `""` is an empty cell.
+        rare: Categories with fewer rows than this are rare.
     """
     from sklearn.preprocessing import OneHotEncoder
 
@@ -75,7 +75,7 @@ def fit_categories(name: str, places_B: Array, labels: Sequence[str], rare: int)
 
 
 def _filled(values_B1: Array, impute: Impute) -> tuple[Array, float]:
-    """The values without gaps, and what stands in for one."""
+    """Returns the values without gaps, and the value that fills a gap."""
     if not np.isfinite(values_B1).any():
         return np.zeros_like(values_B1), 0.0
     from sklearn.impute import SimpleImputer

@@ -1,4 +1,4 @@
-"""What each column of a table holds: numbers, categories, dates, one value, nothing, or names of rows."""
+"""Finds the kind of each column of a table: numbers, categories, dates, a constant, empty, or ids."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _MOST_SHOWN = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A column as it was found.
+    """A column and its kind.
 
     Args:
-        name: Of the column.
-        kind: What it holds.
-        gaps: Empty cells.
-        infinities: Infinite cells.
-        numbers: Its numbers as Arrow or NumPy has them; `None` for text.
-        places: For text: the place of each cell in `labels`.
-        labels: For text: its different values, sorted; `""` stands for an empty cell.
+        name: Name of the column.
+        kind: Its kind.
+        gaps: Number of empty cells.
+        infinities: Number of infinite cells.
+        numbers: Its numbers, from Arrow or NumPy; `None` for text.
+        places: For text: the index of each cell in `labels`.
+        labels: For text: its different values, sorted; `""` is an empty cell.
     """
 
     name: str
@@ -46,15 +46,15 @@ class Found:
 
     @property
     def values(self) -> Array | None:
-        """Its numbers, floating, with NaN for an empty cell; `None` for text.
+        """Its numbers as floats, with NaN for empty cells; `None` for text.
 
-        They may be a copy. It is not kept, because all columns together may be large.
+        They may be a copy, which is not kept because the table may be large.
         """
         return self.numbers if self.numbers is None or isinstance(self.numbers, np.ndarray) else _floats(self.numbers)
 
     @property
     def counts_rows(self) -> bool:
-        """Whether it is 0, 1, 2, ... or 1, 2, 3, ..., as a number of the row is."""
+        """Whether its values are 0, 1, 2, ... or 1, 2, 3, ..., like row numbers."""
         if self.numbers is None or len(self.numbers) < _FEWEST_NAMED_ROWS:
             return False
         first = _floats(self.numbers[:2])
@@ -64,7 +64,7 @@ class Found:
         return bool((values - values[0] == np.arange(len(values))).all())
 
     def as_category(self) -> Found:
-        """The same column with its numbers as categories."""
+        """Returns the column with its numbers as categories."""
         values = self.values
         if values is None:
             return self
@@ -72,7 +72,7 @@ class Found:
         return _of_texts(self.name, texts, self.gaps)
 
     def text(self, row: int) -> str:
-        """One cell as text."""
+        """Returns one cell as text."""
         if self.places is not None:
             return self.labels[int(self.places[row])]
         if self.numbers is None:
@@ -81,19 +81,19 @@ class Found:
         return "" if np.isnan(value) else number_text(value)
 
     def describe(self) -> str:
-        """What it holds, in a line."""
+        """Returns a one-line summary of its values."""
         values = self.values
         if self.kind == "number" and values is not None:
             known = values[np.isfinite(values)].astype(np.float64)
             span = f"{known.min():g} to {known.max():g}, mean {known.mean():.4g}" if len(known) else ""
-            return span + ("; counts the rows, likely an id" if self.counts_rows else "")
+            return span + ("; row numbers, likely an id" if self.counts_rows else "")
         labels = [label for label in self.labels if label]
         shown = ", ".join(labels[:_MOST_SHOWN]) + (", ..." if len(labels) > _MOST_SHOWN else "")
         return f"{len(labels)} different: {shown}" if labels else ""
 
 
 def number_text(value: float | np.floating[Any]) -> str:
-    """A number as a file would have it: whole ones without a point.
+    """Returns a number as text; whole numbers have no decimal point.
 
     >>> number_text(3.0), number_text(np.float32(0.1))
     ('3', '0.1')
@@ -104,7 +104,7 @@ def number_text(value: float | np.floating[Any]) -> str:
 
 
 def find_kinds(table: Table) -> Mapping[str, Found]:
-    """Returns what each column holds, by name, in the order of the table."""
+    """Returns the columns with their kinds, by name, in the order of the table."""
     return {name: _found(name, table.columns.column(name)) for name in table.names}
 
 
@@ -122,7 +122,7 @@ def _found(name: str, cells: Any) -> Found:
 
 
 def _floats(numbers: Any) -> Array:
-    """Numbers of Arrow or NumPy as floats, with NaN for an empty cell."""
+    """Returns numbers of Arrow or NumPy as floats, with NaN for empty cells."""
     if isinstance(numbers, np.ndarray):
         return numbers
     kept = pa.types.is_float32(numbers.type) or pa.types.is_float64(numbers.type)
@@ -158,7 +158,7 @@ def _of_texts(name: str, texts: list[str], gaps: int, kind: FoundKind | None = N
 
 
 def _of_places(name: str, texts: list[str], places: Array) -> Found:
-    """Text by place in a list that may name a value twice, or one that does not occur."""
+    """Returns a column of text from indices into a list that may have duplicates and unused values."""
     numbers = _as_numbers(texts)
     if numbers is not None:
         return _of_numbers(name, numbers[places])
@@ -168,7 +168,7 @@ def _of_places(name: str, texts: list[str], places: Array) -> Found:
 
 
 def _as_numbers(texts: list[str]) -> Array | None:
-    """The numbers that texts are, where all are, such as those in quotes."""
+    """Returns the texts as numbers if all of them are numbers, such as numbers in quotes."""
     try:
         return np.array([float(text) if text else np.nan for text in texts])
     except ValueError:

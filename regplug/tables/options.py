@@ -1,4 +1,4 @@
-"""What a user may say of a table of their own. Needs no numpy."""
+"""Options for a table of the user's own. Needs no numpy."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ from annotated_types import Ge, Gt, Lt
 
 from regplug.api import Parameters
 
+SUITED_SETTINGS = ("lr=0.1", "schedule=cosine")
+"""Settings of a run that suit tables of many sizes. With a constant rate of 0.2 some regressions diverge."""
+
 
 class TableOptions(Parameters):
-    """What is done with a table, whatever it was read from."""
+    """Options for a table, whether it was read from a file or is a data frame."""
 
     target: str = ""
     "Column to predict; empty for the last one."
     task: Literal["auto", "classification", "regression"] = "auto"
-    "auto: classes where the target has text or at most 20 different whole numbers, else regression."
+    "auto: classification if the target is text or has at most 20 different whole numbers, else regression."
     group: str = ""
-    "Column whose rows with one value stay in one split and in one fold; it is no input. Empty for none."
+    "Column of groups: rows with the same value stay in one split and in one fold. Not an input. Empty for none."
     order: str = ""
-    "Column by which rows are ordered: the last ones test, those before them validate; it is no input. Empty for none."
+    "Column that orders the rows: the last rows are for testing, those before them for validation. Not an input."
     weight: str = ""
-    "Column that weights the loss of each training row; it is no input. Empty for none."
+    "Column with the weight of each row in the training loss. Not an input. Empty for none."
     balance: bool = False
-    "Whether each training row weighs rows / (classes * rows of its class), so that rare classes count as much."
+    "Whether all classes count equally: each training row gets the weight rows / (classes * rows of its class)."
     drop: tuple[str, ...] = ()
-    "Columns that are left out."
+    "Columns to leave out."
     categories: tuple[str, ...] = ()
-    "Columns of numbers that are categories, such as a postal code."
+    "Columns of numbers to treat as categories, such as postal codes."
     rare: Annotated[int, Ge(0)] = 10
-    "Training rows below which a category shares the place of the categories that were never seen."
+    "Categories with fewer training rows than this share one feature with categories not seen in training."
     impute: Literal["median", "mean", "zero"] = "median"
-    "What stands in for a missing number, beside an indicator: a statistic of the training rows, or 0."
+    "How missing numbers are filled, besides an indicator feature: a statistic of the training rows, or 0."
     normalize: Literal["standard", "quantile", "none"] = "standard"
-    "Numbers to mean 0 and standard deviation 1, or to the quantiles of N(0, 1), over the training rows; none."
+    "standard: mean 0 and standard deviation 1 over the training rows; quantile: mapped to N(0, 1) by quantiles; none."
     scale_target: bool = True
-    "Whether a regression learns targets of mean 0 and standard deviation 1; what it predicts has your units."
+    "Whether a regression trains on targets of mean 0 and standard deviation 1. Predictions keep your units."
     validation: Annotated[float, Ge(0), Lt(1)] = 0.2
-    "Share of the rows that validate; 0 for none."
+    "Share of the rows for validation; 0 for none."
     test: Annotated[float, Gt(0), Lt(1)] = 0.2
-    "Share of the rows that test."
+    "Share of the rows for testing."

@@ -1,9 +1,9 @@
-"""From the cells of a table to the numbers that a network takes, and back to JSON. numpy alone.
+"""Turns cells of a table into the numbers that a network takes; can be written as JSON. Needs only numpy.
 
 Shape letters: B rows, C columns of the table, F features.
 
-A table is held as codes, float32 `(B, C)`: a number is itself and NaN where its cell is empty; a category is its place
-in the column's list, and the length of that list where it is rare or was never seen.
+A table is stored as codes, float32 `(B, C)`. The code of a number is the number, or NaN for an empty cell. The code of
+a category is its index in the column's list, or the length of that list if it is rare or was not seen in training.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ MISSING_TEXTS = (
     "nan",
     "null",
 )
-"""Cells that mean a missing value."""
+"""Texts that mean a missing value."""
 
 OTHER = "(other)"
-"""Name of the place of the categories that are rare or were never seen."""
+"""Name of the feature for categories that are rare or were not seen in training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column of a table, as it is fixed once for all folds.
+    """One column of a table, the same for all folds.
 
     Args:
-        name: As the table has it.
-        kind: What it holds.
-        categories: The categories with a place of their own; `""` among them where cells may be empty.
-        has_gaps: Whether cells of a number were empty in the training rows, so that there is an indicator.
+        name: Name of the column.
+        kind: Its kind.
+        categories: The categories with a feature of their own; `""` is one if cells may be empty.
+        has_gaps: For numbers: whether cells were empty in the training rows, so that there is an indicator.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Column:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Names of what a network gets of it."""
+        """Names of the features that a network gets for it."""
         if self.kind == "category":
             return tuple(f"{self.name}={label or '(missing)'}" for label in (*self.categories, OTHER))
         return (self.name, f"{self.name} is missing") if self.has_gaps else (self.name,)
@@ -70,11 +70,11 @@ class Fitted:
 
     Args:
         column: The column.
-        fill: What stands in for an empty cell of a number.
-        grid: Ascending values that `scores` belong to, where numbers are mapped to quantiles; else empty.
-        scores: What each value of the grid becomes; in between they are joined by straight lines.
-        shift: Is subtracted.
-        scale: Divides what is left.
+        fill: The value for empty cells of a column of numbers.
+        grid: Ascending values if numbers are mapped to quantiles, else empty.
+        scores: The new value for each value of the grid; interpolated linearly in between.
+        shift: Subtracted from each value.
+        scale: Each value is divided by it after that.
     """
 
     column: Column
@@ -85,7 +85,7 @@ class Fitted:
     scale: float = 1.0
 
     def as_json(self) -> dict[str, Any]:
-        """The column in a manifest."""
+        """Returns the column as it is written in a manifest."""
         if self.column.kind == "category":
             return {"name": self.column.name, "kind": "category", "categories": list(self.column.categories)}
         numbers = {name: value for name, value in asdict(self).items() if name != "column"}
@@ -108,11 +108,11 @@ class Fitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """All that happens to a row before the network.
+    """Everything that is done to a row before the network gets it.
 
     Args:
         columns: In the order of the codes.
-        rows: Cells of a few test rows, as text, by which a bundle is proven.
+        rows: Cells of a few test rows, as text, with which a bundle is verified.
     """
 
     columns: tuple[Fitted, ...]
@@ -120,16 +120,16 @@ class Preparation:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns of the table."""
+        """Names of the table's columns."""
         return tuple(fitted.column.name for fitted in self.columns)
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The names of the numbers, `(F,)`."""
+        """Names of the features, `(F,)`."""
         return tuple(name for fitted in self.columns for name in fitted.column.features)
 
     def apply(self, codes_BC: Array) -> Array:
-        """Returns the numbers that a network takes, float32 `(B, F)`, of codes."""
+        """Returns the network's inputs, float32 `(B, F)`, for codes."""
         numbers_BF = np.zeros((len(codes_BC), len(self.features)), dtype=np.float32)
         start = 0
         for position, fitted in enumerate(self.columns):
@@ -139,10 +139,10 @@ class Preparation:
         return numbers_BF
 
     def encode(self, cells: Sequence[Sequence[str]]) -> Array:
-        """Returns codes, float32 `(B, C)`, of cells of text in the order of the columns.
+        """Returns codes, float32 `(B, C)`, for cells of text in the order of the columns.
 
         Raises:
-            ValueError: A cell of a number is none; `args` are the row, the column's name and the cell.
+            ValueError: A cell in a column of numbers is not a number; `args` are the row, the column and the cell.
         """
         columns = [
             _codes(fitted.column, [row[position].strip() for row in cells])
@@ -151,7 +151,7 @@ class Preparation:
         return np.stack(columns, axis=1)
 
     def as_json(self) -> dict[str, Any]:
-        """What a manifest says of it."""
+        """Returns the preparation as it is written in a manifest."""
         columns = [fitted.as_json() for fitted in self.columns]
         return {"missing": list(MISSING_TEXTS), "columns": columns, "rows": [list(row) for row in self.rows]}
 
@@ -163,7 +163,7 @@ class Preparation:
 
 
 def codes_of_labels(column: Column, labels: Sequence[str]) -> Array:
-    """Returns the place of each label in a column of categories, float32 `(B,)`."""
+    """Returns the code of each label in a column of categories, float32 `(B,)`."""
     places = {label: place for place, label in enumerate(column.categories)}
     return np.array([places.get(label, len(places)) for label in labels], dtype=np.float32)
 
@@ -183,7 +183,7 @@ def _number(column: Column, row: int, cell: str) -> float:
 
 
 def _put(fitted: Fitted, codes_B: Array, numbers_BF: Array) -> None:
-    """Writes the features of one column."""
+    """Writes the features of one column into `numbers_BF`."""
     if fitted.column.kind == "category":
         numbers_BF[np.arange(len(codes_B)), codes_B.astype(np.intp)] = 1
         return

@@ -1,4 +1,4 @@
-"""Reads a table from a file, or takes a data frame, as an Arrow table; says where a file is wrong."""
+"""Reads a table from a file or a data frame as an Arrow table; errors name the line of the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from regplug.tables.preparation import MISSING_TEXTS
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "bar": "|"}
 
 _ENCODING = "utf-8-sig"
-"""Spreadsheets write a byte order mark, which would become part of the first name."""
+"""Skips the byte order mark that spreadsheets write; it would become part of the first name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,9 @@ class Table:
     """A table with named columns.
 
     Args:
-        source: The file, or what else it came from, for messages.
-        columns: Every column by its name, each once.
-        file: The text file that it was read from, and its delimiter; `None` where it has no lines.
+        source: Where it comes from, such as the file, for messages.
+        columns: The columns; names are unique.
+        file: The text file and its delimiter; `None` if it was not read from a text file.
     """
 
     source: str
@@ -38,14 +38,14 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns' names."""
+        """Names of the columns."""
         return tuple(self.columns.column_names)
 
     def __len__(self) -> int:
         return int(self.columns.num_rows)
 
     def place(self, row: int, column: str = "") -> str:
-        """Where a row lies, for messages: its line in a text file, else its number from 0."""
+        """Returns where a row is, for messages: its line in a text file, else its number from 0."""
         where = f"row {row}"
         if self.file is not None:
             line = next((line for at, (line, _) in enumerate(_rows(*self.file)) if at == row + 1), row + 2)
@@ -54,7 +54,7 @@ class Table:
 
 
 def read_table(path: Path, delimiter: str = "auto", options: TableOptions | None = None) -> Table:
-    """Reads a file: Parquet by its name, else text with a header line.
+    """Reads a Parquet file or a text file with a header line.
 
     Args:
         path: The file.
@@ -63,7 +63,7 @@ def read_table(path: Path, delimiter: str = "auto", options: TableOptions | None
             in columns that an option names. `None` keeps all digits.
 
     Raises:
-        DataError: It cannot be read; the line is told.
+        DataError: It cannot be read; the message names the line.
     """
     if path.suffix.lower() in (".parquet", ".pq"):
         return _checked(Table(source=str(path), columns=_read_parquet(path)))
@@ -80,13 +80,15 @@ def read_table(path: Path, delimiter: str = "auto", options: TableOptions | None
 
 
 def take_frame(frame: Any) -> Table:
-    """Takes a data frame of pandas or polars; the index of a pandas frame is left out.
+    """Takes a data frame; the index of a pandas frame is left out.
 
     Raises:
-        DataError: A column holds what is neither number nor text, or names are not unique.
+        DataError: A column has values that are neither numbers nor text, or names are not unique.
     """
-    if hasattr(frame, "to_arrow"):
-        return _checked(Table(source="the data frame", columns=frame.to_arrow()))
+    if not _is_pandas(frame):
+        columns = _arrow(frame)
+        _check_names("the data frame", columns.column_names)
+        return _checked(Table(source="the data frame", columns=columns))
     names = [str(name) for name in frame.columns]
     _check_names("the data frame", names)
     arrays = [_array(name, frame.iloc[:, position]) for position, name in enumerate(names)]
@@ -94,23 +96,29 @@ def take_frame(frame: Any) -> Table:
 
 
 def with_column(frame: Any, name: str, values: Any) -> Any:
-    """A copy of a data frame of pandas or polars with one more column.
+    """Returns a copy of a data frame with one more column; a frame that is not from pandas becomes an Arrow table.
 
     Raises:
         DataError: It has another number of rows.
     """
-    if len(values) != len(frame):
-        raise DataError(f"The data frame has {len(frame)} rows and {name} has {len(values)}.", hint="Give one a row.")
-    plain = np.asarray(values)
-    if hasattr(frame, "with_columns"):
-        return frame.with_columns(type(frame)({name: plain})[name])
-    return frame.assign(**{name: plain})
+    plain, known = np.asarray(values), frame if _is_pandas(frame) else _arrow(frame)
+    if plain.shape != (len(known),):
+        raise DataError(
+            f"The data frame has {len(known)} rows and {name} has {' x '.join(map(str, plain.shape))}.",
+            hint="Give one value for each row.",
+        )
+    # In front, as the last column is the target unless another one is named.
+    if not _is_pandas(frame):
+        return known.add_column(0, name, pa.array(plain))
+    copied = known.copy(deep=False)
+    copied.insert(0, name, plain)
+    return copied
 
 
 def with_target(frame: Any, target: Any) -> tuple[Any, TableOptions]:
-    """A data frame of inputs with the targets as one more column, and which one that is.
+    """Returns a data frame of inputs with the targets as one more column, and the options that name it.
 
-    Targets of a floating type are a quantity, as they are beside arrays; all others are classes.
+    Floating-point targets make a regression, all others a classification, as for arrays.
 
     Raises:
         DataError: The targets have another number of rows, or several columns.
@@ -118,17 +126,30 @@ def with_target(frame: Any, target: Any) -> tuple[Any, TableOptions]:
     plain = np.asarray(target)
     plain = plain[:, 0] if plain.ndim == 2 and plain.shape[1] == 1 else plain
     if plain.ndim != 1:
-        raise DataError(f"The targets have shape {plain.shape} beside a data frame.", hint="Give one column of them.")
+        raise DataError(
+            f"The targets of the data frame have shape {plain.shape}.", hint="Give one target for each row."
+        )
     name = str(getattr(target, "name", None) or "target")
-    while name in map(str, frame.columns):
+    names = frame.columns if _is_pandas(frame) else _arrow(frame).column_names
+    while name in map(str, names):
         name += "_"
     task: Any = "regression" if plain.dtype.kind == "f" else "classification"
     return with_column(frame, name, plain), TableOptions(target=name, task=task)
 
 
 def is_frame(value: Any) -> bool:
-    """Whether a value is a data frame of pandas or polars; neither is imported."""
-    return type(value).__module__.split(".")[0] in ("pandas", "polars") and hasattr(value, "columns")
+    """Whether a value is a data frame of pandas, or another one that Arrow reads, such as those of polars."""
+    is_column = hasattr(value, "dtype") or isinstance(value, pa.ChunkedArray)
+    return _is_pandas(value) or (hasattr(value, "__arrow_c_stream__") and not is_column)
+
+
+def _is_pandas(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] == "pandas" and hasattr(value, "columns")
+
+
+def _arrow(frame: Any) -> pa.Table:
+    # The stream of polars has text of a type that Arrow's functions do not all take.
+    return frame.to_arrow() if hasattr(frame, "to_arrow") else pa.table(frame)
 
 
 def _array(name: str, series: Any) -> Any:
@@ -137,7 +158,8 @@ def _array(name: str, series: Any) -> Any:
         if not all(issubclass(kind, str | int | float | bool) for kind in kinds):
             odd = next(kind for kind in kinds if not issubclass(kind, str | int | float | bool))
             raise DataError(
-                f"Column {name} of the data frame holds {odd.__name__}.", hint="A cell is a number, a text or a truth."
+                f"Column {name} of the data frame has values of type {odd.__name__}.",
+                hint="Cells must be numbers, text or booleans.",
             )
         if any(issubclass(kind, str) for kind in kinds):
             series = series.map(str, na_action="ignore")
@@ -150,11 +172,11 @@ def _read_parquet(path: Path) -> pa.Table:
     try:
         return parquet.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}", hint="Write it anew.") from error
+        raise DataError(f"{path} cannot be read as Parquet: {error}", hint="Write the file again.") from error
 
 
 def _header(path: Path, delimiter: str) -> tuple[str, list[str]]:
-    """The delimiter and the names."""
+    """Returns the delimiter and the names."""
     with path.open(newline="", encoding=_ENCODING) as file:
         first = next((line for line in file if line.strip()), "")
     if delimiter != "auto":
@@ -166,7 +188,7 @@ def _header(path: Path, delimiter: str) -> tuple[str, list[str]]:
 
 
 def _exact(names: Sequence[str], options: TableOptions | None) -> Collection[str]:
-    """The columns whose numbers must keep all digits: names of classes, groups and an order are among them."""
+    """Returns the columns whose numbers must keep all digits, such as those of classes, groups and an order."""
     if options is None:
         return names
     return {options.target or names[-1], options.group, options.order, options.weight, *options.categories}
@@ -176,12 +198,12 @@ def _check_header(path: Path, names: Sequence[str]) -> None:
     if not names:
         raise DataError(f"{path} has no rows: it needs a header line and rows below it.")
     if all(map(_is_number, names)):
-        raise DataError(f"{path}: the first line holds numbers only.", hint="Put a line of column names above it.")
+        raise DataError(f"{path}: the first line has only numbers.", hint="Add a line of column names above it.")
     parts = [name for name in names if _is_number(name) and not name.isdigit()]
     if parts:
         raise DataError(
-            f"{path}: the first line has {parts[0]} for the name of a column.",
-            hint="Put a line of column names above the first row.",
+            f"{path}: the first line has {parts[0]} as the name of a column.",
+            hint="Add a line of column names above the first row.",
         )
     _check_names(str(path), names, may_lack_first=len(names) > 2)
 
@@ -191,12 +213,12 @@ def _check_names(source: str, names: Sequence[str], *, may_lack_first: bool = Fa
         if not name and position == 0 and may_lack_first:
             continue
         if not name or name in names[:position]:
-            fault = f"the name {name!r} of another one" if name else "no name"
-            raise DataError(f"{source}: column {position + 1} has {fault}.", hint="Give each column a name of its own.")
+            fault = f"the same name {name!r} as another one" if name else "no name"
+            raise DataError(f"{source}: column {position + 1} has {fault}.", hint="Give each column a unique name.")
 
 
 def _read_columns(path: Path, sign: str, exact: Collection[str]) -> pa.Table:
-    """Reads a text file; numbers that need not be exact become float32."""
+    """Reads a text file. Numbers become float32, except in exact columns."""
     try:
         types = _narrow_types(path, sign, exact)
         read = _read_stream(path, sign, types)
@@ -206,7 +228,7 @@ def _read_columns(path: Path, sign: str, exact: Collection[str]) -> pa.Table:
 
 
 def _narrow_types(path: Path, sign: str, exact: Collection[str]) -> dict[str, Any]:
-    """Returns the types of the columns whose first rows do not decide it: float32 for numbers, text for truths."""
+    """Returns types for columns by their first rows: float32 for numbers, text for booleans."""
     from pyarrow import csv as reader
 
     with reader.open_csv(path, **_options(sign)) as opened:
@@ -216,9 +238,9 @@ def _narrow_types(path: Path, sign: str, exact: Collection[str]) -> dict[str, An
 
 
 def _read_stream(path: Path, sign: str, types: Mapping[str, Any]) -> pa.Table | None:
-    """Reads a few rows at a time, which takes a quarter of the memory of reading all at once.
+    """Reads a few rows at a time, which needs a quarter of the memory of reading all rows at once.
 
-    Returns `None` where later rows do not have the types of the first ones, or numbers beyond float32.
+    Returns `None` if later rows do not have the types of the first ones, or have numbers beyond float32.
     """
     from pyarrow import csv as reader
 
@@ -240,7 +262,7 @@ def _read_whole(path: Path, sign: str, types: Mapping[str, Any] | None = None) -
 
 
 def _truths(fields: Iterable[Any]) -> dict[str, Any]:
-    """A truth is a category, and must keep the text that new rows will have."""
+    """Returns text as the type of booleans: they are categories, and must keep the text that new rows will have."""
     return {one.name: pa.string() for one in fields if pa.types.is_boolean(one.type)}
 
 
@@ -262,14 +284,14 @@ def _fault(path: Path, sign: str, error: Exception) -> DataError:
         if len(cells) != len(header):
             return DataError(
                 f"{path}, line {line}: {len(cells)} cells under {len(header)} column names.",
-                hint="Is the delimiter right, and does text with a delimiter in it stand in quotes?",
+                hint="Check the delimiter, and put text that contains it in quotes.",
             )
     reason = " ".join(str(error).split())[:200]
     return DataError(f"{path} cannot be read as a table: {reason}", hint="Save it as CSV in UTF-8.")
 
 
 def _rows(path: Path, sign: str) -> Iterator[tuple[int, list[str]]]:
-    """The line in which each row ends, from 1, and its cells; blank lines are left out."""
+    """Yields the line in which each row ends, from 1, and its cells; blank lines are skipped."""
     with path.open(newline="", encoding=_ENCODING) as file:
         reader = csv.reader(file, delimiter=sign)
         yield from ((reader.line_num, cells) for cells in reader if cells)
@@ -286,13 +308,13 @@ def _checked(table: Table) -> Table:
 
 
 def _without_counter(table: Table) -> pa.Table:
-    """Leaves out a first column without a name that counts the rows, as pandas writes its index."""
+    """Leaves out a first column of row numbers without a name, as pandas writes its index."""
     first = table.columns.column(0)
     if pa.types.is_integer(first.type) and not first.null_count:
         values = first.to_numpy()
         if (values - values[0] == range(len(values))).all():
             return table.columns.remove_column(0)
-    raise DataError(f"{table.source}: column 1 has no name.", hint="Give each column a name of its own.")
+    raise DataError(f"{table.source}: column 1 has no name.", hint="Give each column a unique name.")
 
 
 def _is_number(cell: str) -> bool:

@@ -8,6 +8,7 @@ False
 from __future__ import annotations
 
 from regplug.tracking.children import ChildRun
+from regplug.tracking.datasets import UsedDataset
 from regplug.tracking.location import Location, experiment_name, resolve_location
 from regplug.tracking.reading import MetricPoint, RunInfo
 from regplug.tracking.run import TrackedRun
@@ -21,6 +22,7 @@ __all__ = [
     "RunInfo",
     "Store",
     "TrackedRun",
+    "UsedDataset",
     "compare_url",
     "experiment_name",
     "open_store",

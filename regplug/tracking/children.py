@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from regplug.tracking import limits
+from regplug.tracking.datasets import UsedDataset, log_inputs
 from regplug.tracking.liveness import heartbeat_tags
 from regplug.tracking.naming import param_text, safe_key
 
@@ -30,6 +31,7 @@ class ChildRun:
         status: Its final status.
         start_ms: Start time; by default its first point's time, or now.
         end_ms: End time; by default its last point's time, or now.
+        dataset: What it was trained on.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ChildRun:
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
     start_ms: int | None = None
     end_ms: int | None = None
+    dataset: UsedDataset | None = None
 
     def plain_params(self) -> dict[str, str]:
         """Returns the parameters in MLflow's form."""
@@ -87,6 +90,8 @@ def write_through_client(
         params = [Param(*pair) for pair in child.plain_params().items()]
         points = [Metric(safe_key(key), value, stamp, step) for key, value, step, stamp in child.metrics]
         limits.log_in_batches(client, run_id, metrics=points, params=params, tags=pairs)
+        if child.dataset is not None:
+            log_inputs(client, run_id, [child.dataset.as_input()])
         client.set_terminated(run_id, child.status, end)
         del begun[id(child)]
         yield [run_id]

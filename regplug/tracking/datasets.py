@@ -4,13 +4,45 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regplug.tracking.trouble import is_lost_race
 
+CONTEXT_TAG, TRAINING_CONTEXT = "mlflow.data.context", "train"
+"""Tag of a dataset input that says what it is for, and its value for what a run trains on."""
+
 _DIGEST_LENGTH = 36
 _MOST_RACES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedDataset:
+    """The dataset of a child run.
+
+    Args:
+        name: Its name.
+        digest: Digest of its content; MLflow stores 36 characters.
+        source: Its address, its path or the code that generates it.
+        profile: Counts and similar facts.
+    """
+
+    name: str
+    digest: str
+    source: str
+    profile: Mapping[str, object]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies it in an experiment: name and digest, as MLflow stores them."""
+        return self.name, self.digest[:_DIGEST_LENGTH]
+
+    def as_input(self) -> Any:
+        """Returns MLflow's entity."""
+        return dataset_input(
+            self.name, self.digest, self.source, schema=None, profile=self.profile, context=TRAINING_CONTEXT
+        )
 
 
 def dataset_input(
@@ -34,7 +66,7 @@ def dataset_input(
         schema=None if schema is None else json.dumps(schema, default=str),
         profile=None if profile is None else json.dumps(profile, default=str),
     )
-    return DatasetInput(dataset=dataset, tags=[InputTag(key="mlflow.data.context", value=context)])
+    return DatasetInput(dataset=dataset, tags=[InputTag(key=CONTEXT_TAG, value=context)])
 
 
 def log_inputs(client: Any, run_id: str, inputs: Sequence[Any]) -> None:

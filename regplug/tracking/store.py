@@ -12,6 +12,7 @@ from regplug.errors import RequestError, TrackingError, did_you_mean, raise_afte
 from regplug.tracking import limits, reading, registering, tables
 from regplug.tracking.burying import mark_dead_runs
 from regplug.tracking.children import ChildRun, write_through_client
+from regplug.tracking.datasets import log_inputs
 from regplug.tracking.experiments import Experiments
 from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags, writing
 from regplug.tracking.location import Location, experiment_name, resolve_location
@@ -161,6 +162,10 @@ class Store:
             if self._sql_store is None or not tables.are_known():
                 yield from write_through_client(self._client, experiment_id, parent_id, user, children, self._begun)
             else:
+                # The study has all of them. MLflow writes them, as another process may write the same ones.
+                used = {child.dataset.key: child.dataset for child in children if child.dataset is not None}
+                if used:
+                    log_inputs(self._client, parent_id, [dataset.as_input() for dataset in used.values()])
                 yield from tables.write_children(self._sql_store, experiment_id, parent_id, user, children)
 
     def experiment_id(self, name: str) -> str:

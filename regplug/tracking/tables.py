@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from regplug.tracking import limits
 from regplug.tracking.children import ChildRun, Point
+from regplug.tracking.datasets import CONTEXT_TAG, TRAINING_CONTEXT
 from regplug.tracking.naming import safe_key
 
 KNOWN_VERSIONS = ("3.17",)
@@ -65,7 +66,7 @@ def write_children(
         experiment_id: The experiment of the parent.
         parent_id: The study's run.
         user: The user who runs it.
-        children: The runs.
+        children: The runs, whose datasets are in the store.
 
     Yields:
         The ids of each written group of children, in order.
@@ -76,6 +77,7 @@ def write_children(
         run_ids = [rows.add(child) for child in group]
         with sql_store.ManagedSessionMaker(read_only=False) as session:
             rows.insert(session)
+            rows.insert_inputs(session, dict(zip(run_ids, group, strict=True)))
         yield run_ids
 
 
@@ -166,5 +168,36 @@ class _Rows:
             (SqlLatestMetric, self._latest),
         )
         for table, rows in tables:
+            for some in limits.chunks(rows, _INSERT_ROWS):
+                session.execute(insert(table.__table__), some)
+
+    def insert_inputs(self, session: Any, children: Mapping[str, ChildRun]) -> None:
+        """Writes which run used which dataset.
+
+        Args:
+            session: The session.
+            children: Run id -> the child.
+        """
+        from mlflow.store.tracking.dbmodels.models import SqlDataset, SqlInput, SqlInputTag
+        from sqlalchemy import insert
+
+        used = {run_id: child.dataset.key for run_id, child in children.items() if child.dataset is not None}
+        if not used:
+            return
+        experiment_id = int(self._experiment.experiment_id)
+        known = session.query(SqlDataset).filter(SqlDataset.experiment_id == experiment_id)
+        ids = {(one.name, one.digest): one.dataset_uuid for one in known}
+        inputs = [
+            {
+                "input_uuid": uuid.uuid4().hex,
+                "source_type": "DATASET",
+                "source_id": ids[key],
+                "destination_type": "RUN",
+                "destination_id": run_id,
+            }
+            for run_id, key in used.items()
+        ]
+        tags = [{"input_uuid": one["input_uuid"], "name": CONTEXT_TAG, "value": TRAINING_CONTEXT} for one in inputs]
+        for table, rows in ((SqlInput, inputs), (SqlInputTag, tags)):
             for some in limits.chunks(rows, _INSERT_ROWS):
                 session.execute(insert(table.__table__), some)
