@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regplug.config.ramps import first_value
 from regplug.data.inputs import Inputs
 from regplug.probes import ProbeView
 from regplug.regularizer import Clock, Member, Step
@@ -32,9 +31,10 @@ from regplug.training.looking import PROBED_ROWS, RunLook
 from regplug.training.optimizers import BoundRule, Rate, UpdateRule
 from regplug.training.passes import in_mode
 from regplug.training.program import Program
-from regplug.training.settings import RunSettings
+from regplug.training.settings import RunSettings, first_settings
 from regplug.training.shapes import shapes_for
 from regplug.training.state import Pool, RunInputs, State, initial_state
+from regplug.training.step_values import StepValues
 from regplug.training.stepper import Stepper, Watch
 
 SAMPLE_ROWS = 1024
@@ -77,7 +77,7 @@ class Trainer:
             for run in runs
         ]
         draws = [
-            program.regularizer.draws(of, _first_settings(run.settings)) for of, run in zip(shapes, runs, strict=True)
+            program.regularizer.draws(of, first_settings(run.settings)) for of, run in zip(shapes, runs, strict=True)
         ]
         self._feed = Feed(
             pool=pools.train,
@@ -231,12 +231,13 @@ class Trainer:
         active = self._active_list()
         before = self.state.to_dict()
         with self._seeded():
-            sums = self._steps()
-        self._find_divergence(sums, before)
+            values = self._steps()
+        self._find_divergence(values, before)
         self.state.epoch += 1
         self._evaluator.forget()
         self._evaluator.clock = self._clock(self.state.epoch, 0)
-        metrics = self._metrics(sums) | self._end_epoch(sums)
+        running = values.metrics()
+        metrics = running | self._end_epoch(running)
         return EpochRecord(
             epoch=self.state.epoch,
             metrics={name: self._lift.numbers(value) for name, value in metrics.items()},
@@ -244,22 +245,9 @@ class Trainer:
             active=active,
         )
 
-    def _steps(self) -> dict[str, Tensor]:
-        """Runs the steps of an epoch and returns the values of each, `(steps,)` or `(steps, runs)`."""
-        totals, losses, hits, sizes = [], [], [], []
-        is_classification = self._program.task.is_classification
+    def _steps(self) -> StepValues:
         with in_mode(self._program.model, training=True):
-            for batch, (total, loss, logits) in self._each_step():
-                totals.append(total)
-                losses.append(loss)
-                sizes.append(batch.size)
-                if is_classification:
-                    hits.append((logits.argmax(-1) == batch.y).sum(-1))
-        sums = {"total": torch.stack(totals), "loss": torch.stack(losses)}
-        if hits:
-            sums["hits"] = torch.stack(hits)
-        sums["sizes"] = torch.tensor(sizes, dtype=sums["loss"].dtype, device=sums["loss"].device)
-        return sums
+            return StepValues.collect(self._each_step(), is_classification=self._program.task.is_classification)
 
     def _each_step(self, watch: Watch | None = None) -> Iterator[tuple[FedBatch, tuple[Tensor, Tensor, Tensor]]]:
         """Runs the steps of an epoch and yields each batch with what `Stepper.step` returned."""
@@ -273,18 +261,7 @@ class Trainer:
             rows = {"x": batch.x, "y": batch.y, "rows": batch.rows}
             yield batch, self._stepper.step(rows, batch.noise, rate, active, watch)
 
-    def _metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        share = sums["sizes"] / sums["sizes"].sum()
-        shape = (-1, *[1] * self._lift.lead)
-        metrics = {
-            "train/objective": (sums["total"] * share.view(shape)).sum(0),
-            "train/running_loss": (sums["loss"] * share.view(shape)).sum(0),
-        }
-        if "hits" in sums:
-            metrics["train/running_accuracy"] = sums["hits"].sum(0) / sums["sizes"].sum()
-        return metrics
-
-    def _end_epoch(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _end_epoch(self, running: Mapping[str, Tensor]) -> dict[str, Tensor]:
         measured: dict[str, Tensor] = {}
         acts = bool(self._program.regularizer.acting("after_epoch"))
         # The mode is changed once for all splits: walking over the modules costs as much as a small evaluation.
@@ -296,7 +273,7 @@ class Trainer:
                     measured |= {f"{split}/{name}": value for name, value in values.items()}
         if acts:
             clock = self._clock(self.state.epoch, 0)
-            self._after_epoch(clock, self._metrics(sums) | measured, self._active_tensor())
+            self._after_epoch(clock, {**running, **measured}, self._active_tensor())
             self._evaluator.forget()
         return measured
 
@@ -315,9 +292,9 @@ class Trainer:
         active = self._active_list()
         return None if all(active) else torch.tensor(active, device=self._pools.train.x.device)
 
-    def _find_divergence(self, sums: Mapping[str, Tensor], before: Mapping[str, Any]) -> None:
+    def _find_divergence(self, values: StepValues, before: Mapping[str, Any]) -> None:
         """Checks once an epoch whether a run has become NaN or infinite, and finds where."""
-        finite = finite_runs(sums["total"], self.state.params, self._lift)
+        finite = finite_runs(values.total, self.state.params, self._lift)
         if bool(finite.all()):
             return
         for run, is_finite in enumerate(self._lift.numbers(finite)):
@@ -366,8 +343,3 @@ class Trainer:
 
     def _seeded(self) -> AbstractContextManager[None]:
         return self._generator.seeded(self._runs[0].seed, self.state.epoch)
-
-
-def _first_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Returns the settings as plain numbers, at the first step of their schedules."""
-    return {key: {name: first_value(value) for name, value in own.items()} for key, own in settings.items()}

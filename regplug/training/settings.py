@@ -80,3 +80,8 @@ def _tensors(each: Sequence[Mapping[str, Mapping[str, Any]]], lift: Lift, pool: 
         return torch.tensor(numbers, dtype=floating, device=pool.x.device) if made.is_floating_point() else made
 
     return {key: {n: tensor([own[key][n] for own in each]) for n in each[0][key]} for key in each[0]}
+
+
+def first_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns the settings as plain numbers, at the first step of their schedules."""
+    return {key: {name: first_value(value) for name, value in own.items()} for key, own in settings.items()}
