@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from study_runs import Place
 
@@ -10,8 +12,12 @@ from regplug.api import Search
 from regplug.config.spec import ComponentSpec
 from regplug.errors import RequestError
 from regplug.registry import default_registry
+from regplug.statistics import PairKey, Question, Study, StudyRun, answer
+from regplug.statistics import Setting as StudySetting
 from regplug.studies.axes import on_and_off, parse_axis
 from regplug.studies.config import load_study, points_of
+from regplug.studies.following import factorial_of_best
+from regplug.studies.settings import Setting
 from regplug.studies.strengths import strength_of
 
 
@@ -91,6 +97,36 @@ def test_a_choice_that_cannot_be_made_is_one_message(fields, words):
     with pytest.raises(RequestError) as caught:
         groups(**fields)
     assert words in f"{caught.value}"
+
+
+@pytest.mark.parametrize(
+    ("valid", "factorial"),
+    [
+        ({"none": 0.5, "l2:strength=0.1": 0.6, "l2:strength=1": 0.7, "mixup:alpha=0.2,p=1": 0.9, "dropout": 0.4}, ""),
+        ({"none": 0.8, "l2:strength=0.1": 0.6, "l2:strength=1": 0.7, "dropout": 0.9}, None),
+    ],
+)
+def test_the_question_that_follows_is_whether_the_two_best_add_up(valid, factorial):
+    runs = tuple(
+        StudyRun(setting=label, key=PairKey(seed=seed), metrics={"valid/accuracy": v, "test/accuracy": v + seed / 99})
+        for label, v in valid.items()
+        for seed in range(3)
+    )
+    groups = {label: label.partition(":")[0] for label in valid}
+    study = Study(name="s", settings=tuple(StudySetting(label=label) for label in valid), runs=runs)
+    question = Question(metric="test/accuracy", selected_by="valid/accuracy", reference="none", best_of=groups)
+    points = [SimpleNamespace(setting=Setting(label=x, values={"reg": x}, group=groups[x])) for x in valid]
+    result = SimpleNamespace(
+        config=load_study(None, (), {"grid": ["reg=dropout,l2"], "best_of": "3"}),
+        conclusion=SimpleNamespace(analysis=answer(study, question).analysis),
+        results=[SimpleNamespace(point=point) for point in points],
+    )
+    found = factorial_of_best(result)
+    if factorial is None:
+        assert found is None
+        return
+    assert (found.factorial, found.grid, found.best_of) == ("'mixup:alpha=0.2,p=1',l2:strength=1", (), "")
+    assert found.crossed[0].values[-1] == "mixup:alpha=0.2,p=1+l2:strength=1"
 
 
 @pytest.fixture(scope="module")

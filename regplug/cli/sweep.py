@@ -51,6 +51,8 @@ def sweep(
 
     Runs train in stacks where possible. The best setting by --metric is trained again and exported; --no-export leaves
     this out. The same command continues a killed study and does not repeat its finished runs.
+
+    Example: regplug sweep --grid reg=dropout,l2,mixup,batchnorm --best-of 3 --seeds 5
     """
     from regplug.cli.studying import carry_out
 
