@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-import os
+import json
 import shlex
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -251,11 +252,14 @@ def test_a_study_without_a_finished_run_has_nothing_to_export(place, terminal):
     assert "ended FAILED in its study" in said.document["error"]["message"]
 
 
-def _killed_while_exporting(fields):
-    from regplug.bundles import writing
-
-    writing._finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-    regplug.sweep(**fields)
+KILLED = """
+import json, os, signal, sys
+import regplug
+from regplug.bundles import writing
+writing._finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+regplug.sweep(**json.loads(sys.argv[1]))
+"""
+"""A study whose process is killed while it verifies the bundle."""
 
 
 @pytest.mark.slow
@@ -263,10 +267,9 @@ def _killed_while_exporting(fields):
 def test_a_study_killed_while_it_exports_leaves_no_bundle_and_delivers_with_the_same_command(place, tmp_path):
     fields = {**DELIVERED, "grid": ["lr=0.1,0.2"], "name": "killed", "out": str(tmp_path / "best")}
     fields["tracking_uri"] = place.uri
-    process = multiprocessing.get_context("fork").Process(target=_killed_while_exporting, args=(fields,))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    command = [sys.executable, "-c", KILLED, json.dumps(fields)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert not (tmp_path / "best").exists()
     result = regplug.sweep(**fields)
     assert len(result.started.finished) == 2
