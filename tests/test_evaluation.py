@@ -19,6 +19,7 @@ from regplug.measuring.metrics import (
     row_metrics,
     wilson_interval,
 )
+from regplug.measuring.predictions import predictions_csv
 from regplug.probes import ProbeView
 from regplug_probes.norms import WeightNorm
 
@@ -91,6 +92,17 @@ def test_the_values_by_row_have_the_metrics_as_their_mean(predictions):
     assert row_metrics(values, goals, task)["mae"].mean() == pytest.approx(
         evaluate_predictions(values, goals, task)["mae"]
     )
+
+
+def test_predictions_are_a_table_of_rows_labels_and_probabilities():
+    told = predictions_csv(np.log([[0.75, 0.25], [0.5, 0.5]]), np.array([0, 1]), TWO)
+    assert told.splitlines() == [
+        "row,label,prediction,probability of 0,probability of 1",
+        "0,0,0,0.75,0.25",
+        "1,1,0,0.5,0.5",
+    ]
+    line = predictions_csv(np.array([[3.5]]), np.array([[3.0]]), LINE)
+    assert line.splitlines() == ["row,target,prediction", "0,3,3.5"]
 
 
 def test_two_classes_have_the_auroc_of_the_second_one():

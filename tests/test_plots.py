@@ -28,6 +28,15 @@ def drawn(monkeypatch):
     return figures
 
 
+def test_a_reliability_diagram_shows_the_accuracy_and_the_rows_of_each_bin(drawn):
+    rows, confidence = np.array([0, 3, 1]), np.array([0.0, 0.5, 0.9])
+    assert imread(BytesIO(plots.reliability_png(rows, confidence, np.array([0.0, 1 / 3, 1.0])))).size
+    bars, counts = drawn[0].axes
+    assert [bar.get_height() for bar in bars.patches] == pytest.approx([1 / 3, 1.0])
+    assert [bar.get_height() for bar in counts.patches] == [0, 3, 1]
+    assert bars.get_title() == "calibration error 0.150"
+
+
 def texts(axes):
     return [text.get_text() for text in axes.texts]
 

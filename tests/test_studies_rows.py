@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas
 import pytest
 from study_runs import Place
 
@@ -66,6 +67,15 @@ def test_runs_with_rows_of_their_own_keep_none(place, fields):
     assert all(each.rows is None for each in found.results)
     assert ROWS_FOLDER not in place.store.artifact_names(found.study_id)
     assert any("They cover new draws of training and test rows" in note for note in found.conclusion.analysis.notes)
+
+
+@pytest.mark.slow
+def test_predictions_are_kept_on_request(place):
+    plain, kept = (place.run(keep_predictions=each, experiment="kept") for each in (False, True))
+    names = {run.run_id: set(place.store.artifact_names(run.run_id)) for run in (plain, kept)}
+    assert names[kept.run_id] - names[plain.run_id] == {"predictions.csv", "reliability.png"}
+    table = pandas.read_csv(place.store.read_artifact(kept.run_id, "predictions.csv"))
+    assert (table.label == table.prediction).mean() == pytest.approx(kept.metrics["test/accuracy"])
 
 
 @pytest.mark.slow

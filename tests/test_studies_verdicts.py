@@ -34,7 +34,7 @@ def test_none_and_a_little_dropout_on_few_seeds_have_no_detectable_difference(pl
     assert comparison.outcome == "tested"
     assert "No detectable difference between" in analysis.verdict
     assert "more seeds" not in analysis.verdict
-    assert any("Four times as many seeds would halve it." in note for note in analysis.notes)
+    assert any("Four times as many seeds and test rows would halve it." in note for note in analysis.notes)
 
 
 def test_the_runs_of_a_regression_have_the_metrics_of_a_single_run(place):

@@ -109,6 +109,8 @@ class RunConfig:
     "Epochs between two evaluations; the last epoch is always evaluated."
     checkpoint_every: Annotated[float, Ge(0)] = 30.0
     "Seconds between two checkpoints, from which an interrupted run can be resumed; 0 for none."
+    keep_predictions: bool = False
+    "Whether the predictions of the test rows are stored as predictions.csv, with a reliability diagram."
     experiment: str = ""
     "The question that the run belongs to; empty for dataset/model."
     name: str = ""

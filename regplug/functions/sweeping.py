@@ -56,6 +56,7 @@ def sweep(
     threads: int | None = None,
     evaluate_every: int | None = None,
     checkpoint_every: float | None = None,
+    keep_predictions: bool | None = None,
     experiment: str | None = None,
     name: str | None = None,
     format: ComponentsLike | None = None,  # noqa: A002 - the name of the field
@@ -123,6 +124,8 @@ def sweep(
         evaluate_every: Epochs between two evaluations; the last epoch is always evaluated. By default 1. Must be >= 1.
         checkpoint_every: Seconds between two checkpoints, from which an interrupted run can be resumed; 0 for none. By
             default 30.0. Must be >= 0.
+        keep_predictions: Whether the predictions of the test rows are stored as predictions.csv, with a reliability
+            diagram. By default False.
         experiment: The question that the run belongs to; empty for dataset/model.
         name: Name of the run; empty for one that says what differs.
         format: Formats in which the model is exported. By default ['onnx', 'torchscript'].

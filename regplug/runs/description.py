@@ -20,7 +20,19 @@ from regplug.runs.doubts import WARNINGS_TAG
 from regplug.tracking.naming import note, provenance_tags, run_name, run_params, safe_key
 
 _NOT_PARAMETERS = (
-    *("reg", "probe", "format", "out", "name", "experiment", "export", "threads", "fold", "checkpoint_every"),
+    *(
+        "reg",
+        "probe",
+        "format",
+        "out",
+        "name",
+        "experiment",
+        "export",
+        "threads",
+        "fold",
+        "checkpoint_every",
+        "keep_predictions",
+    ),
     *SHORTHANDS,
 )
 

@@ -23,10 +23,11 @@ from regplug.exporting import (
 )
 from regplug.measuring.final_metrics import Final, measure_final
 from regplug.measuring.metric_log import MetricLog, probed
-from regplug.measuring.metrics import confusion_matrix
+from regplug.measuring.metrics import calibration_bins, confusion_matrix, probabilities
+from regplug.measuring.predictions import predictions_csv
 from regplug.probes import Probe
 from regplug.registry.faults import named_faults
-from regplug.reports.plots import confusion_matrix_png, curves_png
+from regplug.reports.plots import confusion_matrix_png, curves_png, reliability_png
 from regplug.runs.assembly import Assembly, assemble, threads
 from regplug.runs.checkpoints import Checkpoints
 from regplug.runs.data_facts import facts_of
@@ -292,9 +293,18 @@ class _Run:
         if final.rows:
             rows = RowValues(digest=self._facts.judged_digest, values=final.rows)
             keep_rows(tracked, {"": rows}, "run")
+        if self._config.keep_predictions:
+            self._keep_predictions(tracked, final)
         self._doubt(tracked, final)
         tracked.flush()  # a process killed while it exports has tracked what the weights are worth
         return model
+
+    def _keep_predictions(self, tracked: TrackedRun, final: Final) -> None:
+        data, outputs = self._data, final.outputs["test"]
+        tracked.log_text(predictions_csv(outputs, data.raw.test.y, data.task), "predictions.csv")
+        if data.task.is_classification:
+            bins = calibration_bins(probabilities(outputs), data.raw.test.y)
+            tracked.log_figure_png(reliability_png(*bins), "reliability.png")
 
     def _doubt(self, tracked: TrackedRun, final: Final) -> None:
         """Reports and records a run that is no better than guessing."""

@@ -33,7 +33,18 @@ _NO_AXES = {
     "data_seed": "Use --data-seeds N for data seeds.",
     "fold": "Use regplug cv --folds N for folds.",
     **dict.fromkeys(
-        ("experiment", "name", "out", "export", "format", "probe", "threads", "device", "checkpoint_every"),
+        (
+            "experiment",
+            "name",
+            "out",
+            "export",
+            "format",
+            "probe",
+            "threads",
+            "device",
+            "checkpoint_every",
+            "keep_predictions",
+        ),
         "It does not change what is trained.",
     ),
 }

@@ -155,7 +155,16 @@ class StudyConfig:
             content: Digests of what the configuration does not contain: data and initial weights.
         """
         document = self.to_dict()
-        for name in ("name", "experiment", "out", "export", "format", "threads", "checkpoint_every"):
+        for name in (
+            "name",
+            "experiment",
+            "out",
+            "export",
+            "format",
+            "threads",
+            "checkpoint_every",
+            "keep_predictions",
+        ):
             document["base"].pop(name)
         document.pop("final_seeds")
         return hashlib.sha256(json.dumps([document, *content], sort_keys=True).encode()).hexdigest()

@@ -10,6 +10,7 @@ from regplug.reports.plots.lines import Band, bands_figure, lines_figure
 from regplug.reports.plots.matrices import confusion_matrix_png, heat_map_figure
 from regplug.reports.plots.points import Point, points_figure
 from regplug.reports.plots.ranks import ranks_figure
+from regplug.reports.plots.reliability import reliability_png
 from regplug.reports.plots.rows import Row, rows_figure
 from regplug.reports.plots.saving import FORMATS, image, png, svg
 
@@ -28,6 +29,7 @@ __all__ = [
     "png",
     "points_figure",
     "ranks_figure",
+    "reliability_png",
     "rows_figure",
     "svg",
 ]

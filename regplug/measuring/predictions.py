@@ -1,0 +1,40 @@
+"""The predictions of the test rows as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regplug.api import Task
+from regplug.measuring.metrics import probabilities
+
+
+def predictions_csv(outputs_BK: NDArray[Any], targets: NDArray[Any], task: Task) -> str:
+    """Returns a csv with a line for each row: its number, its target and the prediction.
+
+    Classification: columns `row`, `label`, `prediction` and `probability of <class>`. Regression: `row`, then
+    `target` and `prediction`, numbered if there are several.
+
+    Args:
+        outputs_BK: Logits or values `(B, K)`.
+        targets: Classes int `(B,)`, or values `(B, K)`.
+        task: The task.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if task.is_classification:
+        names = task.class_names or tuple(str(label) for label in range(task.num_outputs))
+        probability_BK = probabilities(outputs_BK)
+        writer.writerow(["row", "label", "prediction", *(f"probability of {name}" for name in names)])
+        for row, (label, own) in enumerate(zip(targets, probability_BK, strict=True)):
+            writer.writerow([row, names[int(label)], names[int(own.argmax())], *(f"{each:.6g}" for each in own)])
+        return text.getvalue()
+    ends = [""] if task.num_outputs == 1 else [f" {column}" for column in range(task.num_outputs)]
+    writer.writerow(["row", *(f"{name}{end}" for name in ("target", "prediction") for end in ends)])
+    for row, (target, value) in enumerate(zip(np.asarray(targets), outputs_BK, strict=True)):
+        writer.writerow([row, *(f"{each:.9g}" for each in (*target, *value))])
+    return text.getvalue()
