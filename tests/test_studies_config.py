@@ -149,11 +149,6 @@ def test_a_sweep_has_no_folds():
     assert load_study(None, (), {}, kind="cv").folds == 5
 
 
-def test_without_a_validation_split_nothing_can_be_chosen():
-    with pytest.raises(RequestError, match="no validation split"):
-        Study(study(dataset="digits:validation=0", seeds=2))
-
-
 def test_more_folds_than_rows_or_a_class_missing_in_a_fold_is_refused(tmp_path):
     with pytest.raises(RequestError, match="500 folds were requested"):
         Study(study(dataset="linear_regression", model="linear", folds=500, batch_size=5), kind="cv")
