@@ -271,6 +271,14 @@ def test_options_of_a_frame_beside_its_targets_are_kept():
     assert raw.table.columns[0].categories == ()
 
 
+def test_booleans_of_a_frame_are_the_text_that_pandas_writes_for_new_rows(tmp_path):
+    frame = pd.DataFrame({"on": [True, False, None] * 20, "y": ["p", "q"] * 30})
+    (column,) = taken(frame, target="y").table.columns
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    written = find_kinds(read_table(tmp_path / "rows.csv"))["on"]
+    assert set(column.categories) - {""} == set(written.labels) - {""} == {"True", "False"}
+
+
 def test_settings_that_suit_tables_are_used_for_rows_of_the_caller_and_not_for_images():
     rows, images = np.zeros((8, 3)), np.zeros((8, 1, 4, 4))
     for dataset, suited in ((pd.DataFrame(rows), True), ((rows, [0, 1] * 4), True), ((images, [0, 1] * 4), False)):

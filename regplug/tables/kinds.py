@@ -144,6 +144,9 @@ def _of_numbers(name: str, numbers: Any) -> Found:
 
 def _of_dictionary(name: str, cells: Any) -> Found:
     whole = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+    if pa.types.is_boolean(whole.type):
+        # As Python and pandas write them, also into a text file with new rows.
+        whole = pc.if_else(whole, "True", "False")
     if not pa.types.is_dictionary(whole.type):
         whole = pc.dictionary_encode(pc.cast(whole, pa.string()))
     different = [str(value).strip() for value in whole.dictionary.to_pylist()]
