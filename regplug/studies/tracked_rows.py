@@ -10,9 +10,6 @@ from regplug.statistics import ROW_METRICS, StudyRun
 from regplug.studies.child_configs import POINT_TAG
 from regplug.tracking import RunInfo, Store
 
-MOST_READ = 200
-"""Most runs whose files are read; each takes some milliseconds from a server."""
-
 
 def with_rows(store: Store, runs: Sequence[StudyRun], infos: Sequence[RunInfo], metric: str) -> tuple[StudyRun, ...]:
     """Returns the runs with their metrics on each test row, if these can be used and were kept.
@@ -26,7 +23,7 @@ def with_rows(store: Store, runs: Sequence[StudyRun], infos: Sequence[RunInfo], 
     split, _, name = metric.rpartition("/")
     is_shared = len({(run.key.data_seed, run.key.fold) for run in runs}) == 1
     homes = {info.run_id: info.parent_id or info.run_id for info in infos}
-    if split != "test" or name not in ROW_METRICS or not is_shared or len(set(homes.values())) > MOST_READ:
+    if split != "test" or name not in ROW_METRICS or not is_shared:
         return tuple(runs)
     files = {home: read_rows(store, home) for home in dict.fromkeys(homes.values())}
     keys = {info.run_id: info.tags.get(POINT_TAG, "") if info.parent_id else "" for info in infos}
