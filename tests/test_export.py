@@ -260,7 +260,7 @@ def test_a_request_that_does_not_fit_its_module_is_refused(change, error, words,
 
 
 def test_a_run_takes_no_example(tmp_path):
-    with pytest.raises(RequestError, match="Leave out the example"):
+    with pytest.raises(RequestError, match="example was given"):
         regplug.export("3f2a", np.ones((3, 4)), tmp_path)
 
 

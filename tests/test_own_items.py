@@ -194,4 +194,4 @@ def test_without_the_library_the_folder_is_recognised_and_what_to_install_is_tol
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match="saved by the library datasets, which is not installed") as caught:
         huggingface(HuggingFaceParams(path=str(tmp_path)), DataContext(data_seed=0))
-    assert caught.value.hint == "pip install datasets"
+    assert caught.value.hint == "pip install 'regplug[huggingface]'"

@@ -108,11 +108,16 @@ def test_dependencies_have_lower_bounds_only():
 
 def test_everything_that_is_imported_is_a_dependency():
     declared = {_plain(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
+    optional = {"datasets"}  # of the extra huggingface; a message says how to install it
+    assert [Requirement(line).name for line in PROJECT["project"]["optional-dependencies"]["huggingface"]] == [
+        *optional
+    ]
     distributions = packages_distributions()
     files = [file for folder in ("regplug", "plugins") for file in (ROOT / folder).rglob("*.py")]
     for name in {name for file in files for name in _imported(file)} - {*sys.stdlib_module_names, "regplug", *PLUGINS}:
         # The kit is used under pytest, and asks for it only there.
-        assert name == "pytest" or {_plain(one) for one in distributions[name]} & declared, name
+        if name != "pytest" and name not in optional:
+            assert {_plain(one) for one in distributions[name]} & declared, name
 
 
 def _imported(file: Path) -> set[str]:

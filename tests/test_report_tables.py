@@ -13,7 +13,8 @@ from test_report import ACCURACY, EVIL, study_of
 from regplug.errors import RequestError
 from regplug.reports import figures, files
 from regplug.reports.cells import html_table
-from regplug.reports.table import KINDS, run_records, setting_records, table_text
+from regplug.reports.outputs import TABLE_KINDS
+from regplug.reports.table import run_records, setting_records, table_text
 from regplug.statistics import analyse
 from regplug.tables.frames import frame_of
 
@@ -105,4 +106,4 @@ def test_a_notebook_shows_an_escaped_table():
 
 
 def test_every_kind_is_tested():
-    assert KINDS == ("csv", "latex", "markdown", "json")
+    assert TABLE_KINDS == ("csv", "latex", "markdown", "json")

@@ -131,8 +131,7 @@ def _parts(text: str) -> list[str]:
 
 def _check_outputs(to: str | None, formats: list[str], *, is_json: bool) -> None:
     """Refuses before the comparison what could not be written after it."""
-    from regplug.reports.files import check_formats
-    from regplug.reports.table import check_kind
+    from regplug.reports.outputs import check_formats, check_kind
 
     check_formats(formats)
     if to is not None:

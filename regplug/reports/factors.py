@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ def _flat(setting: Setting) -> dict[str, Any]:
     return found
 
 
+@functools.cache
 def _specs(field: str, value: str) -> list[ComponentSpec] | None:
     if field == "dataset" or value == NONE:
         return [] if value == NONE else None

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from regplug.errors import RequestError, did_you_mean
+from regplug.errors import RequestError
 from regplug.reports import plots
 from regplug.reports.drawing import Drawing
+from regplug.reports.outputs import FIGURE_FORMATS, check_formats
 
 
-def save_figures(drawn: Sequence[Drawing], folder: Path, formats: Sequence[str] = plots.FORMATS) -> list[Path]:
+def save_figures(drawn: Sequence[Drawing], folder: Path, formats: Sequence[str] = FIGURE_FORMATS) -> list[Path]:
     """Writes each figure into a folder, which is made if it does not exist.
 
     Args:
@@ -39,16 +40,3 @@ def save_figures(drawn: Sequence[Drawing], folder: Path, formats: Sequence[str] 
             f"The figures cannot be written into {folder}: {error}", hint="Choose another folder."
         ) from error
     return files
-
-
-def check_formats(formats: Sequence[str]) -> None:
-    """Checks the formats of figures.
-
-    Raises:
-        RequestError: One is unknown, or there is none.
-    """
-    for kind in formats:
-        if kind not in plots.FORMATS:
-            raise RequestError(f"A figure cannot be written as {kind}.", hint=did_you_mean(kind, plots.FORMATS))
-    if not formats:
-        raise RequestError("No format of figures is given.", hint=f"Choose from {', '.join(plots.FORMATS)}.")

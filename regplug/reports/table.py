@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from regplug.errors import RequestError, did_you_mean
+from regplug.errors import RequestError
+from regplug.reports.outputs import check_kind
 from regplug.statistics import Analysis, Interval, Study, number
 
 Parts = Sequence[tuple[str, Analysis]]
@@ -72,8 +73,8 @@ def table_text(parts: Parts, kind: str) -> str:
 
     Args:
         parts: Name and analysis of each group of runs.
-        kind: One of `KINDS`. CSV and JSON have all digits; LaTeX (with the package booktabs) and Markdown have means
-            with 95 % intervals.
+        kind: One of `outputs.TABLE_KINDS`. CSV and JSON have all digits; LaTeX (with the package booktabs) and Markdown
+            have means with 95 % intervals.
 
     Raises:
         RequestError: There is no such kind.
@@ -82,16 +83,6 @@ def table_text(parts: Parts, kind: str) -> str:
     if not parts:
         raise RequestError("There is no table: no run finished with the metric.")
     return _WRITERS[kind](parts)
-
-
-def check_kind(kind: str) -> None:
-    """Checks the name of a kind of table.
-
-    Raises:
-        RequestError: There is no such kind.
-    """
-    if kind not in KINDS:
-        raise RequestError(f"A table cannot be written as {kind}.", hint=did_you_mean(kind, KINDS))
 
 
 def _csv(parts: Parts) -> str:
@@ -193,6 +184,3 @@ def _p_value(value: float | None) -> str:
 
 
 _WRITERS: Mapping[str, Callable[[Parts], str]] = {"csv": _csv, "latex": _latex, "markdown": _markdown, "json": _json}
-
-KINDS = tuple(_WRITERS)
-"""The kinds of text that a table can be written as."""

@@ -196,7 +196,10 @@ def _read(name: str, read: Callable[[DataContext], RawData], settings: tuple[str
 
 def _has_rows(x: Any) -> bool:
     """Whether inputs are rows of numbers, not images."""
-    return bool((x.ndim if hasattr(x, "ndim") else np.ndim(x)) == 2)
+    try:
+        return bool((x.ndim if hasattr(x, "ndim") else np.ndim(x)) == 2)
+    except ValueError:  # ragged lists, which are refused where they are read
+        return False
 
 
 def _component_name(name: str) -> str:

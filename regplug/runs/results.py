@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from regplug.config import RunConfig
 from regplug.errors import RegplugError
-from regplug.reports.plots import curves_figure
 from regplug.tables.frames import frame_of
 
 if TYPE_CHECKING:
@@ -200,6 +199,8 @@ class RunResult(RunFinished):
 
     def plot(self) -> Figure:
         """Returns the learning curves as a matplotlib figure."""
+        from regplug.reports.plots import curves_figure
+
         return curves_figure(self.history)
 
     def __repr__(self) -> str:

@@ -3,9 +3,9 @@
 Functions take numbers and return frozen dataclasses; each has a `document()` for JSON.
 """
 
+from regplug.config.directions import check_direction, is_lower_better
 from regplug.statistics.analysis import Analysis, analyse, select
 from regplug.statistics.factorial import Effect, Factor, effect_sentence, find_effects, find_factors
-from regplug.statistics.metrics import check_direction, is_lower_better
 from regplug.statistics.nesting import Choice, average, choose_best
 from regplug.statistics.paired import Comparison, compare_pair, holm, paired_t
 from regplug.statistics.question import Answer, Question, answer

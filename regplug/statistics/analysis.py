@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
+from regplug.config.directions import check_selection, is_lower_better
 from regplug.errors import RequestError, did_you_mean
 from regplug.statistics.factorial import Effect, find_effects, find_factors
-from regplug.statistics.metrics import check_selection, is_lower_better
 from regplug.statistics.nesting import Choice
 from regplug.statistics.paired import Comparison, compare_pair, correct, differences, paired_t
 from regplug.statistics.ranks import Ranks, rank

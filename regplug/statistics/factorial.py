@@ -100,8 +100,9 @@ def _candidates(settings: Sequence[Setting]) -> list[Factor]:
                 if part != "none"
             ]
         else:
-            levels = sorted(set(values.values()), key=_order)
-            high = {label: value == levels[-1] for label, value in values.items()}
+            by_order = {_order(value): value for value in values.values()}  # a list, such as layers, has no hash
+            levels = [by_order[order] for order in sorted(by_order)]
+            high = {label: _order(value) == _order(levels[-1]) for label, value in values.items()}
             is_two = len(levels) == 2
             found += [Factor(name=name, low=_text(levels[0]), high=_text(levels[1]), is_high=high)] if is_two else []
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from regplug.statistics.metrics import check_selection, is_lower_better
+from regplug.config.directions import check_selection, is_lower_better
 from regplug.statistics.records import FINISHED, PairKey, Setting, Study, StudyRun
 from regplug.statistics.rows import mean_rows
 from regplug.statistics.units import Units, find_units

@@ -15,11 +15,11 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from regplug.config import UPDATE_FIELDS, RunConfig, Suggest, config_from, read_file
+from regplug.config.directions import check_direction
 from regplug.config.params import check_fields, describe_params
 from regplug.errors import ParameterError, RequestError, did_you_mean
 from regplug.registry import Registry
 from regplug.registry.components import resolve_config
-from regplug.statistics.metrics import check_direction
 from regplug.studies.axes import Axis, check_axes, on_and_off, parse_axis, with_value
 from regplug.studies.settings import (
     Setting,

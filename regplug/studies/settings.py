@@ -71,7 +71,7 @@ def label_of(values: Values, text: Callable[[Any], str] = value_text) -> str:
     """Returns values as text: `l2+dropout` if only the regularizers vary, else `l2.strength=0.1, lr=0.5`."""
     if set(values) == {REG}:
         return str(values[REG])
-    if values and set(values.values()) == {None}:
+    if values and all(value is None for value in values.values()):
         return "none"
     parts = [f"{path.removeprefix('reg.')}={'none' if v is None else text(v)}" for path, v in values.items()]
     return ", ".join(parts) or "base"

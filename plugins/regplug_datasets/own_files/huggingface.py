@@ -56,7 +56,8 @@ def _load(path: Path) -> Any:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"{path} was saved by the library datasets, which is not installed.", hint="pip install datasets"
+            f"{path} was saved by the library datasets, which is not installed.",
+            hint="pip install 'regplug[huggingface]'",
         ) from error
     try:
         return datasets.load_from_disk(str(path))

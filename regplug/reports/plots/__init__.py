@@ -12,10 +12,9 @@ from regplug.reports.plots.points import Point, points_figure
 from regplug.reports.plots.ranks import ranks_figure
 from regplug.reports.plots.reliability import reliability_png
 from regplug.reports.plots.rows import Row, rows_figure
-from regplug.reports.plots.saving import FORMATS, image, png, svg
+from regplug.reports.plots.saving import image, png, svg
 
 __all__ = [
-    "FORMATS",
     "Band",
     "Point",
     "Row",

@@ -23,16 +23,13 @@ _METADATA: Mapping[str, Mapping[str, Any]] = {
 PAPER_DPI = 200
 """Resolution of a PNG file."""
 
-FORMATS = tuple(_METADATA)
-"""The formats of a figure's file."""
-
 
 def image(figure: Figure, kind: str) -> bytes:
     """Returns a figure as a file.
 
     Args:
         figure: The figure.
-        kind: One of `FORMATS`. The letters of an SVG are outlines, so that it looks alike everywhere.
+        kind: One of `outputs.FIGURE_FORMATS`. The letters of an SVG are outlines, so that it looks alike everywhere.
     """
     from matplotlib import rc_context
 
