@@ -181,6 +181,13 @@ class Moody(nn.Linear):
         return super().forward(x)
 
 
+def test_layers_that_act_in_evaluation_are_stacked(place):
+    grid = ["reg.shake_drop.drop_probability=0.2,0.5"]
+    result = place.sweep(name="shaken", model="residual_mlp:width=8", reg=["shake_drop"], grid=grid, epochs=1)
+    assert result.failed == ()
+    assert sum(sum(group["sizes"]) for group in result.started.stacked) == len(result.results)
+
+
 def test_a_run_that_breaks_fails_and_the_study_goes_on(place):
     result = place.sweep(name="moody", model=Moody, grid=["batch_size=8,13,26"], epochs=1)
     (broken,) = result.failed

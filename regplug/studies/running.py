@@ -282,8 +282,11 @@ def _rows(datas: Sequence[Prepared], at: int, limit: int | None) -> dict[str, An
 def _activations(made: Assembly, example: Tensor) -> int:
     """Returns the number of activation values that one row needs in a forward pass."""
     from regplug.regularization.finding import find_sites
+    from regplug.regularization.structure import evaluating
 
-    return sum(math.prod(site.output_shape[1:]) for site in find_sites(made.program.model, example))
+    model = made.program.model
+    with evaluating(made.network.settings, model):  # layers that act in evaluation need their settings
+        return sum(math.prod(site.output_shape[1:]) for site in find_sites(model, example))
 
 
 def free_memory_bytes(device: torch.device) -> int:
