@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regplug.noise import Draw, Key, pass_key, uniform
+from regplug.regularization.returned import Returned
 from regplug.regularizer import (
     EpochEnd,
     Identity,
@@ -54,6 +56,11 @@ class Part:
 
     key: str
     functions: RegularizerFunctions
+
+    @cached_property
+    def returned(self) -> dict[str, Returned]:
+        """Function -> the check of what it returns."""
+        return {name: Returned(self.key, self.functions, name) for name in FUNCTIONS}
 
 
 def overrides(regularizer: RegularizerFunctions, function: str) -> bool:
@@ -176,14 +183,18 @@ class Composition(RegularizerFunctions):
         point: Tensors | None = None
         for member in self._acting["perturb"]:
             moved = member.functions.perturb(step.child(member.key), params if point is None else point, grads)
-            point = point if moved is None else moved
+            if moved is not None:
+                member.returned["perturb"].names(moved, params, "parameters")
+                point = moved
         return point
 
     def gradients(self, step: Step, params: Tensors, grads: Tensors) -> tuple[Tensors, Tensors]:
         """Members in order."""
         state = step.state
         for member in self._acting["gradients"]:
-            grads, own = member.functions.gradients(step.child(member.key), params, grads)
+            new, own = member.functions.gradients(step.child(member.key), params, grads)
+            member.returned["gradients"].names(new, grads, "gradients")
+            grads = new
             state = _merged(state, member.key, own)
         return grads, state
 
@@ -199,7 +210,9 @@ class Composition(RegularizerFunctions):
         """Members in order."""
         state = step.state
         for member in self._acting["after_step"]:
-            params, own = member.functions.after_step(step.child(member.key), params)
+            new, own = member.functions.after_step(step.child(member.key), params)
+            member.returned["after_step"].names(new, params, "parameters")
+            params = new
             state = _merged(state, member.key, own)
         return params, state
 

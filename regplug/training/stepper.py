@@ -106,7 +106,8 @@ class Stepper:
 
     def _second(self, point: Tensors, told: _Told, given: Tensors) -> tuple[Tensor, ...]:
         """Returns the gradient at another point, with the same noise; running statistics were already updated."""
-        params = {name: value.detach().requires_grad_() for name, value in point.items()}
+        # In the order of the run's own parameters: the optimizer takes gradients by position.
+        params = {name: point[name].detach().requires_grad_() for name in self._state.params}
         buffers = {name: value.clone() for name, value in self._state.buffers.items()}
         made = self._objective(params, buffers, told.settings, told.noise, self._state.regularizer, given)
         return _gradients_of(made["total"], list(params.values()))
