@@ -52,6 +52,74 @@ def test_a_strength_implies_its_regularizer_and_a_plus_composes():
     assert heads == [(), ("dropout",), ("l2", "dropout")]
 
 
+OWN = """
+from dataclasses import dataclass
+from typing import Annotated
+from regplug.api import Stackable
+from regplug.regularizer import RegularizerFunctions
+
+@dataclass(frozen=True)
+class Off:
+    gamma: Annotated[float, Stackable(off=0)] = 0.5
+
+@dataclass(frozen=True)
+class Plain:
+    gamma: Annotated[float, Stackable()] = 0.5
+
+class Pull(RegularizerFunctions):
+    Params = Off
+
+    def penalty(self, step, weights, outputs):
+        return step.settings["gamma"] * sum((w ** 2).sum() for w in step.select(weights).values())
+
+class Push(Pull):
+    Params = Plain
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "own.py"
+    path.write_text(OWN)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("reg", "key", "labels"),
+    [
+        ("Pull", "Pull", ["Pull.gamma=0", "Pull.gamma=0.1", "Pull.gamma=0.2"]),
+        ("Pull@first", "first", ["first.gamma=0", "first.gamma=0.1", "first.gamma=0.2"]),
+        ("Push@first", "first", ["none", "first.gamma=0.1", "first.gamma=0.2"]),
+    ],
+)
+def test_an_axis_names_a_regularizer_of_the_run_by_its_key(own, reg, key, labels):
+    found = points(reg=(f"{own}:{reg}",), grid=(f"reg.{key}.gamma=0.1,0.2",))
+    assert [point.setting.label for point in found] == labels
+    assert [point.setting.is_reference for point in found] == [True, False, False]
+    last = f"{own}:{reg}:gamma"
+    assert [point.config.reg for point in found[1:]] == [(f"{last}=0.1",), (f"{last}=0.2",)]
+
+
+def test_the_best_strength_is_chosen_for_a_regularizer_of_the_users_own(own):
+    found = points(reg=(f"{own}:Pull",), grid=("reg.Pull.gamma=0,0.1,0.2",), best_of="strength")
+    assert [point.setting.group for point in found] == ["none", "Pull", "Pull"]
+
+
+def test_two_regularizers_of_one_file_have_their_own_off_values(own):
+    found = points(grid=(f"reg={own}:Pull:gamma=0.1,{own}:Push:gamma=0",))
+    assert [point.setting.label.rpartition("/")[2] for point in found] == [
+        "none",
+        "own.py:Pull:gamma=0.1",
+        "own.py:Push:gamma=0",
+    ]
+
+
+def test_an_axis_of_a_regularizer_that_the_run_does_not_have_says_how_to_choose_it():
+    assert refused(grid=("reg.Pull.gamma=0.1",)) == (
+        "The run has no reg Pull.\nChoose your own class first: --reg ./FILE.py:Pull"
+    )
+
+
 def test_initializers_are_alternatives_of_an_axis_and_one_has_axes_of_its_own():
     heads = [p.config.init for p in points(grid=("init=none,zeros+constant:at=output",))]
     assert [[text.partition(":")[0] for text in each] for each in heads] == [[], ["zeros", "constant"]]

@@ -210,13 +210,30 @@ def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
     if not keys:
         return config.replaced(**{field: value})
     specs = list(config.specs(field))
-    key = keys[0] if field in REPEATED_FIELDS else None
-    at = 0 if key is None else next((i for i, spec in enumerate(specs) if spec.key == key), len(specs))
-    if at == len(specs):
-        specs.append(ComponentSpec.parse(key or ""))
+    at = 0
+    if field in REPEATED_FIELDS:
+        spec = find_component(config, field, keys[0])
+        specs = specs if spec in specs else [*specs, spec]
+        at = specs.index(spec)
     specs[at] = specs[at].with_values({**specs[at].values, keys[-1]: value})
     changed: dict[str, Any] = {field: specs if field in REPEATED_FIELDS else specs[0]}
     return config.replaced(**changed)
+
+
+def find_component(config: RunConfig, field: str, key: str) -> ComponentSpec:
+    """Returns the run's component with this key; if there is none, the installed component of this name.
+
+    Raises:
+        RequestError: The run has no such component, and no installed component can have this name.
+    """
+    own = next((spec for spec in config.specs(field) if spec.key == key), None)
+    if own is not None:
+        return own
+    try:
+        return ComponentSpec.parse(key)
+    except RequestError:
+        hint = f"Choose your own class first: --{field} ./FILE.py:{key}"
+        raise RequestError(f"The run has no {field} {key}.", hint=hint) from None
 
 
 def _parts(value: str) -> tuple[str, ...]:
@@ -277,7 +294,7 @@ def _refined(axis: Axis, axes: Sequence[Axis], config: RunConfig) -> list[Compon
     """
     field, key, *_ = axis.path.split(".")
     if field in REPEATED_FIELDS:
-        return [next((spec for spec in config.specs(field) if spec.key == key), None) or ComponentSpec.parse(key)]
+        return [find_component(config, field, key)]
     naming = [value for other in axes if other.path == field for value in other.values]
     chosen = [config.replaced(**{field: value}) for value in naming] or [config]
     specs = [spec for each in chosen for spec in each.specs(field)]

@@ -275,10 +275,10 @@ def _settings(study: StudyConfig, base: RunConfig, registry: Registry) -> list[t
         [spread_strengths(a, best_of.count, registry) for a in of] for of in (study.crossed, study.zipped)
     )
     axes = crossed, zipped
-    plain = [] if study.all_pairs else plain_combinations(*axes, registry)
+    plain = [] if study.all_pairs else plain_combinations(*axes, base, registry)
     combinations = combine(*axes)
     extra = [values for values in plain if values not in combinations]
-    settings = group_settings(label_settings([*extra, *combinations]), best_of, registry)
+    settings = group_settings(label_settings([*extra, *combinations]), best_of, base, registry)
     found = _resolved(settings, base, registry)
     if study.all_pairs:
         return found

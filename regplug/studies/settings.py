@@ -13,7 +13,7 @@ from regplug.config.params import describe_params
 from regplug.config.spec import ComponentSpec
 from regplug.errors import RequestError, did_you_mean
 from regplug.registry import Registry
-from regplug.studies.axes import Axis, value_text, with_value
+from regplug.studies.axes import Axis, find_component, value_text, with_value
 
 Values = dict[str, Any]
 """Axis -> value. `None` for a parameter of a regularizer means that the run does not have the regularizer."""
@@ -89,7 +89,9 @@ def without(config: RunConfig, *keys: str) -> RunConfig:
     return config.replaced(reg=tuple(spec for spec in config.specs(REG) if spec.key not in keys))
 
 
-def plain_combinations(crossed: Sequence[Axis], zipped: Sequence[Axis], registry: Registry) -> list[Values]:
+def plain_combinations(
+    crossed: Sequence[Axis], zipped: Sequence[Axis], base: RunConfig, registry: Registry
+) -> list[Values]:
     """Returns the combinations without the regularizers that vary, one for each value of the other axes.
 
     A regularizer whose parameter varies is off, or absent if no value turns it off. None if no regularizer varies.
@@ -97,12 +99,13 @@ def plain_combinations(crossed: Sequence[Axis], zipped: Sequence[Axis], registry
     Args:
         crossed: Axes whose product is run.
         zipped: Axes that vary together.
+        base: The base run, whose regularizers the axes may name.
         registry: The available components.
     """
     regs = [axis for axis in (*crossed, *zipped) if is_of_regularizers(axis.path)]
     if not regs:
         return []
-    off = _neutral_values(regs, registry)
+    off = _neutral_values(regs, base, registry)
     others = ([axis for axis in crossed if axis not in regs], [axis for axis in zipped if axis not in regs])
     order = [axis.path for axis in (*crossed, *zipped)]
     found = [{**values, **off} for values in combine(*others)]
@@ -114,13 +117,14 @@ def is_of_regularizers(path: str) -> bool:
     return path.partition(".")[0] == REG
 
 
-def _neutral_values(axes: Sequence[Axis], registry: Registry) -> Values:
+def _neutral_values(axes: Sequence[Axis], base: RunConfig, registry: Registry) -> Values:
     """Returns for each axis of the regularizers the value that leaves them out."""
     found: Values = {axis.path: "none" for axis in axes if axis.path == REG}
     keys = dict.fromkeys(axis.path.split(".")[1] for axis in axes if axis.path != REG)
     for key in keys:
         own = {axis.path.split(".")[2]: axis for axis in axes if axis.path.startswith(f"{REG}.{key}.")}
-        off = {name: value for name, value in off_values_of(ComponentSpec.parse(key), registry).items() if name in own}
+        declared = off_values_of(find_component(base, REG, key), registry)
+        off = {name: value for name, value in declared.items() if name in own}
         for name, axis in own.items():
             found[axis.path] = off.get(name, axis.values[0]) if off else None
     return found
@@ -194,7 +198,7 @@ class _Effect:
         return (regs, *(getattr(config, name) for name in names))
 
     def _is_off(self, spec: ComponentSpec) -> bool:
-        head = str(spec).partition(":")[0]
+        head = str(spec.with_values({}))
         if head not in self._off:
             self._off[head] = off_values_of(spec, self._registry)
         return any(spec.values.get(name) == off for name, off in self._off[head].items())

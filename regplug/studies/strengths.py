@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from regplug.api import Search
+from regplug.config import RunConfig
 from regplug.config.params import describe_params
 from regplug.config.spec import ComponentSpec
 from regplug.errors import RequestError, did_you_mean
 from regplug.registry import Registry
-from regplug.studies.axes import Axis
+from regplug.studies.axes import Axis, find_component
 from regplug.studies.settings import REG, Setting, is_of_regularizers, label_of, off_values_of
 
 STRENGTH = "strength"
@@ -121,12 +122,13 @@ def _middles(search: Search, count: int) -> list[float]:
     return [float(f"{number:.{digits}g}") for number in found]
 
 
-def group_settings(settings: Sequence[Setting], best_of: BestOf, registry: Registry) -> list[Setting]:
+def group_settings(settings: Sequence[Setting], best_of: BestOf, base: RunConfig, registry: Registry) -> list[Setting]:
     """Returns the settings with the groups that are compared at their best; without groups if nothing is chosen.
 
     Args:
         settings: All settings.
         best_of: What is chosen.
+        base: The base run, whose regularizers the axes may name.
         registry: The available components.
 
     Raises:
@@ -134,7 +136,7 @@ def group_settings(settings: Sequence[Setting], best_of: BestOf, registry: Regis
     """
     if not best_of.paths and not best_of.is_strength:
         return list(settings)
-    found = [dataclasses.replace(setting, group=_group_of(setting, best_of, registry)) for setting in settings]
+    found = [dataclasses.replace(setting, group=_group_of(setting, best_of, base, registry)) for setting in settings]
     groups = {setting.group for setting in found}
     if len(groups) == 1 and len(found) > 1:
         raise RequestError(
@@ -144,16 +146,16 @@ def group_settings(settings: Sequence[Setting], best_of: BestOf, registry: Regis
     return found
 
 
-def _group_of(setting: Setting, best_of: BestOf, registry: Registry) -> str:
+def _group_of(setting: Setting, best_of: BestOf, base: RunConfig, registry: Registry) -> str:
     kept = {path: value for path, value in setting.values.items() if path not in best_of.paths}
     if best_of.is_strength:
         others = {path: value for path, value in kept.items() if not is_of_regularizers(path)}
-        names = [*_names(kept, registry)]
+        names = [*_names(kept, base, registry)]
         kept = {REG: "+".join(dict.fromkeys(names)) or "none", **others}
     return label_of(kept)
 
 
-def _names(values: dict[str, Any], registry: Registry) -> list[str]:
+def _names(values: dict[str, Any], base: RunConfig, registry: Registry) -> list[str]:
     """Returns the regularizers of a setting without their numbers; those that are off are left out."""
     found = []
     for path, value in values.items():
@@ -161,7 +163,7 @@ def _names(values: dict[str, Any], registry: Registry) -> list[str]:
             found += [_without_numbers(part, registry) for part in value.split("+")]
         elif path != REG and is_of_regularizers(path):
             _, key, name = path.split(".")
-            off = off_values_of(ComponentSpec.parse(key), registry)
+            off = off_values_of(find_component(base, REG, key), registry)
             if value is not None and not (name in off and off[name] == value):
                 found.append(key)
     return list(filter(None, found))
