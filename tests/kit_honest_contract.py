@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge
 from kit_honest import right
 from kit_mutants import Strength
 from kit_mutants_contract import CONNECT, ROWS, Connect, Focal, Lagging, OnWeights, Pruned, Scaled, Scheduled, Share
 from torch import nn
 
-from regplug.api import Probe, Regularizer
+from regplug.api import Probe, Regularizer, Stackable
 from regplug.noise import uniform
 from regplug.probes import Probe as ProbeFunctions
 from regplug.regularizer import EpochEnd, RegularizerFunctions
-from regplug.sites import SiteLayer, Sites, WeightLayer
+from regplug.sites import SiteLayer, Sites, Tap, WeightLayer
 
 
 @right(Regularizer, **ROWS)
@@ -137,6 +140,63 @@ class InputGradients(RegularizerFunctions):
     def penalty(self, step, weights, outputs):
         gradient = step.gradient(lambda x: step.run(x=x).logits.square().sum(), step.batch.x)
         return step.settings["strength"] * gradient.square().flatten(1).sum(1).mean()
+
+
+@right(Regularizer, params=Strength)
+class Remembers(RegularizerFunctions):
+    """DeCov: its tap's key is known only after it has restructured the model."""
+
+    def restructure(self, model, sites):
+        site = sites.chosen((), Sites.activations)[-1]
+        self.key = f"{sites.owner}/{sites.after(site, Tap()).key}"
+
+    def penalty(self, step, weights, outputs):
+        features = outputs.taps[self.key].flatten(1)
+        centred = features - features.mean(0)
+        covariance = centred.T @ centred / len(features)
+        return step.settings["strength"] / 2 * (covariance.square().sum() - covariance.diagonal().square().sum())
+
+
+@dataclass(frozen=True)
+class Pull:
+    strength: Annotated[float, Ge(0), Stackable()] = 0.1
+    "Of the penalty; at 0 the factors are still trained."
+
+
+@right(Regularizer, params=Pull)
+class PullsItsOwnParameter(RegularizerFunctions):
+    """A penalty on trained factors of the activations, zero with zero gradient at the start."""
+
+    class Layer(SiteLayer):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(torch.ones(()))
+
+        def act(self, step, noise, x):
+            return self.factor * x
+
+        def evaluate(self, settings, x):
+            return self.factor * x
+
+        def settled(self, settings):
+            return TrainedFactor(self.factor)
+
+    def restructure(self, model, sites):
+        for site in sites.chosen((), Sites.activations):
+            sites.after(site, self.Layer())
+
+    def penalty(self, step, weights, outputs):
+        own = [value for name, value in weights.items() if step.clock.roles.get(name) == "auxiliary"]
+        return step.settings["strength"] / 2 * sum((value - 1).square() for value in own)
+
+
+class TrainedFactor(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = nn.Parameter(factor.detach().clone())
+
+    def forward(self, x):
+        return self.factor * x
 
 
 @right(Regularizer, params=Strength)

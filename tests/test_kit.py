@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from kit_honest import HONEST
-from kit_honest_contract import StopsWhenItRises
+from kit_honest_contract import PullsItsOwnParameter, Remembers, StopsWhenItRises
 from kit_mutants import PLANTED, Layers
 from kit_mutants_objective import PenalisesBiases, StrengthAsANumber
 from torch.nn.utils.parametrize import is_parametrized
@@ -42,7 +42,7 @@ from regplug.testing import (
 from regplug.testing.bench import NETWORKS, Network
 from regplug.testing.building import networks_of
 from regplug.testing.checking import CouldNotRun
-from regplug.testing.checks import settings
+from regplug.testing.checks import objective, settings
 from regplug.testing.running import Bound, check_subject
 from regplug.testing.selection import checks_of
 from regplug.testing.subject import find_subject
@@ -234,6 +234,16 @@ def test_a_users_own_class_in_a_file_is_checked_by_its_path(tmp_path):
     (tmp_path / "mine.py").write_text(code)
     report = check_regularizer(f"{tmp_path}/mine.py:Mine")
     assert [result.check for result in report.failures] == ["biases_and_norms_are_spared"]
+
+
+@pytest.mark.parametrize(
+    ("functions", "check"),
+    [(Remembers, objective.penalties_add_up), (PullsItsOwnParameter, objective.penalty_has_a_gradient)],
+)
+def test_a_penalty_that_needs_restructure_or_is_zero_at_the_start_passes(functions, check):
+    (descriptor,) = (one for one in HONEST if one.target.endswith(f":{functions.__name__}"))
+    result = Bound(check, find_subject("regularizer", descriptor, {})).result()
+    assert result.outcome == "passed", result
 
 
 def test_a_distribution_a_component_or_a_check_that_does_not_exist_is_refused_with_a_near_name():

@@ -140,17 +140,20 @@ class Rig:
         """The composition's first step, without batch, noise and state."""
         return Step(self.setting_tensors(), {}, clock_at_start(self.program))
 
+    def moved_params(self, seed: int) -> dict[str, Tensor]:
+        """The parameters a little away from their start, where a penalty may have no gradient."""
+        generator = torch.Generator().manual_seed(seed)
+        return {
+            name: value + 0.1 * torch.randn(value.shape, generator=generator, dtype=value.dtype)
+            for name, value in self.params.items()
+        }
+
     def moved_state(self) -> dict[str, Tensor]:
         """The state of the regularizer under test as if it had started from other parameters.
 
         Its initial state often equals the parameters, where a distance to it has no gradient.
         """
-        generator = torch.Generator().manual_seed(17)
-        moved = {
-            name: value + 0.1 * torch.randn(value.shape, generator=generator, dtype=value.dtype)
-            for name, value in self.params.items()
-        }
-        return self.initial_state(moved)
+        return self.initial_state(self.moved_params(seed=17))
 
     def initial_state(self, params: Tensors | None = None, buffers: Tensors | None = None) -> dict[str, Tensor]:
         """The state with which the regularizer under test starts."""

@@ -108,7 +108,8 @@ def _at(rig: Rig, field: str, factor: float) -> Any:
 def penalty_has_a_gradient(subject: Subject) -> None:
     """A penalty detached by `.item()`, `.detach()` or `.data`: it is logged but has no effect."""
     for rig in _rigs(subject):
-        params = {name: value.requires_grad_() for name, value in rig.params.items()}
+        # Another seed than the state's, which would be equal to these parameters.
+        params = {name: value.requires_grad_() for name, value in rig.moved_params(seed=18).items()}
         value = _penalty(rig, params)
         expect(value.requires_grad, f"{rig.name}: the penalty has no gradient")
         grads = torch.autograd.grad(value, list(params.values()), allow_unused=True)
@@ -196,7 +197,8 @@ def negative_strength_is_refused(subject: Subject) -> None:
 def penalties_add_up(subject: Subject) -> None:
     """A penalty that keeps state or uses another one's data, so that two of them do not add up."""
     for rig in _rigs(subject):
-        pair = compose([("one", rig.functions), ("two", subject.build())])
+        # The second has restructured a network of its own: what it remembers of that is as in the first.
+        pair = compose([("one", rig.functions), ("two", make_rig(subject, rig.name).functions)])
         step, state = rig.step(epoch=_EPOCHS[0]), rig.moved_state()
         settings, noise = step.settings[KEY], step.noise.get(KEY, {})
         step.settings = {**step.settings, "one": settings, "two": settings}
