@@ -279,18 +279,46 @@ def trained(runs):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_run_killed_with_exit_code_130(tried, terminal):
+def test_ctrl_c_ends_a_run_after_the_epoch_killed_with_exit_code_130(tried, terminal):
     command = (*REGPLUG, "run", "--epochs", "1000000", "--name", "endless", "--no-export")
     with subprocess.Popen(
-        command, cwd=tried[0], env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+        command,
+        cwd=tried[0],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
     ) as process:
         wait_until(lambda: "endless" in trained(terminal("runs", "list", "--json").document["runs"]), process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=LONGEST_S)
+        out, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "Interrupted."
-    assert "ended KILLED; what it logged is kept." in err
+    assert re.fullmatch(
+        r"warning: Interrupted after epoch \d+ of 1000000\. `regplug runs resume \w{8}` continues the run\.",
+        err.splitlines()[-1],
+    )
+    assert "endless: KILLED in" in out
+    assert "test accuracy" in out
     assert terminal("runs", "show", "endless", "--json").document["status"] == "KILLED"
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_a_run_at_once(tried, terminal):
+    program = (
+        "import os, signal; from regplug.cli.app import invoke; from regplug.runs.results import Observer\n"
+        "from regplug.cli.progress import Progress\n"
+        "Progress.epoch_ended = lambda self, record: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)]\n"
+        "raise SystemExit(invoke(['run', '--epochs', '9', '--name', 'stopped', '--no-export']))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=tried[0], env=environment(), capture_output=True, text=True, preexec_fn=heed_interrupts
+    )
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "Interrupted."
+    assert "ended KILLED; what it logged is kept." in done.stderr
+    assert terminal("runs", "show", "stopped", "--json").document["status"] == "KILLED"
 
 
 @pytest.mark.slow

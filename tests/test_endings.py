@@ -91,7 +91,9 @@ def test_a_disk_that_is_full_already_is_told_before_anything_begins(small_disk, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("room", [340, 620])
-def test_a_run_on_a_full_disk_ends_failed_everywhere_and_leaves_no_half(small_disk, capsys, room, tell):
+def test_a_run_on_a_full_disk_ends_failed_everywhere_and_leaves_no_half(
+    small_disk, capsys, room, tell, figures_are_drawn
+):
     disk, terminal = small_disk(room), Terminal(capsys)
     said = terminal("run", "--model", "mlp:hidden=[64]", "--epochs", "1", "--format", "onnx", "--out", "mine")
     assert said.code == 1
