@@ -58,41 +58,67 @@ def test_the_order_of_a_returned_dict_has_no_effect():
     assert_same_bits(many[Ordered], many[Reversed])
 
 
-class Lacking(RegularizerFunctions):
-    def perturb(self, step, params, grads):
-        return {name: value for name, value in params.items() if name != "output.bias"}
+def without_one(tensors):
+    return {name: value for name, value in tensors.items() if name != "output.bias"}
 
 
-class Renaming(RegularizerFunctions):
-    def perturb(self, step, params, grads):
-        return {f"my.{name}" if name == "output.bias" else name: value for name, value in params.items()}
+def renamed(tensors):
+    return {f"my.{name}" if name == "output.bias" else name: value for name, value in tensors.items()}
 
 
-class Forgetful(RegularizerFunctions):
-    def after_step(self, step, params):
-        return {name: value for name, value in params.items() if name != "output.bias"}, step.state
+def returning(function, result):
+    """A regularizer class with one function, which returns what `result` makes of its arguments."""
+    kind = type("Mistaken", (RegularizerFunctions,), {function: lambda self, *given: result(*given)})
+    kind.__module__ = __name__
+    return kind
 
 
-class OneGradient(RegularizerFunctions):
-    def gradients(self, step, params, grads):
-        return {name: value for name, value in grads.items() if name != "output.bias"}, step.state
+def state_of(value):
+    return lambda *_: {"seen": value}
 
 
-@pytest.mark.parametrize(
-    ("kind", "function", "told"),
-    [
-        (Lacking, "perturb", "lacks output.bias"),
-        (Renaming, "perturb", "lacks output.bias and has the unknown my.output.bias"),
-        (Forgetful, "after_step", "lacks output.bias"),
-        (OneGradient, "gradients", "lacks output.bias"),
-    ],
-)
-def test_a_returned_dict_with_other_names_is_refused(kind, function, told):
-    refused(kind, rf"{function} of {kind.__name__} returns .*{told}\.")
+LOST = [
+    ("perturb", lambda _, params, grads: without_one(params), "returns parameters by other names .* lacks output.bias"),
+    ("perturb", lambda _, params, grads: renamed(params), "lacks output.bias and has the unknown my.output.bias"),
+    ("perturb", lambda _, params, grads: list(params.values()), "returns a list of 6 as parameters"),
+    ("gradients", lambda step, params, grads: (without_one(grads), step.state), "lacks output.bias"),
+    ("gradients", lambda step, params, grads: grads, "returns a dict"),
+    ("after_step", lambda step, params: (without_one(params), step.state), "lacks output.bias"),
+    ("after_step", lambda step, params: params, "returns a dict"),
+    ("after_step", lambda step, params: None, "returns None"),
+    ("after_step", lambda step, params: (params, {"seen": 3}), "returns an int for seen of its state"),
+    (
+        "after_step",
+        lambda step, params: ({name: value.mean() for name, value in params.items()}, step.state),
+        r"returns a tensor of shape \(\) for hidden1.weight",
+    ),
+    ("after_epoch", lambda step, metrics, params, buffers: (params, buffers, step.state), "returns a tuple of 3"),
+    ("after_epoch", lambda step, _, params, buffers: EpochEnd(params, buffers, {"seen": [1]}), "returns a list of 1"),
+    ("after_epoch", lambda step, _, params, buffers: EpochEnd({}, buffers, step.state), "lacks .*output.bias"),
+    ("init", state_of(3), "returns an int for seen of its state"),
+    ("init", state_of([1.0]), "returns a list of 1 for seen of its state"),
+    ("init", lambda *_: [1.0], "returns a list of 1 as state"),
+    ("batch", lambda step, x, y: x, r"returns a tensor of shape \(32, 8\)"),
+    ("sample_losses", lambda step, losses, outputs: losses.mean(), r"returns a tensor of shape \(\)"),
+    ("penalty", lambda step, weights, outputs: outputs.logits.sum(1), r"returns a tensor of shape \(32,\)"),
+    ("penalty", lambda step, weights, outputs: weights, "returns a dict"),
+    ("wrap_loss", lambda step, loss: None, "returns None"),
+    ("project", lambda step, name, weight: None, "returns None"),
+    ("evaluated", lambda step, params, buffers: params, "returns a dict"),
+    ("finalize", lambda step, params, buffers, batches: params, "returns a dict"),
+    ("finalize", lambda step, params, buffers, batches: None, "returns None"),
+    ("finalize", lambda step, params, buffers, batches: [(without_one(params), buffers)], "lacks output.bias"),
+]
+"""Function, what it returns against the contract, and what the error says."""
 
 
-def refused(kind, message):
-    """Trains one run and a stack with a regularizer, and expects this error of both."""
-    for made in (trainer(reg=[here(kind)], **FIELDS), stack({"seed": 0}, {"seed": 1}, reg=[here(kind)], **FIELDS)):
-        with pytest.raises(PluginError, match=message):
-            trained(made)
+@pytest.mark.parametrize(("function", "result", "told"), LOST)
+@pytest.mark.parametrize("is_stacked", [False, True])
+def test_a_result_against_the_contract_is_refused_with_its_class_and_function(
+    function, result, told, is_stacked, monkeypatch
+):
+    monkeypatch.setitem(globals(), "Mistaken", returning(function, result))
+    fields = {"reg": [here(Mistaken)], **FIELDS}  # noqa: F821 # set above
+    with pytest.raises(PluginError, match=rf"^mistaken: {function} of Mistaken .*{told}") as caught:
+        trained(stack({"seed": 0}, {"seed": 1}, **fields) if is_stacked else trainer(**fields))
+    assert caught.value.hint

@@ -134,7 +134,7 @@ class Composition(RegularizerFunctions):
         return {
             f"{m.key}/{name}": value
             for m in self._acting["init"]
-            for name, value in m.functions.init(shapes_of(m.key), params, buffers).items()
+            for name, value in m.returned["init"].state(m.functions.init(shapes_of(m.key), params, buffers)).items()
         }
 
     def batch(self, step: Step, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,7 +144,7 @@ class Composition(RegularizerFunctions):
                 y = F.one_hot(y, step.clock.task.num_outputs).to(_floating(x))
             if step.batch is not None:
                 step.batch = step.batch._replace(x=x, y=y)
-            made = member.functions.batch(step.child(member.key), x, y)
+            made = member.returned["batch"].batch(member.functions.batch(step.child(member.key), x, y))
             x, y = self._if_its_turn(member.key, step, made, (x, y))
         return x, y
 
@@ -161,21 +161,24 @@ class Composition(RegularizerFunctions):
     def sample_losses(self, step: Step, losses: Tensor, outputs: Outputs) -> Tensor:
         """Members in order."""
         for member in self._acting["sample_losses"]:
-            losses = member.functions.sample_losses(step.child(member.key), losses, outputs)
+            changed = member.functions.sample_losses(step.child(member.key), losses, outputs)
+            losses = member.returned["sample_losses"].rows(changed, losses)
         return losses
 
     def penalty(self, step: Step, weights: Tensors, outputs: Outputs) -> Tensor | None:
         """The sum of the members' penalties."""
         total: Tensor | None = None
         for member in self._acting["penalty"]:
-            value = member.functions.penalty(step.child(member.key), weights, outputs)
+            value = member.returned["penalty"].scalar(
+                member.functions.penalty(step.child(member.key), weights, outputs)
+            )
             total = value if total is None else total if value is None else total + value
         return total
 
     def wrap_loss(self, step: Step, loss: Loss) -> Loss:
         """The last member's loss is the outermost."""
         for member in self._acting["wrap_loss"]:
-            loss = member.functions.wrap_loss(step.child(member.key), loss)
+            loss = member.returned["wrap_loss"].loss(member.functions.wrap_loss(step.child(member.key), loss))
         return loss
 
     def perturb(self, step: Step, params: Tensors, grads: Tensors) -> Tensors | None:
@@ -184,7 +187,7 @@ class Composition(RegularizerFunctions):
         for member in self._acting["perturb"]:
             moved = member.functions.perturb(step.child(member.key), params if point is None else point, grads)
             if moved is not None:
-                member.returned["perturb"].names(moved, params, "parameters")
+                member.returned["perturb"].tensors(moved, params, "parameters")
                 point = moved
         return point
 
@@ -192,10 +195,11 @@ class Composition(RegularizerFunctions):
         """Members in order."""
         state = step.state
         for member in self._acting["gradients"]:
-            new, own = member.functions.gradients(step.child(member.key), params, grads)
-            member.returned["gradients"].names(new, grads, "gradients")
-            grads = new
-            state = _merged(state, member.key, own)
+            returned = member.returned["gradients"]
+            made = member.functions.gradients(step.child(member.key), params, grads)
+            new, own = returned.pair(made, "the gradients and the state")
+            grads = returned.tensors(new, grads, "gradients")
+            state = _merged(state, member.key, returned.state(own))
         return grads, state
 
     def decay(self, step: Step, name: str, weight: Tensor) -> Tensor | None:
@@ -210,16 +214,17 @@ class Composition(RegularizerFunctions):
         """Members in order."""
         state = step.state
         for member in self._acting["after_step"]:
-            new, own = member.functions.after_step(step.child(member.key), params)
-            member.returned["after_step"].names(new, params, "parameters")
-            params = new
-            state = _merged(state, member.key, own)
+            returned = member.returned["after_step"]
+            made = member.functions.after_step(step.child(member.key), params)
+            new, own = returned.pair(made, "the parameters and the state")
+            params = returned.tensors(new, params, "parameters")
+            state = _merged(state, member.key, returned.state(own))
         return params, state
 
     def project(self, step: Step, name: str, weight: Tensor) -> Tensor:
         """Members in order."""
         for member in self._acting["project"]:
-            weight = member.functions.project(step.child(member.key), name, weight)
+            weight = member.returned["project"].weight(member.functions.project(step.child(member.key), name, weight))
         return weight
 
     def after_epoch(self, step: Step, metrics: Tensors, params: Tensors, buffers: Tensors) -> EpochEnd:
@@ -228,7 +233,8 @@ class Composition(RegularizerFunctions):
         stop: Tensor | None = None
         scale: Tensor | None = None
         for member in self._acting["after_epoch"]:
-            end = member.functions.after_epoch(step.child(member.key), metrics, params, buffers)
+            made = member.functions.after_epoch(step.child(member.key), metrics, params, buffers)
+            end = member.returned["after_epoch"].epoch_end(made, params, buffers)
             params, buffers, state = end.params, end.buffers, _merged(state, member.key, end.state)
             stop = end.stop if stop is None else stop if end.stop is None else stop | end.stop
             scale = end.rate_scale if scale is None else scale if end.rate_scale is None else scale * end.rate_scale
@@ -237,7 +243,8 @@ class Composition(RegularizerFunctions):
     def evaluated(self, step: Step, params: Tensors, buffers: Tensors) -> Member:
         """Members in order."""
         for member in self._acting["evaluated"]:
-            params, buffers = member.functions.evaluated(step.child(member.key), params, buffers)
+            seen = member.functions.evaluated(step.child(member.key), params, buffers)
+            params, buffers = member.returned["evaluated"].member(seen, params, buffers)
         return params, buffers
 
     def finalize(self, step: Step, params: Tensors, buffers: Tensors, batches: Iterable[Step]) -> Sequence[Member]:
@@ -246,14 +253,8 @@ class Composition(RegularizerFunctions):
         for member in self._acting["finalize"]:
             own = step.child(member.key)
             finished = [member.functions.finalize(own, *network, batches) for network in networks]
-            networks = [network for each in finished for network in _networks(each)]
+            networks = [one for each in finished for one in member.returned["finalize"].networks(each, params, buffers)]
         return networks
-
-
-def _networks(finished: Member | Sequence[Member]) -> Sequence[Member]:
-    """Returns the networks that `finalize` returned as a list: a pair of mappings is one network."""
-    is_one = len(finished) == 2 and isinstance(finished[0], Mapping)
-    return [finished] if is_one else finished  # type: ignore[list-item, return-value] # told apart by the line above
 
 
 def _floating(x: Tensor) -> torch.dtype:
