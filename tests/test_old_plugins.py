@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from trainings import assembled
+from written_here import here
 
 from regplug.errors import PluginError
 from regplug.regularizer import RegularizerFunctions
@@ -60,3 +61,39 @@ def test_a_function_may_take_its_arguments_as_it_likes():
 
     require_signatures(Free(), "free")
     require_layer_signatures(Layer())
+
+
+class Misspelt(RegularizerFunctions):
+    """Nothing calls its only function."""
+
+    def pentalty(self, step, weights, outputs):
+        return outputs.logits.sum()
+
+
+class WithHelpers(RegularizerFunctions):
+    """Its own methods have other names, or stand beside the function that their names are close to."""
+
+    def penalty(self, step, weights, outputs):
+        return self.penalties(outputs) + self.average(outputs)
+
+    def penalties(self, outputs):
+        return outputs.logits.square().mean()
+
+    def gradient(self, outputs):
+        return outputs.logits
+
+    def gradients(self, step, params, grads):
+        return grads, step.state
+
+    def average(self, outputs):
+        return outputs.logits.mean()
+
+
+def test_a_misspelt_function_is_refused_with_the_name_that_it_is_close_to():
+    with pytest.raises(PluginError, match=r"Misspelt has a function pentalty, .* Did you mean penalty\?") as caught:
+        assembled(reg=[here(Misspelt)])
+    assert "_pentalty" in caught.value.hint
+
+
+def test_a_method_of_its_own_is_no_misspelt_function():
+    assembled(reg=[here(WithHelpers)])

@@ -1,7 +1,8 @@
-"""Checks that the functions of a plugin take the arguments of the contract, and names those that do not."""
+"""Checks that the functions of a plugin have the names and arguments of the contract, and names those that do not."""
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Sequence
 
@@ -9,9 +10,12 @@ from regplug.errors import PluginError
 from regplug.regularization.layers import ActingLayer
 from regplug.regularizer import RegularizerFunctions
 
+_SPELLING = 0.8
+"""How similar a name must be to that of a function to count as misspelt."""
+
 
 def require_signatures(functions: RegularizerFunctions, name: str) -> None:
-    """Refuses a regularizer if one of its functions takes other arguments than the contract passes.
+    """Refuses a regularizer if a function takes other arguments than the contract passes, or has a misspelt name.
 
     Args:
         functions: The regularizer.
@@ -21,12 +25,25 @@ def require_signatures(functions: RegularizerFunctions, name: str) -> None:
         PluginError: A function does not fit.
     """
     contract = [n for n, value in vars(RegularizerFunctions).items() if inspect.isfunction(value) and n[0] != "_"]
+    _require_spelling(type(functions), contract, f"The regularizer {name}")
     _require(type(functions), RegularizerFunctions, contract, f"The regularizer {name}")
 
 
 def require_layer_signatures(layer: ActingLayer) -> None:
     """Refuses a layer whose `act` or `evaluate` takes other arguments; see `require_signatures`."""
     _require(type(layer), ActingLayer, ("act", "evaluate"), f"{layer.owner}: the layer {type(layer).__name__}")
+
+
+def _require_spelling(cls: type, contract: Sequence[str], subject: str) -> None:
+    """Refuses a public method whose name is close to a function that the class lacks: regplug would never call it."""
+    own = [name for name, value in inspect.getmembers(cls, inspect.isroutine) if name[0] != "_"]
+    for name in own:
+        near = [] if name in contract else difflib.get_close_matches(name, contract, n=1, cutoff=_SPELLING)
+        if near and getattr(cls, near[0]) is getattr(RegularizerFunctions, near[0]):
+            raise PluginError(
+                f"{subject}: {cls.__name__} has a function {name}, which regplug never calls. Did you mean {near[0]}?",
+                hint=f"Rename it; if it is a helper of your own, call it _{name}.",
+            )
 
 
 def _require(cls: type, contract: type, functions: Sequence[str], subject: str) -> None:
