@@ -255,5 +255,11 @@ class ChecksByText(RegularizerFunctions):
 
 
 @bug("is_a_regularizer")
+class SpellsItsFunctionWrong(RegularizerFunctions):
+    def pentalty(self, step, weights, outputs):
+        return outputs.logits.square().mean()
+
+
+@bug("is_a_regularizer")
 def no_regularizer(params):
     return {"penalty": 1}

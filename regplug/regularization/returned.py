@@ -34,10 +34,10 @@ class Returned:
             self._refuse(f"returns {_kind_of(value)}", f"Return a pair: {wanted}.")
         return value  # type: ignore[return-value] # of length 2
 
-    def tensors(self, new: Tensors, own: Tensors, what: str) -> Tensors:
+    def tensors(self, new: Any, own: Tensors, what: str) -> Tensors:
         """Requires one tensor for each name of the run's own, in any order; `what` is "parameters", say."""
         if new is own:
-            return new
+            return own  # type: ignore[no-any-return] # the same object
         if not _is_mapping(new):
             self._refuse(f"returns {_kind_of(new)} as {what}", f"Return a dict of {what} by name.")
         if new.keys() != own.keys():
@@ -50,7 +50,7 @@ class Returned:
         if not self._saw_shapes:
             self._saw_shapes = True
             self._require_shapes(new, own)
-        return new
+        return new  # type: ignore[no-any-return] # checked above
 
     def _require_shapes(self, new: Tensors, own: Tensors) -> None:
         for name, value in own.items():
@@ -59,7 +59,7 @@ class Returned:
                     f"returns {_kind_of(new[name])} for {name}", f"Its shape is {tuple(value.shape)}, and stays so."
                 )
 
-    def state(self, state: Tensors) -> Tensors:
+    def state(self, state: Any) -> Tensors:
         """Requires a dict of tensors; without state, `None` is one as well."""
         if state is None:
             return {}
@@ -68,7 +68,7 @@ class Returned:
         for name, value in state.items():
             if not isinstance(value, Tensor):
                 self._refuse(f"returns {_kind_of(value)} for {name} of its state", _STATE_HINT)
-        return state
+        return state  # type: ignore[no-any-return] # checked above
 
     def batch(self, value: Any) -> tuple[Tensor, Tensor]:
         """Requires inputs and targets."""
@@ -77,7 +77,7 @@ class Returned:
             self._refuse(f"returns {_kind_of(x)} and {_kind_of(y)}", "Return two tensors: the inputs and the targets.")
         return x, y
 
-    def rows(self, losses: Tensor, given: Tensor) -> Tensor:
+    def rows(self, losses: Any, given: Tensor) -> Tensor:
         """Requires one loss for each row."""
         if not isinstance(losses, Tensor) or losses.shape != given.shape:
             self._refuse(
@@ -98,11 +98,11 @@ class Returned:
             self._refuse(f"returns {_kind_of(loss)}", "Return a function that calls the loss it received.")
         return loss
 
-    def weight(self, weight: Tensor) -> Tensor:
+    def weight(self, weight: Any) -> Tensor:
         """Requires a weight."""
         if weight is None:
             self._refuse("returns None", "Return the weight itself where any value is allowed.")
-        return weight
+        return weight  # type: ignore[no-any-return] # a function that returns another type fails by itself
 
     def epoch_end(self, end: Any, params: Tensors, buffers: Tensors) -> EpochEnd:
         """Requires an `EpochEnd`."""

@@ -12,6 +12,7 @@ from torch import nn
 from regplug.api import Felt, Regularizer
 from regplug.registry.usercode import derive_phases
 from regplug.regularization.composition import overrides
+from regplug.regularization.signatures import require_signatures
 from regplug.regularizer import Notice, RegularizerFunctions, RunContext
 from regplug.sites import current_pass
 from regplug.testing import bench
@@ -50,8 +51,11 @@ class _BrokenOffError(Exception):
 
 
 def is_a_regularizer(subject: Subject) -> None:
-    """A target that returns something else, which would fail while a run is assembled."""
-    expect(isinstance(subject.build(), RegularizerFunctions), "it is not a regplug.regularizer.RegularizerFunctions")
+    """A target that returns something else, or whose functions are misspelt or take other arguments."""
+    functions = subject.build()
+    expect(isinstance(functions, RegularizerFunctions), "it is not a regplug.regularizer.RegularizerFunctions")
+    with attempting("reading its functions"):
+        require_signatures(functions, subject.component.name)
 
 
 def composition_is_judged(subject: Subject) -> None:
