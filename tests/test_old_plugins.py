@@ -88,6 +88,9 @@ class WithHelpers(RegularizerFunctions):
     def average(self, outputs):
         return outputs.logits.mean()
 
+    def noisy(self, x):
+        return x
+
 
 def test_a_misspelt_function_is_refused_with_the_name_that_it_is_close_to():
     with pytest.raises(PluginError, match=r"Misspelt has a function pentalty, .* Did you mean penalty\?") as caught:

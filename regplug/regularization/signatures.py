@@ -10,7 +10,7 @@ from regplug.errors import PluginError
 from regplug.regularization.layers import ActingLayer
 from regplug.regularizer import RegularizerFunctions
 
-_SPELLING = 0.8
+_SPELLING = 0.85
 """How similar a name must be to that of a function to count as misspelt."""
 
 
