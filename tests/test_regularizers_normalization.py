@@ -164,7 +164,7 @@ def test_weight_norm_starts_at_the_weight_and_trains_length_and_direction():
 def test_weight_norm_comes_first_on_a_weight_whatever_the_order_on_the_command_line():
     made = assembled(reg=["spectral_norm", "dropconnect", "weight_norm"])
     chain = [type(layer).__name__ for layer in made.network.model.hidden1.parametrizations.weight]
-    assert chain == ["_WeightNorm", "SpectralNormLayer", "DropConnectLayer"]
+    assert chain == ["LengthAndDirection", "SpectralNormLayer", "DropConnectLayer"]
 
 
 def test_weight_norm_of_a_weight_that_is_parametrized_is_refused():
@@ -195,3 +195,18 @@ def test_weight_standardization_spares_the_last_layer():
 def test_weight_standardization_of_units_with_one_weight_is_refused():
     with pytest.raises(CompositionError, match="each unit of hidden1 has one weight"):
         assembled(dataset=toy(features=1), reg=["weight_standardization"])
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **fields: trainer(**fields), lambda **fields: stack({}, {"seed": 3}, **fields)]
+)
+def test_a_unit_whose_weights_are_all_pruned_stays_zero_under_weight_norm(make):
+    """2 of 24 weights are left, so one of the three units has none."""
+    made, _ = trained(
+        make(model="linear", reg=["weight_norm", "pruning:sparsity=0.9,start=0,end=0.5,every=2"], dtype="float64")
+    )
+    learned = weights(made)
+    assert all(value.isfinite().all() for value in learned.values())
+    (effective,) = (value for name, value in made.weights_of(0).items() if name.endswith("weight"))
+    assert (effective != 0).sum() == 2
+    assert (effective == 0).all(dim=1).any()
