@@ -12,13 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_calls import Terminal
+from trainings import toy
 from waiting import wait_until
 
 import regplug
+from regplug.config import load_config
 from regplug.errors import DataError, RequestError
+from regplug.registry import default_registry
 from regplug.runs import checkpoints
 from regplug.runs.checkpoints import Checkpoints, read_checkpoint
+from regplug.runs.request import check_request
 from regplug.runs.results import Observer
+from regplug.runs.runner import execute
 from regplug.tracking import open_store
 
 FIELDS = {
@@ -95,14 +100,20 @@ def test_a_run_without_a_checkpoint_is_trained_from_its_beginning(place):
     assert points(resumed.run_id) == points(whole.run_id)
 
 
-def test_ctrl_c_ends_the_training_after_the_epoch_and_keeps_what_there_is(place, monkeypatch):
+@pytest.fixture
+def heeded():
+    """Ctrl-C raises `KeyboardInterrupt`, whatever runs the tests."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        observer = Interrupts(2, softly=True)
-        early = place.run(**{**FIELDS, "observers": [observer], "checkpoint_every": 1000})
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+    yield
+    is_restored = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+    assert is_restored
+
+
+def test_ctrl_c_ends_the_training_after_the_epoch_and_keeps_what_there_is(place, heeded):
+    observer = Interrupts(2, softly=True)
+    asked = load_config(None, (), {**FIELDS, "checkpoint_every": 1000})
+    early = execute(check_request(asked, default_registry()), observers=[observer], is_soft=True)
     assert (early.status, early.store_status, place.statuses()) == ("KILLED", "KILLED", ["KILLED"])
     assert "test/accuracy" in early.metrics
     assert observer.told == [
@@ -110,6 +121,21 @@ def test_ctrl_c_ends_the_training_after_the_epoch_and_keeps_what_there_is(place,
         f"Interrupted after epoch 2 of 5. `regplug runs resume {early.run_id[:8]}` continues the run.",
     ]
     assert regplug.resume(early.run_id).state_sha256 == place.run(**FIELDS).state_sha256
+
+
+def test_from_python_ctrl_c_ends_a_run_at_once_so_that_a_loop_ends_as_well(place, heeded):
+    with pytest.raises(KeyboardInterrupt):
+        place.run(**FIELDS, observers=[Interrupts(2, softly=True)])
+    assert place.statuses() == ["KILLED"]
+
+
+def test_a_run_of_an_object_of_the_callers_asks_for_it_again(place, each_epoch):
+    broken = interrupted(place, 3, dataset=toy())
+    with pytest.raises(RequestError, match="was trained with a Python object") as caught:
+        regplug.resume(broken.run_id)
+    assert "regplug.resume(run, model=..., dataset=...)" in caught.value.hint
+    resumed, whole = regplug.resume(broken.run_id, dataset=toy()), place.run(**FIELDS | {"dataset": toy()})
+    assert resumed.state_sha256 == whole.state_sha256
 
 
 def test_a_checkpoint_that_cannot_be_written_is_told_once_and_does_not_end_the_run(place, each_epoch):
@@ -154,7 +180,7 @@ def test_data_that_have_changed_are_refused(place, each_epoch, tmp_path):
     table.write_text("a,b,label\n" + "\n".join(rows))
     broken = interrupted(place, 2, dataset=str(table), target="label")
     table.write_text("a,b,label\n" + "\n".join(["9,9,1", *rows[1:]]))
-    with pytest.raises(DataError, match="is not the one that the run was trained on"):
+    with pytest.raises(DataError, match=r"is not the one that run .* was trained on"):
         regplug.resume(broken.run_id)
     assert place.only_run().status == "KILLED"
 

@@ -28,6 +28,6 @@ def run(**given: Any) -> None:
     def execute(observers: Any) -> Any:
         from regplug.runs.runner import execute
 
-        return execute(request, observers=observers, tracking_uri=tracking_uri)
+        return execute(request, observers=observers, tracking_uri=tracking_uri, is_soft=True)
 
     carry_out(execute, as_json=given["json"], tracking_uri=tracking_uri)

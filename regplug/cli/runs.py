@@ -96,7 +96,7 @@ def resume_run(
     def execute(observers: Any) -> Any:
         from regplug.runs.resuming import resume
 
-        return resume(run, registry, observers=observers, tracking_uri=tracking_uri)
+        return resume(run, registry, observers=observers, tracking_uri=tracking_uri, is_soft=True)
 
     carry_out(execute, as_json=json, tracking_uri=tracking_uri)
 

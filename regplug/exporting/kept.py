@@ -11,21 +11,18 @@ from torch import nn
 from regplug.bundles.request import BundleRequest
 from regplug.config import RunConfig, load_config
 from regplug.data import Prepared
-from regplug.errors import DataError, RequestError, UnknownComponentError, VerificationError
+from regplug.errors import RequestError, VerificationError
 from regplug.exporting.deployment import DEPLOYED_FILE
 from regplug.exporting.of_run import rebuilt_network, request_of_run
 from regplug.registry import Registry
 from regplug.registry.components import Components, find_components
 from regplug.runs.loading import load_data
+from regplug.runs.stored import CONFIG_FILE, STATE_FILE, asking_for_objects, require_same_data
 from regplug.tracking import RunInfo, Store
 from regplug.training.ensemble import count_members
 from regplug.training.state_hash import state_sha256
 
-CONFIG_FILE, STATE_FILE = "config.toml", "state.pt"
-"""The stored files of a run, with their names in messages."""
-
 _STATE_TAG = "regplug.state_sha256"
-_DIGEST_KEPT = 36
 
 
 class Kept:
@@ -50,15 +47,8 @@ class Kept:
         self.components = self._find(registry)
 
     def _find(self, registry: Registry) -> Components:
-        try:
+        with asking_for_objects(self.info.name, "regplug.export"):
             return find_components(self._here, registry)
-        except UnknownComponentError as error:
-            if "'yours/" not in error.message:
-                raise
-            raise RequestError(
-                f"Run {self.info.name} was trained with a Python object: {error.message}",
-                hint="Pass the same object again: regplug.export(run, model=..., dataset=...).",
-            ) from error
 
     def require_deployable(self) -> None:
         """Checks that the formats include the file to register."""
@@ -71,14 +61,12 @@ class Kept:
     def load_data(self) -> Prepared:
         """Returns the data after checking that they have not changed since the run."""
         data = load_data(self._here, self.components)
-        digests = self._store.dataset_digests(self.info.run_id)
-        seen = digests.get(data.raw.name)
-        if seen is not None and seen != data.digest[:_DIGEST_KEPT]:
-            raise DataError(
-                f"Dataset {data.raw.name} is not the one that run {self.info.name} was trained on: "
-                f"its digest was {seen[:12]} and is {data.digest[:12]}.",
-                hint="Restore the data: normalisation and test accuracy of the file are computed from them.",
-            )
+        require_same_data(
+            data,
+            self._store.dataset_digests(self.info.run_id).get(data.raw.name),
+            self.info.name,
+            hint="Restore the data: normalisation and test accuracy of the file are computed from them.",
+        )
         return data
 
     def load_model(self, data: Prepared) -> nn.Module:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regplug.errors import DataError
 from regplug.tracking.naming import safe_key
 
 CHECKPOINT_TAG = "regplug.checkpoint"
@@ -29,20 +28,6 @@ class Earlier:
     checkpoint: Mapping[str, Any] | None
     digests: Mapping[str, str]
     points: Mapping[str, Mapping[int, Sequence[float]]]
-
-    def require_same(self, name: str, digest: str) -> None:
-        """Checks that the data have not changed since the run was interrupted.
-
-        Raises:
-            DataError: They have.
-        """
-        known = self.digests.get(name)
-        if known is not None and known != digest[: len(known)]:
-            raise DataError(
-                f"Dataset {name} is not the one that the run was trained on: its digest was {known[:12]} and is "
-                f"{digest[:12]}.",
-                hint="Restore the data, or train a new run.",
-            )
 
     def new_points(self, values: Mapping[str, float], step: int, *, is_final: bool) -> dict[str, float]:
         """Returns the values that the store does not have yet, so that no step gets a second point.

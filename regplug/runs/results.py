@@ -165,7 +165,8 @@ def status_after(error: BaseException | None) -> str:
 class RunResult(RunFinished):
     """The result of a single run.
 
-    One that is returned ended `FINISHED`. One that failed after its training is the `result` of the error.
+    One that is returned ended `FINISHED`, or `KILLED` if Ctrl-C ended its training early. One that failed after its
+    training is the `result` of the error.
 
     Args:
         state_sha256: Hash of the trained state.

@@ -41,6 +41,7 @@ from regplug.runs.request import RunRequest
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
 from regplug.runs.row_files import keep_rows
 from regplug.runs.stages import Stages
+from regplug.runs.stored import CONFIG_FILE, STATE_FILE, require_same_data
 from regplug.runs.trained import trained_model, trainer_of
 from regplug.statistics import RowValues
 from regplug.tracking import Store, TrackedRun, open_store
@@ -56,6 +57,7 @@ def execute(
     tracking_uri: str | None = None,
     tags: Mapping[str, str] | None = None,
     earlier: Earlier | None = None,
+    is_soft: bool = False,
 ) -> RunResult:
     """Trains, tracks, exports and verifies one run.
 
@@ -65,6 +67,8 @@ def execute(
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` here.
         tags: Further tags of the run.
         earlier: What an interrupted run left that is resumed; `None` for a new run.
+        is_soft: Whether Ctrl-C ends the training after the current epoch, so that what was trained is evaluated and
+            exported, and the result is KILLED. Else it raises `KeyboardInterrupt`, as callers in a loop expect.
 
     Raises:
         RequestError: The request was wrong; nothing was started.
@@ -76,7 +80,8 @@ def execute(
     with stages.stage("loading data"):
         data = load_data(config, components)
     if earlier is not None:
-        earlier.require_same(data.raw.name, data.digest)
+        seen = earlier.digests.get(data.raw.name)
+        require_same_data(data, seen, earlier.run_id[:8], hint="Restore the data, or train a new run.")
     with stages.stage("building"):
         made = assemble(config, components, data)
     if config.export:
@@ -85,7 +90,7 @@ def execute(
     with stages.stage("opening the tracking store"):
         store = open_store(tracking_uri)
     with threads(made.num_threads()):
-        return _Run(made, store, observers, plugged, stages, earlier).execute(tags or {})
+        return _Run(made, store, observers, plugged, stages, earlier, is_soft=is_soft).execute(tags or {})
 
 
 class _Run:
@@ -99,6 +104,8 @@ class _Run:
         plugged: PluginObservers,
         stages: Stages,
         earlier: Earlier | None,
+        *,
+        is_soft: bool,
     ) -> None:
         self._made, self._store, self._stages = made, store, stages
         self._told, self._plugged = observers, plugged
@@ -114,7 +121,7 @@ class _Run:
         self._guess = ""
         self._facts = facts_of(made.data, folds=Fold.parse(made.config.fold).count if made.config.fold else 0)
         self._trainer = trainer_of(made, probed=bool(self._probes))
-        self._earlier, self._interrupted = earlier, False
+        self._earlier, self._is_soft, self._interrupted = earlier, is_soft, False
         checkpoint = earlier.checkpoint if earlier is not None else None
         self._measured = MetricLog(checkpoint["history"] if checkpoint else None)
         if checkpoint:
@@ -231,7 +238,7 @@ class _Run:
 
     def _begin(self, tracked: TrackedRun) -> RunStarted:
         raw = self._data.raw
-        tracked.log_text(self._config.to_toml(), "config.toml")
+        tracked.log_text(self._config.to_toml(), CONFIG_FILE)
         tracked.log_dict(self._config.to_dict(), "config.json")
         rows = {split_name: len(split) for split_name, split in raw.splits()}
         if self._earlier is None or raw.name not in self._earlier.digests:
@@ -251,7 +258,7 @@ class _Run:
         return info
 
     def _train(self, tracked: TrackedRun, run: RunStarted, checkpoints: Checkpoints) -> None:
-        with interrupted_softly(self._warn) as is_interrupted:
+        with interrupted_softly(self._warn, is_on=self._is_soft) as is_interrupted:
             for record in self._trainer.train():
                 self._end_epoch(tracked, run, record)
                 self._interrupted = is_interrupted() and record.epoch < self._config.epochs
@@ -347,7 +354,7 @@ def _log_deployed(tracked: TrackedRun, bundle: Bundle) -> None:
 def log_state(tracked: TrackedRun, model: nn.Module) -> None:
     """Stores the trained state and its hash, so that the run can be exported again."""
     with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "state.pt"
+        file = Path(place) / STATE_FILE
         torch.save(model.state_dict(), file)
         tracked.log_file(file)
     tracked.set_tags({"regplug.state_sha256": state_sha256(model)})

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from regplug.config import Fold, RunConfig, load_config
+from regplug.runs.stored import CONFIG_FILE
 from regplug.studies.config import Point
 from regplug.tracking import RunInfo, Store
 
 CONFIGS_FILE = "configs.json"
-CONFIG_FILE = "config.toml"
 POINT_TAG = "regplug.study.point"
 
 

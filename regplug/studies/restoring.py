@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from regplug.config import RunConfig
 from regplug.config.commands import command_of
 from regplug.data import Prepared
-from regplug.errors import DataError, RequestError, UnknownComponentError, VerificationError
+from regplug.errors import RequestError, VerificationError
 from regplug.exporting import require_exportable
-from regplug.exporting.kept import STATE_FILE
 from regplug.measuring.final_metrics import SPLITS, measure_final
 from regplug.registry import Registry
 from regplug.registry.faults import named_faults
 from regplug.runs.assembly import Assembly, assemble, threads
 from regplug.runs.data_facts import DIGEST_TAG
 from regplug.runs.loading import load_data
-from regplug.runs.request import RunRequest, check_request
+from regplug.runs.request import check_request
 from regplug.runs.runner import log_state
+from regplug.runs.stored import CONFIG_FILE, STATE_FILE, asking_for_objects, require_same_data
 from regplug.runs.trained import trained_model, trainer_of
-from regplug.studies.child_configs import CONFIG_FILE, tracked_config
+from regplug.studies.child_configs import tracked_config
 from regplug.studies.measuring import FINISHED
 from regplug.tracking import RunInfo, Store
 
@@ -97,40 +96,13 @@ def _assembled(store: Store, info: RunInfo, registry: Registry, *, accept_change
             f"Run {info.name} ({info.run_id[:8]}) ended {info.status} in its study, so there is nothing to export.",
             hint="Name a run that finished; `regplug runs list` shows the status.",
         )
-    request = _checked(config.replaced(export=True), info, registry)
+    with asking_for_objects(info.name, "regplug.export"):
+        request = check_request(config.replaced(export=True), registry, writes=False)
     data = load_data(request.config, request.components)
-    is_changed = require_same_data(info, data, accept_changed_data=accept_changed_data)
-    return assemble(request.config, request.components, data), is_changed
-
-
-def _checked(config: RunConfig, info: RunInfo, registry: Registry) -> RunRequest:
-    try:
-        return check_request(config, registry, writes=False)
-    except UnknownComponentError as error:
-        if "'yours/" not in error.message:
-            raise
-        raise RequestError(
-            f"Run {info.name} was trained with a Python object: {error.message}",
-            hint="Pass the same object again: regplug.export(run, model=..., dataset=...).",
-        ) from error
-
-
-def require_same_data(info: RunInfo, data: Prepared, *, accept_changed_data: bool) -> bool:
-    """Returns whether a run's data have changed since.
-
-    Raises:
-        DataError: They have, and this is not accepted.
-    """
     seen = info.tags.get(DIGEST_TAG)
-    if seen is None or seen == data.digest:
-        return False
-    if accept_changed_data:
-        return True
-    raise DataError(
-        f"Dataset {data.raw.name} is not the one that run {info.name} was trained on: its digest was {seen[:12]} and "
-        f"is {data.digest[:12]}.",
-        hint=CHANGED_DATA_HINT,
-    )
+    if not accept_changed_data:
+        require_same_data(data, seen, info.name, hint=CHANGED_DATA_HINT)
+    return assemble(request.config, request.components, data), seen not in (None, data.digest)
 
 
 def _require_agreement(info: RunInfo, measured: Mapping[str, float], made: Assembly) -> None:
