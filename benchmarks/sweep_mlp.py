@@ -16,10 +16,10 @@ from benchmarks.report import Report
 from regplug.config import RunConfig
 from regplug.data import Prepared
 from regplug.registry import default_registry
-from regplug.studies.config import StudyConfig, points_of
-from regplug.studies.grouping import group_points
-from regplug.studies.running import Chunks, GroupRunner
-from regplug.studies.study_data import StudyData
+from regplug.studies.design.config import StudyConfig, points_of
+from regplug.studies.stacks.grouping import group_points
+from regplug.studies.stacks.running import Chunks, GroupRunner
+from regplug.studies.stacks.study_data import StudyData
 
 SEEDS, RATES, ALONE = 8, (0.0, 0.2, 0.4, 0.6), 4
 EPOCHS, BATCH_SIZE, LR = 10, 64, 0.1

@@ -13,8 +13,8 @@ from pathlib import Path
 
 HEAVY = (
     "jinja2", "matplotlib.backends.backend_agg", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking",
-    "regplug.cli.app", "regplug.runs.runner", "regplug.studies.comparing", "regplug.studies.engine", "scipy.stats",
-    "sklearn.datasets", "sklearn.metrics", "sklearn.model_selection", "sympy",
+    "regplug.cli.app", "regplug.runs.runner", "regplug.studies.comparison.comparing", "regplug.studies.engine",
+    "scipy.stats", "sklearn.datasets", "sklearn.metrics", "sklearn.model_selection", "sympy",
 )  # fmt: skip
 FAULTS = ("stdout closed", "stderr closed", "both closed", "stdout full", "stderr full", "reader gone")
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from trainings import toy
 
 import regplug
-from regplug.studies import running
 from regplug.studies.keeping import POINT_TAG
 from regplug.studies.results import StudyObserver
+from regplug.studies.stacks import running
 
 USED = (
     "mlflow.store.tracking.sqlalchemy_store", "sklearn.metrics", "scipy.stats", "matplotlib.backends.backend_agg",

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from regplug.config import KIND_BY_FIELD, REPEATED_FIELDS, RunConfig
 from regplug.config.params import ParameterInfo, describe_params
-from regplug.studies.config import StudyConfig
+from regplug.studies.design.config import StudyConfig
 
 FUNCTIONS = Path(__file__).parents[1] / "regplug" / "functions"
 OF_FOLDS = ("folds", "repeats", "group")

@@ -14,9 +14,9 @@ import regplug
 from regplug.errors import DivergedError
 from regplug.registry import default_registry
 from regplug.runs.results import Observer
-from regplug.studies import running
 from regplug.studies.observing import PluginsOfStudy
 from regplug.studies.results import StudyObserver
+from regplug.studies.stacks import running
 
 pytest_plugins = ["installed_plugins"]
 

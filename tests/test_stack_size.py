@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from regplug.studies.stack_size import best_size, candidate_sizes, clock_for, even_stacks, least_times
+from regplug.studies.stacks.stack_size import best_size, candidate_sizes, clock_for, even_stacks, least_times
 
 CPU = torch.device("cpu")
 

@@ -16,7 +16,7 @@ from regplug.data.folds import fold_data
 from regplug.data.inputs import KeptRaw, Streamed, all_in_chunks, rows_in_turn
 from regplug.errors import DataError
 from regplug.runs.data_facts import facts_of
-from regplug.studies import running
+from regplug.studies.stacks import running
 from regplug_datasets.own_files import ImagesParams
 from regplug_datasets.own_files.image_folder import images
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from regplug.runs.data_facts import DataFacts, facts_of, overlap_ratio, rows_digest
-from regplug.studies.comparable import are_judged_alike, group_by_data, group_by_loss, overlap_of, why_apart
+from regplug.studies.comparison.comparable import are_judged_alike, group_by_data, group_by_loss, overlap_of, why_apart
 from regplug.tracking import RunInfo
 
 SIZES = {"train": 60, "valid": 20, "test": 20}

@@ -9,8 +9,8 @@ from trainings import toy
 from regplug.config import RunConfig
 from regplug.errors import RequestError
 from regplug.registry import default_registry
-from regplug.studies.axes import parse_axis
-from regplug.studies.config import StudyConfig, load_study, points_of, settings_of
+from regplug.studies.design.axes import parse_axis
+from regplug.studies.design.config import StudyConfig, load_study, points_of, settings_of
 from regplug.studies.engine import Study
 
 

@@ -102,7 +102,7 @@ def test_a_run_of_a_study_shows_its_configuration_and_its_command(place, termina
 
 def test_a_shorthand_of_one_setting_is_not_in_the_others(place):
     result = place.sweep(grid=["momentum=0,0.5"], epochs=1, name="shorthand")
-    from regplug.studies.child_configs import tracked_config
+    from regplug.studies.design.child_configs import tracked_config
 
     configs = {each.params["setting"]: tracked_config(place.store, each) for each in place.children(result.study_id)}
     assert {label: config.specs("optimizer")[0].values["momentum"] for label, config in configs.items()} == {

@@ -6,7 +6,7 @@ import pytest
 
 from regplug.errors import RequestError
 from regplug.registry import default_registry
-from regplug.studies.config import load_study, points_of
+from regplug.studies.design.config import load_study, points_of
 
 
 def settings(**fields):

@@ -13,8 +13,8 @@ from study_runs import Place, by_key, table
 from trainings import toy
 
 from regplug.errors import RequestError
-from regplug.studies import running
 from regplug.studies.results import StudyObserver
+from regplug.studies.stacks import running
 
 RUNS = 24
 
@@ -115,7 +115,7 @@ def test_going_on_with_another_configuration_is_refused_and_the_difference_shown
 
 @pytest.mark.slow
 def test_a_refit_that_was_interrupted_is_all_that_is_done_again(place, by_twos, monkeypatch):
-    from regplug.studies import delivering
+    from regplug.studies.delivery import delivering
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

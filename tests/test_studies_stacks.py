@@ -9,7 +9,7 @@ from study_runs import Place, by_key, table
 from torch import nn
 from trainings import toy, trained
 
-from regplug.studies import running
+from regplug.studies.stacks import running
 
 ALL_AT_ONCE = (
     "batchnorm",

@@ -14,11 +14,11 @@ from regplug.errors import RequestError
 from regplug.registry import default_registry
 from regplug.statistics import PairKey, Question, Study, StudyRun, answer
 from regplug.statistics import Setting as StudySetting
-from regplug.studies.axes import on_and_off, parse_axis
-from regplug.studies.config import load_study, points_of
-from regplug.studies.following import factorial_of_best
-from regplug.studies.settings import Setting
-from regplug.studies.strengths import strength_of
+from regplug.studies.design.axes import on_and_off, parse_axis
+from regplug.studies.design.config import load_study, points_of
+from regplug.studies.design.following import factorial_of_best
+from regplug.studies.design.settings import Setting
+from regplug.studies.design.strengths import strength_of
 
 
 def groups(**fields):

@@ -14,7 +14,7 @@ from regplug.cli.study_options import AllPairs, Minimize
 from regplug.errors import RequestError
 
 if TYPE_CHECKING:
-    from regplug.studies.compared import Compared
+    from regplug.studies.comparison.compared import Compared
 
 app = new_app()
 
@@ -88,7 +88,7 @@ def compare(
 
     resolve_location(tracking_uri).require_there()
     from regplug.cli.analysis_text import tell_analysis
-    from regplug.studies.comparing import compare_tracked, report_name
+    from regplug.studies.comparison.comparing import compare_tracked, report_name
 
     found = compare_tracked(
         names,

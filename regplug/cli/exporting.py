@@ -100,7 +100,7 @@ def export(
     names = [spelled(text) for text in formats or ()]
     _check_runs(runs, ensemble=ensemble, register=register or alias)
     _check(names, registry, register, alias, tracking_uri)
-    from regplug.studies.exporting import export_named
+    from regplug.studies.delivery.exporting import export_named
 
     with telling_what_was_reached(_tell, as_json=json):
         request: dict[str, Any] = {

@@ -100,7 +100,7 @@ def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> t
     """Returns the plan of the first run, with the groups of all runs."""
     import dataclasses
 
-    from regplug.studies.request import check_study
+    from regplug.studies.design.request import check_study
 
     asked, registry = read_study("any", given, file, own), registry_of(given)
     points = check_study(asked, registry)

@@ -62,7 +62,7 @@ def show_run(
     json: Json = False,
 ) -> None:
     """Show a run's parameters, metrics, tags and files, and the command that repeats it."""
-    from regplug.studies.child_configs import tracked_config
+    from regplug.studies.design.child_configs import tracked_config
     from regplug.tracking import open_store
 
     store = open_store(tracking_uri, is_read=True)

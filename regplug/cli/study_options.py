@@ -14,7 +14,7 @@ from regplug.config.params import describe_params
 from regplug.errors import RequestError
 
 if TYPE_CHECKING:
-    from regplug.studies.config import StudyConfig
+    from regplug.studies.design.config import StudyConfig
 
 StudyFile = Annotated[
     str | None,
@@ -140,7 +140,7 @@ def read_study(kind: str, given: Mapping[str, Any], file: str | None, own: Mappi
     Raises:
         RequestError: A value is not allowed, or a file cannot be read.
     """
-    from regplug.studies.config import load_study
+    from regplug.studies.design.config import load_study
 
     config = given["config"]
     if file is not None and config is not None:

@@ -17,11 +17,11 @@ from regplug.cli.live_study import LiveStudy
 from regplug.cli.output import emit, note, say
 from regplug.cli.summary import describe_checks, format_figure, lines_of
 from regplug.studies.background_process import BackgroundProcess, Executor, InlineExecutor
-from regplug.studies.request import check_study
+from regplug.studies.design.request import check_study
 from regplug.tracking.secrets import masked
 
 if TYPE_CHECKING:
-    from regplug.studies.config import StudyConfig
+    from regplug.studies.design.config import StudyConfig
     from regplug.studies.results import StudyResult
 
 _MOST_FAILED = 5
@@ -92,7 +92,7 @@ def _tell(result: StudyResult, tracking_uri: str | None) -> None:
 
 
 def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]]:
-    from regplug.studies.following import factorial_of_best
+    from regplug.studies.design.following import factorial_of_best
     from regplug.studies.reporting import command_of_study
 
     started = result.started

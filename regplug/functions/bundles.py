@@ -119,7 +119,7 @@ def _export_runs(
 ) -> Exported:
     from regplug.runs.caller_objects import take_over
     from regplug.runs.request import check_exported_runs
-    from regplug.studies.exporting import export_named
+    from regplug.studies.delivery.exporting import export_named
 
     register = asked.get("register") or asked.get("alias") or ""
     check_exported_runs(runs, is_ensemble=is_ensemble, register=register)

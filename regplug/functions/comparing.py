@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from regplug.functions.arguments import PathLike
-    from regplug.studies.compared import Compared
+    from regplug.studies.comparison.compared import Compared
 
 
 def compare(
@@ -37,7 +37,7 @@ def compare(
     Raises:
         RequestError: Nothing with these names is tracked, or the runs cannot be compared.
     """
-    from regplug.studies.comparing import compare_tracked
+    from regplug.studies.comparison.comparing import compare_tracked
 
     fields = [by] if isinstance(by, str) else list(by)
     found = compare_tracked(

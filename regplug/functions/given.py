@@ -36,7 +36,7 @@ def read_study(kind: str, arguments: Mapping[str, Any]) -> Study:
         arguments: The arguments of its function by name; `None` for a field that was not given.
     """
     from regplug.runs.caller_objects import take_over
-    from regplug.studies.config import StudyConfig, load_study
+    from regplug.studies.design.config import StudyConfig, load_study
     from regplug.studies.engine import Study
 
     given = {**_given(arguments, RunConfig), **_given(arguments, StudyConfig), "weights": arguments["weights"]}

@@ -14,9 +14,9 @@ from regplug import statistics
 from regplug.reports.curves import Curves
 from regplug.reports.judging import Judged, judge
 from regplug.studies.background_process import Executor
-from regplug.studies.config import Point, StudyConfig
+from regplug.studies.design.config import Point, StudyConfig
+from regplug.studies.design.settings import Setting
 from regplug.studies.measuring import PointResult
-from regplug.studies.settings import Setting
 
 
 @dataclass(frozen=True, kw_only=True)

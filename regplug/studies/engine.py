@@ -16,20 +16,26 @@ from regplug.runs.data_facts import overlap_ratio
 from regplug.runs.request import check_places
 from regplug.studies.background_process import Executor, InlineExecutor
 from regplug.studies.concluding import Concluding
-from regplug.studies.config import Point, StudyConfig
 from regplug.studies.curves import curve_metrics, curves_of
-from regplug.studies.delivering import Best, train_finals
-from regplug.studies.duration import Duration, estimate_duration
-from regplug.studies.grouping import group_points
+from regplug.studies.delivery.delivering import Best, train_finals
+from regplug.studies.design.config import Point, StudyConfig
+from regplug.studies.design.request import check_study
+from regplug.studies.design.soundness import (
+    check_data,
+    choose_metric,
+    compared_metric,
+    require_choosable,
+    warn_of_choosers,
+)
 from regplug.studies.keeping import WINNER_TAG, Keeper
 from regplug.studies.measuring import PointResult
 from regplug.studies.observing import PluginsOfStudy
 from regplug.studies.reporting import keep_conclusion
-from regplug.studies.request import check_study
 from regplug.studies.results import StudyObserver, StudyResult, StudyStarted
-from regplug.studies.running import Chunks, GroupRunner
-from regplug.studies.soundness import check_data, choose_metric, compared_metric, require_choosable, warn_of_choosers
-from regplug.studies.study_data import StudyData
+from regplug.studies.stacks.duration import Duration, estimate_duration
+from regplug.studies.stacks.grouping import group_points
+from regplug.studies.stacks.running import Chunks, GroupRunner
+from regplug.studies.stacks.study_data import StudyData
 from regplug.studies.telling import tell_end, tell_guessing, tell_stage, tell_warning
 from regplug.tracking import open_store
 from regplug.training.course import EpochRecord

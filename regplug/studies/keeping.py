@@ -16,11 +16,11 @@ from regplug.runs.description import describe_run, off_values
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
 from regplug.runs.results import status_after
 from regplug.runs.row_files import keep_rows, read_rows
-from regplug.studies.child_configs import CONFIGS_FILE, POINT_TAG, config_alone, configs_document
-from regplug.studies.config import Point
+from regplug.studies.design.child_configs import CONFIGS_FILE, POINT_TAG, config_alone, configs_document
+from regplug.studies.design.config import Point
 from regplug.studies.measuring import PointResult
 from regplug.studies.results import StudyEnded
-from regplug.studies.running import Chunks
+from regplug.studies.stacks.running import Chunks
 from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, UsedDataset, experiment_name
 from regplug.tracking.naming import line_up
 

@@ -10,11 +10,11 @@ from regplug.data import Prepared
 from regplug.registry import Registry
 from regplug.runs.observers import PluginObservers
 from regplug.runs.results import RunEpoch, RunFinished, RunStarted
-from regplug.studies.config import Point
-from regplug.studies.grouping import Group
+from regplug.studies.design.config import Point
 from regplug.studies.measuring import PointResult
 from regplug.studies.results import StudyEnded, StudyObserver, StudyStarted
-from regplug.studies.running import Chunks
+from regplug.studies.stacks.grouping import Group
+from regplug.studies.stacks.running import Chunks
 from regplug.training.course import EpochRecord
 
 

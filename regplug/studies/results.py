@@ -13,12 +13,12 @@ from regplug.reports.judging import regroup_curves
 from regplug.reports.table import Parts
 from regplug.runs.results import RunResult
 from regplug.studies.concluding import Conclusion, run_document
-from regplug.studies.config import Point, StudyConfig
 from regplug.studies.curves import curve_metrics, curves_of
-from regplug.studies.grouping import Group
+from regplug.studies.design.config import Point, StudyConfig
 from regplug.studies.measuring import PointResult
 from regplug.studies.presenting import Presented
-from regplug.studies.running import Chunks
+from regplug.studies.stacks.grouping import Group
+from regplug.studies.stacks.running import Chunks
 from regplug.training.course import EpochRecord
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from regplug.studies.design.soundness import guessing_warning
 from regplug.studies.measuring import PointResult
 from regplug.studies.results import StudyEnded, StudyObserver
-from regplug.studies.soundness import guessing_warning
 
 
 def tell_stage(observers: Sequence[StudyObserver], name: str) -> None:

@@ -15,13 +15,13 @@ from regplug.registry import Registry, default_registry
 from regplug.runs.data_facts import ROWS_TAG, rows_digest
 from regplug.runs.loading import load_data
 from regplug.runs.request import check_request
-from regplug.studies.child_configs import tracked_config
-from regplug.studies.config import StudyConfig
-from regplug.studies.delivering import Best, train_finals
+from regplug.studies.delivery.delivering import Best, train_finals
+from regplug.studies.delivery.restoring import CHANGED_DATA_HINT, has_weights, restore
+from regplug.studies.design.child_configs import tracked_config
+from regplug.studies.design.config import StudyConfig
 from regplug.studies.keeping import FINAL_TAG, STUDY_FILE, STUDY_TAG, WINNER_TAG
 from regplug.studies.measuring import FINISHED
 from regplug.studies.reporting import ANALYSIS_FILE, BEST_TAG
-from regplug.studies.restoring import CHANGED_DATA_HINT, has_weights, restore
 from regplug.tracking import RunInfo, Store, open_store
 
 

@@ -18,7 +18,7 @@ from regplug.runs.request import check_request
 from regplug.runs.runner import log_state
 from regplug.runs.stored import CONFIG_FILE, STATE_FILE, asking_for_objects, require_same_data
 from regplug.runs.trained import trained_model, trainer_of
-from regplug.studies.child_configs import tracked_config
+from regplug.studies.design.child_configs import tracked_config
 from regplug.studies.measuring import FINISHED
 from regplug.tracking import RunInfo, Store
 

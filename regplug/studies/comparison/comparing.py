@@ -13,7 +13,7 @@ from regplug.errors import RequestError, did_you_mean
 from regplug.reports.judging import regroup_curves
 from regplug.runs.doubts import WARNINGS_TAG
 from regplug.statistics import Question
-from regplug.studies.comparable import (
+from regplug.studies.comparison.comparable import (
     Group,
     are_judged_alike,
     group_by_data,
@@ -22,14 +22,14 @@ from regplug.studies.comparable import (
     overlap_of,
     why_apart,
 )
-from regplug.studies.compared import Compared, Part, verdict_of_parts
-from regplug.studies.compared_page import comparison_page
+from regplug.studies.comparison.compared import Compared, Part, verdict_of_parts
+from regplug.studies.comparison.compared_page import comparison_page
+from regplug.studies.comparison.tracked_rows import with_rows
+from regplug.studies.comparison.tracked_settings import Gathered, Source, TrackedSettings
 from regplug.studies.curves import curve_metrics, read_curves
 from regplug.studies.keeping import FINAL_TAG, STUDY_KINDS, STUDY_TAG
 from regplug.studies.measuring import FINISHED
 from regplug.studies.reporting import ANALYSIS_FILE, REPORT_FILE, compare_address, leading_runs
-from regplug.studies.tracked_rows import with_rows
-from regplug.studies.tracked_settings import Gathered, Source, TrackedSettings
 from regplug.tracking import RunInfo, Store, open_store
 
 

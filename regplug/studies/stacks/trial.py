@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from regplug.errors import DivergedError
 from regplug.registry.faults import is_fault
 from regplug.runs.assembly import threads
-from regplug.studies.stack_size import TRIAL_EPOCHS, TRIAL_STEPS
+from regplug.studies.stacks.stack_size import TRIAL_EPOCHS, TRIAL_STEPS
 from regplug.training.course import Course
 from regplug.training.loop import Trainer
 

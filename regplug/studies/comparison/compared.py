@@ -13,7 +13,7 @@ from regplug.reports import figures
 from regplug.reports.curves import Curves
 from regplug.reports.drawing import Drawing
 from regplug.reports.table import Parts
-from regplug.studies.comparable import Group
+from regplug.studies.comparison.comparable import Group
 from regplug.studies.presenting import Presented
 from regplug.studies.report_facts import Trained, facts_of_runs
 from regplug.tracking import RunInfo

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from regplug.reports.contents import ComparisonReport, StudyReport
 from regplug.reports.page import render_report, report_figure
-from regplug.studies.compared import Compared, Part
+from regplug.studies.comparison.compared import Compared, Part
 
 
 def comparison_page(found: Compared) -> str:

@@ -15,8 +15,8 @@ from regplug.errors import DivergedError
 from regplug.measuring.final_metrics import measure_final
 from regplug.registry.faults import is_fault
 from regplug.runs.assembly import Assembly, threads
-from regplug.studies.stack_size import TRIAL_STEPS
-from regplug.studies.trial import CannotLiftError, Trial
+from regplug.studies.stacks.stack_size import TRIAL_STEPS
+from regplug.studies.stacks.trial import CannotLiftError, Trial
 from regplug.training.loop import Trainer
 
 SHORT_EPOCH_S = 1.0

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from regplug.statistics import Analysis
-from regplug.studies.config import StudyConfig
+from regplug.studies.design.config import StudyConfig
 from regplug.studies.results import StudyResult
 
 

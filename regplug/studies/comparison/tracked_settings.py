@@ -12,10 +12,10 @@ from regplug.config.literals import read_value
 from regplug.errors import RequestError, did_you_mean
 from regplug.runs.doubts import GUESS_TAG
 from regplug.statistics import PairKey, Setting, StudyRun
-from regplug.studies.comparable import Group
-from regplug.studies.config import StudyConfig, settings_of
+from regplug.studies.comparison.comparable import Group
+from regplug.studies.design.config import StudyConfig, settings_of
+from regplug.studies.design.settings import Setting as PlannedSetting
 from regplug.studies.keeping import EPOCHS_METRIC, SECONDS_METRIC, STUDY_FILE
-from regplug.studies.settings import Setting as PlannedSetting
 from regplug.tracking import RunInfo, Store
 
 COMPONENTS: Mapping[str, str] = {

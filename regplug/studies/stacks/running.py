@@ -17,11 +17,11 @@ from regplug.errors import DivergedError
 from regplug.registry.faults import is_fault, message_of
 from regplug.runs.assembly import Assembly, assemble, loss_settings, stackable_numbers, threads
 from regplug.runs.network import build_network, numbers_of
-from regplug.studies.config import Point
-from regplug.studies.grouping import Group
+from regplug.studies.design.config import Point
 from regplug.studies.measuring import Log, PointResult, failed
-from regplug.studies.rehearsing import Rehearsal, rehearse
-from regplug.studies.stack_size import (
+from regplug.studies.stacks.grouping import Group
+from regplug.studies.stacks.rehearsing import Rehearsal, rehearse
+from regplug.studies.stacks.stack_size import (
     TRIAL_STEPS,
     best_size,
     candidate_sizes,
@@ -30,8 +30,8 @@ from regplug.studies.stack_size import (
     even_stacks,
     least_times,
 )
-from regplug.studies.study_data import StudyData
-from regplug.studies.trial import CannotLiftError, Trial, lifting, short_course
+from regplug.studies.stacks.study_data import StudyData
+from regplug.studies.stacks.trial import CannotLiftError, Trial, lifting, short_course
 from regplug.training.course import EpochRecord, Pools
 from regplug.training.loop import Trainer
 from regplug.training.state import Pool, RunInputs

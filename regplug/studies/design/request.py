@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from regplug.registry import Registry
 from regplug.runs.request import check_parts, check_places
-from regplug.studies.config import Point, StudyConfig, points_of
+from regplug.studies.design.config import Point, StudyConfig, points_of
 
 
 def check_study(

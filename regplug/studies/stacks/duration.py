@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regplug.studies.rehearsing import Rehearsal
-from regplug.studies.running import Chunks, GroupRunner
+from regplug.studies.stacks.rehearsing import Rehearsal
+from regplug.studies.stacks.running import Chunks, GroupRunner
 
 START_S = 8.0
 """Seconds to start, read the data, open the store and write the report; measured, as the next three, on two cores."""

@@ -13,7 +13,7 @@ from regplug.config.params import describe_params
 from regplug.config.spec import ComponentSpec
 from regplug.errors import RequestError, did_you_mean
 from regplug.registry import Registry
-from regplug.studies.axes import Axis, find_component, value_text, with_value
+from regplug.studies.design.axes import Axis, find_component, value_text, with_value
 
 Values = dict[str, Any]
 """Axis -> value. `None` for a parameter of a regularizer means that the run does not have the regularizer."""

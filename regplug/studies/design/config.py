@@ -20,8 +20,8 @@ from regplug.config.params import check_fields, describe_params
 from regplug.errors import ParameterError, RequestError, did_you_mean
 from regplug.registry import Registry
 from regplug.registry.components import resolve_config
-from regplug.studies.axes import Axis, check_axes, on_and_off, parse_axis, with_value
-from regplug.studies.settings import (
+from regplug.studies.design.axes import Axis, check_axes, on_and_off, parse_axis, with_value
+from regplug.studies.design.settings import (
     Setting,
     combine,
     is_of_regularizers,
@@ -31,7 +31,7 @@ from regplug.studies.settings import (
     with_reference,
     with_values,
 )
-from regplug.studies.strengths import group_settings, read_best_of, spread_strengths
+from regplug.studies.design.strengths import group_settings, read_best_of, spread_strengths
 
 DEFAULT_FOLDS = 5
 """Default number of folds of a cross-validation."""

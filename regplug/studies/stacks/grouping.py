@@ -12,8 +12,8 @@ from torch import Tensor
 from regplug.config.params import stackable_fields
 from regplug.data import Prepared
 from regplug.registry.components import Components
-from regplug.studies.config import Point
-from regplug.studies.study_data import StudyData
+from regplug.studies.design.config import Point
+from regplug.studies.stacks.study_data import StudyData
 
 _STACKED = ("lr", "seed", "data_seed", "reg", "loss", "optimizer")
 """Fields in which runs of one stack may differ; components may differ only in parameters marked `Stackable`."""

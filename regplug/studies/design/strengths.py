@@ -14,8 +14,8 @@ from regplug.config.params import describe_params
 from regplug.config.spec import ComponentSpec
 from regplug.errors import RequestError, did_you_mean
 from regplug.registry import Registry
-from regplug.studies.axes import Axis, find_component
-from regplug.studies.settings import REG, Setting, is_of_regularizers, label_of, off_values_of
+from regplug.studies.design.axes import Axis, find_component
+from regplug.studies.design.settings import REG, Setting, is_of_regularizers, label_of, off_values_of
 
 STRENGTH = "strength"
 

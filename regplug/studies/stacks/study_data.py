@@ -14,8 +14,8 @@ from regplug.registry import Registry
 from regplug.registry.components import Components, find_components
 from regplug.runs.data_facts import DataFacts, facts_of
 from regplug.runs.loading import check_batch_size, load_data, prepare_for
-from regplug.studies.config import Point, StudyConfig
-from regplug.studies.settings import Setting
+from regplug.studies.design.config import Point, StudyConfig
+from regplug.studies.design.settings import Setting
 
 MOST_ROW_VALUES = 50_000_000
 """Most values of a metric by run and test row that a study keeps, in about 150 MB."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from regplug.runs.row_files import read_rows
 from regplug.statistics import ROW_METRICS, StudyRun
-from regplug.studies.child_configs import POINT_TAG
+from regplug.studies.design.child_configs import POINT_TAG
 from regplug.tracking import RunInfo, Store
 
 

@@ -1,0 +1,1 @@
+"""What a study is: its axes, settings and question, before anything is trained."""
