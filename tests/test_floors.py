@@ -36,6 +36,7 @@ ROOMS = {
     "torch.jit": ("regplug/bundles/", "plugins/regplug_formats/"),
     "torch.onnx": ("regplug/bundles/", "plugins/regplug_formats/"),
     "matplotlib": ("regplug/reports/plots/",),
+    "minisign": ("regplug/bundles/signing.py", "regplug/bundles/origin.py"),
     "typer": ("regplug/cli/",),
     "click": ("regplug/cli/",),
     "rich": ("regplug/cli/",),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regplug.bundles.archives import grows_too_large
-from regplug.bundles.layout import CHECKSUMS, RESERVED, changed, most_bytes_of_model, read_checksums, read_manifest
+from regplug.bundles.layout import NOT_SUMMED, RESERVED, changed, most_bytes_of_model, read_checksums, read_manifest
 from regplug.bundles.reading import MOST_BYTES, why_not_plain
 from regplug.bundles.report import Check, at_most, holds
 from regplug.bundles.samples import most_bytes
@@ -52,7 +52,7 @@ def checksums(path: Path) -> list[Check]:
     except (VerificationError, BundleError) as error:
         return [holds("bundle.checksums", False, error.message)]
     faults = [reason for name in sorted(sums) if (reason := changed(path, name, sums))]
-    there = {entry.name for entry in path.iterdir()} - {CHECKSUMS}
+    there = {entry.name for entry in path.iterdir()} - {*NOT_SUMMED}
     extra = sorted(there - set(sums))
     return [
         at_most("bundle.checksums", len(faults), 0, " ".join(faults) or f"{len(sums)} files as they were verified"),
@@ -62,7 +62,7 @@ def checksums(path: Path) -> list[Check]:
 
 def contents(path: Path, manifest: Mapping[str, Any]) -> Check:
     """Checks that the checksums cover exactly the files of a bundle and the model files in the manifest."""
-    listed, wanted = set(read_checksums(path)), {*manifest["files"], *RESERVED} - {CHECKSUMS}
+    listed, wanted = set(read_checksums(path)), {*manifest["files"], *RESERVED} - {*NOT_SUMMED}
     told = [
         f"{words}: {', '.join(sorted(names))}"
         for words, names in (("missing", wanted - listed), ("unknown", listed - wanted))

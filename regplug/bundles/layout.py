@@ -24,7 +24,11 @@ VERIFICATION = "verification.json"
 SAMPLE_INPUT = "sample_input.npz"
 SAMPLE_OUTPUT = "sample_output.npz"
 CHECKSUMS = "SHA256SUMS"
-RESERVED = (CHECKSUMS, MANIFEST, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION)
+SIGNATURE = "SHA256SUMS.minisig"
+NOT_SUMMED = (CHECKSUMS, SIGNATURE)
+"""Files without a checksum: the checksums themselves, and their signature, which only a signed bundle has."""
+
+RESERVED = (CHECKSUMS, SIGNATURE, MANIFEST, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION)
 """The files of every bundle; all others are model files."""
 
 MOST_ONNX_BYTES = 2**31
@@ -52,9 +56,19 @@ def sha256_file(path: Path) -> str:
 
 def write_checksums(folder: Path) -> None:
     """Writes `SHA256SUMS` for all other files of the folder, in the format of `sha256sum`."""
-    names = sorted(path.name for path in folder.iterdir() if path.name != CHECKSUMS)
+    names = sorted(path.name for path in folder.iterdir() if path.name not in NOT_SUMMED)
     lines = [f"{sha256_file(folder / name)}  {name}\n" for name in names]
     (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def bundle_digest(folder: Path) -> str:
+    """Returns the SHA-256 of `SHA256SUMS`, which stands for all files of the bundle.
+
+    Raises:
+        BundleError: There is no such file.
+        VerificationError: It is not a regular file, or is far too large.
+    """
+    return hashlib.sha256(read_small(folder, CHECKSUMS)).hexdigest()
 
 
 def read_checksums(folder: Path) -> dict[str, str]:

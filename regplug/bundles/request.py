@@ -146,10 +146,12 @@ class Bundle:
         path: The folder.
         files: The names of all files in it, sorted.
         verification: The checks.
+        digest: The SHA-256 of `SHA256SUMS`.
         seconds: Wall-clock time of each stage of the export.
     """
 
     path: Path
     files: tuple[str, ...]
     verification: Report
+    digest: str
     seconds: Mapping[str, float] = field(default_factory=dict)

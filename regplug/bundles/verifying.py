@@ -18,6 +18,7 @@ from regplug.bundles.graph import check_graph
 from regplug.bundles.layout import SAMPLE_INPUT, read_manifest, read_report, require_bundle
 from regplug.bundles.mixed import Pool
 from regplug.bundles.numbers import check_file
+from regplug.bundles.origin import Origin, origin_checks
 from regplug.bundles.report import Check, Report, at_most, holds, prefixed
 from regplug.bundles.report_checks import proven_at_export, told_as_made
 from regplug.bundles.rows import rows_prepared
@@ -36,14 +37,17 @@ class _StoppedError(Exception):
     """A check failed on which all further checks depend."""
 
 
-def verify_bundle(path: Path, formats: Mapping[str, Format] | None = None) -> Report:
+def verify_bundle(path: Path, formats: Mapping[str, Format] | None = None, origin: Origin | None = None) -> Report:
     """Verifies a bundle: its folder, schema, checksums, samples and report, and each file's graph and outputs.
+
+    Without `origin` this proves that the bundle is consistent, not where it comes from.
 
     No model file is opened before the checks of folder and samples have passed.
 
     Args:
         path: The bundle's folder.
         formats: Name in the manifest -> format; others are taken from the registry.
+        origin: Statements from outside the bundle, which are checked first.
 
     Returns:
         Every check with its figure.
@@ -56,6 +60,7 @@ def verify_bundle(path: Path, formats: Mapping[str, Format] | None = None) -> Re
     require_bundle(path)
     checks: list[Check] = []
     with contextlib.suppress(_StoppedError):
+        _require([folder_checks.plain_files(path), *origin_checks(path, origin or Origin())], checks)
         _verify(path, formats or {}, checks)
     return Report(checks=tuple(checks))
 
@@ -85,7 +90,6 @@ def _require(found: Sequence[Check], checks: list[Check]) -> None:
 
 
 def _verify_folder(path: Path, checks: list[Check]) -> dict[str, Any]:
-    _require([folder_checks.plain_files(path)], checks)
     schema = folder_checks.schema(path)
     if schema.passed:
         _require([folder_checks.sizes(path, read_manifest(path))], checks)

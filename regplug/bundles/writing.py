@@ -21,7 +21,14 @@ from regplug.bundles.formats import Captured, Format
 from regplug.bundles.graph import check_graph
 from regplug.bundles.independence import rows_alone
 from regplug.bundles.isolate import Deployed, isolate
-from regplug.bundles.layout import MANIFEST, SAMPLE_INPUT, VERIFICATION, canonical_json, write_checksums
+from regplug.bundles.layout import (
+    MANIFEST,
+    SAMPLE_INPUT,
+    VERIFICATION,
+    bundle_digest,
+    canonical_json,
+    write_checksums,
+)
 from regplug.bundles.manifest import build_manifest
 from regplug.bundles.numbers import TestData, check_file, in_batches
 from regplug.bundles.preflight import (
@@ -37,6 +44,7 @@ from regplug.bundles.report import Check, Report, prefixed
 from regplug.bundles.request import Bundle, BundleRequest
 from regplug.bundles.rows import rows_prepared
 from regplug.bundles.samples import write_samples
+from regplug.bundles.signing import Signer
 from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
 from regplug.bundles.stochastic.layers import Noise
 from regplug.bundles.stochastic.record import KIND, PASSES, Draws, draws_arrays
@@ -70,12 +78,13 @@ class _Work:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def write_bundle(request: BundleRequest, out: Path) -> Bundle:
+def write_bundle(request: BundleRequest, out: Path, signer: Signer | None = None) -> Bundle:
     """Exports a trained network in every requested format, verifies the files, and then publishes the folder.
 
     Args:
         request: The network and the specification of its files.
         out: The bundle's folder, published by one rename. An existing bundle is replaced; anything else is refused.
+        signer: Signs the checksums; `None` for no signature.
 
     Returns:
         The bundle with its verification report. Every check has passed.
@@ -96,8 +105,11 @@ def write_bundle(request: BundleRequest, out: Path) -> Bundle:
         write_samples(folder, model.known, request.input_name, request.output_name, more)
         _proven_files(request, folder, model, manifest, work)
         report = _finish(folder, manifest, work)
+        if signer is not None:
+            signer.sign(folder)
+        digest = bundle_digest(folder)
         files = tuple(sorted(path.name for path in folder.iterdir()))
-    return Bundle(path=Path(out), files=files, verification=report, seconds=work.seconds)
+    return Bundle(path=Path(out), files=files, verification=report, digest=digest, seconds=work.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,6 +81,16 @@ def export(
             show_default=False,
         ),
     ] = "",
+    sign: Annotated[
+        str | None,
+        typer.Option(
+            "--sign",
+            metavar="<file>",
+            help="Sign the bundle with this secret key of minisign; its password is read from REGPLUG_SIGN_PASSWORD "
+            "or at the terminal.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing bundle of another run at --out.")
     ] = False,
@@ -110,6 +121,7 @@ def export(
             "stochastic": stochastic,
             "register": register,
             "alias": alias,
+            "sign": None if sign is None else Path(sign),
             "overwrite": overwrite,
             "registry": registry,
             "tracking_uri": tracking_uri,
@@ -158,6 +170,7 @@ def _tell(exported: Exported) -> None:
         ("bundle", str(exported.path)),
         *_file_rows(exported),
         ("checks", describe_checks(exported.verification)),
+        ("digest", exported.digest),
     ]
     if exported.registered is not None:
         alias = f", alias {exported.registered.alias}" if exported.registered.alias else ""

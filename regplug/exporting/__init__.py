@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regplug.exporting.anchoring import find_origin
 from regplug.exporting.beforehand import require_exportable
 from regplug.exporting.deployment import DEPLOYED_FILE, deployment_requirements, deployment_samples
 from regplug.exporting.of_ensemble import export_ensemble
@@ -20,5 +21,6 @@ __all__ = [
     "export_module",
     "export_run",
     "export_tracked",
+    "find_origin",
     "require_exportable",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 
 from regplug.bundles.publish import OVERWRITE, require_free
 from regplug.bundles.request import BundleRequest
+from regplug.bundles.signing import load_signer
 from regplug.bundles.writing import write_bundle
 from regplug.data import Prepared
 from regplug.errors import RequestError
@@ -35,6 +36,7 @@ def export_ensemble(
     stochastic: bool = False,
     register: str = "",
     alias: str = "",
+    sign: Path | None = None,
     overwrite: bool = False,
     registry: Registry | None = None,
     tracking_uri: str | None = None,
@@ -54,6 +56,7 @@ def export_ensemble(
         stochastic: Whether dropout stays live in inference (MC dropout).
         register: Must be empty: a registered model belongs to one run.
         alias: Must be empty, as `register`.
+        sign: The secret key (minisign) with which the bundle is signed.
         overwrite: Whether to replace a bundle of other runs or of a module at `out`; that of the same runs always is.
         registry: The available components; by default all that are installed.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in the current folder.
@@ -73,6 +76,7 @@ def export_ensemble(
     name = f"ensemble-{hashlib.sha256(owner.encode()).hexdigest()[:8]}"
     place = Path(out or f"bundles/{name}{'-stochastic' if stochastic else ''}")
     require_free(place, owner, overwrite=overwrite, hint=OVERWRITE)
+    signer = None if sign is None else load_signer(sign)
     kept = [Kept(store, info, registry, formats) for info in infos]
     began = time.perf_counter()
     datas = _load(kept)
@@ -82,7 +86,7 @@ def export_ensemble(
     ]
     request = _as_one(requests, infos)
     seconds = {"rebuild": time.perf_counter() - began}
-    bundle = write_bundle(request, place)
+    bundle = write_bundle(request, place, signer)
     return Exported.of(
         bundle,
         seconds={**seconds, **bundle.seconds},

@@ -19,6 +19,7 @@ from regplug.bundles.isolate import isolate
 from regplug.bundles.publish import OVERWRITE, require_free
 from regplug.bundles.refusals import refuse_module
 from regplug.bundles.request import BundleRequest, Layout
+from regplug.bundles.signing import load_signer
 from regplug.bundles.writing import write_bundle
 from regplug.config.spec import ComponentSpec
 from regplug.errors import ExportError, RequestError
@@ -47,6 +48,7 @@ def export_module(
     value_range: tuple[float, float] | None = None,
     column_names: Sequence[str] = (),
     manifest: Mapping[str, Any] | None = None,
+    sign: Path | None = None,
     overwrite: bool = False,
     registry: Registry | None = None,
 ) -> Exported:
@@ -67,6 +69,7 @@ def export_module(
         value_range: Smallest and largest raw value; by default 0 to 255 for uint8.
         column_names: Names of the columns of rows.
         manifest: Additional fields for `manifest.json`.
+        sign: The secret key (minisign) with which the bundle is signed.
         overwrite: Whether to replace an existing bundle at `out`.
         registry: The available components; by default all that are installed.
 
@@ -79,6 +82,7 @@ def export_module(
     for part in (module, transform):
         _require_module(part)
     require_free(Path(out), overwrite=overwrite, hint=OVERWRITE)
+    signer = None if sign is None else load_signer(sign)
     samples = _array(example)
     if column_names and samples.shape[1:] != (len(column_names),):
         raise RequestError(
@@ -98,7 +102,7 @@ def export_module(
         stochastic=stochastic,
         manifest={**(manifest or {}), "column_names": list(column_names)},
     )
-    return Exported.of(write_bundle(request, Path(out)))
+    return Exported.of(write_bundle(request, Path(out), signer))
 
 
 def _require_module(module: object) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from regplug.bundles.origin import digest_tag
 from regplug.bundles.publish import OVERWRITE, require_free
 from regplug.bundles.request import Bundle
+from regplug.bundles.signing import load_signer
 from regplug.bundles.writing import write_bundle
 from regplug.errors import RegplugError, raise_after_start
 from regplug.exporting.deployment import (
@@ -36,6 +38,7 @@ def export_tracked(
     stochastic: bool = False,
     register: str = "",
     alias: str = "",
+    sign: Path | None = None,
     overwrite: bool = False,
     registry: Registry | None = None,
     tracking_uri: str | None = None,
@@ -54,6 +57,7 @@ def export_tracked(
         stochastic: Whether dropout stays live in inference (MC dropout).
         register: Name of the registered model that gets a new version; empty for none.
         alias: Alias that points to that version; empty for none.
+        sign: The secret key (minisign) with which the bundle is signed.
         overwrite: Whether to replace an existing bundle of another run or module at `out`; the run's own always is.
         registry: The available components; by default all that are installed.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in the current folder.
@@ -71,13 +75,14 @@ def export_tracked(
     place = Path(out or f"bundles/{info.run_id[:8]}{'-stochastic' if stochastic else ''}")
     require_free(place, info.run_id, overwrite=overwrite, hint=OVERWRITE)
     kept = Kept(store, info, registry, formats)
+    signer = None if sign is None else load_signer(sign)
     if register:
         kept.require_deployable()
     began = time.perf_counter()
     data = kept.load_data()
     request = kept.request(data, probabilities=probabilities, stochastic=stochastic)
     seconds = {"rebuild": time.perf_counter() - began}
-    bundle = write_bundle(request, place)
+    bundle = write_bundle(request, place, signer)
     exported = Exported.of(
         bundle,
         seconds={**seconds, **bundle.seconds},
@@ -88,6 +93,7 @@ def export_tracked(
     where = (STOCHASTIC_FOLDER, _STOCHASTIC_TAG) if stochastic else (BUNDLE_FOLDER, _BUNDLE_TAG)
     try:
         _keep(store, info, bundle, *where)
+        store.attach(info.run_id).set_tags(digest_tag(bundle.digest))
         model_uri, registered = _register(store, info, bundle, register, alias)
     except RegplugError as error:
         error.message += f" The bundle {bundle.path} is complete and verified."

@@ -36,6 +36,7 @@ class Exported:
         path: The bundle's folder.
         files: The names of all files in it.
         verification: The checks; all have passed.
+        digest: The SHA-256 of the bundle's `SHA256SUMS`.
         seconds: Wall-clock time of each stage.
         run_id: The tracked run, or empty for an ensemble and for the caller's own module.
         run_name: That run's name.
@@ -49,6 +50,7 @@ class Exported:
     path: Path
     files: tuple[str, ...]
     verification: Report
+    digest: str
     seconds: Mapping[str, float]
     run_id: str = ""
     run_name: str = ""
@@ -65,6 +67,7 @@ class Exported:
             path=bundle.path,
             files=bundle.files,
             verification=bundle.verification,
+            digest=bundle.digest,
             **{"seconds": bundle.seconds, **more},
         )
 
@@ -81,7 +84,7 @@ class Exported:
             "run_name": self.run_name,
             "members": [{"run_id": run_id, "run_name": name} for run_id, name in self.members.items()],
             "tracking_uri": self.tracking_uri,
-            "bundle": {"path": str(self.path), "files": list(self.files)},
+            "bundle": {"path": str(self.path), "files": list(self.files), "digest": self.digest},
             "verification": self.verification.as_json(),
             "model_uri": self.model_uri,
             "registered": registered,

@@ -30,6 +30,7 @@ def export(
     formats: Sequence[str] = (),
     probabilities: bool = False,
     stochastic: bool = False,
+    sign: PathLike | None = None,
     overwrite: bool = False,
     registry: Registry | None = None,
     register: str | None = None,
@@ -58,6 +59,8 @@ def export(
         formats: Formats as components; by default those of the run, or ONNX and TorchScript.
         probabilities: Whether the graph ends in a softmax.
         stochastic: Whether dropout stays live in inference, so that repeated outputs differ (MC dropout).
+        sign: The secret key (minisign) with which the bundle is signed; a password is read from
+            `REGPLUG_SIGN_PASSWORD` or at the terminal.
         overwrite: Whether to replace an existing bundle of another run or module at `out`.
         registry: The available components; by default all that are installed.
         register: For a run: name in MLflow's model registry; none by default.
@@ -87,7 +90,8 @@ def export(
     >>> bundle = regplug.export("3f2a", formats=["onnx"], out="bundles/mine")  # doctest: +SKIP
     >>> bundle = regplug.export(["3f2a", "9b1c"], ensemble=True)  # doctest: +SKIP
     """
-    both = {"formats": formats, "probabilities": probabilities, "stochastic": stochastic, "overwrite": overwrite}
+    both: dict[str, Any] = {"formats": formats, "probabilities": probabilities, "stochastic": stochastic}
+    both |= {"overwrite": overwrite, "sign": None if sign is None else Path(sign)}
     of_run = {"register": register, "alias": alias, "tracking_uri": tracking_uri, "model": model, "dataset": dataset}
     of_run["accept_changed_data"] = accept_changed_data
     of_module = {
@@ -142,15 +146,34 @@ def _refuse(what: str, values: Mapping[str, Any], why: str) -> None:
         )
 
 
-def verify(bundle: PathLike) -> Report:
+def verify(
+    bundle: PathLike, *, run: str = "", digest: str = "", key: str = "", tracking_uri: str | None = None
+) -> Report:
     """Verifies a bundle from its files alone: `regplug verify`.
+
+    Files alone prove that the bundle is consistent. A run, a digest or a key also proves where it comes from.
+
+    Args:
+        bundle: The bundle's folder.
+        run: The run that it was exported from: its id, the beginning of its id, or its name.
+        digest: The SHA-256 of its `SHA256SUMS`.
+        key: The public key (minisign) of whoever signed it, or the path of the key's file.
+        tracking_uri: The run's MLflow store.
 
     Raises:
         BundleError: The path is not a bundle.
+        RequestError: There is no such run, or digest or key are not valid.
     """
+    from regplug.bundles.layout import require_bundle
     from regplug.bundles.verifying import verify_bundle
 
-    return verify_bundle(Path(bundle))
+    require_bundle(Path(bundle))
+    if not (run or digest or key):
+        return verify_bundle(Path(bundle))
+    from regplug.exporting import find_origin
+
+    origin = find_origin(run=run, digest=digest, key=key, tracking_uri=tracking_uri)
+    return verify_bundle(Path(bundle), origin=origin)
 
 
 def predict(

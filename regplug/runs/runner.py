@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from regplug.bundles.origin import digest_tag
 from regplug.bundles.request import Bundle
 from regplug.config import Fold
 from regplug.errors import RegplugError, raise_after_start
@@ -329,7 +330,7 @@ class _Run:
         out = Path(self._config.out or f"bundles/{tracked.run_id[:8]}")
         self._bundle = bundle = export_run(self._made, model, run_id=tracked.run_id, out=out)
         tracked.log_folder(bundle.path, "bundle")
-        tracked.set_tags({"regplug.bundle": str(bundle.path.absolute())})
+        tracked.set_tags({"regplug.bundle": str(bundle.path.absolute()), **digest_tag(bundle.digest)})
         if DEPLOYED_FILE in bundle.files:
             tracked.attempt("the ONNX file as a model", lambda: _log_deployed(tracked, bundle))
 
