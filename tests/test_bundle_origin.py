@@ -21,7 +21,7 @@ from regplug.bundles.signing import PASSWORD_VARIABLE, load_public_key, load_sig
 from regplug.bundles.writing import write_bundle
 from regplug.errors import RequestError
 
-minisign = pytest.importorskip("minisign", reason="py-minisign is not installed: pip install -e .[test]")
+minisign = pytest.importorskip("minisign", reason="py-minisign is not installed: pip install -e .[sign]")
 TOOL = shutil.which("minisign")
 
 

@@ -108,10 +108,11 @@ def test_dependencies_have_lower_bounds_only():
 
 def test_everything_that_is_imported_is_a_dependency():
     declared = {_plain(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
-    optional = {"datasets"}  # of the extra huggingface; a message says how to install it
-    assert [Requirement(line).name for line in PROJECT["project"]["optional-dependencies"]["huggingface"]] == [
-        *optional
-    ]
+    extras = PROJECT["project"]["optional-dependencies"]
+    # Imported only on request; a message says how to install the extra.
+    optional = {"datasets": "datasets", "minisign": "py-minisign"}
+    lines = [line for extra in ("huggingface", "sign") for line in extras[extra]]
+    assert {_plain(Requirement(line).name) for line in lines} == set(optional.values())
     distributions = packages_distributions()
     files = [file for folder in ("regplug", "plugins") for file in (ROOT / folder).rglob("*.py")]
     for name in {name for file in files for name in _imported(file)} - {*sys.stdlib_module_names, "regplug", *PLUGINS}:
