@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regplug.config.values import is_utf8
 from regplug.errors import RequestError, did_you_mean
 from regplug.tracking.liveness import is_stale
 
+if TYPE_CHECKING:
+    from regplug.tracking.selecting import Selection
+
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _PREFIX = re.compile(r"[0-9a-f]{4,31}")
 _PAGE = 1000
+_NEWEST = "attributes.start_time DESC"
 _NEAR_NAMES_FROM = 500
 
 
@@ -103,38 +107,84 @@ def list_experiments(client: Any) -> dict[str, str]:
 
 
 def search(
-    client: Any, experiments: Mapping[str, str], filter_string: str = "", limit: int | None = None
+    client: Any,
+    experiments: Mapping[str, str],
+    filter_string: str = "",
+    limit: int | None = None,
+    *,
+    order: str = _NEWEST,
+    suits: Callable[[RunInfo], bool] | None = None,
 ) -> list[RunInfo]:
-    """Returns runs, the newest first.
+    """Returns runs, by default the newest first.
 
     Args:
         client: MLflow's client.
         experiments: The experiments to search, id -> name.
         filter_string: MLflow's filter.
         limit: Maximum number of runs.
+        order: MLflow's order.
+        suits: Returns whether a run that the filter selected is wanted; by default all are.
     """
     infos: list[RunInfo] = []
-    for page in _pages(client, list(experiments), filter_string, limit):
-        infos += [to_info(run, experiments[str(run.info.experiment_id)]) for run in page]
+    for page in _pages(client, list(experiments), filter_string, limit, order):
+        found = (to_info(run, experiments[str(run.info.experiment_id)]) for run in page)
+        infos += [info for info in found if suits is None or suits(info)]
         if limit is not None and len(infos) >= limit:
             return infos[:limit]
     return infos
 
 
-def _pages(client: Any, experiment_ids: Sequence[str], filter_string: str, limit: int | None) -> Iterator[Any]:
+def _pages(
+    client: Any, experiment_ids: Sequence[str], filter_string: str, limit: int | None, order: str
+) -> Iterator[Any]:
     token = None
     while experiment_ids:
         page = client.search_runs(
             list(experiment_ids),
             filter_string=filter_string,
             max_results=min(_PAGE, limit or _PAGE),
-            order_by=["attributes.start_time DESC"],
+            order_by=[order],
             page_token=token,
         )
         yield page
         token = page.token
         if not token:
             return
+
+
+def select(
+    client: Any, experiments: Mapping[str, str], selection: Selection, limit: int | None = None
+) -> list[RunInfo]:
+    """Returns the selected runs.
+
+    Raises:
+        RequestError: MLflow cannot read the filter.
+    """
+    from mlflow.exceptions import MlflowException
+
+    order = selection.order or _NEWEST
+    try:
+        return search(client, experiments, selection.where, limit, order=order, suits=selection.suits)
+    except MlflowException as error:
+        if not selection.text or error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        reason = str(error).splitlines()[0]
+        raise RequestError(
+            f"MLflow cannot read the filter {selection.text!r}: {reason}",
+            hint="Write it as in MLflow's UI, such as \"metrics.`test/accuracy` > 0.9 AND params.lr = '0.1'\".",
+        ) from error
+
+
+def is_deleted(client: Any, run_id: str) -> bool | None:
+    """Returns whether a run is deleted, or `None` if the store does not know it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "deleted")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def find(client: Any, text: str) -> RunInfo:

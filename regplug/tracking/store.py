@@ -22,6 +22,7 @@ from regplug.tracking.patience import AT_THE_ENDS, bounded
 from regplug.tracking.reading import MetricPoint, RunInfo
 from regplug.tracking.reserve import Reserve
 from regplug.tracking.run import ERROR_TAG, TrackedRun
+from regplug.tracking.selecting import Selection
 from regplug.tracking.system import source_tags, system_tags
 from regplug.tracking.trouble import tracking_trouble
 
@@ -204,16 +205,40 @@ class Store:
             RequestError: There is no such experiment.
         """
         with tracking_trouble("Runs could not be read"):
-            experiments = reading.list_experiments(self._client)
-            if experiment is not None:
-                if experiment not in experiments.values():
-                    raise RequestError(
-                        f"There is no experiment {experiment}.", hint=did_you_mean(experiment, experiments.values())
-                    )
-                experiments = {key: name for key, name in experiments.items() if name == experiment}
+            experiments = self._experiments_named(experiment)
             asked = {**(tags or {}), **({"mlflow.parentRunId": parent} if parent else {})}
             wanted = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in asked.items())
             return reading.search(self._client, experiments, wanted, limit)
+
+    def select(self, selection: Selection, experiment: str | None = None, limit: int | None = None) -> list[RunInfo]:
+        """Returns the selected runs in the order of the selection.
+
+        Args:
+            selection: Which runs.
+            experiment: Only runs of this experiment.
+            limit: Maximum number of runs; `None` for all.
+
+        Raises:
+            RequestError: There is no such experiment, or MLflow cannot read the filter.
+        """
+        with tracking_trouble("Runs could not be read"):
+            wanted, order = self._experiments_named(experiment), selection.order
+            found = reading.select(self._client, wanted, selection, limit if order else None)
+        return found if order else selection.in_order(found)[:limit]
+
+    def delete_run(self, run_id: str) -> None:
+        """Deletes a run as MLflow's UI does: it can be restored until `mlflow gc` removes it for good.
+
+        Args:
+            run_id: The full id.
+        """
+        with tracking_trouble("The run could not be deleted"), bounded(AT_THE_ENDS):
+            self._client.delete_run(run_id)
+
+    def is_deleted(self, run_id: str) -> bool | None:
+        """Returns whether a run is deleted, or `None` if the store does not know it."""
+        with tracking_trouble("The run could not be read"):
+            return reading.is_deleted(self._client, run_id)
 
     def experiments(self) -> dict[str, str]:
         """Returns the names of the experiments by id."""
@@ -258,6 +283,15 @@ class Store:
             TrackingError: The registry cannot be written.
         """
         return registering.register(self._client, model_uri, run_id=run_id, name=name, alias=alias)
+
+    def _experiments_named(self, wanted: str | None) -> dict[str, str]:
+        """Returns the names of the experiments by id: all, or the one with a name."""
+        experiments = reading.list_experiments(self._client)
+        if wanted is None:
+            return experiments
+        if wanted not in experiments.values():
+            raise RequestError(f"There is no experiment {wanted}.", hint=did_you_mean(wanted, experiments.values()))
+        return {key: name for key, name in experiments.items() if name == wanted}
 
     def _reserve(self) -> Reserve:
         database = self.location.database
