@@ -122,7 +122,7 @@ class LiveStudy:
             note(
                 f"Study {self._started.study_id[:8]} ({self._started.name}) ended {ended.status}; {ended.kept} of "
                 f"{ended.runs} runs are kept.{'' if ended.store_status == ended.status else untold} "
-                "The same command continues it."
+                f"`regplug runs resume {self._started.study_id[:8]}` continues it."
             )
 
     def stage(self, name: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regplug.cli import studying
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, Disable, Json, Plugin, TrackingUri, new_app
 from regplug.cli.output import emit, say, say_table
@@ -16,7 +17,10 @@ from regplug.config.commands import command_of
 from regplug.errors import RequestError
 
 if TYPE_CHECKING:
+    from regplug.cli.live_study import LiveStudy
     from regplug.config import RunConfig
+    from regplug.studies.background_process import Executor
+    from regplug.studies.results import StudyResult
     from regplug.tracking import RunInfo
 
 app = new_app()
@@ -84,21 +88,46 @@ def show_run(
 
 @app.command("resume", cls=Command)
 def resume_run(
-    run: Annotated[str, typer.Argument(help="The run's id, the beginning of its id, or its name.")],
+    run: Annotated[str, typer.Argument(help="The id of the run or study, the beginning of its id, or its name.")],
     plugin: Plugin = None,
     disable: Disable = None,
     tracking_uri: TrackingUri = None,
     json: Json = False,
 ) -> None:
-    """Continue an interrupted run from its last checkpoint; it ends with the weights of an uninterrupted run."""
+    """Continue an interrupted run or study from its last checkpoint.
+
+    It ends with the weights that it has without an interruption. The finished runs of a study are kept.
+    """
+    from regplug.tracking import open_store
+    from regplug.tracking.kinds import STUDY_TAG
+
     registry = registry_of({"plugin": plugin, "disable": disable})
+    store = open_store(tracking_uri, is_read=True)
+    info = store.find_run(run)
+    if STUDY_TAG not in info.tags:
 
-    def execute(observers: Any) -> Any:
-        from regplug.runs.resuming import resume
+        def execute(observers: Any) -> Any:
+            from regplug.runs.resuming import resume
 
-        return resume(run, registry, observers=observers, tracking_uri=tracking_uri, is_soft=True)
+            return resume(info.run_id, registry, observers=observers, tracking_uri=tracking_uri, is_soft=True)
 
-    carry_out(execute, as_json=json, tracking_uri=tracking_uri)
+        carry_out(execute, as_json=json, tracking_uri=tracking_uri)
+        return
+
+    def execute_study(live: LiveStudy, computing: Executor) -> StudyResult:
+        from regplug.studies.resuming import resume_study
+
+        return resume_study(
+            store,
+            info,
+            registry,
+            observers=[live],
+            tracking_uri=tracking_uri,
+            computing=computing,
+            is_soft=True,
+        )
+
+    studying.execute(execute_study, as_json=json, tracking_uri=tracking_uri)
 
 
 def status_of(run: RunInfo) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from regplug.cli.analysis_text import tell_analysis
-from regplug.cli.failures import telling_what_was_reached
+from regplug.cli.failures import INTERRUPTED, telling_what_was_reached
 from regplug.cli.installed import registry_of
 from regplug.cli.live_study import LiveStudy
 from regplug.cli.output import emit, note, say
@@ -37,28 +37,48 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
         tracking_uri: As for `regplug run`.
 
     Raises:
-        typer.Exit: With code 1 if a run failed.
+        typer.Exit: As for `execute`.
     """
     registry, refits = registry_of(given), config.delivers(kind)
     points = check_study(config, registry, refits=refits, tracking_uri=tracking_uri)
+
+    def run(live: LiveStudy, computing: Executor) -> StudyResult:
+        from regplug.studies.engine import Study
+
+        study = Study(config, kind=kind, registry=registry, points=points)
+        return study.run([live], tracking_uri, refit=refits, computing=computing, is_soft=True)
+
+    execute(run, as_json=given["json"], tracking_uri=tracking_uri)
+
+
+def execute(run: Callable[[LiveStudy, Executor], StudyResult], *, as_json: bool, tracking_uri: str | None) -> None:
+    """Executes or resumes a study, shows its progress and prints its results.
+
+    Args:
+        run: Takes an observer and what computes the statistics, and returns the result.
+        as_json: Whether `--json` was given.
+        tracking_uri: The store that was asked for, for the commands of the next steps.
+
+    Raises:
+        typer.Exit: 1 if a run failed; 130 if the study was interrupted.
+    """
 
     def tell(result: StudyResult) -> None:
         _tell(result, tracking_uri)
 
     with (
-        telling_what_was_reached(tell, as_json=given["json"]),
+        telling_what_was_reached(tell, as_json=as_json),
         _beside() as computing,
-        LiveStudy(is_quiet=given["json"]) as live,
+        LiveStudy(is_quiet=as_json) as live,
     ):
-        from regplug.studies.engine import Study
-
         live.stage("reading data and checking every setting")
-        study = Study(config, kind=kind, registry=registry, points=points)
-        result = study.run([live], tracking_uri, refit=refits, computing=computing)
-    if given["json"]:
+        result = run(live, computing)
+    if as_json:
         emit(result.document())
     else:
         tell(result)
+    if result.status == "KILLED":
+        raise typer.Exit(INTERRUPTED)
     if result.failed:
         raise typer.Exit(1)
 
@@ -98,15 +118,18 @@ def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]
     started = result.started
     tail = f" --tracking-uri {shlex.quote(masked(tracking_uri))}" if tracking_uri else ""
     together = "; ".join(f"{each['runs']} in stacks of {_sizes(each['sizes'])}" for each in started.stacked)
-    rows = [("best", _best(result)), *((("note", text)) for text in started.notes)]
+    is_whole = result.status != "KILLED"
+    rows = [("best" if is_whole else "best so far", _best(result)), *((("note", text)) for text in started.notes)]
     rows += list(_final_rows(result))
     rows += [
         ("trained", f"{len(result.results)} runs in {result.seconds:.1f} s: {together}"),
         ("tracked", f"{started.experiment}, study {started.study_id[:8]} ({started.name}), in {started.tracking_uri}"),
     ]
-    if all(each.run_id for each in result.results):
+    if not is_whole:
+        rows.append(("next", f"regplug runs resume {started.study_id[:8]}{tail}"))
+    elif all(each.run_id for each in result.results):
         rows += [("next", f"regplug compare {started.study_id[:8]}{tail}"), ("", f"regplug ui{tail}")]
-    following = factorial_of_best(result)
+    following = factorial_of_best(result) if is_whole else None
     if following is not None:
         rows.append(("do the two best add up?", f"{command_of_study(following, 'sweep')}{tail}"))
     return rows

@@ -47,7 +47,7 @@ class Kept:
         self.components = self._find(registry)
 
     def _find(self, registry: Registry) -> Components:
-        with asking_for_objects(self.info.name, "regplug.export"):
+        with asking_for_objects(f"Run {self.info.name}", "regplug.export"):
             return find_components(self._here, registry)
 
     def require_deployable(self) -> None:

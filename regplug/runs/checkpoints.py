@@ -6,6 +6,7 @@ whole. Checkpoints are spaced so that they take at most a fiftieth of the time.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -68,10 +69,10 @@ class Checkpoints:
             self._tell_trouble()
 
     def remove(self) -> None:
-        """Removes the checkpoint of a run that is finished."""
+        """Removes the checkpoint of a run that is finished, and drafts that killed processes left."""
         self._wait()
-        if self.path.exists():
-            self.path.unlink()
+        for path in (self.path, *self.path.parent.glob(f"{self.path.name}.*.part")):
+            _remove(path)
 
     def _write(self, saved: Mapping[str, Any], began: float) -> None:
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
@@ -84,8 +85,7 @@ class Checkpoints:
             draft.replace(self.path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             self._trouble = str(error)
-            if draft.exists():
-                draft.unlink()
+            _remove(draft)
         self._last = time.monotonic()
         self._cost_s = self._last - began
 
@@ -100,6 +100,12 @@ class Checkpoints:
                 f"A checkpoint could not be written to {self.path}: {self._trouble}. The run continues; if it is "
                 "interrupted, it can only be resumed from an earlier checkpoint."
             )
+
+
+def _remove(path: Path) -> None:
+    """Removes a file; one that cannot be removed is left, because the run itself is not affected."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from regplug.runs.checkpoints import read_checkpoint
+from regplug.tracking import RunInfo, Store
+from regplug.tracking.kinds import CHECKPOINT_TAG
 from regplug.tracking.naming import safe_key
-
-CHECKPOINT_TAG = "regplug.checkpoint"
-"""Names the file with the checkpoint of a run that is not finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +45,32 @@ class Earlier:
         if not is_final:
             return bool(known)
         return any(value == each or (math.isnan(value) and math.isnan(each)) for each in known)
+
+
+def checkpoint_file(store: Store, run_id: str) -> Path:
+    """Returns the file with the checkpoint of a run or study, which need not exist."""
+    return store.location.folder / "checkpoints" / f"{run_id}.pt"
+
+
+def earlier_of(store: Store, info: RunInfo) -> Earlier:
+    """Reads what an interrupted run left.
+
+    Raises:
+        RequestError: Its checkpoint cannot be read.
+    """
+    file = Path(info.tags[CHECKPOINT_TAG]) if CHECKPOINT_TAG in info.tags else checkpoint_file(store, info.run_id)
+    return Earlier(
+        run_id=info.run_id,
+        checkpoint=read_checkpoint(file),
+        digests=store.dataset_digests(info.run_id),
+        points=_points(store, info),
+    )
+
+
+def _points(store: Store, info: RunInfo) -> dict[str, dict[int, list[float]]]:
+    found: dict[str, dict[int, list[float]]] = {}
+    for name in info.metrics:
+        steps = found.setdefault(name, {})
+        for point in store.metric_history(info.run_id, name):
+            steps.setdefault(point.step, []).append(point.value)
+    return found

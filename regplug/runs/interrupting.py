@@ -10,7 +10,7 @@ from types import FrameType
 
 
 @contextmanager
-def interrupted_softly(tell: Callable[[str], None], *, is_on: bool) -> Iterator[Callable[[], bool]]:
+def interrupted_softly(tell: Callable[[str], None], *, is_on: bool, what: str = "run") -> Iterator[Callable[[], bool]]:
     """Yields a function that returns whether the user pressed Ctrl-C in the block.
 
     Outside the main thread, where Python allows no signal handlers, and where somebody else handles or ignores Ctrl-C,
@@ -19,6 +19,7 @@ def interrupted_softly(tell: Callable[[str], None], *, is_on: bool) -> Iterator[
     Args:
         tell: Receives the message that the training will end.
         is_on: Whether the first Ctrl-C is noted; else it raises `KeyboardInterrupt` as always.
+        what: What trains: a run or a study.
     """
     presses: list[int] = []
 
@@ -26,7 +27,7 @@ def interrupted_softly(tell: Callable[[str], None], *, is_on: bool) -> Iterator[
         if presses:
             raise KeyboardInterrupt
         presses.append(number)
-        tell("The training ends after this epoch. Press Ctrl-C again to end the run at once.")
+        tell(f"The training ends after this epoch. Press Ctrl-C again to end the {what} at once.")
 
     is_main = threading.current_thread() is threading.main_thread()
     if not is_on or not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

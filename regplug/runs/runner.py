@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -34,7 +34,7 @@ from regplug.runs.checkpoints import Checkpoints
 from regplug.runs.data_facts import facts_of
 from regplug.runs.description import describe_run
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
-from regplug.runs.earlier import CHECKPOINT_TAG, Earlier
+from regplug.runs.earlier import Earlier, checkpoint_file
 from regplug.runs.interrupting import interrupted_softly
 from regplug.runs.loading import load_data, noisy_inputs
 from regplug.runs.observers import PluginObservers
@@ -46,6 +46,7 @@ from regplug.runs.stored import CONFIG_FILE, STATE_FILE, require_same_data
 from regplug.runs.trained import trained_model, trainer_of
 from regplug.statistics import RowValues
 from regplug.tracking import Store, TrackedRun, open_store
+from regplug.tracking.kinds import CHECKPOINT_TAG
 from regplug.training.course import EpochRecord
 from regplug.training.state_hash import state_sha256
 
@@ -59,6 +60,7 @@ def execute(
     tags: Mapping[str, str] | None = None,
     earlier: Earlier | None = None,
     is_soft: bool = False,
+    is_interrupted: Callable[[], bool] | None = None,
 ) -> RunResult:
     """Trains, tracks, exports and verifies one run.
 
@@ -70,6 +72,8 @@ def execute(
         earlier: What an interrupted run left that is resumed; `None` for a new run.
         is_soft: Whether Ctrl-C ends the training after the current epoch, so that what was trained is evaluated and
             exported, and the result is KILLED. Else it raises `KeyboardInterrupt`, as callers in a loop expect.
+        is_interrupted: Returns whether the training should end after the current epoch, for a caller that handles
+            Ctrl-C itself.
 
     Raises:
         RequestError: The request was wrong; nothing was started.
@@ -91,7 +95,9 @@ def execute(
     with stages.stage("opening the tracking store"):
         store = open_store(tracking_uri)
     with threads(made.num_threads()):
-        return _Run(made, store, observers, plugged, stages, earlier, is_soft=is_soft).execute(tags or {})
+        run = _Run(made, store, observers, plugged, stages, earlier)
+        run.is_soft, run.is_interrupted = is_soft, is_interrupted
+        return run.execute(tags or {})
 
 
 class _Run:
@@ -105,8 +111,6 @@ class _Run:
         plugged: PluginObservers,
         stages: Stages,
         earlier: Earlier | None,
-        *,
-        is_soft: bool,
     ) -> None:
         self._made, self._store, self._stages = made, store, stages
         self._told, self._plugged = observers, plugged
@@ -122,7 +126,8 @@ class _Run:
         self._guess = ""
         self._facts = facts_of(made.data, folds=Fold.parse(made.config.fold).count if made.config.fold else 0)
         self._trainer = trainer_of(made, probed=bool(self._probes))
-        self._earlier, self._is_soft, self._interrupted = earlier, is_soft, False
+        self.is_soft, self.is_interrupted = False, cast(Callable[[], bool] | None, None)
+        self._earlier, self._interrupted = earlier, False
         checkpoint = earlier.checkpoint if earlier is not None else None
         self._measured = MetricLog(checkpoint["history"] if checkpoint else None)
         if checkpoint:
@@ -166,7 +171,7 @@ class _Run:
 
     def _carry_out(self, tracked: TrackedRun) -> nn.Module:
         run = self._begin(tracked)
-        file = self._store.location.folder / "checkpoints" / f"{tracked.run_id}.pt"
+        file = checkpoint_file(self._store, tracked.run_id)
         with Checkpoints(file, self._config.checkpoint_every, self._warn) as checkpoints:
             model = self._train_and_export(tracked, run, checkpoints)
             if self._interrupted:
@@ -259,7 +264,8 @@ class _Run:
         return info
 
     def _train(self, tracked: TrackedRun, run: RunStarted, checkpoints: Checkpoints) -> None:
-        with interrupted_softly(self._warn, is_on=self._is_soft) as is_interrupted:
+        with interrupted_softly(self._warn, is_on=self.is_soft) as is_pressed:
+            is_interrupted = self.is_interrupted or is_pressed
             for record in self._trainer.train():
                 self._end_epoch(tracked, run, record)
                 self._interrupted = is_interrupted() and record.epoch < self._config.epochs

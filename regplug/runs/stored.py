@@ -33,12 +33,13 @@ def require_same_data(data: Prepared, seen: str | None, run: str, *, hint: str) 
 
 
 @contextmanager
-def asking_for_objects(run: str, function: str) -> Iterator[None]:
+def asking_for_objects(run: str, function: str, arguments: str = "run, model=..., dataset=...") -> Iterator[None]:
     """Explains the error about a component that was a Python object of the caller.
 
     Args:
-        run: The run, for the message.
+        run: The run or study, for the message.
         function: The function that takes the object again, such as `regplug.export`.
+        arguments: Its arguments.
 
     Raises:
         RequestError: The block needs such an object.
@@ -49,6 +50,6 @@ def asking_for_objects(run: str, function: str) -> Iterator[None]:
         if "'yours/" not in error.message:
             raise
         raise RequestError(
-            f"Run {run} was trained with a Python object: {error.message}",
-            hint=f"Pass the same object again: {function}(run, model=..., dataset=...).",
+            f"{run} was trained with a Python object: {error.message}",
+            hint=f"Pass the same object again: {function}({arguments}).",
         ) from error

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any, cast
 
 from regplug.config.params import params_to_dict
-from regplug.errors import RegplugError, raise_after_start
 from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
 from regplug.registry.components import Chosen
 from regplug.runs.data_facts import overlap_ratio
 from regplug.runs.request import check_places
 from regplug.studies.background_process import Executor, InlineExecutor
-from regplug.studies.concluding import Concluding
-from regplug.studies.curves import curve_metrics, curves_of
-from regplug.studies.delivery.delivering import Best, train_finals
 from regplug.studies.design.config import Point, StudyConfig
 from regplug.studies.design.request import check_study
 from regplug.studies.design.soundness import (
@@ -27,18 +21,16 @@ from regplug.studies.design.soundness import (
     require_choosable,
     warn_of_choosers,
 )
-from regplug.studies.keeping import WINNER_TAG, Keeper
-from regplug.studies.measuring import PointResult
+from regplug.studies.executing import Execution, Manner
+from regplug.studies.keeping import Keeper
 from regplug.studies.observing import PluginsOfStudy
-from regplug.studies.reporting import keep_conclusion
-from regplug.studies.results import StudyObserver, StudyResult, StudyStarted
+from regplug.studies.results import StudyObserver, StudyResult
 from regplug.studies.stacks.duration import Duration, estimate_duration
 from regplug.studies.stacks.grouping import group_points
 from regplug.studies.stacks.running import Chunks, GroupRunner
 from regplug.studies.stacks.study_data import StudyData
-from regplug.studies.telling import tell_end, tell_guessing, tell_stage, tell_warning
+from regplug.studies.telling import tell_stage
 from regplug.tracking import open_store
-from regplug.training.course import EpochRecord
 from regplug.training.state_hash import state_sha256
 
 
@@ -64,9 +56,9 @@ class Study:
         points: Sequence[Point] | None = None,
     ) -> None:
         self.config, self.kind = config, kind
-        self._registry = registry or default_registry()
-        self.points = list(points or check_study(config, self._registry))
-        self.data_of = StudyData(config, self._registry)
+        self.registry = registry or default_registry()
+        self.points = list(points or check_study(config, self.registry))
+        self.data_of = StudyData(config, self.registry)
         datas = [self.data_of(point) for point in self.points]
         tasks = {data.task for data in datas}
         doubts = check_data(self.points, self.data_of.facts, tasks)
@@ -77,10 +69,10 @@ class Study:
         if config.best_of or config.tune:
             require_choosable(self.metric, self.points, datas[0])
         self.notes = self.data_of.notes(self.points)
-        self._groups = group_points(self.points, self.data_of)
+        self.groups = group_points(self.points, self.data_of)
         keeps_rows = self.data_of.shares_test_rows(self.points)
-        self._runners = [GroupRunner(group, self.data_of, keeps_rows=keeps_rows) for group in self._groups]
-        made = [runner.check() for runner in self._runners]
+        self.runners = [GroupRunner(group, self.data_of, keeps_rows=keeps_rows) for group in self.groups]
+        made = [runner.check() for runner in self.runners]
         notices = (f"{notice.message} {notice.hint}".strip() for each in made for notice in each.network.notices)
         flattered = warn_of_choosers(made) if config.folds else ()
         self.warnings = tuple(dict.fromkeys((*doubts, *flattered, *notices)))
@@ -101,6 +93,9 @@ class Study:
         *,
         refit: bool = False,
         computing: Executor | None = None,
+        study_id: str = "",
+        owner: str = "",
+        is_soft: bool = False,
     ) -> StudyResult:
         """Trains every run that is not finished yet, and tracks runs while others train.
 
@@ -111,177 +106,56 @@ class Study:
             refit: Whether the best setting is trained again on the dataset's own splits, with as many seeds as
                 `final_seeds` says, and exported if the base run is.
             computing: Computes statistics and figures; by default this process.
+            study_id: The study that is continued; by default an unfinished one of the same name, else a new one.
+            owner: The run that the continued study has exported, whose bundle may be replaced.
+            is_soft: Whether Ctrl-C ends the training after the current epoch, and the result is KILLED. Else it raises
+                `KeyboardInterrupt`.
 
         Raises:
             RequestError: An unfinished study has this name and another configuration, or a setting that may be the best
                 cannot be exported.
             FailedError: The refit failed; the study's runs are kept.
         """
-        plugged = PluginsOfStudy(self._registry, observers, self.data_of)
+        plugged = PluginsOfStudy(self.registry, observers, self.data_of)
         observers = [plugged, *observers] if plugged.is_listening else observers
         if refit:
             require_choosable(self.metric, self.points, self.data_of(self.points[0]))
-            check_places(self.config.base, tracking_uri)
+            check_places(self.config.base, tracking_uri, owner=owner)
             tell_stage(observers, "checking that the best can be exported")
             self._require_exportable()
         tell_stage(observers, "opening the tracking store")
-        keeper = Keeper(open_store(tracking_uri), self, self._registry)
-        done = keeper.open()
-        warnings: list[str] = []
-        keeper.on_trouble(lambda message: tell_warning(observers, message, warnings))
-        reached: list[StudyResult] = []
-        try:
-            with keeper, plugged:
-                self._carry_out(keeper, done, observers, computing or InlineExecutor(), reached)
-                if refit:
-                    self._train_best(keeper, observers, tracking_uri, reached)
-        except BaseException as error:
-            tell_end(observers, keeper.ended(error))
-            if isinstance(error, RegplugError):
-                raise_after_start(error, reached[-1] if reached else None)
-            raise
-        tell_end(observers, keeper.ended(None))
-        started = reached[-1].started
-        guessing = tell_guessing(observers, reached[-1].results)
-        told = (*started.warnings, *plugged.warnings, *warnings, *guessing)
-        return replace(reached[-1], started=replace(started, warnings=told))
-
-    def _carry_out(
-        self,
-        keeper: Keeper,
-        done: dict[str, PointResult],
-        observers: Sequence[StudyObserver],
-        computing: Executor,
-        reached: list[StudyResult],
-    ) -> None:
-        """Trains, compares and stores the results; appends the result to `reached` as soon as there is one."""
-        info, plans = self._start(keeper, done, observers)
-        began = time.perf_counter()
-        done |= _by_key(self._train(plans, done, keeper, observers))
-        seconds = time.perf_counter() - began
-        concluding = self._compare(keeper, done, computing)
-        done = keeper.with_run_ids(done)
-        reached.append(self._conclude(concluding, info, done, seconds))
-        tell_stage(observers, "writing the report")
-        keep_conclusion(keeper, reached[-1])
-
-    def _train_best(
-        self, keeper: Keeper, observers: Sequence[StudyObserver], tracking_uri: str | None, reached: list[StudyResult]
-    ) -> None:
-        tell_stage(observers, "training the best setting again")
-        result = reached[-1]
-        point = result.best_point()
-        if point is None:
-            return
-        best = Best(
-            config=point.config,
-            label=point.setting.label,
-            study_id=result.study_id,
-            study=result.started.name,
-            experiment=result.started.experiment,
-            metric=self.metric,
-            minimize=self.config.minimize,
-            seeds=self.config.final_seeds,
+        manner = Manner(
+            tracking_uri=tracking_uri, refit=refit, is_soft=is_soft, computing=computing or InlineExecutor()
         )
-        finals = train_finals(best, registry=self._registry, tracking_uri=tracking_uri)
-        reached.append(replace(result, finals=finals))
-        keeper.tracked.set_tags({WINNER_TAG: finals[0].run_id})
-        known = {*self.warnings}
-        for warning in dict.fromkeys(warning for final in finals for warning in final.warnings):
-            if warning not in known:
-                tell_warning(observers, warning)
+        keeper = Keeper(open_store(tracking_uri), self, self.registry, study_id=study_id, refit=refit)
+        return Execution(self, keeper, plugged, observers, manner).run()
 
     def planned(self) -> tuple[tuple[dict[str, Any], ...], Duration]:
         """Returns which runs would stack, in which groups and why, and how long it takes; trains a few steps."""
         finals = self.config.final_seeds if self.config.delivers(self.kind) else 0
         if finals:
             require_choosable(self.metric, self.points, self.data_of(self.points[0]))
-        plans = [runner.chunks() for runner in self._runners]
+        plans = [runner.chunks() for runner in self.runners]
         duration = estimate_duration(
-            self._runners, plans, final_seeds=finals, exports=finals > 0 and self.config.base.export
+            self.runners, plans, final_seeds=finals, exports=finals > 0 and self.config.base.export
         )
-        return self._stacked_document(plans), duration
-
-    def _start(
-        self, keeper: Keeper, done: dict[str, PointResult], observers: Sequence[StudyObserver]
-    ) -> tuple[StudyStarted, list[Chunks]]:
-        plans = keeper.read_plans([len(group.points) for group in self._groups])
-        if plans is None:
-            tell_stage(observers, "measuring how many runs to stack")
-            plans = [runner.chunks() for runner in self._runners]
-            keeper.keep_plans(plans)
-        info = StudyStarted(
-            study_id=keeper.tracked.run_id,
-            kind=self.kind,
-            name=keeper.name,
-            experiment=keeper.experiment,
-            tracking_uri=keeper.store.location.shown,
-            metric=self.metric,
-            compared=self.compared,
-            points=tuple(self.points),
-            finished=tuple(done.values()),
-            stacked=self._stacked_document(plans),
-            notes=self.notes,
-            warnings=self.warnings,
-        )
-        for observer in observers:
-            observer.study_started(info)
-        return info, plans
-
-    def _train(
-        self, plans: Sequence[Chunks], done: Collection[str], keeper: Keeper, observers: Sequence[StudyObserver]
-    ) -> list[PointResult]:
-        trained: list[PointResult] = []
-
-        def on_epoch(record: EpochRecord, points: Sequence[Point]) -> None:
-            for observer in observers:
-                observer.epoch_ended(record, points)
-
-        for group, runner, plan in zip(self._groups, self._runners, plans, strict=True):
-            for observer in observers:
-                observer.group_started(group, plan)
-            for results in runner.run(plan, done, on_epoch):
-                keeper.keep(results)
-                trained += results
-                for observer in observers:
-                    observer.runs_finished(results)
-        return trained
-
-    def _compare(self, keeper: Keeper, done: dict[str, PointResult], computing: Executor) -> Concluding:
-        results = [done[point.key] for point in self.points]
-        shown = curve_metrics(self.compared, self.metric)
-        return Concluding(
-            self.config,
-            keeper.name,
-            results,
-            metric=self.compared,
-            selected_by=self.metric or None,
-            test_to_train=self._overlap(),
-            curves=curves_of(results, shown, None if keeper.tracked.is_lost else keeper.store),
-            computing=computing,
-        )
-
-    def _conclude(
-        self, concluding: Concluding, started: StudyStarted, done: dict[str, PointResult], seconds: float
-    ) -> StudyResult:
-        results = tuple(done[point.key] for point in self.points)
-        conclusion = concluding.conclude(results)
-        return StudyResult(started=started, config=self.config, results=results, conclusion=conclusion, seconds=seconds)
+        return self.stacked_document(plans), duration
 
     def _require_exportable(self) -> None:
         """Checks that every network that may be the best can be exported; equal components give equal networks."""
         first = dict(
-            reversed([(group.network, runner) for group, runner in zip(self._groups, self._runners, strict=True)])
+            reversed([(group.network, runner) for group, runner in zip(self.groups, self.runners, strict=True)])
         )
         for runner in first.values():
             require_exportable(runner.check())
 
-    def _overlap(self) -> float | None:
+    def overlap(self) -> float | None:
         """Returns the ratio of evaluation rows to training rows, if folds or data seeds split the same rows."""
         runs = [(point.config.data_seed, self.data_of.facts(point)) for point in self.points]
         return overlap_ratio(runs, "valid" if self.config.folds else "test")
 
-    def _stacked_document(self, plans: Sequence[Chunks]) -> tuple[dict[str, Any], ...]:
+    def stacked_document(self, plans: Sequence[Chunks]) -> tuple[dict[str, Any], ...]:
+        """Returns which runs train together, and why, as JSON."""
         return tuple(
             {
                 "runs": sum(plan.sizes),
@@ -289,9 +163,5 @@ class Study:
                 "settings": list(dict.fromkeys(point.setting.label for point in group.points)),
                 "why": plan.why,
             }
-            for group, plan in zip(self._groups, plans, strict=True)
+            for group, plan in zip(self.groups, plans, strict=True)
         )
-
-
-def _by_key(results: Sequence[PointResult]) -> dict[str, PointResult]:
-    return {result.point.key: result for result in results}

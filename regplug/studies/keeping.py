@@ -6,39 +6,37 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from regplug.data import Prepared
-from regplug.errors import RequestError
 from regplug.registry import Registry
+from regplug.runs.checkpoints import read_checkpoint
 from regplug.runs.description import describe_run, off_values
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
+from regplug.runs.earlier import checkpoint_file
 from regplug.runs.results import status_after
 from regplug.runs.row_files import keep_rows, read_rows
 from regplug.studies.design.child_configs import CONFIGS_FILE, POINT_TAG, config_alone, configs_document
 from regplug.studies.design.config import Point
+from regplug.studies.earlier import FINGERPRINT_TAG, STUDY_FILE, named_study, unfinished_study
 from regplug.studies.measuring import PointResult
 from regplug.studies.results import StudyEnded
 from regplug.studies.stacks.running import Chunks
 from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, UsedDataset, experiment_name
-from regplug.tracking.naming import line_up
+from regplug.tracking.kinds import STUDY_TAG
+from regplug.tracking.naming import line_up, safe_key
 
 if TYPE_CHECKING:
     from regplug.studies.engine import Study
 
-STUDY_TAG = "regplug.study"
 STUDY_KINDS = ("sweep", "cv")
 WINNER_TAG = "regplug.study.winner"
 """Tag of a study: id of the run that was trained again and exported."""
 
-FINAL_TAG = "regplug.study.final_of"
-"""Tag of a run: id of the study whose best setting it is, trained again."""
-
-FINGERPRINT_TAG = "regplug.study.fingerprint"
 EPOCHS_METRIC = "time/epochs"
 SECONDS_METRIC = "time/run_s"
-STUDY_FILE = "study.json"
 PLAN_FILE = "plan.json"
 
 _ENDED = ("FINISHED", "FAILED")
@@ -55,10 +53,15 @@ class Keeper:
         store: The store.
         study: The study.
         registry: The installed components.
+        study_id: The study that is continued; empty for a new one, or for the unfinished one of the same name.
+        refit: Whether the best setting will be trained again.
     """
 
-    def __init__(self, store: Store, study: Study, registry: Registry) -> None:
+    def __init__(
+        self, store: Store, study: Study, registry: Registry, *, study_id: str = "", refit: bool = False
+    ) -> None:
         self.store = store
+        self._study_id, self._refit = study_id, refit
         self._study, self._kind, points = study.config, study.kind, study.points
         self._task, self._facts_of, self._warnings = study.task, study.data_of.facts, study.warnings
         self._data_of, self._components_of = study.data_of, study.data_of.components
@@ -74,7 +77,10 @@ class Keeper:
         self._off: dict[str, object] = {}
         for point in points:
             self._off |= off_values(study.data_of.components(point))
-        self._is_known = False
+        self.saved: Mapping[str, Any] | None = None
+        """The stack that an earlier attempt was training; known once the study is open."""
+        self._files: set[str] = set()
+        self._known_metrics: Mapping[str, float] = {}
         self._run_ids: dict[str, str] = {}
 
     def open(self) -> dict[str, PointResult]:
@@ -84,7 +90,7 @@ class Keeper:
             Results of the runs that an earlier attempt finished, by `Point.key`.
 
         Raises:
-            RequestError: An unfinished study has this name and another configuration.
+            RequestError: An unfinished study has this name and another configuration, or its checkpoint cannot be read.
         """
         earlier = self._earlier()
         if earlier is None:
@@ -94,12 +100,21 @@ class Keeper:
             return {}
         children = self.store.runs(earlier.experiment, limit=None, parent=earlier.run_id)
         known = [child for child in children if child.status in _ENDED and child.tags.get(POINT_TAG) in self._by_key]
-        self.tracked = self.store.resume_run(earlier.run_id)
-        self._is_known = True
-        self._run_ids |= {child.tags[POINT_TAG]: child.run_id for child in known}
+        self.saved = read_checkpoint(checkpoint_file(self.store, earlier.run_id))
+        self._files, self._known_metrics = set(self.store.artifact_names(earlier.run_id)), earlier.metrics
         rows = read_rows(self.store, earlier.run_id)
+        self.tracked = self.store.resume_run(earlier.run_id)
+        for child in children:
+            if child.status not in _ENDED:  # half written when the process was killed
+                self.store.delete_run(child.run_id)
+        self._run_ids |= {child.tags[POINT_TAG]: child.run_id for child in known}
         results = [finished(child, self._by_key[child.tags[POINT_TAG]]) for child in known]
         return {each.point.key: replace(each, rows=rows.get(each.point.key)) for each in results}
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """The file with the stack in training."""
+        return checkpoint_file(self.store, self.tracked.run_id)
 
     def on_trouble(self, tell: Callable[[str], None]) -> None:
         """Sets a function that is called, from another thread, when the store is lost and when it is back."""
@@ -152,11 +167,15 @@ class Keeper:
         """Number of runs of the study."""
         return len(self._by_key)
 
+    def log_once(self, values: Mapping[str, float]) -> None:
+        """Logs metrics of the study that an earlier attempt has not logged."""
+        new = {name: value for name, value in values.items() if safe_key(name) not in self._known_metrics}
+        self.tracked.log_metrics(new, 0)
+
     def ended(self, error: BaseException | None) -> StudyEnded:
         """Returns how the study ended that this exception leaves."""
-        return StudyEnded(
-            status=status_after(error), store_status=self.tracked.status, kept=self.num_kept, runs=self.num_runs
-        )
+        status = self.tracked.ends_as if error is None else status_after(error)
+        return StudyEnded(status=status, store_status=self.tracked.status, kept=self.num_kept, runs=self.num_runs)
 
     def with_run_ids(self, results: Mapping[str, PointResult]) -> dict[str, PointResult]:
         """Waits until all is written; returns the results, with run ids for those in the store.
@@ -169,8 +188,9 @@ class Keeper:
 
     def __enter__(self) -> Keeper:
         self.tracked.__enter__()
-        if not self._is_known:
+        if STUDY_FILE not in self._files:
             self.tracked.log_dict(self._document(), STUDY_FILE)
+        if CONFIGS_FILE not in self._files:
             configs = configs_document(list(self._by_key.values()), self._study.folds)
             self.tracked.log_text(json.dumps(configs, ensure_ascii=False, separators=(",", ":")), CONFIGS_FILE)
         return self
@@ -182,32 +202,21 @@ class Keeper:
         self.tracked.__exit__(kind, error, traceback)
 
     def _earlier(self) -> RunInfo | None:
-        """The newest unfinished study of this name."""
-        experiment = experiment_name(self.experiment)
-        if experiment not in self.store.experiments().values():
-            return None
-        found = [
-            run
-            for run in self.store.runs(experiment, limit=None, tags={STUDY_TAG: self._kind})
-            if run.name == self.name and run.status != "FINISHED"
-        ]
-        same = [run for run in found if run.tags.get(FINGERPRINT_TAG) == self._fingerprint]
-        if found and not same and self._study.base.name:
-            raise RequestError(
-                f"The study {self.name} is not finished and has another configuration: {self._difference(found[0])}.",
-                hint="Use the same command to continue it, or another --name for a new study.",
-            )
-        return same[0] if same else None
+        if self._study_id:
+            return named_study(self.store, self._study_id, self._fingerprint, self._document())
+        return unfinished_study(
+            self.store,
+            kind=self._kind,
+            name=self.name,
+            experiment=self.experiment,
+            fingerprint=self._fingerprint,
+            document=self._document(),
+        )
 
     def _document(self) -> dict[str, Any]:
         settings = {point.setting.label: point.setting.document() for point in self._by_key.values()}
-        return {**self._study.to_dict(), "content": self._content, "settings": list(settings.values())}
-
-    def _difference(self, run: RunInfo) -> str:
-        text = self.store.read_artifact(run.run_id, STUDY_FILE).read_text(encoding="utf-8")
-        before, now = _flat(json.loads(text)), _flat(self._document())
-        names = [name for name in {**before, **now} if name != "settings" and before.get(name) != now.get(name)]
-        return "; ".join(f"{name} was {before.get(name)!r} and is {now.get(name)!r}" for name in names)
+        content = {"content": self._content, "refit": self._refit}
+        return {**self._study.to_dict(), **content, "settings": list(settings.values())}
 
     def _params(self) -> dict[str, object]:
         study = self._study
@@ -313,9 +322,3 @@ def finished(child: RunInfo, point: Point) -> PointResult:
         guess=child.tags.get(GUESS_TAG, ""),
         run_id=child.run_id,
     )
-
-
-def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
-    tables = {"base": "", "content": "content."}
-    inner = {f"{tables[table]}{name}": value for table in tables for name, value in document.get(table, {}).items()}
-    return {**{name: value for name, value in document.items() if name not in tables}, **inner}

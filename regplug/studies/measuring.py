@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from regplug.data import Prepared
 from regplug.measuring.final_metrics import measure_final
@@ -97,6 +98,15 @@ class Log:
             if is_probed:
                 values |= probed(trainer, run, self._probes)
             self._logs[run].put(record.epoch, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns a copy of what was collected before the end, for `torch.save`."""
+        return {"histories": [log.history_copy() for log in self._logs], "epochs": list(self._epochs)}
+
+    def load_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `to_dict` returned."""
+        self._logs = [MetricLog(history) for history in saved["histories"]]
+        self._epochs = list(saved["epochs"])
 
     def finish(self, trainer: Trainer) -> None:
         """Evaluates the final weights on every split, for runs that did not diverge."""

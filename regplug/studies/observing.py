@@ -71,7 +71,7 @@ class PluginsOfStudy(StudyObserver):
             return
         seconds = record.seconds / len(points)
         for index, (point, is_active) in enumerate(zip(points, record.active, strict=True)):
-            if is_active:
+            if is_active and point.key in self._going:  # an earlier attempt may have finished it
                 metrics = {name: [numbers[index]] for name, numbers in record.metrics.items()}
                 run, _ = self._going[point.key]
                 self._plugged.epoch_ended(RunEpoch(run=run, epoch=record.epoch, metrics=metrics, seconds=seconds))
@@ -108,10 +108,10 @@ class PluginsOfStudy(StudyObserver):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None:
-            for run, point in self._going.values():
-                ended = RunFinished.broken_off(run, error, config=point.config, metrics={}, seconds={})
-                self._plugged.run_finished(ended)
+        for run, point in self._going.values():  # after Ctrl-C, there is no error
+            why = error or KeyboardInterrupt()
+            ended = RunFinished.broken_off(run, why, config=point.config, metrics={}, seconds={})
+            self._plugged.run_finished(ended)
 
     def _start_next(self) -> None:
         study = self._study

@@ -49,7 +49,7 @@ def keep_conclusion(keeper: Keeper, result: StudyResult) -> None:
     tracked.log_dict({**judged.analysis.document(), "test_to_train": conclusion.study.test_to_train}, ANALYSIS_FILE)
     tracked.set_tags({BEST_TAG: conclusion.best or "", "regplug.study.verdict": judged.analysis.verdict})
     best = [each for each in result.results if each.point.setting.label == conclusion.best]
-    tracked.log_metrics({f"best/{name}": value for name, value in mean_metrics(best).items()}, 0)
+    keeper.log_once({f"best/{name}": value for name, value in mean_metrics(best).items()})
     tracked.log_figure_png(judged.settings_png, FIGURE_FILE)
     tracked.log_text(render_report(report_of(result, judged, keeper)), REPORT_FILE)
 

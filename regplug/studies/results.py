@@ -112,6 +112,8 @@ class StudyResult(Presented):
         seconds: Duration of the training.
         finals: The best setting, trained again on the dataset's own splits with one seed or several: first the
             exported one, which has the best validation metric. None without refit.
+        status: `FINISHED`, or `KILLED` if Ctrl-C ended it early.
+        untrained: The runs of an interrupted study that are not trained.
     """
 
     started: StudyStarted
@@ -120,6 +122,8 @@ class StudyResult(Presented):
     conclusion: Conclusion
     seconds: float
     finals: tuple[RunResult, ...] = ()
+    status: str = "FINISHED"
+    untrained: tuple[Point, ...] = ()
 
     @property
     def winner(self) -> RunResult | None:
@@ -175,6 +179,7 @@ class StudyResult(Presented):
         told = None if analysis is None else analysis.document()
         document = {
             "study_id": self.started.study_id,
+            "status": self.status,
             "name": self.started.name,
             "experiment": self.started.experiment,
             "tracking_uri": self.started.tracking_uri,
@@ -188,6 +193,7 @@ class StudyResult(Presented):
             "summary": told["summary"] if told else [],
             "analysis": told,
             "failed": len(self.failed),
+            "untrained": [point.key for point in self.untrained],
             "seconds": self.seconds,
         }
         if self.winner is None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from regplug.errors import MOST_NAMES
 from regplug.studies.design.soundness import guessing_warning
 from regplug.studies.measuring import PointResult
-from regplug.studies.results import StudyEnded, StudyObserver
+from regplug.studies.results import StudyEnded, StudyObserver, StudyResult
 
 
 def tell_stage(observers: Sequence[StudyObserver], name: str) -> None:
@@ -21,6 +22,19 @@ def tell_warning(observers: Sequence[StudyObserver], message: str, kept: list[st
         kept.append(message)
     for observer in observers:
         observer.warned(message)
+
+
+def interruption_of(result: StudyResult) -> str:
+    """Returns what an interrupted study has not trained, and how it is continued."""
+    total = len(result.results) + len(result.untrained)
+    missing = [point.key for point in result.untrained]
+    more = f" and {len(missing) - MOST_NAMES} more" if len(missing) > MOST_NAMES else ""
+    left = (
+        f"{len(missing)} of {total} runs are not trained: {'; '.join(missing[:MOST_NAMES])}{more}."
+        if missing
+        else "All runs are trained, but the best setting is not trained again."
+    )
+    return f"Interrupted: {left} `regplug runs resume {result.study_id[:8]}` continues the study."
 
 
 def tell_end(observers: Sequence[StudyObserver], ended: StudyEnded) -> None:

@@ -64,7 +64,7 @@ class Selection:
             parts.append(f"tags.`mlflow.parentRunId` = '{self.study}'")
         if self.kind == "study":
             parts.append(f"tags.`{STUDY_TAG}` IS NOT NULL")
-        if self.kind or "interrupted" in self.statuses and len(self.statuses) == 1:
+        if self.kind or ("interrupted" in self.statuses and len(self.statuses) == 1):
             parts.append("tags.`mlflow.parentRunId` IS NULL")
         for column, name in (("model", self.model), ("dataset", self.dataset), ("regularizers", self.reg)):
             if name:
@@ -137,7 +137,8 @@ def value_of(run: RunInfo, column: str) -> str | float | None:
     table, _, rest = column.partition(".")
     if table in tables:
         return tables[table].get(safe_key(rest), tables[table].get(rest))
-    return next((values[name] for values in tables.values() for name in (safe_key(column), column) if name in values), None)
+    named = (values.get(safe_key(column), values.get(column)) for values in tables.values())
+    return next((value for value in named if value is not None), None)
 
 
 def read_since(text: str, now: datetime) -> datetime:

@@ -27,10 +27,11 @@ from regplug.studies.comparison.compared_page import comparison_page
 from regplug.studies.comparison.tracked_rows import with_rows
 from regplug.studies.comparison.tracked_settings import Gathered, Source, TrackedSettings
 from regplug.studies.curves import curve_metrics, read_curves
-from regplug.studies.keeping import FINAL_TAG, STUDY_KINDS, STUDY_TAG
+from regplug.studies.keeping import STUDY_KINDS
 from regplug.studies.measuring import FINISHED
 from regplug.studies.reporting import ANALYSIS_FILE, REPORT_FILE, compare_address, leading_runs
 from regplug.tracking import RunInfo, Store, open_store
+from regplug.tracking.kinds import FINAL_TAG, STUDY_TAG
 
 
 def compare_tracked(

@@ -15,7 +15,8 @@ from regplug.statistics import PairKey, Setting, StudyRun
 from regplug.studies.comparison.comparable import Group
 from regplug.studies.design.config import StudyConfig, settings_of
 from regplug.studies.design.settings import Setting as PlannedSetting
-from regplug.studies.keeping import EPOCHS_METRIC, SECONDS_METRIC, STUDY_FILE
+from regplug.studies.earlier import STUDY_FILE
+from regplug.studies.keeping import EPOCHS_METRIC, SECONDS_METRIC
 from regplug.tracking import RunInfo, Store
 
 COMPONENTS: Mapping[str, str] = {

@@ -15,14 +15,16 @@ from regplug.registry import Registry, default_registry
 from regplug.runs.data_facts import ROWS_TAG, rows_digest
 from regplug.runs.loading import load_data
 from regplug.runs.request import check_request
-from regplug.studies.delivery.delivering import Best, train_finals
+from regplug.studies.delivery.delivering import Best, Finals
 from regplug.studies.delivery.restoring import CHANGED_DATA_HINT, has_weights, restore
 from regplug.studies.design.child_configs import tracked_config
 from regplug.studies.design.config import StudyConfig
-from regplug.studies.keeping import FINAL_TAG, STUDY_FILE, STUDY_TAG, WINNER_TAG
+from regplug.studies.earlier import STUDY_FILE
+from regplug.studies.keeping import WINNER_TAG
 from regplug.studies.measuring import FINISHED
 from regplug.studies.reporting import ANALYSIS_FILE, BEST_TAG
 from regplug.tracking import RunInfo, Store, open_store
+from regplug.tracking.kinds import FINAL_TAG, STUDY_TAG
 
 
 def _ignore(_: str) -> None: ...
@@ -146,7 +148,7 @@ class _Preparing:
         self._require_same_rows(best[0], config)
         study, label = StudyConfig.from_dict(self._read(info, STUDY_FILE)), info.tags[BEST_TAG]
         self._tell(f"The study kept no model of its best setting, {label}: it is trained again.")
-        finals = train_finals(
+        finals = Finals(
             Best(
                 config=config,
                 label=label,
@@ -158,8 +160,9 @@ class _Preparing:
                 seeds=study.final_seeds,
             ),
             registry=self._registry,
+            store=self._store,
             tracking_uri=self._tracking_uri,
-        )
+        ).train()
         self._store.attach(info.run_id).set_tags({WINNER_TAG: finals[0].run_id})
         self.notes.append(f"The best setting, {label}, was trained again as run {finals[0].run_id[:8]}.")
         return finals[0].run_id
@@ -178,7 +181,7 @@ class _Preparing:
             why = "has not ended" if info.status != FINISHED else "has chosen no setting"
             raise RequestError(
                 f"The study {info.name} ({info.run_id[:8]}) {why}.",
-                hint="The command that started it continues it. Or name one of its runs: `regplug runs list`.",
+                hint=f"`regplug runs resume {info.run_id[:8]}` continues it. `regplug runs list` shows its runs.",
             )
         best = [child for child in finished if child.params.get("setting") == label]
         return sorted(best, key=lambda child: (int(child.params["seed"]), int(child.params["data_seed"])))

@@ -96,7 +96,7 @@ def _assembled(store: Store, info: RunInfo, registry: Registry, *, accept_change
             f"Run {info.name} ({info.run_id[:8]}) ended {info.status} in its study, so there is nothing to export.",
             hint="Name a run that finished; `regplug runs list` shows the status.",
         )
-    with asking_for_objects(info.name, "regplug.export"):
+    with asking_for_objects(f"Run {info.name}", "regplug.export"):
         request = check_request(config.replaced(export=True), registry, writes=False)
     data = load_data(request.config, request.components)
     seen = info.tags.get(DIGEST_TAG)

@@ -20,6 +20,7 @@ from regplug.runs.network import build_network, numbers_of
 from regplug.studies.design.config import Point
 from regplug.studies.measuring import Log, PointResult, failed
 from regplug.studies.stacks.grouping import Group
+from regplug.studies.stacks.progress import Progress
 from regplug.studies.stacks.rehearsing import Rehearsal, rehearse
 from regplug.studies.stacks.stack_size import (
     TRIAL_STEPS,
@@ -118,48 +119,71 @@ class GroupRunner:
         )
 
     def run(
-        self, chunks: Chunks, done: Collection[str] = (), on_epoch: OnEpoch | None = None
+        self,
+        chunks: Chunks,
+        done: Collection[str] = (),
+        on_epoch: OnEpoch | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[list[PointResult]]:
         """Trains one stack after another and yields the results of each.
+
+        A stack of which some runs are finished is trained as a whole, because a smaller stack multiplies matrices in
+        another order; the finished runs are left out of the results.
 
         Args:
             chunks: The stacks.
             done: Keys of the runs that are already finished.
             on_epoch: Called after each epoch with the record and its runs.
+            progress: Saves and restores the stack in training, and ends the training early; by default nothing does.
         """
-        start = 0
+        progress = progress or Progress()
+        finished, start = frozenset(done), 0
         for size in chunks.sizes:
-            points = [p for p in self._group.points[start : start + size] if p.key not in done]
+            points = self._group.points[start : start + size]
             start += size
-            if points:
-                yield self._train(points, on_epoch)
+            if all(point.key in finished for point in points):
+                continue
+            if progress.is_interrupted():
+                return
+            results = [each for each in self._train(points, on_epoch, progress) if each.point.key not in finished]
+            if results:
+                yield results
 
     # One chunk.
 
-    def _train(self, points: Sequence[Point], on_epoch: OnEpoch | None) -> list[PointResult]:
-        """Trains runs together or, if that fails, one by one; a run that fails alone is `FAILED`."""
+    def _train(self, points: Sequence[Point], on_epoch: OnEpoch | None, progress: Progress) -> list[PointResult]:
+        """Trains runs together or, if that fails, one by one; a run that fails alone is `FAILED`.
+
+        The results of an interrupted stack are missing.
+        """
         began = time.perf_counter()
         try:
-            return self._train_together(points, on_epoch)
+            return self._train_together(points, on_epoch, progress)
         except BaseException as error:  # whatever a model or regularizer of somebody's own raises
             if not is_fault(error):
                 raise
             if len(points) > 1:
-                return [result for point in points for result in self._train([point], on_epoch)]
+                alone = (self._train([point], on_epoch, progress) for point in points if not progress.is_interrupted())
+                return [result for results in alone for result in results]
             return [failed(points[0], message_of(error), time.perf_counter() - began)]
 
-    def _train_together(self, points: Sequence[Point], on_epoch: OnEpoch | None) -> list[PointResult]:
+    def _train_together(
+        self, points: Sequence[Point], on_epoch: OnEpoch | None, progress: Progress
+    ) -> list[PointResult]:
         began = time.perf_counter()
         trainer, made = self._trainer(points, stacked=len(points) > 1)
         probes = [probe.build() for probe in made.components.probes]
         digests = [self._data_of.facts(point).judged_digest for point in points] if self._keeps_rows else []
         log = Log(points, probes, made, [self._data_of(point) for point in points], digests)
+        began -= progress.restore(points, trainer, log)
         try:
             with threads(made.num_threads(len(points))):
                 for record in trainer.train():
                     log.add(record, trainer)
                     if on_epoch is not None:
                         on_epoch(record, points)
+                    if progress.ends_after(record, points, trainer, log, time.perf_counter() - began):
+                        return []
                 trainer.finish()
                 log.finish(trainer)
         except DivergedError as error:
