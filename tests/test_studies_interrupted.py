@@ -7,20 +7,23 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from cli_calls import Terminal
 from study_runs import DEFAULTS
 from trainings import toy
+from written_here import here
 
 import regplug
-from regplug.config import load_config
 from regplug.errors import RequestError
-from regplug.registry import default_registry
+from regplug.regularizer import RegularizerFunctions
 from regplug.runs import checkpoints
 from regplug.studies.design.config import load_study
 from regplug.studies.engine import Study
 from regplug.studies.results import StudyObserver
 from regplug.studies.stacks import running
 from regplug.tracking import open_store
+from regplug.tracking.run import TrackedRun
+from regplug.training.loop import Trainer
 
 STUDY = {
     **DEFAULTS, "dataset": "moons", "model": "mlp:hidden=[6]", "grid": ["reg.dropout.drop_probability=0,0.3"],
@@ -86,7 +89,7 @@ def points(study_id):
     }
 
 
-@pytest.mark.parametrize("epochs", [2, 6])
+@pytest.mark.parametrize("epochs", [pytest.param(2, marks=pytest.mark.slow), 6])
 def test_a_study_resumed_in_the_middle_of_a_stack_ends_as_an_uninterrupted_one(place, epochs):
     broken = interrupted(epochs)
     assert broken.status == "KILLED"
@@ -99,3 +102,128 @@ def test_a_study_resumed_in_the_middle_of_a_stack_ends_as_an_uninterrupted_one(p
     assert points(resumed.study_id) == points(whole.study_id)
     assert open_store().find_run(broken.run_id).status == "FINISHED"
     assert list(Path("mlruns/checkpoints").iterdir()) == []
+
+
+@pytest.fixture
+def heeded():
+    """Ctrl-C raises `KeyboardInterrupt`, whatever runs the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    is_restored = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+    assert is_restored
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_study_after_the_epoch_with_what_there_is(place, heeded):
+    observer = Interrupts(6, softly=True)
+    asked = load_study(None, (), {**STUDY, "checkpoint_every": 1000})
+    early = Study(asked).run([observer], is_soft=True)
+    assert (early.status, open_store().find_run(early.study_id).status) == ("KILLED", "KILLED")
+    assert [each.is_finished for each in early.results] == [True, True]
+    assert early.conclusion.analysis is not None
+    labels = [point.key for point in early.untrained]
+    assert labels == early.document()["untrained"]
+    assert observer.told == [
+        "The training ends after this epoch. Press Ctrl-C again to end the study at once.",
+        f"Interrupted: 2 of 4 runs are not trained: {'; '.join(labels)}. "
+        f"`regplug runs resume {early.study_id[:8]}` continues the study.",
+    ]
+    counter = Interrupts(0)
+    resumed = regplug.resume(early.study_id, observers=[counter])
+    assert counter.trained == 2
+    assert numbers(resumed) == numbers(regplug.sweep(**STUDY))
+
+
+class Remembers(RegularizerFunctions):
+    """A penalty towards the mean of the weights so far, which it keeps in its state."""
+
+    def init(self, shapes, params, buffers):
+        return {name: torch.zeros_like(value) for name, value in params.items()}
+
+    def penalty(self, step, weights, outputs):
+        return 0.1 * sum(((value - step.state[name]) ** 2).sum() for name, value in weights.items())
+
+    def after_step(self, step, params):
+        share = 1.0 / (step.clock.index + 1)
+        return params, {name: torch.lerp(step.state[name], value, share) for name, value in params.items()}
+
+
+@pytest.mark.slow
+def test_state_of_a_plugin_continues_in_a_stack_and_the_plugin_is_asked_for(place):
+    fields = {"reg": [here(Remembers)], "grid": ["lr=0.1,0.3"], "dataset": toy(), "data_seed": 0}
+    broken = interrupted(2, **fields)
+    with pytest.raises(RequestError, match="was trained with a Python object") as caught:
+        regplug.resume(broken.run_id)
+    assert "regplug.resume(study, model=..., dataset=..., components=[...])" in caught.value.hint
+    assert open_store().find_run(broken.run_id).status == "KILLED"
+    resumed = regplug.resume(broken.run_id, dataset=toy(), components=[here(Remembers)])
+    assert numbers(resumed) == numbers(regplug.sweep(**STUDY | fields))
+
+
+def test_a_study_whose_data_or_code_have_changed_is_refused_and_stays_as_it_is(place, terminal):
+    broken = interrupted(2, dataset=toy())
+    with pytest.raises(RequestError, match="something has changed: content.data was "):
+        regplug.resume(broken.run_id, dataset=toy(seed=5))
+    code = Path("mine.py")
+    code.write_text("from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
+                    "        super().__init__(nn.Flatten(), nn.Linear(2, 2))\n")  # fmt: skip
+    moved = interrupted(2, model="mine.py:Net", name="moved", grid=["lr=0.1,0.2"], reg=[])
+    code.unlink()
+    said = terminal("runs", "resume", moved.run_id)
+    assert said.code == 2
+    assert "mine.py:Net: there is no file" in said.err
+    assert {run.status for run in open_store().runs(tags={"regplug.study": "sweep"})} == {"KILLED"}
+
+
+@pytest.mark.slow
+def test_runs_of_a_study_lead_to_the_study_and_finished_ones_are_refused(place, terminal):
+    broken = interrupted(6)
+    child = open_store().runs(parent=broken.run_id)[0]
+    said = terminal("runs", "resume", child.run_id)
+    assert said.code == 2
+    assert f"belongs to the study broken off ({broken.run_id[:8]})" in said.err
+    assert f"regplug runs resume {broken.run_id[:8]}" in said.err
+    said = terminal("runs", "resume", "broken off", "--json")
+    assert (said.code, said.document["status"], said.document["study_id"]) == (0, "FINISHED", broken.run_id)
+    said = terminal("runs", "resume", "broken off")
+    assert said.code == 2
+    assert "is finished" in said.err
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_before_its_request_was_stored_gets_it_from_the_same_command(place, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(TrackedRun, "log_dict", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            regplug.sweep(**STUDY | {"name": "early"})
+    with pytest.raises(RequestError, match="it ended before its training began"):
+        regplug.resume("early")
+    result = regplug.sweep(**STUDY | {"name": "early", "epochs": 4})
+    assert "study.json" in open_store().artifact_names(result.study_id)
+
+
+@pytest.mark.parametrize("stack", [pytest.param(1, marks=pytest.mark.full), pytest.param(2, marks=pytest.mark.slow)])
+def test_the_best_setting_trained_again_is_resumed_and_its_finished_seeds_are_kept(place, monkeypatch, stack):
+    monkeypatch.setattr(running, "candidate_sizes", lambda most: [min(stack, most)])
+    fields = {"folds": 2, "final_seeds": 3, "seeds": 1, "export": True, "format": ["onnx"], "name": "cv"}
+    ended = Trainer.train
+
+    def train(self):
+        for record in ended(self):
+            yield record
+            if self._runs[0].seed == 1 and record.epoch == 2:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train", train)
+        with pytest.raises(KeyboardInterrupt):
+            regplug.cross_validate(**STUDY | fields)
+    store = open_store()
+    finals = store.runs(tags={"regplug.study.final_of": store.find_run("cv").run_id})
+    assert sorted(run.status for run in finals) == ["FINISHED", "KILLED"]
+    resumed = regplug.resume("cv")
+    whole = regplug.cross_validate(**STUDY | fields | {"name": "whole"})
+    assert {run.run_id for run in finals} <= {run.run_id for run in resumed.finals}
+    assert numbers(resumed) == numbers(whole)
+    assert resumed.winner.verification.passed

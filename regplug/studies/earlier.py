@@ -62,8 +62,8 @@ def named_study(store: Store, study_id: str, fingerprint: str, document: Mapping
         what = difference(store, info, document) or "a component has other parameters"
         raise RequestError(
             f"The study {info.name} ({study_id[:8]}) cannot be continued, because something has changed: {what}.",
-            hint="`data` is the digest of the data and `start` that of the initial weights. Restore the data and the "
-            "code, or start a new study.",
+            hint="`content.data` is the digest of the data, `content.start` that of the initial weights. Restore the data "
+            "and the code, or start a new study.",
         )
     return info
 

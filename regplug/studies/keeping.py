@@ -188,12 +188,20 @@ class Keeper:
 
     def __enter__(self) -> Keeper:
         self.tracked.__enter__()
+        try:
+            self._keep_request()
+        except BaseException as error:
+            self.tracked.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def _keep_request(self) -> None:
+        """Stores what the study needs to be resumed, unless an earlier attempt did."""
         if STUDY_FILE not in self._files:
             self.tracked.log_dict(self._document(), STUDY_FILE)
         if CONFIGS_FILE not in self._files:
             configs = configs_document(list(self._by_key.values()), self._study.folds)
             self.tracked.log_text(json.dumps(configs, ensure_ascii=False, separators=(",", ":")), CONFIGS_FILE)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
