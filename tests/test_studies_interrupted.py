@@ -163,7 +163,7 @@ def test_state_of_a_plugin_continues_in_a_stack_and_the_plugin_is_asked_for(plac
 
 def test_a_study_whose_data_or_code_have_changed_is_refused_and_stays_as_it_is(place, terminal):
     broken = interrupted(2, dataset=toy())
-    with pytest.raises(RequestError, match="something has changed: content.data was "):
+    with pytest.raises(RequestError, match=r"something has changed: content\.data was "):
         regplug.resume(broken.run_id, dataset=toy(seed=5))
     code = Path("mine.py")
     code.write_text("from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"

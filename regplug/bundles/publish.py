@@ -42,7 +42,7 @@ def published(out: Path) -> Iterator[Path]:
     fresh, folder = _begin(out), _beside(out, "part")
     try:
         with _locked(fresh):
-            fresh.rename(folder)  # gets the name that `_tidy` recognises only after it is locked
+            fresh.rename(folder)  # gets the name that `tidy` recognises only after it is locked
             yield folder
             _replace(folder, out)
     except OSError as error:
@@ -129,7 +129,7 @@ def _begin(out: Path) -> Path:
     folder = _beside(out, "new")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _tidy(out.parent)
+        tidy(out.parent)
         folder.mkdir()
     except OSError as error:
         raise _cannot_make(out, error) from error
@@ -162,18 +162,23 @@ def _beside(out: Path, what: str) -> Path:
 _BESIDE = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(part|old)")
 
 
-def _tidy(parent: Path) -> None:
+def abandoned(parent: Path) -> Iterator[Path]:
+    """Yields the parts of bundles in a folder whose process is gone. Each is locked until the next one is asked for."""
+    for path in sorted(parent.iterdir()) if parent.is_dir() else ():
+        if _BESIDE.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(OSError), _locked(path, is_needed=True):
+                yield path
+
+
+def tidy(parent: Path) -> None:
     """Removes what killed processes left in a folder; restores a bundle whose replacement was not finished."""
-    for path in parent.iterdir():
-        found = _BESIDE.fullmatch(path.name)
-        if found is None or not path.is_dir() or path.is_symlink():
-            continue
-        with contextlib.suppress(OSError), _locked(path, is_needed=True):
-            out = parent / found[1]
-            if found[2] == "old" and is_bundle(path) and not out.exists():
-                path.rename(out)
-            else:
-                shutil.rmtree(path, ignore_errors=True)
+    for path in abandoned(parent):
+        name, kind = _BESIDE.fullmatch(path.name).groups()  # type: ignore[union-attr] # it is one of these names
+        out = parent / name
+        if kind == "old" and is_bundle(path) and not out.exists():
+            path.rename(out)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

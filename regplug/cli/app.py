@@ -34,7 +34,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "List, show, diagnose, create and check plugins: list, show NAME, doctor, new, check.",
     ),
     "data": ("regplug.cli.data", "Show the columns of a table: show FILE."),
-    "runs": ("regplug.cli.runs", "List and show tracked runs: list, show RUN."),
+    "runs": (
+        "regplug.cli.runs",
+        "List, show, resume and delete tracked runs: list, show, resume, delete, clean.",
+    ),
     "plot": ("regplug.cli.plot", "Draw components: activations and their derivatives."),
     "ui": ("regplug.cli.ui", "Start the MLflow UI on the tracking store."),
     "export": ("regplug.cli.exporting", "Export a tracked run again as a verified bundle."),

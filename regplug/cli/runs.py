@@ -1,4 +1,4 @@
-"""`regplug runs`: lists, shows and resumes tracked runs."""
+"""`regplug runs`: lists, shows, resumes and deletes tracked runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import typer
 from regplug.cli import studying
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, Disable, Json, Plugin, TrackingUri, new_app
-from regplug.cli.output import emit, say, say_table
+from regplug.cli.output import emit, say
 from regplug.cli.running import carry_out
+from regplug.cli.runs_removing import clean, delete_runs
 from regplug.cli.summary import format_figure, lines_of, metric_rows
 from regplug.config.commands import command_of
 from regplug.errors import RequestError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from regplug.config import RunConfig
     from regplug.studies.background_process import Executor
     from regplug.studies.results import StudyResult
-    from regplug.tracking import RunInfo
+    from regplug.tracking import RunInfo, Store
 
 app = new_app()
 
@@ -30,7 +31,7 @@ _UNTOLD_TAGS = ("mlflow.log-model.history", "regplug.heartbeat", "regplug.proces
 
 @app.callback()
 def runs() -> None:
-    """List, show and resume tracked runs."""
+    """List, show, resume, delete and clean up tracked runs."""
 
 
 @app.command("list", cls=Command)
@@ -38,22 +39,82 @@ def list_runs(
     experiment: Annotated[
         str | None, typer.Option("--experiment", help="List only the runs of this experiment.")
     ] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--status",
+            metavar="<status>",
+            help="List only these: running, finished, failed, killed, stale (RUNNING without a process), or "
+            "interrupted (can be resumed); repeats.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option("--model", help="List only runs of this model.", show_default=False)] = "",
+    dataset: Annotated[str, typer.Option("--dataset", help="List only runs on this dataset.", show_default=False)] = "",
+    reg: Annotated[str, typer.Option("--reg", help="List only runs with this regularizer.", show_default=False)] = "",
+    since: Annotated[
+        str,
+        typer.Option("--since", help="List only runs since then: 30m, 2h, 3d, 1w, or a date.", show_default=False),
+    ] = "",
+    where: Annotated[
+        str,
+        typer.Option(
+            "--filter",
+            help='A filter in MLflow\'s language, such as "metrics.`test/accuracy` > 0.9".',
+            show_default=False,
+        ),
+    ] = "",
+    study: Annotated[str, typer.Option("--study", help="List the runs of this study.", show_default=False)] = "",
+    studies: Annotated[bool, typer.Option("--studies", help="List only studies.")] = False,
+    no_children: Annotated[bool, typer.Option("--no-children", help="Leave out the runs of studies.")] = False,
+    columns: Annotated[
+        str,
+        typer.Option(
+            "--columns",
+            metavar="<names>",
+            help="Columns, separated by commas: id, run, experiment, status, kind, started, ended, seconds, and "
+            "names of metrics, parameters and tags.",
+            show_default=False,
+        ),
+    ] = "",
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="<column>",
+            help="Sort by a column, in descending order with - in front of it: --sort=-test/accuracy.  "
+            "[default: the newest first]",
+            show_default=False,
+        ),
+    ] = "",
     limit: Annotated[int, typer.Option("--limit", help="Maximum number of runs to list.", min=1)] = 20,
     tracking_uri: TrackingUri = None,
     json: Json = False,
 ) -> None:
-    """List runs, the newest first."""
-    from regplug.tracking import open_store, resolve_location
+    """List runs and studies, the newest first. Interrupted ones that can be resumed are marked.
 
-    location = resolve_location(tracking_uri)
-    found = [] if location.is_missing else open_store(tracking_uri).runs(experiment=experiment, limit=limit)
-    if json:
-        emit({"tracking_uri": location.shown, "runs": [_document(run) for run in found]})
-    elif not found:
-        say(f"No run is tracked in {location.shown}.", "Start with: regplug run --reg dropout --model mlp")
-    else:
-        columns = ("id", "run", "experiment", "status", ">test acc.", ">test loss", "started")
-        say_table(columns, [_row(run) for run in found], folds="run")
+    Example: regplug runs list --status interrupted --since 2d
+    """
+    from regplug.cli.runs_list import Wanted, list_selected
+
+    list_selected(
+        Wanted(
+            statuses=tuple(status or ()),
+            model=model,
+            dataset=dataset,
+            reg=reg,
+            since=since,
+            where=where,
+            study=study,
+            kind="study" if studies else "whole" if no_children else "",
+            sort=sort,
+        ),
+        experiment=experiment,
+        columns=columns,
+        limit=limit,
+        tracking_uri=tracking_uri,
+        as_json=json,
+    )
 
 
 @app.command("show", cls=Command)
@@ -66,6 +127,8 @@ def show_run(
     json: Json = False,
 ) -> None:
     """Show a run's parameters, metrics, tags and files, and the command that repeats it."""
+    from regplug.cli.runs_list import document_of
+    from regplug.runs.interrupted import is_resumable
     from regplug.studies.design.child_configs import tracked_config
     from regplug.tracking import open_store
 
@@ -74,9 +137,10 @@ def show_run(
     files, found = store.artifact_names(info.run_id), tracked_config(store, info)
     if json:
         told = {"config": found and found.to_dict(), "command": command_of(found) if found else None}
-        emit({**_document(info), "params": info.params, "tags": info.tags, "artifacts": files, **told})
+        document = document_of(info, is_resumable=is_resumable(store, info))
+        emit({**document, "params": info.params, "tags": info.tags, "artifacts": files, **told})
     elif not config:
-        _tell(info, files, found)
+        _tell(info, files, found, _progress_of(store, info))
     elif found is not None:
         say(found.to_toml().rstrip())
     else:
@@ -130,40 +194,35 @@ def resume_run(
     studying.execute(execute_study, as_json=json, tracking_uri=tracking_uri)
 
 
-def status_of(run: RunInfo) -> str:
-    """Returns a run's status, marked as stale if its process is gone."""
-    return "RUNNING (stale)" if run.is_stale else run.status
+def _progress_of(store: Store, run: RunInfo) -> list[tuple[str, str]]:
+    """Returns the study of a run, the runs of a study by status, and how an interrupted one is resumed."""
+    from regplug.runs.interrupted import counts_of_children, is_resumable, last_checkpoint
+    from regplug.tracking.kinds import STUDY_TAG, study_of
+
+    rows: list[tuple[str, str]] = []
+    study = study_of(run)
+    if study is not None:
+        rows.append(("study", study))
+    if STUDY_TAG in run.tags:
+        counts = counts_of_children(store, run)
+        rows.append(("runs", ", ".join(f"{number} {status}" for status, number in counts.items()) or "none"))
+    if is_resumable(store, run):
+        saved = last_checkpoint(store, run)
+        since = f"from the checkpoint of {saved.astimezone():%Y-%m-%d %H:%M:%S}" if saved else "no checkpoint"
+        rows.append(("resume", f"regplug runs resume {run.run_id[:8]} ({since})"))
+    return rows
 
 
-def _row(run: RunInfo) -> tuple[str, ...]:
-    figures = (
-        format_figure(run.metrics[name]) if name in run.metrics else "" for name in ("test/accuracy", "test/loss")
-    )
-    started = f"{run.started.astimezone():%m-%d %H:%M}"
-    return (run.run_id[:8], run.name, run.experiment, status_of(run), *figures, started)
+def _tell(run: RunInfo, files: list[str], config: RunConfig | None, progress: list[tuple[str, str]]) -> None:
+    from regplug.cli.runs_list import status_of
 
-
-def _document(run: RunInfo) -> dict[str, Any]:
-    return {
-        "run_id": run.run_id,
-        "name": run.name,
-        "experiment": run.experiment,
-        "status": run.status,
-        "is_stale": run.is_stale,
-        "started": run.started.isoformat(),
-        "ended": run.ended.isoformat() if run.ended else None,
-        "metrics": dict(run.metrics),
-        "artifact_uri": run.artifact_uri,
-    }
-
-
-def _tell(run: RunInfo, files: list[str], config: RunConfig | None) -> None:
     took = f", {(run.ended - run.started).total_seconds():.1f} s" if run.ended else ""
     head = [
         ("run", f"{run.name} ({run.run_id})"),
         ("experiment", run.experiment),
         ("status", status_of(run)),
         ("started", f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}{took}"),
+        *progress,
         *metric_rows(run.metrics),
         ("files", run.artifact_uri),
     ]
@@ -181,3 +240,7 @@ def _is_told(tag: str) -> bool:
 def _section(title: str, values: Mapping[str, str]) -> None:
     if values:
         say("", title, *(f"  {line}" for line in lines_of(sorted(values.items()))))
+
+
+app.command("delete", cls=Command)(delete_runs)
+app.command("clean", cls=Command)(clean)

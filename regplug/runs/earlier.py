@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from regplug.runs.checkpoints import read_checkpoint
+from regplug.runs.interrupted import checkpoint_file
 from regplug.tracking import RunInfo, Store
 from regplug.tracking.kinds import CHECKPOINT_TAG
 from regplug.tracking.naming import safe_key
@@ -45,11 +46,6 @@ class Earlier:
         if not is_final:
             return bool(known)
         return any(value == each or (math.isnan(value) and math.isnan(each)) for each in known)
-
-
-def checkpoint_file(store: Store, run_id: str) -> Path:
-    """Returns the file with the checkpoint of a run or study, which need not exist."""
-    return store.location.folder / "checkpoints" / f"{run_id}.pt"
 
 
 def earlier_of(store: Store, info: RunInfo) -> Earlier:

@@ -34,7 +34,8 @@ from regplug.runs.checkpoints import Checkpoints
 from regplug.runs.data_facts import facts_of
 from regplug.runs.description import describe_run
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
-from regplug.runs.earlier import Earlier, checkpoint_file
+from regplug.runs.earlier import Earlier
+from regplug.runs.interrupted import checkpoint_file
 from regplug.runs.interrupting import interrupted_softly
 from regplug.runs.loading import load_data, noisy_inputs
 from regplug.runs.observers import PluginObservers

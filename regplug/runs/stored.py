@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 from regplug.data import Prepared
 from regplug.errors import DataError, RequestError, UnknownComponentError
+from regplug.tracking.kinds import CONFIG_FILE as CONFIG_FILE
 
-CONFIG_FILE, STATE_FILE = "config.toml", "state.pt"
-"""The files with a run's configuration and with its trained state."""
+STATE_FILE = "state.pt"
+"""The file with a run's trained state; `CONFIG_FILE` is the one with its configuration."""
 
 
 def require_same_data(data: Prepared, seen: str | None, run: str, *, hint: str) -> None:

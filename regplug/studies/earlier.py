@@ -9,11 +9,9 @@ from typing import Any
 from regplug.errors import RequestError
 from regplug.tracking import RunInfo, Store, experiment_name
 from regplug.tracking.kinds import FINAL_TAG, STUDY_TAG
+from regplug.tracking.kinds import STUDY_FILE as STUDY_FILE
 
 FINGERPRINT_TAG = "regplug.study.fingerprint"
-STUDY_FILE = "study.json"
-"""A study's request, and what its data and initial weights were."""
-
 _UNTOLD = ("settings", "refit")
 """Parts of the document that are not named as a difference."""
 
@@ -62,8 +60,8 @@ def named_study(store: Store, study_id: str, fingerprint: str, document: Mapping
         what = difference(store, info, document) or "a component has other parameters"
         raise RequestError(
             f"The study {info.name} ({study_id[:8]}) cannot be continued, because something has changed: {what}.",
-            hint="`content.data` is the digest of the data, `content.start` that of the initial weights. Restore the data "
-            "and the code, or start a new study.",
+            hint="`content.data` is the digest of the data, and `content.start` that of the initial weights. Restore "
+            "the data and the code, or start a new study.",
         )
     return info
 

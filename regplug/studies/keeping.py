@@ -15,7 +15,7 @@ from regplug.registry import Registry
 from regplug.runs.checkpoints import read_checkpoint
 from regplug.runs.description import describe_run, off_values
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
-from regplug.runs.earlier import checkpoint_file
+from regplug.runs.interrupted import checkpoint_file
 from regplug.runs.results import status_after
 from regplug.runs.row_files import keep_rows, read_rows
 from regplug.studies.design.child_configs import CONFIGS_FILE, POINT_TAG, config_alone, configs_document

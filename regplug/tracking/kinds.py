@@ -14,6 +14,9 @@ FINAL_TAG = "regplug.study.final_of"
 CHECKPOINT_TAG = "regplug.checkpoint"
 """Names the file with the checkpoint of a run that is not finished."""
 
+CONFIG_FILE, STUDY_FILE = "config.toml", "study.json"
+"""The files with the request of a run and of a study."""
+
 BUNDLE_TAGS = ("regplug.bundle", "regplug.bundle_stochastic")
 """Name the folders of a run's exported bundles."""
 

@@ -175,16 +175,17 @@ def select(
         ) from error
 
 
-def is_deleted(client: Any, run_id: str) -> bool | None:
-    """Returns whether a run is deleted, or `None` if the store does not know it."""
+def status_of(client: Any, run_id: str) -> str | None:
+    """Returns the status of a run, `DELETED` if it is deleted, or `None` if the store does not know it."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return bool(client.get_run(run_id).info.lifecycle_stage == "deleted")
+        info = client.get_run(run_id).info
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None
+    return "DELETED" if info.lifecycle_stage == "deleted" else str(info.status)
 
 
 def find(client: Any, text: str) -> RunInfo:

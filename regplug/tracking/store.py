@@ -27,16 +27,19 @@ from regplug.tracking.system import source_tags, system_tags
 from regplug.tracking.trouble import tracking_trouble
 
 
-def open_store(tracking_uri: str | None = None, folder: Path = Path(), *, is_read: bool = False) -> Store:
+def open_store(
+    tracking_uri: str | None = None, folder: Path = Path(), *, is_read: bool = False, marks_dead: bool = True
+) -> Store:
     """Opens the tracking store: `tracking_uri`, else `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in `folder`.
 
     A missing store is created once, even if several processes open it at the same time. MLflow is imported here and
-    not earlier. RUNNING runs of this machine whose process is gone are marked KILLED.
+    not earlier.
 
     Args:
         tracking_uri: An MLflow tracking URI or `None`.
         folder: Folder of the default store.
         is_read: Whether the store must already exist, because it is opened for reading.
+        marks_dead: Whether RUNNING runs of this machine whose process is gone are marked KILLED.
 
     Raises:
         TrackingError: It cannot be reached or written, is of a kind that MLflow no longer supports, or does not exist.
@@ -45,7 +48,8 @@ def open_store(tracking_uri: str | None = None, folder: Path = Path(), *, is_rea
     if is_read:
         location.require_there()
     client, sql_store = open_backend(location)
-    mark_dead_runs(client)
+    if marks_dead:
+        mark_dead_runs(client)
     return Store(location, client, sql_store)
 
 
@@ -235,10 +239,14 @@ class Store:
         with tracking_trouble("The run could not be deleted"), bounded(AT_THE_ENDS):
             self._client.delete_run(run_id)
 
-    def is_deleted(self, run_id: str) -> bool | None:
-        """Returns whether a run is deleted, or `None` if the store does not know it."""
+    def status_of(self, run_id: str) -> str | None:
+        """Returns the status of a run, `DELETED` if it is deleted, or `None` if the store does not know it."""
         with tracking_trouble("The run could not be read"):
-            return reading.is_deleted(self._client, run_id)
+            return reading.status_of(self._client, run_id)
+
+    def mark_dead_runs(self) -> list[str]:
+        """Marks runs of this machine whose process is gone as KILLED; returns their ids."""
+        return mark_dead_runs(self._client)
 
     def experiments(self) -> dict[str, str]:
         """Returns the names of the experiments by id."""
