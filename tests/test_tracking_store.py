@@ -126,7 +126,7 @@ def test_a_server_that_is_down_is_told_within_seconds():
 
 
 def test_a_server_that_never_answers_is_told_within_the_timeout(monkeypatch):
-    monkeypatch.setattr(opening, "REACH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(reaching, "REACH_TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         began = time.monotonic()
         with pytest.raises(TrackingError, match="cannot be used"):

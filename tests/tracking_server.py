@@ -11,7 +11,7 @@ import sys
 import pytest
 from waiting import LONGEST_S, free_port, wait_for_answer
 
-from regplug.tracking import opening
+from regplug.tracking import reaching
 
 
 class Server:
@@ -47,7 +47,7 @@ class Server:
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """A server of the test's own."""
-    monkeypatch.setattr(opening, "REACH_TIMEOUT_S", LONGEST_S)  # a busy server is a server
+    monkeypatch.setattr(reaching, "REACH_TIMEOUT_S", LONGEST_S)  # a busy server is a server
     made = Server(tmp_path)
     yield made
     made.kill()

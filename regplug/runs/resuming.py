@@ -40,6 +40,8 @@ def resume(
 
     store = open_store(tracking_uri, is_read=True)
     info = store.find_run(text)
+    if store.catch_up(info.run_id):
+        info = store.find_run(info.run_id)
     _require_unfinished(store, info)
     config = load_config(store.read_artifact(info.run_id, CONFIG_FILE))
     earlier = earlier_of(store, info)

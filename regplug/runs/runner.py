@@ -339,7 +339,7 @@ class _Run:
         tracked.log_folder(bundle.path, "bundle")
         tracked.set_tags({"regplug.bundle": str(bundle.path.absolute()), **digest_tag(bundle.digest)})
         if DEPLOYED_FILE in bundle.files:
-            tracked.attempt("the ONNX file as a model", lambda: _log_deployed(tracked, bundle))
+            _log_deployed(tracked, bundle)
 
     def _log(self, tracked: TrackedRun, values: dict[str, float], epoch: int, *, is_final: bool = False) -> None:
         new = self._measured.new_points(epoch, values)
@@ -351,7 +351,7 @@ class _Run:
 
 def _log_deployed(tracked: TrackedRun, bundle: Bundle) -> None:
     inputs, outputs = deployment_samples(bundle)
-    tracked.log_onnx_model(
+    tracked.keep_onnx_model(
         bundle.path / DEPLOYED_FILE,
         sample_input=inputs,
         sample_output=outputs,

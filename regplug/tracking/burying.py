@@ -8,7 +8,7 @@ from regplug.errors import TrackingError
 from regplug.tracking import reading
 from regplug.tracking.liveness import HEARTBEAT_TAG, PROCESS_TAG, is_dead, machine
 from regplug.tracking.patience import AT_THE_ENDS, bounded
-from regplug.tracking.run import ERROR_TAG
+from regplug.tracking.run_end import ERROR_TAG
 from regplug.tracking.trouble import tracking_trouble
 
 _WHY = "The process that wrote this run ended unexpectedly: it was killed, or the machine went down."

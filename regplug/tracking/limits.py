@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, TypeVar
 
+from regplug.tracking.records import Records
+
 MAX_ENTITIES = 1000
 MAX_PARAMS = 100
 MAX_TAGS = 100
@@ -61,3 +63,11 @@ def log_in_batches(
     pieces = (chunks(metrics, room), chunks(params, MAX_PARAMS), chunks(tags, MAX_TAGS))
     for some_metrics, some_params, some_tags in zip_longest(*pieces, fillvalue=()):
         client.log_batch(run_id, metrics=some_metrics, params=some_params, tags=some_tags)
+
+
+def log_records(client: Any, run_id: str, records: Records) -> None:
+    """Logs records, with tags shortened to MLflow's limit."""
+    from mlflow.entities import RunTag
+
+    tags = [RunTag(*pair) for pair in shorten_all(records.tags).items()]
+    log_in_batches(client, run_id, metrics=records.metrics, params=records.params, tags=tags)

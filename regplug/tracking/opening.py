@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,18 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from regplug.errors import TrackingError
+from regplug.tracking import reaching
 from regplug.tracking.blank import keep_blank, take_blank
 from regplug.tracking.location import Location, sqlite_uri
 from regplug.tracking.secrets import masked
 from regplug.tracking.trouble import explain, tracking_trouble
 
-REACH_TIMEOUT_S = 5.0
-"""Timeout for a server or a database when a store is opened."""
-
 _MAKES_FOLDERS = "_make_parent_dirs_if_sqlite"
 _LOCK_TIMEOUT_S = 60.0
 _DRAFT_SUFFIX = ".new"
-_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "mysqldb": "mysqlclient"}
 """SQLAlchemy driver -> package to install, if their names differ."""
 _QUIET = {
@@ -47,9 +43,11 @@ def open_backend(location: Location) -> tuple[Any, Any]:
         if location.database is not None:
             _prepare_sqlite(location, location.database, doing)
         elif location.kind == "database":
+            reaching.reach(location, reaching.REACH_TIMEOUT_S)
             _reach_database(location.uri)
             _make_sql_store(location)
         else:
+            reaching.reach(location, reaching.REACH_TIMEOUT_S)
             _reach_server(location.uri)
         _make_no_quoted_folders(location)
         from mlflow import MlflowClient
@@ -166,15 +164,14 @@ def _reach_database(uri: str) -> None:
     """Connects once, because MLflow itself would retry for a hundred seconds."""
     import sqlalchemy
 
-    url = sqlalchemy.make_url(uri)
-    if url.host:
-        port = url.port or _PORTS[url.get_backend_name()]
-        with closing(socket.create_connection((url.host, port), timeout=REACH_TIMEOUT_S)):
-            pass
-    engine = _engine(url)
-    try:
+    engine = _engine(sqlalchemy.make_url(uri))
+
+    def connect() -> None:
         with engine.connect():
             pass
+
+    try:
+        reaching.within(reaching.REACH_TIMEOUT_S, connect)
     finally:
         engine.dispose()
 
@@ -207,7 +204,7 @@ def _reach_server(uri: str) -> None:
         "/api/2.0/mlflow/experiments/search",
         "POST",
         max_retries=0,
-        timeout=REACH_TIMEOUT_S,
+        timeout=reaching.REACH_TIMEOUT_S,
         raise_on_status=False,
         json={"max_results": 1},
     )

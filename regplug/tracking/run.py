@@ -6,26 +6,30 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from regplug.errors import RegplugError, TrackingError, TrackingLostError
-from regplug.tracking import limits
+from regplug.tracking import entries, limits
+from regplug.tracking.children import ChildRun
 from regplug.tracking.datasets import dataset_input, log_inputs
-from regplug.tracking.delivery import Call, Delivery
+from regplug.tracking.delivery import Delivery
 from regplug.tracking.files import all_or_nothing
 from regplug.tracking.liveness import writing
 from regplug.tracking.naming import param_text, safe_key
-from regplug.tracking.patience import AT_THE_ENDS, FOR_FILES, WHILE_TRAINING, bounded
+from regplug.tracking.outbox import Outbox
+from regplug.tracking.patience import AT_THE_ENDS
+from regplug.tracking.records import Call
 from regplug.tracking.reserve import Reserve
-from regplug.tracking.secrets import masked
+from regplug.tracking.run_end import ERROR_TAG, write_end
+from regplug.tracking.system import source_tags
 from regplug.tracking.trouble import tracking_trouble
 
 if TYPE_CHECKING:
     import numpy as np
 
-ERROR_TAG = "regplug.error"
 LONG_VALUES_FILE = "config/long_values.json"
 
 
@@ -36,8 +40,8 @@ class TrackedRun:
     `regplug.error` and raised again. Logged records are kept.
 
     Inside the `with` block, losing the store does not stop the run: the function set by `on_trouble` is called, and
-    records wait in memory and are sent again. Records that are missing from the store at the end make the run FAILED
-    and raise an error.
+    records wait in memory and on disk and are sent again. Records that are missing from the store at the end make the
+    run FAILED and raise an error; `sync` delivers them later.
 
     Args:
         client: MLflow's client.
@@ -45,9 +49,21 @@ class TrackedRun:
         experiment: Name of its experiment.
         store: The store's name in messages.
         reserve: Reserved disk space for storing the end of the run.
+        outbox: Keeps on disk what a lost store has not received; `None` if it would be on the same disk.
+        reach: Raises an error if the store cannot be reached; `None` for a file.
     """
 
-    def __init__(self, client: Any, run: Any, *, experiment: str, store: str, reserve: Reserve) -> None:
+    def __init__(
+        self,
+        client: Any,
+        run: Any,
+        *,
+        experiment: str,
+        store: str,
+        reserve: Reserve,
+        outbox: Outbox | None = None,
+        reach: Callable[[], object] | None = None,
+    ) -> None:
         self.run_id: str = run.info.run_id
         self.name: str = run.info.run_name
         self.experiment = experiment
@@ -60,7 +76,7 @@ class TrackedRun:
         self.missing: tuple[str, ...] = ()
         """Descriptions of the records that are missing from the store; known at the end."""
         self._client, self._store, self._reserve = client, store, reserve
-        self._delivery = Delivery(client, self.run_id, store)
+        self._delivery = Delivery(client, self.run_id, store, outbox=outbox, reach=reach)
         self._long_values: dict[str, str] = {}
 
     def on_trouble(self, tell: Callable[[str], None]) -> None:
@@ -89,15 +105,19 @@ class TrackedRun:
         """Writes all waiting records now."""
         self._delivery.flush()
 
-    def post(self, what: str, doing: str, send: Callable[[], object]) -> None:
-        """Writes other data in the background, such as the runs of a study.
+    def post_children(self, send: Callable[[], object], waiting: Callable[[], Sequence[ChildRun]]) -> None:
+        """Writes runs of a study in the background.
 
         Args:
-            what: Its name in messages.
-            doing: The message if it fails.
-            send: Writes it. Called again after the store was lost; then continues where it stopped.
+            send: Writes them. Called again after the store was lost; then continues where it stopped.
+            waiting: Returns those that are not written yet; they are kept on disk if the store is lost.
         """
-        self._delivery.post(Call(what, doing, send, AT_THE_ENDS))
+        doing = "The study's runs could not be logged"
+
+        def keep(_: Path) -> dict[str, Any]:
+            return entries.keep_children(waiting(), source_tags()["mlflow.user"])
+
+        self._delivery.post(Call("runs of the study", doing, send, keep, AT_THE_ENDS))
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Logs parameters; one too long for MLflow is shortened and stored in full in `config/long_values.json`."""
@@ -116,7 +136,8 @@ class TrackedRun:
 
     def log_text(self, text: str, path: str) -> None:
         """Stores text as the run's file `path`."""
-        self._send_file(path, lambda: self._client.log_text(self.run_id, text, path))
+        send = partial(self._client.log_text, self.run_id, text, path)
+        self._send_file(path, send, lambda place: entries.keep_text(place, text, path))
 
     def log_dict(self, obj: object, path: str) -> None:
         """Stores plain values as JSON in the run's file `path`."""
@@ -126,13 +147,18 @@ class TrackedRun:
         """Stores a copy of a file in the run's `folder`."""
         place = [path]
         target = f"{folder}/{path.name}".lstrip("/")
-        if not self._send_file(target, lambda: self._client.log_artifact(self.run_id, str(place[0]), folder or None)):
+
+        def send() -> None:
+            self._client.log_artifact(self.run_id, str(place[0]), folder or None)
+
+        if not self._send_file(target, send, lambda kept: entries.keep_file(kept, place[0], folder)):
             with tracking_trouble(f"{target} could not be copied for a later attempt"):
                 place[0] = self._delivery.hold(path)
 
     def log_folder(self, path: Path, folder: str = "") -> None:
         """Stores a copy of a folder's content in the run's `folder`; if the store is lost, at the end of the run."""
-        self._send_file(folder, lambda: self._client.log_artifacts(self.run_id, str(path), folder or None))
+        send = partial(self._client.log_artifacts, self.run_id, str(path), folder or None)
+        self._send_file(folder, send, lambda place: entries.keep_folder(place, path, folder))
 
     def log_figure_png(self, data: bytes, path: str) -> None:
         """Stores a rendered figure as the run's file `path`."""
@@ -165,10 +191,16 @@ class TrackedRun:
             profile: Counts and similar facts; shown in the UI.
             context: Its purpose: train, validation or test.
         """
-        given = dataset_input(name, digest, source, schema=schema, profile=profile, context=context)
+        facts: dict[str, Any] = {"name": name, "digest": digest, "source": source}
+        facts |= {"schema": schema, "profile": profile, "context": context}
+        given = dataset_input(**facts)
+
+        def send() -> None:
+            log_inputs(self._client, self.run_id, [given])
+
         doing = f"Dataset {name} could not be logged"
         self._delivery.call(
-            Call(f"dataset {name}", doing, lambda: log_inputs(self._client, self.run_id, [given]), AT_THE_ENDS)
+            Call(f"dataset {name}", doing, send, lambda _: entries.keep_dataset(facts), AT_THE_ENDS)
         )
 
     def log_onnx_model(
@@ -196,14 +228,27 @@ class TrackedRun:
             disagreement=disagreement,
         )
 
-    def attempt(self, what: str, send: Callable[[], object]) -> None:
-        """Calls a function that writes to the store; if the store is lost, again at the end of the run.
+    def keep_onnx_model(
+        self,
+        path: Path,
+        *,
+        sample_input: np.ndarray[Any, Any],
+        sample_output: np.ndarray[Any, Any],
+        requirements: Sequence[str],
+    ) -> None:
+        """Logs an ONNX file as MLflow model like `log_onnx_model`; if the store is lost, later."""
+        what = "the ONNX file as a model"
 
-        Args:
-            what: Its name in messages.
-            send: Writes it, or raises a `TrackingError`.
-        """
-        self._delivery.call(Call(what, f"{what} could not be kept", send))
+        def send() -> None:
+            self.log_onnx_model(
+                path, sample_input=sample_input, sample_output=sample_output, requirements=requirements
+            )
+
+        def keep(place: Path) -> dict[str, Any]:
+            facts = {"name": "model", "requirements": list(requirements)}
+            return entries.keep_model(place, path, sample_input, sample_output, facts)
+
+        self._delivery.call(Call(what, f"{what} could not be kept", send, keep))
 
     def end(self, status: str, why: str = "") -> None:
         """Writes all waiting records and ends the run.
@@ -217,6 +262,7 @@ class TrackedRun:
             TrackingLostError: Records are missing from the store, or the end could not be written. A run that would be
                 FINISHED is then FAILED.
         """
+        wanted, reason = status, why
         try:
             missing = self.missing = tuple(self._delivery.stop())
             trouble = self._delivery.trouble
@@ -229,7 +275,7 @@ class TrackedRun:
         finally:
             writing.discard(self.run_id)
         if missing or unended:
-            raise self._lost(missing, trouble or unended)
+            raise self._lost(missing, trouble or unended, self._delivery.kept.end(wanted, reason))
 
     def __enter__(self) -> TrackedRun:
         self._delivery.start()
@@ -252,36 +298,34 @@ class TrackedRun:
 
     def _note_end(self, status: str, why: str) -> TrackingError | None:
         """Ends the run in the store, on a full disk with the reserved space. Returns the error, if any."""
-        # After waiting for the store once, do not wait again.
-        patience = AT_THE_ENDS if self._delivery.trouble is None else WHILE_TRAINING
         try:
-            with tracking_trouble("The run could not be ended"), bounded(patience):
-                if why:
-                    text = limits.shorten(masked(why), limits.MAX_TAG_LENGTH)
-                    self._client.set_tag(self.run_id, ERROR_TAG, text)
-                self._client.set_terminated(self.run_id, status)
+            self._delivery.send_last(
+                "The run could not be ended", lambda: write_end(self._client, self.run_id, status, why)
+            )
         except TrackingError as error:
             return self._note_end(status, why) if self._reserve.give_back() else error
         self._reserve.give_back()
         self.status = status
         return None
 
-    def _lost(self, missing: Sequence[str], trouble: TrackingError | None) -> TrackingLostError:
-        kept = f"It does not have: {', '.join(missing)}. " if missing else ""
-        there = (
-            f"There the run is {self.status}."
-            if self.status != "RUNNING"
-            else "There the run is still RUNNING; the next command that opens the store marks it KILLED."
-        )
+    def _lost(self, missing: Sequence[str], trouble: TrackingError | None, place: Path | None) -> TrackingLostError:
+        lacks = f"It does not have: {', '.join(missing)}. " if missing else ""
+        there = f"There the run is {self.status}."
+        if self.status == "RUNNING":
+            next_one = "" if place else "; the next command that opens the store marks it KILLED"
+            there = f"There the run is still RUNNING{next_one}."
         why = trouble.message if trouble is not None else "It could not be written"
+        hint = "" if trouble is None else trouble.hint
+        if place is not None:
+            there += f" What is missing is kept in {place}."
+            hint = f"`regplug runs sync` in this folder delivers it as soon as the store can be written. {hint}".strip()
         return TrackingLostError(
-            f"The tracking store {self._store} is missing records of {self.name}. {why}. {kept}{there}",
-            hint="" if trouble is None else trouble.hint,
+            f"The tracking store {self._store} is missing records of {self.name}. {why}. {lacks}{there}", hint=hint
         )
 
-    def _send_file(self, target: str, send: Callable[[], object]) -> bool:
+    def _send_file(self, target: str, send: Callable[[], object], keep: Callable[[Path], dict[str, Any]]) -> bool:
         whole = all_or_nothing(self.artifact_uri, target, send)
-        return self._delivery.call(Call(target, f"{target} could not be kept", whole, FOR_FILES))
+        return self._delivery.call(Call(target, f"{target} could not be kept", whole, keep))
 
     def keep_long(self, values: Mapping[str, str]) -> None:
         """Stores the full values of parameters and tags that were shortened for MLflow."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags, writing
 from regplug.tracking.location import Location, experiment_name, resolve_location
 from regplug.tracking.naming import safe_key
 from regplug.tracking.opening import open_backend
+from regplug.tracking.outbox import FOLDER, Outbox
 from regplug.tracking.patience import AT_THE_ENDS, bounded
+from regplug.tracking.reaching import PROBE_TIMEOUT_S, reach
 from regplug.tracking.reading import MetricPoint, RunInfo
 from regplug.tracking.reserve import Reserve
-from regplug.tracking.run import ERROR_TAG, TrackedRun
+from regplug.tracking.run import TrackedRun
+from regplug.tracking.run_end import ERROR_TAG
 from regplug.tracking.selecting import Selection
+from regplug.tracking.syncing import Synced, sync
 from regplug.tracking.system import source_tags, system_tags
 from regplug.tracking.trouble import tracking_trouble
 
@@ -284,6 +289,29 @@ class Store:
             inputs = self._client.get_run(run_id).inputs.dataset_inputs
         return {each.dataset.name: each.dataset.digest for each in inputs}
 
+    def sync(self, run_id: str = "") -> Iterator[Synced]:
+        """Delivers what was kept on disk while the store was lost. See `syncing.sync`.
+
+        Args:
+            run_id: Only this run; by default all.
+        """
+        yield from sync(self._client, self.location.folder, self._reach(), run_id)
+
+    def catch_up(self, run_id: str) -> bool:
+        """Delivers what was kept on disk of a run, before it is continued; returns whether there was anything.
+
+        Raises:
+            TrackingError: It cannot be delivered; nothing was changed otherwise.
+        """
+        synced = None
+        for synced in self.sync(run_id):
+            if synced.why:
+                raise TrackingError(
+                    f"The run {synced.name} has records that are not in the store. {synced.why}",
+                    hint=f"They are kept in {synced.path}: `regplug runs sync` delivers them.",
+                )
+        return synced is not None
+
     def register_model(self, model_uri: str, *, run_id: str, name: str, alias: str = "") -> str:
         """Registers a run's logged model under a name and returns its version. See `registering.register`.
 
@@ -306,7 +334,22 @@ class Store:
         return Reserve(database.parent if database is not None else None)
 
     def _tracked(self, run: Any, experiment: str, reserve: Reserve) -> TrackedRun:
-        return TrackedRun(self._client, run, experiment=experiment, store=self.location.shown, reserve=reserve)
+        facts = {"run_id": run.info.run_id, "name": run.info.run_name, "store": self.location.shown}
+        outbox = None if self.location.kind == "sqlite" else Outbox(self.location.folder / FOLDER, facts)
+        return TrackedRun(
+            self._client,
+            run,
+            experiment=experiment,
+            store=self.location.shown,
+            reserve=reserve,
+            outbox=outbox,
+            reach=self._reach(),
+        )
+
+    def _reach(self) -> Callable[[], None] | None:
+        if self.location.kind == "sqlite":
+            return None
+        return partial(reach, self.location, PROBE_TIMEOUT_S)
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+"""Keeps the waiting writes of a run on disk while its store is lost, as far as the disk allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from regplug.tracking.outbox import Outbox
+from regplug.tracking.records import Call, Records
+
+
+class Keeping:
+    """The waiting writes of a run in its outbox; without one, or on a full disk, they only wait in memory.
+
+    Args:
+        outbox: The outbox, or `None`.
+    """
+
+    def __init__(self, outbox: Outbox | None) -> None:
+        self._outbox = outbox
+        self._places: dict[Call, Path] = {}
+        self._trouble = ""
+
+    @property
+    def where(self) -> str:
+        """What to tell the user: where the records are."""
+        if self._trouble:
+            return f"wait in memory, because they cannot be kept on disk ({self._trouble}),"
+        return "wait in memory" if self._outbox is None else f"are kept in {self._outbox.path}"
+
+    def add_all(self, records: Records, calls: Sequence[Call]) -> None:
+        """Keeps all that waits when the store is lost."""
+        self.add_records(records)
+        for call in calls:
+            self.add_call(call)
+
+    def add_records(self, records: Records) -> None:
+        """Keeps further records."""
+        if self._outbox is None:
+            return
+        try:
+            self._outbox.keep_records(records)
+        except OSError as error:
+            self._give_up(error)
+
+    def add_call(self, call: Call) -> None:
+        """Keeps another write."""
+        if self._outbox is None or call in self._places:
+            return
+        try:
+            place = self._outbox.keep_call(call)
+        except OSError as error:
+            self._give_up(error)
+            return
+        self._places[call] = place
+
+    def replace_records(self, records: Records) -> None:
+        """Keeps only these records, because the others were delivered."""
+        if self._outbox is None:
+            return
+        try:
+            self._outbox.replace_records(records)
+        except OSError as error:
+            self._give_up(error)
+
+    def drop_call(self, call: Call) -> None:
+        """Removes a write, because it was delivered."""
+        place = self._places.pop(call, None)
+        if self._outbox is not None and place is not None:
+            self._outbox.drop_call(place)
+
+    def end(self, status: str, why: str) -> Path | None:
+        """Keeps how the run ended, and leaves all to `regplug runs sync`; returns where, or `None` if it could not."""
+        if self._outbox is None:
+            return None
+        try:
+            self._outbox.keep_end(status, why)
+        except OSError as error:
+            self._give_up(error)
+            return None
+        self._outbox.release()
+        return self._outbox.path
+
+    def discard(self) -> None:
+        """Removes all, because it was delivered."""
+        if self._outbox is not None:
+            self._outbox.discard()
+        self._places.clear()
+
+    def _give_up(self, error: OSError) -> None:
+        if self._outbox is not None:
+            self._outbox.release()
+        self._outbox, self._trouble = None, str(error)
