@@ -16,7 +16,7 @@ import pytest
 from tracking_stores import copied_store, prepared_database, start
 
 from regplug.errors import TrackingError
-from regplug.tracking import open_store, opening, resolve_location
+from regplug.tracking import open_store, reaching, resolve_location
 
 SOON_S = 60.0
 """What a busy machine may take; MLflow itself would try for a hundred seconds and more."""

@@ -14,6 +14,7 @@ from regplug.cli.output import emit, say
 from regplug.cli.running import carry_out
 from regplug.cli.runs_removing import clean, delete_runs
 from regplug.cli.summary import format_figure, lines_of, metric_rows
+from regplug.cli.syncing import sync_runs
 from regplug.config.commands import command_of
 from regplug.errors import RequestError
 
@@ -244,3 +245,4 @@ def _section(title: str, values: Mapping[str, str]) -> None:
 
 app.command("delete", cls=Command)(delete_runs)
 app.command("clean", cls=Command)(clean)
+app.command("sync", cls=Command)(sync_runs)

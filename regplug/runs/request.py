@@ -16,7 +16,7 @@ from regplug.registry import Registry, read_params, require_code
 from regplug.registry.components import Chosen, Components, resolve
 from regplug.registry.faults import named_faults
 from regplug.regularization.ordering import Entry, check_composition
-from regplug.tracking.location import resolve_location
+from regplug.tracking import require_reachable, resolve_location
 
 _THREADS_FOR_EACH_PROCESSOR = 4
 _ALWAYS_ALLOWED_THREADS = 64
@@ -83,7 +83,7 @@ def check_parts(config: RunConfig, registry: Registry) -> dict[str, list[Chosen]
 
 
 def check_places(config: RunConfig, tracking_uri: str | None = None, *, owner: str = "") -> None:
-    """Checks that the tracking store is of a kind that can be written, and that the bundle's place is free.
+    """Checks that the tracking store can be reached and is of a known kind, and that the bundle's place is free.
 
     Args:
         config: The run.
@@ -93,7 +93,7 @@ def check_places(config: RunConfig, tracking_uri: str | None = None, *, owner: s
     Raises:
         RequestError: One cannot be written; nothing was.
     """
-    resolve_location(tracking_uri)
+    require_reachable(resolve_location(tracking_uri))
     if config.export:
         require_free(Path(config.out or "bundles/any"), owner)
 

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from regplug.studies.engine import Study
 
 
+_NOT_DELIVERED = (
+    "The best setting is not trained again and exported, because its run cannot be tracked now. When the tracking "
+    "store can be written: `regplug runs sync`, and then `regplug export` with the id of the study."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manner:
     """How a study is executed.
@@ -104,7 +110,9 @@ class Execution:
         ):
             self._progress = Progress(checkpoints, keeper.saved, is_interrupted)
             result = self._train_and_compare(done)
-            if manner.refit and not result.untrained:
+            if manner.refit and not result.untrained and keeper.tracked.is_lost:
+                self._warn(_NOT_DELIVERED)
+            elif manner.refit and not result.untrained:
                 result = self._train_best(result, is_interrupted)
             if result.status == "FINISHED":
                 checkpoints.remove()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -98,6 +100,7 @@ class Keeper:
                 experiment=self.experiment, name=self.name, params=self._params(), tags=self._tags()
             )
             return {}
+        self.store.catch_up(earlier.run_id)
         children = self.store.runs(earlier.experiment, limit=None, parent=earlier.run_id)
         known = [child for child in children if child.status in _ENDED and child.tags.get(POINT_TAG) in self._by_key]
         self.saved = read_checkpoint(checkpoint_file(self.store, earlier.run_id))
@@ -145,17 +148,20 @@ class Keeper:
         Raises:
             TrackingError: The store refused earlier ones.
         """
-        waiting: list[tuple[PointResult, ChildRun]] = []
+        lock = threading.Lock()  # if the store is lost, another thread keeps them on disk
 
-        def write() -> None:
-            if not waiting:
-                waiting.extend(zip(results, self._children(results), strict=True))
-            self._write(waiting)
+        @cache
+        def waiting() -> list[tuple[PointResult, ChildRun]]:
+            return list(zip(results, self._children(results), strict=True))
+
+        def locked() -> list[tuple[PointResult, ChildRun]]:
+            with lock:
+                return waiting()
 
         rows = {result.point.key: result.rows for result in results if result.rows is not None}
         first = next(at for at, key in enumerate(self._by_key) if key == results[0].point.key)
         keep_rows(self.tracked, rows, f"{first:06d}")
-        self.tracked.post("runs of the study", "The study's runs could not be logged", write)
+        self.tracked.post_children(lambda: self._write(locked()), lambda: [child for _, child in list(locked())])
 
     @property
     def num_kept(self) -> int:

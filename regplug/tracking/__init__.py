@@ -10,9 +10,11 @@ from __future__ import annotations
 from regplug.tracking.children import ChildRun
 from regplug.tracking.datasets import UsedDataset
 from regplug.tracking.location import Location, experiment_name, resolve_location
+from regplug.tracking.opening import require_reachable
 from regplug.tracking.reading import MetricPoint, RunInfo
 from regplug.tracking.run import TrackedRun
 from regplug.tracking.store import Store, open_store
+from regplug.tracking.syncing import Synced, has_undelivered
 from regplug.tracking.ui import compare_url, run_url, ui_command, ui_environment
 
 __all__ = [
@@ -21,11 +23,14 @@ __all__ = [
     "MetricPoint",
     "RunInfo",
     "Store",
+    "Synced",
     "TrackedRun",
     "UsedDataset",
     "compare_url",
     "experiment_name",
+    "has_undelivered",
     "open_store",
+    "require_reachable",
     "resolve_location",
     "run_url",
     "ui_command",

@@ -80,13 +80,15 @@ def write_through_client(
 
     for child in children:
         start, end = child.times_ms()
+        plain = child.plain_tags(parent_id, user)
         if id(child) not in begun:
-            # With these tags the run can be recognised as dead if this process ends first.
-            tags = {**heartbeat_tags(), "mlflow.parentRunId": parent_id}
+            # With the first tags the run can be recognised as dead if this process ends first, with the others as this
+            # child if the store is lost now and the rest is delivered later.
+            tags = {**heartbeat_tags(), **plain}
             run = client.create_run(experiment_id, start_time=start, tags=tags, run_name=child.name)
             begun[id(child)] = run.info.run_id
         run_id = begun[id(child)]
-        pairs = [RunTag(*pair) for pair in child.plain_tags(parent_id, user).items()]
+        pairs = [RunTag(*pair) for pair in plain.items()]
         params = [Param(*pair) for pair in child.plain_params().items()]
         points = [Metric(safe_key(key), value, stamp, step) for key, value, step, stamp in child.metrics]
         limits.log_in_batches(client, run_id, metrics=points, params=params, tags=pairs)

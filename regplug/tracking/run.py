@@ -23,7 +23,7 @@ from regplug.tracking.outbox import Outbox
 from regplug.tracking.patience import AT_THE_ENDS
 from regplug.tracking.records import Call
 from regplug.tracking.reserve import Reserve
-from regplug.tracking.run_end import ERROR_TAG, write_end
+from regplug.tracking.run_end import write_end
 from regplug.tracking.system import source_tags
 from regplug.tracking.trouble import tracking_trouble
 
@@ -199,9 +199,7 @@ class TrackedRun:
             log_inputs(self._client, self.run_id, [given])
 
         doing = f"Dataset {name} could not be logged"
-        self._delivery.call(
-            Call(f"dataset {name}", doing, send, lambda _: entries.keep_dataset(facts), AT_THE_ENDS)
-        )
+        self._delivery.call(Call(f"dataset {name}", doing, send, lambda _: entries.keep_dataset(facts), AT_THE_ENDS))
 
     def log_onnx_model(
         self,
@@ -240,9 +238,7 @@ class TrackedRun:
         what = "the ONNX file as a model"
 
         def send() -> None:
-            self.log_onnx_model(
-                path, sample_input=sample_input, sample_output=sample_output, requirements=requirements
-            )
+            self.log_onnx_model(path, sample_input=sample_input, sample_output=sample_output, requirements=requirements)
 
         def keep(place: Path) -> dict[str, Any]:
             facts = {"name": "model", "requirements": list(requirements)}
