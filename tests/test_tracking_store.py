@@ -8,15 +8,17 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from tracking_stores import copied_store, prepared_database, start
 
 from regplug.errors import TrackingError
-from regplug.tracking import open_store, reaching, resolve_location
+from regplug.tracking import open_store, reaching, require_reachable, resolve_location
 
 SOON_S = 60.0
 """What a busy machine may take; MLflow itself would try for a hundred seconds and more."""
@@ -132,6 +134,37 @@ def test_a_server_that_never_answers_is_told_within_the_timeout(monkeypatch):
         with pytest.raises(TrackingError, match="cannot be used"):
             open_store(f"http://127.0.0.1:{mute.getsockname()[1]}")
         assert time.monotonic() - began < SOON_S
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
+@pytest.mark.parametrize("check", [open_store, lambda uri: require_reachable(resolve_location(uri))])
+def test_a_store_whose_name_does_not_resolve_is_told_within_seconds(scheme, check):
+    began = time.monotonic()
+    with pytest.raises(TrackingError, match=f"{scheme}://me:\\*\\*\\*@no-such-machine.invalid.* cannot be used"):
+        check(f"{scheme}://me:secret@no-such-machine.invalid/runs")
+    assert time.monotonic() - began < SOON_S
+
+
+def test_a_database_that_never_answers_is_told_within_the_timeout(monkeypatch):
+    monkeypatch.setattr(reaching, "REACH_TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        began = time.monotonic()
+        with pytest.raises(TrackingError, match="timed out"):
+            open_store(f"postgresql+psycopg://me@127.0.0.1:{mute.getsockname()[1]}/runs")
+        assert time.monotonic() - began < SOON_S
+
+
+def test_a_proxy_whose_server_is_gone_is_no_server():
+    class Gone(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(503)
+
+        def log_message(self, *_): ...
+
+    with HTTPServer(("127.0.0.1", 0), Gone) as proxy:
+        threading.Thread(target=proxy.handle_request).start()
+        with pytest.raises(TrackingError, match="503 Service Unavailable"):
+            require_reachable(resolve_location(f"http://127.0.0.1:{proxy.server_port}"))
 
 
 def test_a_database_server_that_is_down_is_told_within_seconds():

@@ -13,6 +13,8 @@ from waiting import LONGEST_S, free_port, wait_for_answer
 
 from regplug.tracking import reaching
 
+ADMIN, ADMIN_PASSWORD = "admin", "the-adm1n-passw0rd"
+
 
 class Server:
     """An `mlflow server` that answers.
@@ -20,20 +22,31 @@ class Server:
     Args:
         folder: Where its database, files and log are.
         backend: Its database; by default SQLite in the folder.
+        has_users: Whether it asks for a user and a password.
     """
 
-    def __init__(self, folder, backend=""):
-        port = free_port()
-        self.address = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--workers", "1", "--artifacts-destination", str(folder / "files")]
-        command += ["--backend-store-uri", backend or f"sqlite:///{folder}/server.db"]
-        self._log = folder / "server.log"
+    def __init__(self, folder, backend="", *, has_users=False):
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        self._command += ["--workers", "1", "--artifacts-destination", str(folder / "files")]
+        self._folder, self._log, self._process = folder, folder / "server.log", None
         # Its job runner serves chats only, and takes as long to start as the server.
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self._environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self._environment["MLFLOW_BACKEND_STORE_URI"] = backend or f"sqlite:///{folder}/server.db"
+        if has_users:
+            self._command += ["--app-name", "basic-auth"]
+            self._environment["MLFLOW_AUTH_CONFIG_PATH"] = str(self._users())
+            self._environment["MLFLOW_FLASK_SERVER_SECRET_KEY"] = "nobody-knows"  # noqa: S105 - nobody's
+        self.start()
+
+    def start(self):
+        """Starts it, unless it runs."""
+        if self._process is not None and self._process.poll() is None:
+            return
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=folder, env=environment, start_new_session=True
+                self._command, stdout=log, stderr=log, cwd=self._folder, env=self._environment, start_new_session=True
             )
         wait_for_answer(f"{self.address}/health", self._process, self._log)
 
@@ -42,6 +55,25 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
         self._process.wait(timeout=60)
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """Stops it, as an overloaded machine would: connections are accepted, and nothing is answered."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
+
+    def _users(self):
+        users = self._folder / "basic_auth.ini"
+        users.write_text(
+            "[mlflow]\ndefault_permission = EDIT\n"
+            f"database_uri = sqlite:///{self._folder}/users.db\n"
+            f"admin_username = {ADMIN}\nadmin_password = {ADMIN_PASSWORD}\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        return users
 
 
 @pytest.fixture

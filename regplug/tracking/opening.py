@@ -99,6 +99,8 @@ def _quieten() -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    # It tells of each repeated request; regplug reports a lost store itself.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # It logs a traceback for each database error that it raises, which regplug raises as well.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
