@@ -33,6 +33,7 @@ from regplug.studies.telling import tell_stage
 from regplug.tracking import open_store
 from regplug.training.state_hash import state_sha256
 
+
 class Study:
     """A planned and checked study.
 

@@ -44,6 +44,8 @@ def resume_study(
         RequestError: The study cannot be resumed, or is still being written; nothing was changed.
         FailedError: The best setting could not be trained again or exported.
     """
+    if store.catch_up(info.run_id):
+        info = store.find_run(info.run_id)
     asked = _Stored.read(store, info)
     arguments = "study, model=..., dataset=..., components=[...]"
     with asking_for_objects(f"The study {info.name}", "regplug.resume", arguments):
