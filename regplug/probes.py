@@ -1,12 +1,13 @@
 """Probes: measurements of a model during training that never change the trained weights.
 
-Shape letters: S rows of the sample, K outputs.
+Shape letters: S rows of the sample, K outputs, H held-out rows.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -25,11 +26,13 @@ class Evaluated(NamedTuple):
         logits: Logits or values `(S, K)`.
         losses: Data loss of each row `(S,)`.
         activations: Output of each call of each module, `(S, ...)`, by `module#call` in the order of the forward pass.
+        functions: Those of `activations` that are outputs of activation functions.
     """
 
     logits: Tensor
     losses: Tensor
     activations: Named
+    functions: Named
 
 
 class Gradients(NamedTuple):
@@ -42,6 +45,48 @@ class Gradients(NamedTuple):
 
     loss: Named
     objective: Named
+
+
+class Layer(NamedTuple):
+    """A layer with weights.
+
+    Args:
+        name: Name of its module.
+        weights: Names of its effective weights in `ProbeView.params`, without biases.
+        trained: Names of the trained tensors behind them, in the gradients, the last update and `trained_params`: the
+            same names, unless a weight is parametrized.
+        biases: Names of its trained biases.
+    """
+
+    name: str
+    weights: tuple[str, ...]
+    trained: tuple[str, ...]
+    biases: tuple[str, ...]
+
+
+class HeldOut(NamedTuple):
+    """The outputs in evaluation mode on the validation rows, or on the test rows if there are none.
+
+    Args:
+        logits: Logits or values `(H, K)`.
+        y: Classes `(H,)`, or values.
+    """
+
+    logits: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """Counts of values in bins.
+
+    Args:
+        edges: Edges of the bins `(bins + 1,)`, ascending.
+        counts: Values in each bin `(bins,)`.
+    """
+
+    edges: tuple[float, ...] = field(repr=False)
+    counts: tuple[int, ...] = field(repr=False)
 
 
 class Look(Protocol):
@@ -58,6 +103,18 @@ class Look(Protocol):
 
     def last_update(self) -> Named:
         """The change of each trained parameter in the last step."""
+
+    def layers(self, activations: Named) -> tuple[Layer, ...]:
+        """The layers with weights, in the order of the forward pass."""
+
+    def trained_params(self) -> Named:
+        """The trained parameters as they are evaluated."""
+
+    def held_out(self) -> HeldOut:
+        """The outputs on held-out rows."""
+
+    def loss_at(self, params: Named, batch: Batch) -> Tensor:
+        """The mean data loss of a batch at other values of the trained parameters, in evaluation mode."""
 
 
 class ProbeView:
@@ -95,6 +152,37 @@ class ProbeView:
     def activations(self) -> Named:
         """Output of each call of each module on the sample, in evaluation mode: `module#call` -> `(S, ...)`."""
         return self._evaluated.activations
+
+    @property
+    def function_outputs(self) -> Named:
+        """Those of `activations` that are outputs of activation functions. A functional activation is not found."""
+        return self._evaluated.functions
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers with weights, in the order of the forward pass; normalization layers are left out."""
+        return self._computed().layers(self.activations)
+
+    @cached_property
+    def trained_params(self) -> Named:
+        """The trained parameters as they are evaluated, by the names of the gradients."""
+        return self._computed().trained_params()
+
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """The outputs on the validation rows, or on the test rows if there are none, in evaluation mode."""
+        return self._computed().held_out()
+
+    def loss_at(self, params: Named, rows: slice = slice(None)) -> Tensor:
+        """Returns the mean data loss over the sample in evaluation mode, twice differentiable.
+
+        Args:
+            params: Values of all trained parameters, with the names of `trained_params`.
+            rows: A part of the sample.
+        """
+        sample = self.sample
+        part = Batch(sample.x[rows], sample.y[rows], sample.labels[rows], sample.rows[rows])
+        return self._computed().loss_at(params, part)
 
     @property
     def loss_gradients(self) -> Named:
@@ -137,7 +225,16 @@ class Probe(ABC):
 
     @abstractmethod
     def measure(self, view: ProbeView) -> dict[str, float]:
-        """Returns metric name -> number. A name is a prefix of the probe's own, a slash and the quantity."""
+        """Returns metric name -> number; a value that does not exist, or is not finite, is left out.
+
+        A name is a prefix of the probe's own, a slash and the quantity: `gradient/norm`. A value of one layer has
+        another slash and the layer: `gradient/norm/hidden1`. The runs of a study do not log these to MLflow; the study
+        keeps them in a file.
+        """
+
+    def histograms(self, view: ProbeView) -> dict[str, Histogram]:
+        """Returns name -> histogram, which a single run draws before its first step and at its end; by default none."""
+        return {}
 
 
-__all__ = ["Evaluated", "Gradients", "Look", "Probe", "ProbeView"]
+__all__ = ["Evaluated", "Gradients", "HeldOut", "Histogram", "Layer", "Look", "Probe", "ProbeView"]

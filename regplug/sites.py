@@ -39,6 +39,11 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = tuple(
 )
 
 
+def is_activation(module: nn.Module) -> bool:
+    """Whether a module is an activation: one of torch's, or marked `is_activation`."""
+    return isinstance(module, ACTIVATIONS) or getattr(module, "is_activation", False) is True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """One call of one module.
@@ -65,7 +70,7 @@ class Site:
     @property
     def is_activation(self) -> bool:
         """Whether the module is an activation: one of torch's, or marked `is_activation`."""
-        return isinstance(self.module, ACTIVATIONS) or getattr(self.module, "is_activation", False) is True
+        return is_activation(self.module)
 
     @property
     def is_branch(self) -> bool:

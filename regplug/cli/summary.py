@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from regplug.config import RunConfig
+
 if TYPE_CHECKING:
     from regplug.bundles.report import Report
     from regplug.runs.results import RunResult
@@ -32,6 +34,7 @@ def summarize(result: RunResult, store_options: str = "") -> list[Row]:
     rows = [("run", f"{result.run_name}: {result.status} in {sum(result.seconds.values()):.1f} s")]
     rows += [("inputs", result.kept)] if result.kept else []
     rows += metric_rows(result.metrics)
+    rows += [("probes", probe_costs(result))] if result.config.probe != RunConfig().probe else []
     if result.guess:
         rows.append(("warning", f"no better than guessing: {result.guess}"))
     rows.append(("tracked", f"{result.experiment}, run {result.run_id[:8]}, in {result.tracking_uri}"))
@@ -58,6 +61,13 @@ def metric_rows(metrics: Mapping[str, float]) -> list[Row]:
             text += f" (95 % interval {low} to {high})"
         rows.append((label, text))
     return rows
+
+
+def probe_costs(result: RunResult) -> str:
+    """Returns the time that each probe took, and its share of the training."""
+    parts = [f"{key} {seconds:.2f} s" for key, seconds in result.probe_seconds.items()]
+    share = sum(result.probe_seconds.values()) / max(result.seconds.get("training", 0.0), 1e-9)
+    return f"{', '.join(parts)}: {share:.1%} of the training's time" if parts else "none"
 
 
 def format_figure(value: float) -> str:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from regplug.probes import Probe
-from regplug.training.loop import Trainer
-
 UNPLOTTED = "time/"
 """Prefix of metrics without a curve."""
 
@@ -42,11 +39,3 @@ class MetricLog:
     def curves(self) -> dict[str, list[tuple[int, float]]]:
         """Returns the points of the metrics with a curve."""
         return {name: points for name, points in self.history.items() if not name.startswith(UNPLOTTED)}
-
-
-def probed(trainer: Trainer, run: int, probes: Sequence[Probe]) -> dict[str, float]:
-    """Returns the current measurements of the probes on one run, by metric name."""
-    if not probes:
-        return {}
-    view = trainer.view_of(run)
-    return {name: value for probe in probes for name, value in probe.measure(view).items()}

@@ -178,6 +178,7 @@ class RunResult(RunFinished):
         bundle_files: Their names.
         verification: What was checked.
         history: Learning curves: points (epoch, value) by metric.
+        probe_seconds: Time that each probe took.
     """
 
     state_sha256: str
@@ -189,6 +190,7 @@ class RunResult(RunFinished):
     bundle_files: tuple[str, ...] = ()
     verification: Report | None = None
     history: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    probe_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def to_pandas(self) -> pd.DataFrame:
         """Returns the learning curves as a data frame: a row for each epoch, a column for each metric."""
@@ -235,4 +237,5 @@ class RunResult(RunFinished):
             "bundle": bundle,
             "verification": self.verification and self.verification.as_json(),
             "seconds": dict(self.seconds),
+            "probe_seconds": dict(self.probe_seconds),
         }

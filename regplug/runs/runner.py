@@ -23,10 +23,9 @@ from regplug.exporting import (
     require_exportable,
 )
 from regplug.measuring.final_metrics import Final, measure_final
-from regplug.measuring.metric_log import MetricLog, probed
+from regplug.measuring.metric_log import MetricLog
 from regplug.measuring.metrics import calibration_bins, confusion_matrix, probabilities
 from regplug.measuring.predictions import predictions_csv
-from regplug.probes import Probe
 from regplug.registry.faults import named_faults
 from regplug.reports.plots import confusion_matrix_png, curves_png, reliability_png
 from regplug.runs.assembly import Assembly, assemble, threads
@@ -39,12 +38,13 @@ from regplug.runs.interrupted import checkpoint_file
 from regplug.runs.interrupting import interrupted_softly
 from regplug.runs.loading import load_data, noisy_inputs
 from regplug.runs.observers import PluginObservers
+from regplug.runs.probe_figures import ProbeFigures
 from regplug.runs.request import RunRequest
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
 from regplug.runs.row_files import keep_rows
 from regplug.runs.stages import Stages
 from regplug.runs.stored import CONFIG_FILE, STATE_FILE, require_same_data
-from regplug.runs.trained import trained_model, trainer_of
+from regplug.runs.trained import probing_of, trained_model, trainer_of
 from regplug.statistics import RowValues
 from regplug.tracking import Store, TrackedRun, open_store
 from regplug.tracking.kinds import CHECKPOINT_TAG
@@ -119,20 +119,21 @@ class _Run:
         self._config, self._data = made.config, made.data
         notices = (f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
         self._warnings = (*made.data.raw.notes, *notices)
-        self._probes: list[Probe] = [p.build() for p in made.components.probes]
+        self._probing = probing_of(made)
         self._started: RunStarted | None = None
         self._model: nn.Module | None = None
         self._bundle: Bundle | None = None
         self._troubles: list[str] = []
         self._guess = ""
         self._facts = facts_of(made.data, folds=Fold.parse(made.config.fold).count if made.config.fold else 0)
-        self._trainer = trainer_of(made, probed=bool(self._probes))
+        self._trainer = trainer_of(made, probed=bool(self._probing))
         self.is_soft, self.is_interrupted = False, cast(Callable[[], bool] | None, None)
         self._earlier, self._interrupted = earlier, False
         checkpoint = earlier.checkpoint if earlier is not None else None
         self._measured = MetricLog(checkpoint["history"] if checkpoint else None)
         if checkpoint:
             self._trainer.load_dict(checkpoint["training"])
+        self._figures = ProbeFigures(self._probing, self._trainer)
 
     def execute(self, tags: Mapping[str, str]) -> RunResult:
         """Executes the run with these further tags, and reports how it ended."""
@@ -216,6 +217,7 @@ class _Run:
             bundle_files=bundle.files if bundle else (),
             verification=bundle.verification if bundle else None,
             history=self._measured.curves(),
+            probe_seconds=self._probing.seconds,
             seconds=self._stages.seconds,
         )
 
@@ -283,7 +285,9 @@ class _Run:
 
     def _end_epoch(self, tracked: TrackedRun, run: RunStarted, record: EpochRecord) -> None:
         values = {name: numbers[0] for name, numbers in record.metrics.items()}
-        values |= probed(self._trainer, 0, self._probes) | {"time/epoch_s": record.seconds}
+        if any(name.startswith(("valid/", "test/")) for name in values):
+            values |= self._probing.measure(self._trainer)
+        values["time/epoch_s"] = record.seconds
         self._log(tracked, values, record.epoch)
         metrics = {name: [value] for name, value in values.items()}
         seen = RunEpoch(run=run, epoch=record.epoch, metrics=metrics, seconds=record.seconds)
@@ -297,12 +301,14 @@ class _Run:
         judged = "valid" if self._config.fold else "test"
         noisy = noisy_inputs([data], [self._config])
         final = measure_final(trainer, [data], judged=judged, noisy=noisy, keeps_rows=judged == "test")[0]
-        values = {**final.metrics, **probed(self._trainer, 0, self._probes)}
+        values = {**final.metrics, **self._probing.measure_final(trainer)}
         self._log(tracked, values, trainer.state.epoch, is_final=True)
         if data.task.is_classification:
             matrix = confusion_matrix(final.outputs["test"], data.raw.test.y)
             tracked.log_figure_png(confusion_matrix_png(matrix, data.task.class_names), "confusion_matrix.png")
         tracked.log_figure_png(curves_png(self._measured.curves()), "curves.png")
+        for name, figure in self._figures.draw(self._measured.history):
+            tracked.log_figure_png(figure, f"probes/{name}.png")
         model = trained_model(trainer, self._made)
         log_state(tracked, model)
         if final.rows:

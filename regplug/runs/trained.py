@@ -7,6 +7,7 @@ import copy
 from torch import nn
 
 from regplug.data.units import in_units
+from regplug.measuring.probing import Probing
 from regplug.regularization.settling import settle
 from regplug.runs.assembly import Assembly
 from regplug.runs.loading import pools_of
@@ -34,6 +35,11 @@ def trainer_of(made: Assembly, *, probed: bool = False) -> Trainer:
         stacked=False,
         probed=probed,
     )
+
+
+def probing_of(made: Assembly) -> Probing:
+    """Returns new probes of a run."""
+    return Probing({chosen.spec.key: chosen.build() for chosen in made.components.probes})
 
 
 def trained_model(trainer: Trainer, made: Assembly) -> nn.Module:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from regplug.data import Prepared
+from regplug.measuring.probing import is_of_layer
 from regplug.registry import Registry
 from regplug.runs.checkpoints import read_checkpoint
 from regplug.runs.description import describe_run, off_values
@@ -305,13 +306,15 @@ def _status(result: PointResult) -> Any:
 def _points(result: PointResult, first: str) -> list[tuple[str, float, int, int]]:
     """At most `MOST_POINTS` points: the last epoch of each metric, and others evenly spread.
 
-    The study's metric comes first, because MLflow's parallel coordinates plot starts with the first metric.
+    Measurements of single layers are only in the study's file of curves. The study's metric comes first, because
+    MLflow's parallel coordinates plot starts with the first metric.
     """
     now = int(time.time() * 1000)
-    num_curves = sum(len(history) > 1 for history in result.history.values())
-    each = max(2, (MOST_POINTS - len(result.history)) // max(1, num_curves) - 1)
+    histories = {name: each for name, each in result.history.items() if name == first or not is_of_layer(name)}
+    num_curves = sum(len(history) > 1 for history in histories.values())
+    each = max(2, (MOST_POINTS - len(histories)) // max(1, num_curves) - 1)
     points = []
-    for name, history in sorted(result.history.items(), key=lambda each: each[0] != first):
+    for name, history in sorted(histories.items(), key=lambda each: each[0] != first):
         stride = max(1, -(-len(history) // each))
         thinned = [*history[:-1][::stride], history[-1]]
         points += [(name, value, epoch, now) for epoch, value in thinned]

@@ -8,8 +8,8 @@ from typing import Any
 
 from regplug.data import Prepared
 from regplug.measuring.final_metrics import measure_final
-from regplug.measuring.metric_log import MetricLog, probed
-from regplug.probes import Probe
+from regplug.measuring.metric_log import MetricLog
+from regplug.measuring.probing import Probing
 from regplug.runs.assembly import Assembly
 from regplug.runs.doubts import doubt_of, guess_tag
 from regplug.runs.loading import noisy_inputs
@@ -65,7 +65,7 @@ class Log:
 
     Args:
         points: The runs.
-        probes: The probes.
+        probing: The probes.
         made: The assembled run that the stack trains.
         datas: The data of each run.
         rows_digests: Digest of each run's test rows, if the metrics on each row are kept.
@@ -74,13 +74,13 @@ class Log:
     def __init__(
         self,
         points: Sequence[Point],
-        probes: Sequence[Probe],
+        probing: Probing,
         made: Assembly,
         datas: Sequence[Prepared],
         rows_digests: Sequence[str] = (),
     ) -> None:
         self._digests, self._rows = rows_digests, dict[int, RowValues]()
-        self._points, self._probes, self._made, self._datas = points, probes, made, datas
+        self._points, self._probing, self._made, self._datas = points, probing, made, datas
         self._logs = [MetricLog() for _ in points]
         self._epochs = [0] * len(points)
         self._doubts = [("", "")] * len(points)
@@ -96,7 +96,7 @@ class Log:
             self._epochs[run] = record.epoch
             values = {name: numbers[run] for name, numbers in record.metrics.items()}
             if is_probed:
-                values |= probed(trainer, run, self._probes)
+                values |= self._probing.measure(trainer, run)
             self._logs[run].put(record.epoch, values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Log:
         noisy = noisy_inputs(self._datas, [point.config for point in self._points])
         finals = measure_final(trainer, self._datas, judged=judged, noisy=noisy, keeps_rows=bool(self._digests))
         for run, final in finals.items():
-            values = {**final.metrics, **probed(trainer, run, self._probes)}
+            values = {**final.metrics, **self._probing.measure_final(trainer, run)}
             self._logs[run].put(self._epochs[run], values)
             doubt = doubt_of(final, self._made, self._datas[run], self._points[run].config.lr)
             self._doubts[run] = guess_tag(final), doubt

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regplug.data.inputs import Inputs
+from regplug.data.inputs import Inputs, rows_in_turn
 from regplug.probes import ProbeView
 from regplug.regularizer import Clock, Member, Step
 from regplug.sites import Place
@@ -27,7 +27,7 @@ from regplug.training.evaluate import Evaluator
 from regplug.training.feed import FedBatch, Feed
 from regplug.training.global_generator import GlobalGenerator
 from regplug.training.lift import Lift
-from regplug.training.looking import PROBED_ROWS, RunLook
+from regplug.training.looking import PROBED_AT_ONCE, PROBED_ROWS, RunLook
 from regplug.training.optimizers import BoundRule, Rate, UpdateRule
 from regplug.training.passes import in_mode
 from regplug.training.program import Program
@@ -134,7 +134,7 @@ class Trainer:
 
     def finish(self) -> None:
         """Applies each regularizer's `finalize` to each run and leaves the result in the state; idempotent."""
-        if self._program.regularizer.acting("finalize"):
+        if self.has_finalizers:
             with self._seeded():
                 self._evaluator.clock = self._clock(self.state.epoch, 0)
                 self._evaluator.finalize(self.state, self._feed)
@@ -179,6 +179,11 @@ class Trainer:
         return self._evaluator.row_losses(outputs, getattr(self._pools, split), split)
 
     @property
+    def has_finalizers(self) -> bool:
+        """Whether `finish` may change the weights."""
+        return bool(self._program.regularizer.acting("finalize"))
+
+    @property
     def num_parameters(self) -> int:
         """Number of trained numbers of one run."""
         return sum(param.numel() for param in self._program.params.values())
@@ -199,10 +204,17 @@ class Trainer:
             clock=self._clock(self.state.epoch, 0),
             batches=[self._feed.of_run(each, run) if stacked else each for each in self._looked_at],
             before=of_run(self._before_last),
+            held_out=partial(self._held_out_of, run),
         )
         params = self.weights_of(run)
         roles = {name: self._program.roles[name] for name in params}
         return ProbeView(params=params, roles=roles, epoch=self.state.epoch, look=look)
+
+    def _held_out_of(self, run: int) -> tuple[Iterator[Tensor], Tensor]:
+        split = "test" if self._pools.valid is None else "valid"
+        pool = getattr(self._pools, split)
+        rows = self._evaluator.rows_of_run(split, pool, run)
+        return rows_in_turn(pool.x, torch.split(rows, PROBED_AT_ONCE)), pool.y[rows]
 
     def weights_of(self, run: int) -> dict[str, Tensor]:
         """Returns the effective weights of one run, as used in evaluation and detached."""

@@ -29,15 +29,15 @@ def curves_figure(history: History) -> Figure:
     """Returns a figure of metrics over epochs: a panel for each quantity, a line for each split.
 
     `train/running_loss` is drawn dashed in the panel of `train/loss`. A metric without a split, such as `norm/weight`,
-    has its own panel. The axis is logarithmic if positive values span a factor of 50. Metrics with a single value are
-    left out if there are others.
+    has its own panel; a measurement of one layer, such as `gradient/norm/hidden1`, has none. The axis is logarithmic if
+    positive values span a factor of 50. Metrics with a single value are left out if there are others.
 
     Args:
         history: Points (epoch, value) by metric name; names without a point are left out.
     """
     panels: dict[str, History] = {}
     for name, points in history.items():
-        if points:
+        if points and name.count("/") <= 1:
             panel = _panel(name)
             panels[panel] = {**panels.get(panel, {}), name: points}
     curves = {name: lines for name, lines in panels.items() if max(map(len, lines.values())) > 1} or panels

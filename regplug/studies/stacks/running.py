@@ -17,6 +17,7 @@ from regplug.errors import DivergedError
 from regplug.registry.faults import is_fault, message_of
 from regplug.runs.assembly import Assembly, assemble, loss_settings, stackable_numbers, threads
 from regplug.runs.network import build_network, numbers_of
+from regplug.runs.trained import probing_of, trainer_of
 from regplug.studies.design.config import Point
 from regplug.studies.measuring import Log, PointResult, failed
 from regplug.studies.stacks.grouping import Group
@@ -80,9 +81,12 @@ class GroupRunner:
         Raises:
             CompositionError: Components contradict each other or the run.
             ModelError: The model does not fit the data or the task.
+            RequestError: A probe does not fit the model or the task.
         """
         point = self._group.points[0]
-        return assemble(point.config, self._group.components, self._data_of(point))
+        made = assemble(point.config, self._group.components, self._data_of(point))
+        probing_of(made).measure(trainer_of(made, probed=True))
+        return made
 
     def chunks(self) -> Chunks:
         """Measures how many runs should train together."""
@@ -172,9 +176,9 @@ class GroupRunner:
     ) -> list[PointResult]:
         began = time.perf_counter()
         trainer, made = self._trainer(points, stacked=len(points) > 1)
-        probes = [probe.build() for probe in made.components.probes]
+        probing = probing_of(made)
         digests = [self._data_of.facts(point).judged_digest for point in points] if self._keeps_rows else []
-        log = Log(points, probes, made, [self._data_of(point) for point in points], digests)
+        log = Log(points, probing, made, [self._data_of(point) for point in points], digests)
         began -= progress.restore(points, trainer, log)
         try:
             with threads(made.num_threads(len(points))):

@@ -95,6 +95,7 @@ def measuring_changes_nothing(subject: Subject) -> None:
         before = [value.clone() for value in seen]
         with attempting("measuring"), generators_untouched("measuring"):
             _probe(subject).measure(view)
+            _probe(subject).histograms(view)
         expect(same_bits(before, seen), "measuring wrote to the weights or to data that other probes share")
 
 
@@ -114,6 +115,7 @@ def looking_leaves_the_run_alone(subject: Subject) -> None:
         for _ in seen.train():
             with attempting("measuring"), generators_untouched("measuring"):
                 _probe(subject).measure(seen.view_of(0))
+                _probe(subject).histograms(seen.view_of(0))
         seen.finish()
         expect(same_bits(learned(plain), learned(seen)), f"{name}: a run that is measured ends with other weights")
 
