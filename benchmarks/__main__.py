@@ -15,6 +15,7 @@ BENCHMARKS: Mapping[str, str] = {
     "run-mlp": "an epoch of a multilayer perceptron with dropout on MNIST; needs REGPLUG_DATA_DIR",
     "run-small": "the 400 steps of linear_regression",
     "host-overhead": "run-mlp with identities composed, and with l2 + clip_norm + max_norm",
+    "probe-cost": "run-mlp with gradients and dead units measured after the epoch; needs REGPLUG_DATA_DIR",
     "start": "whole processes against the imports that they need",
     "plugins": "plugins list and run --epochs 0 with 100 plugins installed and with none",
     "export": "from trained model to verified bundle against torch.onnx.export alone; a file's inference against "
