@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from regplug.measuring.probing import Probing, by_layer
-from regplug.reports.plots import histograms_figure, layers_figure, png
+from regplug.reports.plots import layer_histograms_figure, layers_figure, png
 from regplug.training.loop import Trainer
 
 START = "start"
@@ -46,7 +46,7 @@ class ProbeFigures:
                 prefix, _, part = name.partition("/")
                 shown[prefix].setdefault(part, {})[label] = each.edges, each.counts
         for prefix, parts in shown.items():
-            yield f"{prefix}_histograms", png(histograms_figure(parts))
+            yield f"{prefix}_histograms", png(layer_histograms_figure(parts))
 
     def _lines(self, quantity: str, layers: Mapping[str, list[tuple[int, float]]]) -> dict[str, dict[str, float]]:
         """Returns the values by layer at the start, in the middle and at the end."""

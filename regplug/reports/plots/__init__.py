@@ -6,7 +6,7 @@ matplotlib is imported when the first figure is drawn, because the import takes 
 from __future__ import annotations
 
 from regplug.reports.plots.history import curves_figure, curves_png
-from regplug.reports.plots.layers import histograms_figure, layers_figure
+from regplug.reports.plots.layers import layer_histograms_figure, layers_figure
 from regplug.reports.plots.lines import Band, bands_figure, lines_figure
 from regplug.reports.plots.matrices import confusion_matrix_png, heat_map_figure
 from regplug.reports.plots.points import Point, points_figure
@@ -24,8 +24,8 @@ __all__ = [
     "curves_figure",
     "curves_png",
     "heat_map_figure",
-    "histograms_figure",
     "image",
+    "layer_histograms_figure",
     "layers_figure",
     "lines_figure",
     "png",

@@ -57,7 +57,7 @@ def layers_figure(panels: Mapping[str, Layered]) -> Figure:
     return figure
 
 
-def histograms_figure(panels: Mapping[str, Mapping[str, Binned]]) -> Figure:
+def layer_histograms_figure(panels: Mapping[str, Mapping[str, Binned]]) -> Figure:
     """Returns a figure with a panel for each name and an outlined histogram for each label, as densities.
 
     Args:
