@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from regplug.api import Task
 from regplug.config import RunConfig, load_config
 from regplug.data import Array, InputSpec, Prepared, RawData, Split, prepare, split_indices
 from regplug.data.arrays import check_weights
+from regplug.measuring.metrics import label_probabilities, probabilities
 from regplug.registry import default_registry
 from regplug.runs.assembly import assemble, threads
 from regplug.runs.caller_objects import take_over
@@ -32,7 +33,7 @@ _SEEDS = 2**31
 
 
 class _Estimator(BaseEstimator):  # type: ignore[misc] # scikit-learn ships no types
-    """What both estimators share.
+    """What both estimators share. `fit` takes `sample_weight` as a keyword, also through metadata routing.
 
     Args:
         model: A component, `torch.nn.Module`, or a function that makes one.
@@ -50,6 +51,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc] # scikit-learn ships no t
         track: Whether the fit is tracked as an MLflow run, tested on its own rows.
         out: Folder of the exported bundle; empty for none. It needs `track`.
     """
+
+    # Declares what `set_fit_request` and metadata routing otherwise read from the signature of fit; see _weights.
+    __metadata_request__fit: ClassVar[Mapping[str, Any]] = {"sample_weight": None}
 
     def __init__(
         self,
@@ -113,7 +117,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc] # scikit-learn ships no t
             inputs=InputSpec(layout="row", shape=(x_BF.shape[1],), dtype="float32", names=self._names()),
             normalize="standard",
             source="arrays in memory",
-            scale_targets=not task.is_classification,
+            scale_targets=task.kind == "regression",
             weights=None if weights is None else weights[np.concatenate([train, valid])],
         )
 
@@ -146,6 +150,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc] # scikit-learn ships no t
 class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc] # scikit-learn ships no types
     """A classifier with regplug's models and regularizers, for scikit-learn.
 
+    With several labels for each row, `y` is a matrix of 0 and 1, and so are predictions.
+
     >>> from sklearn.model_selection import cross_val_score
     >>> cross_val_score(Classifier(reg=["dropout"], lr=0.1), X, y, cv=5)  # doctest: +SKIP
     """
@@ -155,34 +161,55 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc] # scikit-le
 
         Args:
             X: Numbers `(rows, features)`.
-            y: Classes `(rows,)` of any type.
+            y: Classes `(rows,)` of any type, or labels of 0 and 1 `(rows, labels)`.
             params: `sample_weight`: what the loss of each row counts, `(rows,)`.
         """
-        x_BF, labels = validate_data(self, X, y, dtype=np.float64)
+        x_BF, labels = validate_data(self, X, y, dtype=np.float64, multi_output=True)
+        weights = _weights(params, len(x_BF))
+        if type_of_target(labels, input_name="y") == "multilabel-indicator":
+            return self._fit_labels(x_BF, labels, weights)
+        labels = column_or_1d(labels, warn=True)
         check_classification_targets(labels)
+        self._is_multilabel = False
         self.classes_, classes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"Classifier needs two classes or more, and y has one class: {self.classes_[0]!r}.")
         names = tuple(map(str, self.classes_.tolist()))
         task = Task(kind="classification", num_outputs=len(names), class_names=names)
-        self._fit(x_BF, classes.astype(np.int64), task, _weights(params, len(x_BF)))
+        self._fit(x_BF, classes.astype(np.int64), task, weights)
         return self
 
+    def _fit_labels(self, x_BF: Array, labels_BK: Array, weights: Array | None) -> Classifier:
+        if not np.isin(labels_BK, (0, 1)).all():
+            raise ValueError("y has several columns, so it holds labels; labels must be 0 or 1.")
+        self._is_multilabel, self.classes_ = True, np.arange(labels_BK.shape[1])
+        task = Task(kind="multilabel", num_outputs=len(self.classes_), class_names=tuple(map(str, self.classes_)))
+        self._fit(x_BF, labels_BK.astype(np.float32), task, weights)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
     def decision_function(self, X: Any) -> Array:
-        """Logits `(rows, classes)`; of two classes the second one's minus the first one's, `(rows,)`."""
+        """Logits `(rows, classes)` or `(rows, labels)`; of two classes the second's minus the first's, `(rows,)`."""
         logits_BK = self._outputs(X)
+        if self._is_multilabel:
+            return logits_BK
         return logits_BK[:, 1] - logits_BK[:, 0] if len(self.classes_) == 2 else logits_BK
 
     def predict_proba(self, X: Any) -> Array:
-        """Probabilities `(rows, classes)`."""
-        from scipy.special import softmax
-
-        probabilities: Array = softmax(self._outputs(X), axis=1)
-        return probabilities
+        """Probabilities `(rows, classes)`, or of each label `(rows, labels)`."""
+        outputs_BK = self._outputs(X)
+        return label_probabilities(outputs_BK) if self._is_multilabel else probabilities(outputs_BK)
 
     def predict(self, X: Any) -> Array:
-        """The likeliest class of each row."""
-        places = self._outputs(X).argmax(axis=1)
+        """The likeliest class of each row `(rows,)`, or its labels, 0 or 1 `(rows, labels)`."""
+        outputs_BK = self._outputs(X)
+        if self._is_multilabel:
+            return (outputs_BK > 0).astype(np.int64)
+        places = outputs_BK.argmax(axis=1)
         predicted: Array = self.classes_[places]
         return predicted
 

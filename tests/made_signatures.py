@@ -17,7 +17,7 @@ FUNCTIONS = Path(__file__).parents[1] / "regplug" / "functions"
 OF_FOLDS = ("folds", "repeats", "group")
 """Fields of a study that only a cross-validation has."""
 
-_OWN_TYPES = {"model": "ModelLike", "dataset": "DatasetLike", "group": "GroupLike"}
+_OWN_TYPES = {"model": "ModelLike", "dataset": "DatasetLike", "group": "GroupLike", "target": "TextsLike"}
 _SIGNATURE = re.compile(r"(?<=    \*,\n).*?(?=    config: )", re.DOTALL)
 _ARGS = re.compile(r"(?<=    Args:\n).*?(?=        config: )", re.DOTALL)
 

@@ -36,7 +36,7 @@ def rewrite(bundle: Path, preprocess: nn.Module, network: nn.Module, filename: s
     given, answer = manifest["input"]["name"], manifest["output"]["name"]
     with np.load(bundle / "sample_input.npz") as samples:
         example = torch.from_numpy(samples[given][:3])
-    deployed = Deployed(preprocess, network, False).eval().requires_grad_(False)
+    deployed = Deployed(preprocess, network, "").eval().requires_grad_(False)
     # A trace needs no capture, which some faults would not pass.
     program: Any = None if filename == "model.ts" else capture(deployed, example)[0]
     captured = Captured(module=deployed, program=program, example=example, input_name=given, output_name=answer)

@@ -33,15 +33,15 @@ class Snapshots(RegularizerFunctions):
 
 def test_the_probabilities_of_an_ensemble_are_the_mean_of_its_members():
     logits = torch.randn(3, 5, 4, dtype=torch.float64)
-    one = combined(list(logits), is_classification=True)
+    one = combined(list(logits), "classification")
     torch.testing.assert_close(one.softmax(-1), logits.softmax(-1).mean(0))
     torch.testing.assert_close(one.exp(), logits.softmax(-1).mean(0))
-    assert torch.equal(combined(list(logits), is_classification=False), logits.mean(0))
+    assert torch.equal(combined(list(logits), "regression"), logits.mean(0))
 
 
 def test_one_far_logit_leaves_finite_logarithms():
     logits = torch.tensor([[[1e4, 0.0]], [[1e4, 0.0]]])
-    assert torch.isfinite(combined(list(logits), is_classification=True)).all()
+    assert torch.isfinite(combined(list(logits), "classification")).all()
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
@@ -54,7 +54,7 @@ def test_the_metrics_of_a_run_are_those_of_its_networks_together(kind):
     each = []
     for params, buffers in networks:
         each.append(torch.func.functional_call(made._program.model.eval(), {**params, **buffers}, made._pools.test.x))
-    wanted = combined([one.detach() for one in each], is_classification=kind == "classification")
+    wanted = combined([one.detach() for one in each], kind)
     torch.testing.assert_close(made.outputs("test"), wanted)
     loss = made._program.loss.mean(wanted, made._pools.test.y, {})
     assert made.evaluate("test")["test/loss"][0] == pytest.approx(float(loss), rel=1e-5)
@@ -72,7 +72,7 @@ def test_runs_of_a_stack_end_with_ensembles_of_their_own():
 def test_members_are_counted_by_the_names_of_a_saved_state():
     assert count_members(["members.0.weight", "members.1.weight", "members.10.weight"]) == 3
     assert count_members(["weight", "membership.0.bias"]) == 1
-    assert count_members(list(Ensemble([nn.Linear(1, 1)] * 2, is_classification=True).state_dict())) == 2
+    assert count_members(list(Ensemble([nn.Linear(1, 1)] * 2, "classification").state_dict())) == 2
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,7 @@ def test_a_snapshot_sees_what_changes():
 @pytest.mark.parametrize("name", COMPUTED)
 def test_computed_weights_are_plain_ones_in_the_copy_and_give_the_same_bits(name):
     network, raw = COMPUTED[name](), torch.from_numpy(ROWS)
-    deployed, _ = isolate(nn.Identity(), network, probabilities=False)
+    deployed, _ = isolate(nn.Identity(), network, ending="")
     with torch.no_grad():
         before = deployed(raw)
         remove_hooks(deployed, raw)

@@ -20,10 +20,12 @@ from regplug.registry.components import default_loss, find_components, resolve_c
 TASKS = {
     "classification": Task(kind="classification", num_outputs=3),
     "regression": Task(kind="regression", num_outputs=3),
+    "multilabel": Task(kind="multilabel", num_outputs=3),
 }
 LOSSES = {one.name: one for one in default_registry().components("loss") if one.origin.is_first_party}
 TORCHS = {
     "cross_entropy": torch.nn.CrossEntropyLoss,
+    "binary_cross_entropy": torch.nn.BCEWithLogitsLoss,
     "mse": torch.nn.MSELoss,
     "huber": torch.nn.HuberLoss,
     "mae": torch.nn.L1Loss,
@@ -48,6 +50,8 @@ def outputs_and_targets(task, rows=7):
     outputs = 2 * torch.randn((rows, 3), dtype=torch.float64, generator=generator)
     if task == "classification":
         return outputs, torch.randint(3, (rows,), generator=generator)
+    if task == "multilabel":
+        return outputs, torch.randint(2, (rows, 3), generator=generator).double()
     return outputs, torch.randn((rows, 3), dtype=torch.float64, generator=generator)
 
 
@@ -59,6 +63,7 @@ def chosen(text, task, registry=None):
 def test_auto_is_the_loss_that_declares_it():
     assert chosen("auto", "classification").registered.name == "cross_entropy"
     assert chosen("auto", "regression").registered.name == "mse"
+    assert chosen("auto", "multilabel").registered.name == "binary_cross_entropy"
 
 
 def test_each_task_has_one_default_of_regplugs_own():

@@ -22,21 +22,22 @@ from regplug.training.loop import Trainer
 
 @functools.cache
 def toy(kind="classification", train_rows=104, features=8, seed=0):
-    """Rows of a noisy linear function, or of its three classes: a training split that no batch size divides evenly."""
+    """Rows of a noisy linear function, or of its three classes or labels; no batch size divides the training split."""
     generator = np.random.default_rng(seed)
     truth_FK = generator.standard_normal((features, 3))
 
     def split(rows):
         x = generator.standard_normal((rows, features)).astype(np.float32)
         values = (x @ truth_FK + 0.5 * generator.standard_normal((rows, 3))).astype(np.float32)
-        return Split(x=x, y=values.argmax(1) if kind == "classification" else values)
+        targets = {"classification": values.argmax(1), "multilabel": (values > 0).astype(np.float32)}
+        return Split(x=x, y=targets.get(kind, values))
 
     return RawData(
         name=f"toy_{kind}",
         train=split(train_rows),
         valid=split(48),
         test=split(56),
-        task=Task(kind=kind, num_outputs=3, class_names=("a", "b", "c") if kind == "classification" else ()),
+        task=Task(kind=kind, num_outputs=3, class_names=() if kind == "regression" else ("a", "b", "c")),
         inputs=InputSpec(layout="row", shape=(features,), dtype="float32"),
     )
 

@@ -29,6 +29,13 @@ def regplug_losses() -> Iterator[Loss]:
         default_for=("classification",),
     )
     yield Loss(
+        name="binary_cross_entropy",
+        target="regplug_losses.functions:BinaryCrossEntropy",
+        summary="Negative log-likelihood of each label, in nats: the mean over labels of -log sigmoid(+-logit).",
+        tasks=("multilabel",),
+        default_for=("multilabel",),
+    )
+    yield Loss(
         name="mse",
         target="regplug_losses.functions:SquaredError",
         summary="Mean squared error, (y - t)^2.",

@@ -29,6 +29,19 @@ class CrossEntropy(LossFunction):
 
 
 @final
+class BinaryCrossEntropy(LossFunction):
+    """`-t * log sigmoid(z) - (1 - t) * log sigmoid(-z)`; a target t may also be a probability."""
+
+    def per_sample(self, outputs: Tensor, targets: Tensor, settings: Mapping[str, Tensor]) -> Tensor:
+        """The loss of each row."""
+        return _over_columns(F.binary_cross_entropy_with_logits(outputs, targets, reduction="none"))
+
+    def mean(self, outputs: Tensor, targets: Tensor, settings: Mapping[str, Tensor]) -> Tensor:
+        """The mean over the batch."""
+        return F.binary_cross_entropy_with_logits(outputs, targets)
+
+
+@final
 class SquaredError(LossFunction):
     """`(y - t)^2`."""
 

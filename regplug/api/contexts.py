@@ -14,9 +14,10 @@ class Task:
     """The task of a dataset.
 
     Args:
-        kind: `classification` or `regression`.
-        num_outputs: Classes of a classification, columns of a regression target.
-        class_names: One name for each class; empty for a regression.
+        kind: `classification`: one class for each row; `multilabel`: several labels for each row, each 0 or 1;
+            `regression`: numbers.
+        num_outputs: Classes of a classification, labels, or columns of a regression target.
+        class_names: One name for each class or label; empty for a regression.
     """
 
     kind: TaskKind
@@ -25,8 +26,18 @@ class Task:
 
     @property
     def is_classification(self) -> bool:
-        """Whether the targets are classes."""
+        """Whether each row has one class; not for several labels."""
         return self.kind == "classification"
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether each row has several labels, each 0 or 1."""
+        return self.kind == "multilabel"
+
+    @property
+    def words(self) -> str:
+        """The kind of task, for messages."""
+        return "multilabel classification" if self.is_multilabel else self.kind
 
 
 @dataclass(frozen=True, kw_only=True)

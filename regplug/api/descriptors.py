@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from regplug.api.markers import Layout, NoParams, TaskKind
+from regplug.api.markers import ALL_TASKS, Layout, NoParams, TaskKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Regularizer(Component):
     after: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
-    tasks: tuple[TaskKind, ...] = ("classification", "regression")
+    tasks: tuple[TaskKind, ...] = ALL_TASKS
     inputs: tuple[Layout, ...] = ("image", "row", "array")
     one_of: str = ""
     needs_weights: bool = False
@@ -138,7 +138,7 @@ class Model(Component):
 
     kind: ClassVar[str] = "model"
 
-    tasks: tuple[TaskKind, ...] = ("classification", "regression")
+    tasks: tuple[TaskKind, ...] = ALL_TASKS
     stackable: bool = True
     why_single: str = ""
 

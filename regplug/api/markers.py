@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import pluggy
 
@@ -17,7 +17,11 @@ Phase = Literal[
 ]
 """The phases of a run in which a regularizer can act, in order."""
 
-TaskKind = Literal["classification", "regression"]
+TaskKind = Literal["classification", "regression", "multilabel"]
+"""What a dataset asks for: one class for each row, numbers, or several labels for each row that are 0 or 1."""
+
+ALL_TASKS: tuple[TaskKind, ...] = get_args(TaskKind)
+
 Layout = Literal["image", "row", "array"]
 """Layout of one input: `(channels, height, width)`, `(features,)`, or any other shape, such as `(time, features)`."""
 

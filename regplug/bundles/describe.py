@@ -10,6 +10,7 @@ from regplug.bundles.reading import require_plain
 from regplug.bundles.report import Report
 
 _NAMES_SHOWN = 10
+_OUTPUTS = {"classification": "classes", "multilabel": "labels", "regression": "values"}
 
 
 def inspect_bundle(path: Path) -> list[str]:
@@ -83,9 +84,9 @@ def _baked_in(manifest: dict[str, Any]) -> str:
 def _outputs(manifest: dict[str, Any]) -> str:
     names = manifest["class_names"]
     if not names:
-        return f"{manifest['num_outputs']} {'classes' if manifest['task'] == 'classification' else 'values'}"
+        return f"{manifest['num_outputs']} {_OUTPUTS[manifest['task']]}"
     more = f", and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f"{len(names)} classes: {', '.join(names[:_NAMES_SHOWN])}{more}"
+    return f"{len(names)} {_OUTPUTS[manifest['task']]}: {', '.join(names[:_NAMES_SHOWN])}{more}"
 
 
 def _shape(shape: list[int | str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,17 @@ _OTHER_FLOATS = (torch.bfloat16, torch.float16, torch.float64)
 _HOOK_FLAGS = ("_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs")
 
 
+Ending = Literal["", "softmax", "sigmoid"]
+"""What a graph does with the network's output."""
+
+
 class Deployed(nn.Module):
-    """Raw input to output: preprocessing, the trained network and, on request, softmax.
+    """Raw input to output: preprocessing, the trained network and, on request, softmax or sigmoid.
 
     Args:
         preprocess: Raw `(B, ...)` to normalised `(B, ...)`.
         network: Normalised `(B, ...)` to logits or values `(B, K)`.
-        probabilities: Whether to end in a softmax over K.
+        ending: `softmax` over K or `sigmoid`, which give probabilities; empty to return the network's output.
 
     `noise` is the source of live dropout's draws; it is off by default. The output is float32, whatever the network's
     floating type. If `writes_input` is true, the network changes its input in place and therefore receives a copy.
@@ -35,11 +39,11 @@ class Deployed(nn.Module):
     noise: Noise | None = None
     writes_input = False
 
-    def __init__(self, preprocess: nn.Module, network: nn.Module, probabilities: bool) -> None:
+    def __init__(self, preprocess: nn.Module, network: nn.Module, ending: Ending) -> None:
         super().__init__()
         self.preprocess = preprocess
         self.network = network
-        self.probabilities = probabilities
+        self.ending = ending
 
     def forward(self, raw: Tensor) -> Any:
         """Maps raw `(B, ...)` to logits, probabilities or values `(B, K)`; other results are left to the checks."""
@@ -48,25 +52,31 @@ class Deployed(nn.Module):
             return output
         if output.dtype in _OTHER_FLOATS:
             output = output.float()
-        return output.softmax(1) if self.probabilities else output
+        return self.ended(output)
+
+    def ended(self, output: Tensor) -> Tensor:
+        """Returns the network's output, or its probabilities."""
+        if self.ending == "sigmoid":
+            return output.sigmoid()
+        return output.softmax(1) if self.ending else output
 
 
 def isolate(
-    preprocess: nn.Module, network: nn.Module, probabilities: bool, *, stochastic: bool = False
+    preprocess: nn.Module, network: nn.Module, ending: Ending, *, stochastic: bool = False
 ) -> tuple[Deployed, list[Check]]:
     """Returns the copy that is exported.
 
     Args:
         preprocess: See `Deployed`.
         network: See `Deployed`.
-        probabilities: See `Deployed`.
+        ending: See `Deployed`.
         stochastic: Whether its dropout stays live in inference.
 
     Raises:
         RequestError: Live dropout was requested, but there is none.
         ExportError: It cannot be copied, or a submodule stays in training mode.
     """
-    deployed = Deployed(own_copy(preprocess), own_copy(network), probabilities)
+    deployed = Deployed(own_copy(preprocess), own_copy(network), ending)
     if stochastic:
         deployed.noise = make_live(deployed)
     deployed.to("cpu").float().requires_grad_(False)

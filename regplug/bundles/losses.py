@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from regplug.bundles.cases import Reference
+from regplug.bundles.decisions import Decision
 from regplug.bundles.formats import Array, Loss
 from regplug.bundles.report import Check, at_most
 
@@ -38,20 +39,20 @@ def _largest(outputs: Array) -> float:
     return float(np.abs(outputs[np.isfinite(outputs)]).max(initial=0.0))
 
 
-def lost_classes(outputs: Array, expected: Array, targets: Array, loss: Loss) -> list[Check]:
+def lost_classes(outputs: Array, expected: Array, targets: Array, loss: Loss, decision: Decision) -> list[Check]:
     """Checks how much a classifier's file loses on the test set.
 
     Args:
         outputs: The file's outputs `(T, C)`.
         expected: The model's own outputs `(T, C)`.
-        targets: Classes `(T,)`.
+        targets: Classes `(T,)`, or labels `(T, C)`.
         loss: The format's limits; one changed prediction is always allowed.
+        decision: How outputs become predictions.
     """
     rows = len(outputs)
-    answers, before = outputs.argmax(1), expected.argmax(1)
-    accuracy, whole = float((answers == targets).mean()), float((before == targets).mean())
+    accuracy, whole = (float(decision.right(each, targets).mean()) for each in (outputs, expected))
     least = whole - max(loss.accuracy, 1 / rows)
-    changed = int((answers != before).sum())
+    changed = int((decision.made(outputs) != decision.made(expected)).any(axis=1).sum())
     detail = f"accuracy of the file on {rows} test rows; float32 has {whole:.4f}; the limit is the least allowed"
     return [
         Check(name="test_accuracy", passed=accuracy >= least, figure=accuracy, limit=least, detail=detail),

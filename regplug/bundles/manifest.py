@@ -69,7 +69,7 @@ def _input(request: BundleRequest) -> Mapping[str, Any]:
 def _baked_in(request: BundleRequest) -> list[str]:
     preprocess = type(request.preprocess)
     steps = [f"{preprocess.__module__}.{preprocess.__qualname__}"]
-    return [*steps, "softmax"] if request.probabilities else steps
+    return [*steps, request.ending] if request.ending else steps
 
 
 def _onnx_facts(request: BundleRequest) -> dict[str, Any]:

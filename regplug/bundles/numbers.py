@@ -11,6 +11,7 @@ import numpy as np
 
 from regplug.bundles.cases import BATCHES, LARGE, NONFINITE, REAL, VARIED, Reference
 from regplug.bundles.causes import cause
+from regplug.bundles.decisions import Decision
 from regplug.bundles.formats import Array, Format, Loss, Run
 from regplug.bundles.losses import lost_classes, lost_values, widened
 from regplug.bundles.mixed import Pool, mixed_batches, sizes_of
@@ -25,7 +26,12 @@ _MODEL_BATCH, _FILE_BATCH = 512, 211
 
 
 def check_file(
-    form: Format, path: Path, references: Sequence[Reference], *, classes: bool, test: TestData | None = None
+    form: Format,
+    path: Path,
+    references: Sequence[Reference],
+    *,
+    decision: Decision | None,
+    test: TestData | None = None,
 ) -> list[Check]:
     """Runs every check of outputs on a saved file, with optimisation on and off.
 
@@ -33,7 +39,7 @@ def check_file(
         form: Opens the file.
         path: The file.
         references: The model's outputs, `real` first.
-        classes: Whether the predicted classes are also compared.
+        decision: How outputs become predictions, which are also compared; `None` for values.
         test: The test set on which the optimised file is evaluated.
     """
     checks: list[Check] = []
@@ -44,9 +50,9 @@ def check_file(
         except Exception as error:
             checks.append(cannot_open(level, error))
             continue
-        checks += check_run(run, level, asked, classes=classes)
+        checks += check_run(run, level, asked, decision=decision)
         if test is not None and optimised:
-            checks += check_test(run, test, classes=classes, loss=form.loss)
+            checks += check_test(run, test, decision=decision, loss=form.loss)
     return checks
 
 
@@ -62,19 +68,19 @@ def cannot_open(level: str, error: BaseException) -> Check:
     return holds(f"open.{level}", False, detail)
 
 
-def check_run(run: Run, level: str, references: Sequence[Reference], *, classes: bool) -> list[Check]:
+def check_run(run: Run, level: str, references: Sequence[Reference], *, decision: Decision | None) -> list[Check]:
     """Runs every check of outputs on an opened file.
 
     Args:
         run: Runs the file.
         level: Name of the runtime's optimisation.
         references: The model's outputs, `real` first.
-        classes: Whether the predicted classes are also compared.
+        decision: How outputs become predictions, which are also compared; `None` for values.
     """
     checks: list[Check] = []
     for reference in references:
         try:
-            checks += _case(run, level, reference, classes=classes)
+            checks += _case(run, level, reference, decision=decision)
         except Exception as error:
             checks.append(holds(f"numbers.{level}.{reference.case}", False, f"the file raises: {_line(error)}"))
     if not {REAL, VARIED} <= {reference.case for reference in references}:
@@ -93,7 +99,7 @@ def _mixed(name: str, run: Run, pool: Pool) -> Check:
     return at_most(name, max(batch.error for batch in batches), pool.tolerance, detail)
 
 
-def _case(run: Run, level: str, reference: Reference, *, classes: bool) -> list[Check]:
+def _case(run: Run, level: str, reference: Reference, *, decision: Decision | None) -> list[Check]:
     outputs = run(reference.inputs)
     name = f"numbers.{level}.{reference.case}"
     if reference.case == NONFINITE:
@@ -105,7 +111,7 @@ def _case(run: Run, level: str, reference: Reference, *, classes: bool) -> list[
         at_most(f"repeat.{level}", worst_error(run(reference.inputs), outputs), 0.0, "largest difference of a repeat"),
         _row_alone(f"row_alone.{level}", run, outputs, reference),
     ]
-    return [*checks, _argmax(f"argmax.{level}", outputs, reference)] if classes else checks
+    return [*checks, _predictions(level, outputs, reference, decision)] if decision else checks
 
 
 def _numbers(name: str, run: Run, outputs: Array, reference: Reference) -> Check:
@@ -138,9 +144,11 @@ def _nonfinite(name: str, outputs: Array, reference: Reference) -> Check:
     return at_most(name, error, reference.tolerance, detail)
 
 
-def _argmax(name: str, outputs: Array, reference: Reference) -> Check:
-    wrong = int(changed_answers(outputs, reference.outputs, reference.tolerance).sum())
-    return at_most(name, wrong, 0, "rows with another prediction than torch's, except near ties")
+def _predictions(level: str, outputs: Array, reference: Reference, decision: Decision) -> Check:
+    wrong = int(decision.changed(outputs, reference.outputs, reference.tolerance).sum())
+    return at_most(
+        f"{decision.check_name}.{level}", wrong, 0, "rows with another prediction than torch's, except near ties"
+    )
 
 
 def _row_alone(name: str, run: Run, outputs: Array, reference: Reference) -> Check:
@@ -155,7 +163,7 @@ class TestData:
 
     Args:
         inputs: Raw rows `(T, ...)`.
-        targets: Classes `(T,)`, or values `(T, K)` or `(T,)`.
+        targets: Classes `(T,)`; labels `(T, K)`; or values `(T, K)` or `(T,)`.
         outputs: The model's outputs `(T, K)`.
         tolerance: Allowed difference of one output.
     """
@@ -168,30 +176,30 @@ class TestData:
     tolerance: float
 
 
-def check_test(run: Run, test: TestData, *, classes: bool, loss: Loss | None = None) -> list[Check]:
+def check_test(run: Run, test: TestData, *, decision: Decision | None, loss: Loss | None = None) -> list[Check]:
     """Evaluates the file itself on the test set and compares it with the model.
 
     Args:
         run: Runs the file.
         test: The test set.
-        classes: Whether to measure accuracy; else the mean squared error.
+        decision: How outputs become predictions, to measure their accuracy; `None` for the mean squared error.
         loss: The format's limits; `None` for rounding only.
     """
-    name = "test_accuracy" if classes else "test_mse"
+    name = "test_accuracy" if decision else "test_mse"
     try:
         outputs = in_batches(run, test.inputs, _FILE_BATCH)
     except Exception as error:
         return [holds(name, False, f"the file raises: {_line(error)}")]
     if loss is not None:
-        lost = lost_classes if classes else lost_values
-        return lost(outputs, test.outputs, test.targets, loss)
-    return [_test_accuracy(name, outputs, test) if classes else _test_mse(name, outputs, test)]
+        if decision is None:
+            return lost_values(outputs, test.outputs, test.targets, loss)
+        return lost_classes(outputs, test.outputs, test.targets, loss, decision)
+    return [_test_accuracy(name, outputs, test, decision) if decision else _test_mse(name, outputs, test)]
 
 
-def _test_accuracy(name: str, outputs: Array, test: TestData) -> Check:
-    accuracy = float((outputs.argmax(1) == test.targets).mean())
-    expected = float((test.outputs.argmax(1) == test.targets).mean())
-    changed = int(changed_answers(outputs, test.outputs, test.tolerance).sum())
+def _test_accuracy(name: str, outputs: Array, test: TestData, decision: Decision) -> Check:
+    accuracy, expected = (float(decision.right(each, test.targets).mean()) for each in (outputs, test.outputs))
+    changed = int(decision.changed(outputs, test.outputs, test.tolerance).sum())
     detail = f"accuracy of the file on {len(outputs)} test rows, compared with torch's; {changed} predictions differ"
     return Check(name=name, passed=changed == 0, figure=accuracy, limit=expected, detail=detail)
 
@@ -224,16 +232,6 @@ def worst_error(got: Array, want: Array) -> float:
     if not np.isfinite(got[finite]).all():
         return float("inf")
     return float(np.abs(got[finite].astype(np.float64) - want[finite]).max(initial=0.0))
-
-
-def changed_answers(got: Array, want: Array, tolerance: float) -> Array:
-    """Returns booleans `(B,)`: the rows whose largest output changed although its margin exceeds rounding."""
-    if want.shape[1] < 2:
-        return np.zeros(len(want), bool)
-    top = np.sort(want, axis=1)
-    lead = top[:, -1] - top[:, -2]
-    changed: Array = (got.argmax(1) != want.argmax(1)) & (lead > 2 * tolerance)
-    return changed
 
 
 def _line(error: BaseException) -> str:

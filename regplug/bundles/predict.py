@@ -28,6 +28,8 @@ PASSES = 20
 _ROWS_AT_ONCE = 512
 _WARNINGS_AND_ABOVE = 3
 _PATTERN = "*?["
+_FIELDS = {"classification": "top", "multilabel": "labels", "regression": "values"}
+"""Task -> the field of a prediction that holds its answer."""
 _PROVE = "Run `regplug verify` to see what is wrong with the bundle, or export the run again."
 
 
@@ -38,8 +40,9 @@ class Prediction:
     Args:
         source: The row's file.
         row: Its index in the file, from 0.
-        top: The most probable classes with their probabilities, in descending order; empty for a regression.
-        values: The values of a regression; empty for a classification.
+        top: The most probable classes with their probabilities, in descending order; only of a classification.
+        values: The values of a regression.
+        labels: All labels with their probabilities, in the order of the manifest; only of a multilabel classification.
         spread: For a stochastic bundle: the standard deviation over the passes of each probability or value.
     """
 
@@ -47,18 +50,27 @@ class Prediction:
     row: int
     top: tuple[tuple[str, float], ...] = ()
     values: tuple[float, ...] = ()
+    labels: tuple[tuple[str, float], ...] = ()
     spread: tuple[float, ...] = ()
 
     @property
     def label(self) -> str:
-        """The most probable class, or an empty string for a regression."""
+        """The most probable class; an empty string for other tasks."""
         return self.top[0][0] if self.top else ""
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The labels with a probability above 0.5."""
+        return tuple(name for name, probability in self.labels if probability > 0.5)
 
     def as_json(self) -> dict[str, Any]:
         """Returns the prediction as JSON."""
         answer: dict[str, Any] = {"source": self.source, "row": self.row}
         if self.values:
             return {**answer, "values": list(self.values), **({"spread": list(self.spread)} if self.spread else {})}
+        if self.labels:
+            spreads = {"spread": dict(zip(dict(self.labels), self.spread, strict=True))} if self.spread else {}
+            return {**answer, "labels": list(self.present), "probabilities": dict(self.labels), **spreads}
         top = [{"label": label, "probability": probability} for label, probability in self.top]
         whole = {**answer, "label": self.label, "probability": self.top[0][1], "top": top}
         if self.spread:
@@ -72,7 +84,7 @@ class Predictions:
     """The predictions for all rows of all files, in order.
 
     Args:
-        task: `classification` or `regression`.
+        task: `classification`, `multilabel` or `regression`.
         rows: One prediction per row.
         notes: Conversions of inputs, and warnings about them.
         passes: Number of averaged random passes; 0 if the bundle is not stochastic.
@@ -193,26 +205,22 @@ def _is_onnx(filename: str) -> bool:
 def _answers(
     path: Path, given: Input, run: Run, manifest: dict[str, Any], top: int, passes: int
 ) -> Iterator[Prediction]:
-    answer = softmaxed(run) if manifest["output"]["name"] == "logits" else run
+    answer = with_probabilities(run, manifest["task"]) if manifest["output"]["name"] == "logits" else run
     starts = range(0, len(given.rows), _ROWS_AT_ONCE)
     parts = [mean_and_spread(answer, given.rows[start : start + _ROWS_AT_ONCE], passes) for start in starts]
     outputs, spreads = (np.concatenate(part) for part in zip(*parts, strict=True))
-    is_classification = manifest["task"] == "classification"
+    task, field = manifest["task"], _FIELDS[manifest["task"]]
     names = manifest["class_names"] or [str(index) for index in range(outputs.shape[1])]
     for row, (values, spread) in enumerate(zip(outputs, spreads, strict=True)):
-        kept = np.argsort(-values, kind="stable")[:top] if is_classification else np.arange(len(values))
-        yield Prediction(
-            source=str(path),
-            row=row,
-            top=tuple((names[c], float(values[c])) for c in kept) if is_classification else (),
-            values=() if is_classification else tuple(float(value) for value in values),
-            spread=tuple(float(spread[c]) for c in kept) if passes else (),
-        )
+        kept = np.argsort(-values, kind="stable")[:top] if task == "classification" else np.arange(len(values))
+        answers = tuple(float(values[c]) if task == "regression" else (names[c], float(values[c])) for c in kept)
+        own_spread = tuple(float(spread[c]) for c in kept) if passes else ()
+        yield Prediction(source=str(path), row=row, spread=own_spread, **{field: answers})  # type: ignore[arg-type]
 
 
-def softmaxed(run: Run) -> Run:
+def with_probabilities(run: Run, task: str) -> Run:
     """Returns a run with probabilities instead of logits, computed for each pass separately."""
-    return lambda rows: softmax(run(rows))
+    return lambda rows: (sigmoid if task == "multilabel" else softmax)(run(rows))
 
 
 def mean_and_spread(run: Run, rows: Array, passes: int) -> tuple[Array, Array]:
@@ -234,6 +242,16 @@ def mean_and_spread(run: Run, rows: Array, passes: int) -> tuple[Array, Array]:
         mean += gap / number
         squares += gap * (answer - mean)
     return mean, np.sqrt(squares / (passes - 1))
+
+
+def sigmoid(logits: Array) -> Array:
+    """1 / (1 + exp(-z)), without overflow.
+
+    >>> sigmoid(np.array([-1000.0, 0.0]))
+    array([0. , 0.5])
+    """
+    probabilities: Array = np.exp(-np.logaddexp(0, -logits))
+    return probabilities
 
 
 def softmax(logits: Array) -> Array:

@@ -167,7 +167,7 @@ def rebuilt_equal(
             f"The trained state does not fit a rebuilt model: {one_line(str(error))}",
             hint="The structure changed during training; build the model with that structure from the start.",
         ) from error
-    again = Deployed(deployed.preprocess, fresh.to("cpu").float().eval(), deployed.probabilities)
+    again = Deployed(deployed.preprocess, fresh.to("cpu").float().eval(), deployed.ending)
     again.writes_input = deployed.writes_input
     with torch.no_grad():
         outputs = again(torch.from_numpy(reference.inputs))

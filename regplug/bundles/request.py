@@ -12,6 +12,7 @@ from torch import nn
 
 from regplug.api import Task
 from regplug.bundles.formats import Array, Format
+from regplug.bundles.isolate import Ending
 from regplug.bundles.layout import RESERVED
 from regplug.bundles.refusals import refuse_module
 from regplug.bundles.report import Report
@@ -37,7 +38,7 @@ class BundleRequest:
         input_name: Name of the graph's input.
         value_range: Smallest and largest raw value, or `None`.
         test: Raw test inputs `(T, ...)` and targets, on which the files themselves are evaluated.
-        probabilities: Whether the graph ends in a softmax.
+        probabilities: Whether the graph ends in a softmax, or for labels in a sigmoid.
         stochastic: Whether dropout stays live in inference (MC dropout).
         live: With `stochastic`: the same network with dropout modules, if `module` no longer has them.
         rebuild: Returns a new, untrained network; used to check that the state contains everything that was learned.
@@ -63,9 +64,16 @@ class BundleRequest:
     @property
     def output_name(self) -> str:
         """`logits`, `probabilities` or `values`."""
-        if not self.task.is_classification:
+        if self.task.kind == "regression":
             return "values"
         return "probabilities" if self.probabilities else "logits"
+
+    @property
+    def ending(self) -> Ending:
+        """What the graph does with the network's output."""
+        if not self.probabilities:
+            return ""
+        return "sigmoid" if self.task.is_multilabel else "softmax"
 
     def validate(self) -> None:
         """Checks the request.
@@ -77,7 +85,7 @@ class BundleRequest:
             refuse_module(part)
         self._validate_samples()
         self._validate_formats()
-        if self.probabilities and not self.task.is_classification:
+        if self.probabilities and self.task.kind == "regression":
             raise RequestError("Probabilities were requested, but the task is a regression.", hint="Leave them out.")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             raise RequestError(
@@ -100,6 +108,10 @@ class BundleRequest:
             raise RequestError(
                 f"A test target is not a class: there are {width}, 0 to {width - 1}.",
                 hint="Give each row's class as a number, in the order of the class names.",
+            )
+        if self.task.is_multilabel and not np.isin(targets, (0, 1)).all():
+            raise RequestError(
+                "A test target is not 0 or 1.", hint="Give 0 or 1 for each label, in the order of the names."
             )
 
     def _validate_samples(self) -> None:

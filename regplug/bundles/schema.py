@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-TASKS = ("classification", "regression")
+TASKS = ("classification", "multilabel", "regression")
+_ENDING = {"classification": "softmax", "multilabel": "sigmoid"}
 RANKS = {"image": 4, "row": 2}
 """Layout -> number of axes of the input, including the batch axis; an `array` may have any."""
 
@@ -278,7 +279,9 @@ def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"class_names holds {len(set(names))} names, and num_outputs is {width}"
     if output["shape"] != ["batch", width]:
         yield f"output.shape is {output['shape']}, and num_outputs is {width}"
-    wanted = "values" if task == "regression" else "probabilities" if "softmax" in manifest["baked_in"] else "logits"
+    wanted = (
+        "values" if task == "regression" else "probabilities" if _ENDING[task] in manifest["baked_in"] else "logits"
+    )
     if output["name"] != wanted:
         yield f"output.name is {output['name']!r}; of this {task} it is {wanted!r}"
     if given["name"] == output["name"]:

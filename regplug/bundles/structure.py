@@ -59,7 +59,7 @@ def check_untrained(request: BundleRequest) -> None:
     """
     request.validate()
     with torch.random.fork_rng(devices=[]):
-        deployed, _ = isolate(request.preprocess, request.module, request.probabilities)
+        deployed, _ = isolate(request.preprocess, request.module, request.ending)
         raw = torch.from_numpy(make_cases(request.samples)[REAL])
         settle(request, deployed, raw)
         few = raw[:EXAMPLE_ROWS]

@@ -119,7 +119,7 @@ def _run_double(double: Deployed, raw: Tensor) -> Tensor:
     # Always a copy, because the network may change it.
     wide = raw.double() if raw.is_floating_point() else raw.clone()
     output: Tensor = double.network(double.preprocess(wide).double())
-    return output.softmax(1) if double.probabilities else output
+    return double.ended(output)
 
 
 def _nudged_outputs(

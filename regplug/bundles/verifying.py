@@ -13,6 +13,7 @@ from regplug.bundles import folder_checks
 from regplug.bundles.bounds import SEEDS, Perturbed
 from regplug.bundles.cases import Reference
 from regplug.bundles.clean_process import CleanProcess
+from regplug.bundles.decisions import decision_of
 from regplug.bundles.formats import Format
 from regplug.bundles.graph import check_graph
 from regplug.bundles.layout import SAMPLE_INPUT, read_manifest, read_report, require_bundle
@@ -167,12 +168,12 @@ def _facts(forms: Mapping[str, Format], manifest: Mapping[str, Any]) -> Check:
 def _file(
     path: Path, form: Format, manifest: dict[str, Any], known: Sequence[Reference], draws: Draws | None
 ) -> list[Check]:
-    checks, classes = check_graph(form, path, manifest), manifest["task"] == "classification"
+    checks, decision = check_graph(form, path, manifest), decision_of(manifest["task"], manifest["output"]["name"])
     if draws is None:
-        checks += check_file(form, path, known, classes=classes)
+        checks += check_file(form, path, known, decision=decision)
     else:
         layers = manifest["stochastic"]["layers"]
-        checks += check_stochastic_file(form, path, known, draws, layers, classes=classes)
+        checks += check_stochastic_file(form, path, known, draws, layers, decision=decision)
     program = form.standalone()
     if program is not None:
         samples = path.with_name(SAMPLE_INPUT)

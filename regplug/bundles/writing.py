@@ -17,6 +17,7 @@ from regplug.bundles.capture import EXAMPLE_ROWS, capture
 from regplug.bundles.cases import REAL, Reference, make_cases
 from regplug.bundles.causes import cause
 from regplug.bundles.clean_process import CleanProcess
+from regplug.bundles.decisions import decision_of
 from regplug.bundles.formats import Captured, Format
 from regplug.bundles.graph import check_graph
 from regplug.bundles.independence import rows_alone
@@ -140,7 +141,7 @@ def _proven_model(request: BundleRequest, work: _Work) -> _Model:
     raw = torch.from_numpy(cases[REAL])
     with work.stage("isolate"):
         network = request.module if request.live is None else request.live
-        deployed, checks = isolate(request.preprocess, network, request.probabilities, stochastic=request.stochastic)
+        deployed, checks = isolate(request.preprocess, network, request.ending, stochastic=request.stochastic)
         work.checks += checks
     noise = deployed.noise
     with work.stage("preflight"):
@@ -234,15 +235,15 @@ def _check(
     manifest: dict[str, Any],
     test: TestData | None,
 ) -> list[Check]:
-    classes = request.task.is_classification
+    decision = decision_of(request.task.kind, request.output_name)
     checks = check_graph(form, path, manifest)
     if form.loss is not None:
         checks.append(_size(path, request.module))
     if model.draws and model.stochastic:
         layers = model.stochastic["layers"]
-        checks += check_stochastic_file(form, path, model.known, model.draws, layers, classes=classes, test=test)
+        checks += check_stochastic_file(form, path, model.known, model.draws, layers, decision=decision, test=test)
         return checks
-    return [*checks, *check_file(form, path, model.known, classes=classes, test=test)]
+    return [*checks, *check_file(form, path, model.known, decision=decision, test=test)]
 
 
 def _size(path: Path, module: torch.nn.Module) -> Check:

@@ -59,7 +59,8 @@ def export(
     probabilities: Annotated[
         bool,
         typer.Option(
-            "--probabilities", help="End the graph in a softmax, so that it returns probabilities, not logits."
+            "--probabilities",
+            help="End the graph in a softmax (for labels, a sigmoid), so that it returns probabilities, not logits.",
         ),
     ] = False,
     stochastic: Annotated[

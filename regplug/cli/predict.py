@@ -61,6 +61,12 @@ def _tell(answers: Predictions) -> None:
             for row, spread in zip(answers.rows, spreads, strict=True)
         ]
         say_table(("input", ">row", "label", ">probability", *heading, "then"), rows, folds="then")
+    elif answers.task == "multilabel":
+        labels = [
+            (row.source, str(row.row), ", ".join(row.present), _probabilities(row), *spread)
+            for row, spread in zip(answers.rows, spreads, strict=True)
+        ]
+        say_table(("input", ">row", "labels", "probabilities", *heading), labels, folds="probabilities")
     else:
         values = [(row.source, str(row.row), _numbers(row.values), *_spread(row)) for row in answers.rows]
         say_table(("input", ">row", "values", *heading), values, folds="values")
@@ -76,6 +82,10 @@ def _spread(row: Prediction) -> list[str]:
 
 def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:.6g}" for value in values)
+
+
+def _probabilities(row: Prediction) -> str:
+    return ", ".join(f"{label} {share:.4f}" for label, share in row.labels)
 
 
 def _others(row: Prediction) -> str:
@@ -101,6 +111,9 @@ def csv_lines(answers: Predictions) -> Iterator[list[object]]:
         columns = ["label", "probability", *spread]
         more = range(2, 1 + len(first.top if first else ()))
         yield ["input", "row", *columns, *(f"{name}_{rank}" for rank in more for name in columns)]
+    elif answers.task == "multilabel":
+        names = [name for name, _ in first.labels] if first else []
+        yield ["input", "row", "labels", *(f"{what} of {name}" for what in ("probability", *spread) for name in names)]
     else:
         places = range(1, 1 + len(first.values if first else ()))
         yield ["input", "row", *(f"{name}_{place}" for name in ("value", *spread) for place in places)]
@@ -109,7 +122,11 @@ def csv_lines(answers: Predictions) -> Iterator[list[object]]:
 
 
 def _cells(row: Prediction) -> Iterator[object]:
-    if not row.top:
+    if row.labels:
+        yield ", ".join(row.present)
+        yield from (probability for _, probability in row.labels)
+        yield from row.spread
+    elif not row.top:
         yield from (*row.values, *row.spread)
     for place, pair in enumerate(row.top):
         yield from (*pair, *row.spread[place : place + 1])

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _LABELS = {
     "test/accuracy": "test accuracy",
+    "test/exact_match": "test exact match",
+    "test/label_accuracy": "test label accuracy",
     "test/loss": "test loss",
     "test/rmse": "test RMSE",
     "test/mae": "test MAE",

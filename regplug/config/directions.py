@@ -8,7 +8,7 @@ _LOWER_ERRORS = ("loss", "objective", "error", "rmse", "mse", "mae", "mape", "nl
 _HIGHER_SHARES = ("accuracy", "auroc", "auc", "auprc", "f1", "precision", "recall", "sensitivity", "specificity")
 
 LOWER = frozenset((*_LOWER_ERRORS, "deviance", "seconds", "bytes", "latency"))
-HIGHER = frozenset((*_HIGHER_SHARES, "r2", "mcc", "kappa"))
+HIGHER = frozenset((*_HIGHER_SHARES, "match", "r2", "mcc", "kappa"))
 
 
 def is_lower_better(metric: str) -> bool:

@@ -53,9 +53,9 @@ def _keep_rows(raw: RawData, number: int, seed: int) -> RawData:
 
 
 def _with_wrong_labels(raw: RawData, share: float, seed: int) -> Split:
-    if not raw.task.is_classification or raw.train.y.ndim != 1:
+    if not raw.task.is_classification:
         raise DataError(
-            f"label_noise={share:g} replaces classes, and {raw.name} has one class for no row.",
+            f"label_noise={share:g} replaces the class of a row, but the task of {raw.name} is a {raw.task.words}.",
             hint="Leave it out; for a regression, generated data have a noise of their own.",
         )
     generator = np.random.default_rng(derive_seed(seed, "label_noise"))

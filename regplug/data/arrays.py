@@ -32,7 +32,8 @@ def raw_from_arrays(
     Args:
         x: Rows `(B, F)` or images `(B, C, H, W)`; NumPy's, torch's or nested lists. Images of uint8 stay uint8 with the
             range 0 to 255; all else becomes float32.
-        y: Classes `(B,)` as integers, booleans or text; or values of a floating type, `(B,)` or `(B, K)`.
+        y: Classes `(B,)` as integers, booleans or text; values of a floating type, `(B,)` or `(B, K)`; or several
+            labels for each row, `(B, K)` of integers 0 and 1 or booleans.
         valid: Validation rows: a share below 1, or a number of rows; 0 for none.
         test: Test rows, likewise.
         seed: The data's seed.
@@ -69,7 +70,7 @@ def raw_from_arrays(
         inputs=inputs,
         normalize=normalize or ("unit" if inputs.dtype == "uint8" else "standard"),
         source="arrays in memory",
-        scale_targets=scale_targets and not task.is_classification,
+        scale_targets=scale_targets and task.kind == "regression",
         groups=None if groups is None else groups[np.concatenate(index[:2])],
         weights=None if weights is None else check_weights(weights, index, "weights")[np.concatenate(index[:2])],
     )
@@ -160,11 +161,15 @@ def describe_inputs(shape: tuple[int, ...], dtype: np.dtype[Any]) -> InputSpec:
 
 
 def describe_targets(y: Array) -> tuple[Array, Task]:
-    """Returns targets as a run learns them, classes int64 `(B,)` or values float32 `(B, K)`, and what is learned.
+    """Returns targets as a run learns them, and what is learned.
+
+    Classes are int64 `(B,)`. Values, and labels of 0 and 1, are float32 `(B, K)`.
 
     Raises:
-        DataError: They are neither classes nor values.
+        DataError: They are neither classes, nor labels, nor values.
     """
+    if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind != "f":
+        y = y[:, 0]
     if y.dtype.kind == "f" and y.ndim in (1, 2):
         values = (y[:, None] if y.ndim == 1 else y).astype(np.float32)
         return values, Task(kind="regression", num_outputs=values.shape[1])
@@ -173,8 +178,23 @@ def describe_targets(y: Array) -> tuple[Array, Task]:
     if y.dtype.kind in "biuU" and y.ndim == 1:
         classes, names = encode_classes(y)
         return classes, Task(kind="classification", num_outputs=len(names), class_names=names)
+    if y.dtype.kind in "biu" and y.ndim == 2 and y.size and np.isin(y, (0, 1)).all():
+        return _labels(y)
     raise DataError(
-        f"y is {y.dtype} of shape {y.shape}; it must be classes (rows,) as integers or text, or floating values "
-        "(rows,) or (rows, outputs).",
-        hint="For classes given as one-hot rows, pass y.argmax(axis=1).",
+        f"y is {y.dtype} of shape {y.shape}; it must be classes (rows,) as integers or text, labels (rows, labels) of "
+        "0 and 1, or floating values (rows,) or (rows, outputs).",
+        hint="Values that are whole numbers must be of a floating type: y.astype(float).",
     )
+
+
+def _labels(y_BK: Array) -> tuple[Array, Task]:
+    if (y_BK.sum(axis=1) == 1).all():
+        raise DataError(
+            f"Each of the {len(y_BK)} rows of y has one 1: these are classes as one-hot rows, not labels.",
+            hint="Pass the classes: y.argmax(axis=1).",
+        )
+    constant = [at for at, y_B in enumerate(y_BK.T) if (y_B == y_B[0]).all()]
+    if constant:
+        raise DataError(f"y, column {constant[0]}: the label is {int(y_BK[0, constant[0]])} in every row.")
+    names = tuple(map(str, range(y_BK.shape[1])))
+    return y_BK.astype(np.float32), Task(kind="multilabel", num_outputs=len(names), class_names=names)

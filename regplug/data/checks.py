@@ -42,6 +42,9 @@ def _check_targets(raw: RawData, name: str, where: str, y: Array) -> None:
     if y.ndim != 2 or y.shape[1] != num_outputs or y.dtype.kind != "f":
         raise DataError(f"{where}: targets must be floating of shape (rows, {num_outputs}), got {y.dtype} {y.shape}.")
     _check_finite(f"{where}, target", y, ())
+    if raw.task.is_multilabel and not np.isin(y, (0, 1)).all():
+        row, column = (int(i) for i in np.argwhere(~np.isin(y, (0, 1)))[0])
+        raise DataError(f"{where}: the label in row {row}, column {column} is {y[row, column]:g}; labels are 0 or 1.")
     if raw.scale_targets and len(y) > 1 and name == "train" and (y == y[0]).all():
         raise DataError(
             f"{where}: the target is {', '.join(f'{value:g}' for value in y[0])} in every row.",

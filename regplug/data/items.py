@@ -81,7 +81,7 @@ def raw_from_items(
         inputs=inputs,
         normalize="unit" if inputs.dtype == "uint8" else "standard",
         source=f"{type(parts[0]).__name__} of the caller's",
-        scale_targets=not task.is_classification,
+        scale_targets=task.kind == "regression",
         notes=_notes(parts[0], name),
     )
 
@@ -200,6 +200,7 @@ def _task(whole: Mapping[str, tuple[Any, list[Any]]], dataset: Any) -> tuple[dic
                     f"The {which} dataset has classes that the training dataset lacks: {some_of(map(str, unknown))}.",
                     hint="Leave those rows out, or train on rows of these classes.",
                 )
+    if task.class_names:
         task = _named(task, dataset)
     cuts = np.cumsum([len(own) for own in values.values()])[:-1]
     return dict(zip(values, np.split(every, cuts), strict=True)), task
@@ -215,7 +216,7 @@ def _stacked(which: str, targets: list[Any]) -> Array:
 
 
 def _named(task: Task, dataset: Any) -> Task:
-    """The classes under the names that a dataset declares, as torchvision's do, where it counts its classes from 0."""
+    """Classes and labels under the names that a dataset declares, as torchvision's do, if it counts them from 0."""
     names = getattr(dataset, "classes", ())
     numbers = tuple(str(number) for number in range(task.num_outputs))
     if not isinstance(names, list | tuple) or len(names) != task.num_outputs or task.class_names != numbers:

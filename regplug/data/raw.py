@@ -29,7 +29,7 @@ class Split:
     Args:
         x: Images `(B, C, H, W)`, rows `(B, F)` or other arrays `(B, ...)`, of the dtype in `InputSpec`; or `LazyRows`
             that are read while a run trains, where the array would not fit into memory.
-        y: Classes int64 `(B,)`, or values of a float dtype `(B, K)`.
+        y: Classes int64 `(B,)`; or values, or labels of 0 and 1, of a float dtype `(B, K)`.
     """
 
     x: Any

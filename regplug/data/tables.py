@@ -14,15 +14,21 @@ from regplug.api import Task
 from regplug.data.arrays import check_weights
 from regplug.data.raw import Array, InputSpec, RawData, Split
 from regplug.data.splits import split_groups, split_indices, split_ordered
-from regplug.errors import DataError, did_you_mean, some_of
+from regplug.data.targets import (
+    cells_of,
+    check_varied,
+    find_column,
+    find_targets,
+    places_of,
+    refuse_cells,
+    target_names,
+)
+from regplug.errors import DataError, some_of
 from regplug.tables.fitting import TablePlan, fit_categories
-from regplug.tables.kinds import Found, find_kinds, number_text
+from regplug.tables.kinds import Found, find_kinds
 from regplug.tables.options import TableOptions
 from regplug.tables.preparation import Column, codes_of_labels
 from regplug.tables.reading import Table
-
-MOST_CLASSES_OF_NUMBERS = 20
-"""A target with at most this many different whole numbers has classes; with more it is a quantity."""
 
 PROVING_ROWS = 16
 """Number of test rows whose cells a bundle keeps, to verify that it prepares rows as in training."""
@@ -43,24 +49,24 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
         DataError: A column does not exist or cannot be used; the message names it.
     """
     found = find_kinds(table)
-    target = find_column(table, options.target, "target") or table.names[-1]
-    aside = _aside(table, options, target)
-    columns, notes = _usable(table, found, [one for one in table.names if one not in (target, *aside)], options)
+    targets = target_names(table, options.target)
+    aside = _aside(table, options, targets)
+    columns, notes = _usable(table, found, [one for one in table.names if one not in (*targets, *aside)], options)
     if not columns:
-        beside = f"the target {target}" + "".join(f" and {one}" for one in aside)
+        beside = " and ".join(["the target " + ", ".join(targets), *aside])
         raise DataError(
             f"{table.source} has no column beside {beside}.", hint=" ".join(notes) or "Is the delimiter right?"
         )
-    y, task = _targets(table, found[target], options.task)
+    y, task = find_targets(table, [found[name] for name in targets], options.task)
     index = _split_rows(table, found, options, y, task, seed)
     if task.is_classification:
-        _check_classes(table, target, task, [y[rows] for rows in index])
-    elif (y[index[0]] == y[index[0]][0]).all():
-        raise DataError(f"{table.source}, column {target}: the target is {y[0, 0]:g} in every training row.")
+        _check_classes(table, targets[0], task, [y[rows] for rows in index])
+    else:
+        notes += check_varied(table, targets, y[index[0]], task)
     plan = _plan(columns, index, options)
     train, valid, test = _splits(columns, plan, y, index)
     known = np.concatenate(index[:2])
-    groups = _labels_of(found[options.group])[known] if options.group else None
+    groups = cells_of(found[options.group])[known] if options.group else None
     return RawData(
         name=name,
         train=train,
@@ -69,35 +75,23 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
         task=task,
         inputs=InputSpec(layout="row", shape=(len(columns),), dtype="float32", names=tuple(columns)),
         normalize="none" if options.normalize == "none" else "standard",
-        source=f"{table.source}, target {target}",
+        source=f"{table.source}, target {', '.join(targets)}",
         groups=groups,
         weights=_weights(table, found, options, y, task, index),
         # A table of plain numbers enters the exported file as it is: its scales are in the graph.
         table=None if _is_plain(plan, columns) else plan,
-        scale_targets=options.scale_target and not task.is_classification,
+        scale_targets=options.scale_target and task.kind == "regression",
         notes=tuple(notes),
     )
 
 
-def find_column(table: Table, name: str, role: str) -> str:
-    """Returns the name of a column that an option names; empty where it names none.
-
-    Raises:
-        DataError: There is no such column; the message lists similar names.
-    """
-    if name and name not in table.names:
-        asked = "" if role == "target" else f" for {role}"
-        raise DataError(f"{table.source} has no column {name!r}{asked}.", hint=did_you_mean(name, table.names))
-    return name
-
-
-def _aside(table: Table, options: TableOptions, target: str) -> list[str]:
+def _aside(table: Table, options: TableOptions, targets: Sequence[str]) -> list[str]:
     """The columns that are no input."""
     roles = [(options.group, "group"), (options.order, "order"), (options.weight, "weight")]
     roles += [(name, "drop") for name in options.drop]
     for name, role in [*roles, *((name, "categories") for name in options.categories)]:
         find_column(table, name, role)
-        if name == target:
+        if name in targets:
             raise DataError(f"{role}={name}: that is the target.", hint="Name another column.")
     if options.group and options.order:
         raise DataError("Rows can be split by group= or by order=, but not by both.", hint="Leave one of them out.")
@@ -112,7 +106,7 @@ def _usable(
     notes = []
     for name in names:
         one = found[name].as_category() if name in options.categories else found[name]
-        _refuse(table, one)
+        refuse_cells(table, one)
         if one.kind == "constant":
             notes.append(f"Column {name} is left out: its value is {one.text(0)} in every row.")
         elif one.kind == "id":
@@ -124,94 +118,19 @@ def _usable(
     return columns, notes
 
 
-def _refuse(table: Table, one: Found) -> None:
-    leave = f"drop=[{one.name}]"
-    if one.kind == "date":
-        raise DataError(
-            f"{table.source}, column {one.name} has dates, such as {one.text(0)}.",
-            hint=f"Write years or days as numbers, or leave it out: {leave}. To split rows by it: order={one.name}.",
-        )
-    if one.kind == "empty":
-        raise DataError(f"{table.source}, column {one.name} is empty.", hint=f"Leave it out: {leave}.")
-    values = one.values
-    if values is None:
-        return
-    if one.infinities:
-        row = int(np.argmax(np.isinf(values)))
-        raise DataError(
-            f"{table.place(row, one.name)}: the number is infinite; the column has {one.infinities} such "
-            f"number{'s' * (one.infinities > 1)}.",
-            hint=f"Leave the cells empty, or leave the column out: {leave}.",
-        )
-    with np.errstate(over="ignore"):
-        too_large = np.isinf(values.astype(np.float32, copy=False))
-    if too_large.any():
-        row = int(np.argmax(too_large))
-        raise DataError(
-            f"{table.place(row, one.name)}: {values[row]} is beyond float32's range.",
-            hint="Choose another unit for the column.",
-        )
-
-
-def _targets(table: Table, one: Found, task: str) -> tuple[Array, Task]:
-    if one.gaps:
-        values = one.values
-        empty = np.isnan(values) if values is not None else _labels_of(one) == ""
-        raise DataError(
-            f"{table.place(int(np.argmax(empty)), one.name)}: the target is empty; {one.gaps} rows have none.",
-            hint="Leave these rows out.",
-        )
-    if task == "auto":
-        task = "classification" if _looks_like_classes(one) else "regression"
-    if task == "classification":
-        return _classes(table, one)
-    values = one.values
-    if values is None:
-        row = next(row for row, text in enumerate(_labels_of(one)) if not _is_number(text))
-        raise DataError(
-            f"{table.place(row, one.name)}: {one.text(row)!r} is not a finite number.",
-            hint="The target of a regression must be numbers.",
-        )
-    _refuse(table, one)
-    if (values == values[0]).all():
-        raise DataError(f"{table.source}, column {one.name}: the target is {one.text(0)} in every row.")
-    return values.astype(np.float32)[:, None], Task(kind="regression", num_outputs=1)
-
-
-def _classes(table: Table, one: Found) -> tuple[Array, Task]:
-    values = one.values
-    if values is not None:
-        numbers, classes = np.unique(values, return_inverse=True)
-        names = tuple(map(number_text, numbers))
-    else:
-        used, classes = np.unique(_places(one), return_inverse=True)
-        names = tuple(one.labels[place] for place in used)
-    if len(names) < 2:
-        raise DataError(f"{table.source}, column {one.name}: every row has the class {names[0]}.")
-    return classes.astype(np.int64), Task(kind="classification", num_outputs=len(names), class_names=names)
-
-
-def _looks_like_classes(one: Found) -> bool:
-    values = one.values
-    if values is None:
-        return True
-    different = np.unique(values)
-    return len(different) <= MOST_CLASSES_OF_NUMBERS and bool((different == np.floor(different)).all())
-
-
 def _split_rows(
     table: Table, found: Mapping[str, Found], options: TableOptions, y: Array, task: Task, seed: int
 ) -> tuple[Rows, Rows, Rows]:
     valid, test = options.validation, options.test
     if options.group:
-        return split_groups(_labels_of(found[options.group]), valid=valid, test=test, seed=seed)
+        return split_groups(cells_of(found[options.group]), valid=valid, test=test, seed=seed)
     if options.order:
         one = found[options.order]
         values = one.values
-        return split_ordered(values if values is not None else _places(one), valid=valid, test=test)
+        return split_ordered(values if values is not None else places_of(one), valid=valid, test=test)
     labels = y if task.is_classification else None
     if labels is not None:
-        _check_class_sizes(table, options.target or table.names[-1], task, y, num_splits=3 if valid else 2)
+        _check_class_sizes(table, target_names(table, options.target)[0], task, y, num_splits=3 if valid else 2)
     return split_indices(len(y), valid=valid, test=test, seed=seed, labels=labels)
 
 
@@ -251,7 +170,7 @@ def _column(one: Found, train: Rows, rare: int) -> Column:
     values = one.values
     if values is not None:
         return Column(name=one.name, kind="number", has_gaps=bool(one.gaps and np.isnan(values[train]).any()))
-    return fit_categories(one.name, _places(one)[train], one.labels, rare)
+    return fit_categories(one.name, places_of(one)[train], one.labels, rare)
 
 
 def _splits(columns: Mapping[str, Found], plan: TablePlan, y: Array, index: tuple[Rows, Rows, Rows]) -> list[Split]:
@@ -266,7 +185,7 @@ def _splits(columns: Mapping[str, Found], plan: TablePlan, y: Array, index: tupl
 
 def _codes(one: Found, column: Column) -> Array:
     values = one.values
-    return codes_of_labels(column, one.labels)[_places(one)] if values is None else values
+    return codes_of_labels(column, one.labels)[places_of(one)] if values is None else values
 
 
 def _is_plain(plan: TablePlan, columns: Mapping[str, Found]) -> bool:
@@ -285,32 +204,13 @@ def _weights(
     known, weights = np.concatenate(index[:2]), None
     if options.weight:
         one = found[options.weight]
-        values = _labels_of(one) if one.values is None else one.values
+        values = cells_of(one) if one.values is None else one.values
         weights = check_weights(values, index, f"{table.source}, column {options.weight}")
     if options.balance:
         if not task.is_classification:
-            raise DataError("balance=true weights classes, but the target is a quantity.", hint="Leave it out.")
+            what = "a row has several labels" if task.is_multilabel else "the target is a quantity"
+            raise DataError(f"balance=true weights classes, but {what}.", hint="Leave it out.")
         sizes = np.bincount(y[index[0]], minlength=task.num_outputs)
         balanced = (len(index[0]) / (task.num_outputs * sizes))[y]
         weights = balanced if weights is None else weights * balanced
     return None if weights is None else weights[known]
-
-
-def _places(one: Found) -> Array:
-    if one.places is None:
-        raise DataError(f"Column {one.name} holds numbers.")
-    return one.places
-
-
-def _labels_of(one: Found) -> Array:
-    """One value for each row."""
-    values = one.values
-    return values if values is not None else np.array(one.labels, dtype=object)[_places(one)].astype(str)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -61,7 +61,7 @@ class TensorSplit:
 
     Args:
         x: Of the shape of `Split.x`, floating; a tensor, or rows that are normalised when a batch needs them.
-        y: Classes int64 `(B,)`, or floating values `(B, K)`.
+        y: Classes int64 `(B,)`; floating values, or labels of 0 and 1, `(B, K)`.
     """
 
     x: Inputs
@@ -144,7 +144,7 @@ def prepare(raw: RawData, *, dtype: torch.dtype = torch.float32, device: torch.d
     entering = raw if preparation is None else _entering(raw, preparation)
     shift, scale = _fit_normalization(entering)
     preprocess = Normalize(torch.as_tensor(shift, dtype=dtype), torch.as_tensor(scale, dtype=dtype))
-    units = fit_units(raw.train.y) if raw.scale_targets and not raw.task.is_classification else None
+    units = fit_units(raw.train.y) if raw.scale_targets and raw.task.kind == "regression" else None
     kept = _kept_as(entering, dtype)
     tensors = {name: _to_tensors(split, preprocess, units, device, kept) for name, split in entering.splits()}
     return Prepared(

@@ -96,7 +96,7 @@ class Kept:
 
         Args:
             data: The run's data.
-            probabilities: Whether the graph ends in a softmax.
+            probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
             stochastic: Whether dropout stays live in inference.
         """
         return request_of_run(

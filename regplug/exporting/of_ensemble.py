@@ -52,7 +52,7 @@ def export_ensemble(
         formats: Formats as components; by default those of the first run.
         out: The bundle's folder; by default `bundles/ensemble-` and a hash of the run ids, followed by `-stochastic`
             for a stochastic bundle.
-        probabilities: Whether the graph ends in a softmax.
+        probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
         stochastic: Whether dropout stays live in inference (MC dropout).
         register: Must be empty: a registered model belongs to one run.
         alias: Must be empty, as `register`.
@@ -163,13 +163,13 @@ def _facts(data: Prepared) -> dict[str, Any]:
 
 def _as_one(requests: Sequence[BundleRequest], infos: Sequence[RunInfo]) -> BundleRequest:
     first = requests[0]
-    classes = first.task.is_classification
+    kind = first.task.kind
     live = [each.live for each in requests if each.live is not None]
     return replace(
         first,
-        module=Ensemble([each.module for each in requests], is_classification=classes).eval(),
-        live=Ensemble(live, is_classification=classes).eval() if live else None,
-        rebuild=lambda: Ensemble([each.rebuild() for each in requests if each.rebuild], is_classification=classes),
+        module=Ensemble([each.module for each in requests], kind).eval(),
+        live=Ensemble(live, kind).eval() if live else None,
+        rebuild=lambda: Ensemble([each.rebuild() for each in requests if each.rebuild], kind),
         # The test rows of one run may be training rows of another.
         test=first.test if all(_same_rows(first, each) for each in requests) else None,
         manifest=_manifest(requests, infos),

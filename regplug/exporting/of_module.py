@@ -30,7 +30,7 @@ from regplug.registry.components import Chosen
 
 FORMATS = ("onnx", "torchscript")
 _UINT8_RANGE = (0.0, 255.0)
-_NAMES = "Give one distinct name for each class; a regression has none."
+_NAMES = "Give one distinct name for each class or label; a regression has none."
 
 
 def export_module(
@@ -61,10 +61,10 @@ def export_module(
         class_names: One name for each class.
         formats: Formats as components.
         preprocess: Maps raw input to the input of `module`, such as a normalisation; becomes part of the graph.
-        probabilities: Whether the graph ends in a softmax.
+        probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
         stochastic: Whether its dropout modules stay live in inference (MC dropout).
-        task: `classification` or `regression`; by default a classification if there are class names or two or more
-            outputs.
+        task: `classification`, `multilabel` or `regression`; by default a classification if there are class
+            names or two or more outputs.
         test: Raw test inputs and targets, on which the files themselves are evaluated.
         value_range: Smallest and largest raw value; by default 0 to 255 for uint8.
         column_names: Names of the columns of rows.
@@ -149,7 +149,7 @@ def _task(
 
 def _num_outputs(module: nn.Module, preprocess: nn.Module, samples: Array) -> int:
     """Returns the number of outputs of a copy of the module for two rows, without changing torch's random state."""
-    deployed, _ = isolate(preprocess, module, probabilities=False)
+    deployed, _ = isolate(preprocess, module, ending="")
     raw = torch.from_numpy(np.resize(samples, (2, *samples.shape[1:])).copy()) if samples.size else torch.empty(0)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -62,7 +62,7 @@ def request_of_run(
         data: The data on which the model was trained and tested.
         model: The trained model, in evaluation mode on the CPU.
         run_id: MLflow's run id.
-        probabilities: Whether the graph ends in a softmax.
+        probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
         stochastic: Whether dropout stays live in inference.
     """
     inputs, test, samples = data.inputs, _test_rows(data.file_test), data.file_test.x[:SAMPLE_ROWS]
@@ -108,7 +108,7 @@ def rebuilt_network(config: RunConfig, components: Components, data: Prepared, m
         built = build_network(config, components, data)
         return settle(built.model, built.final_settings)
 
-    return in_units(as_one(make, members, is_classification=data.task.is_classification), data.units)
+    return in_units(as_one(make, members, data.task.kind), data.units)
 
 
 def live_network(config: RunConfig, components: Components, data: Prepared, trained: nn.Module) -> nn.Module:
@@ -130,7 +130,7 @@ def live_network(config: RunConfig, components: Components, data: Prepared, trai
         return settle(built.model, built.final_settings, lambda layer: layer.in_inference(params.get(layer.owner)))
 
     members = count_members(list(trained.state_dict()))
-    live = in_units(as_one(make, members, is_classification=data.task.is_classification), data.units)
+    live = in_units(as_one(make, members, data.task.kind), data.units)
     # Only names differ: a module followed by dropout is one level deeper.
     names, values = list(live.state_dict()), list(trained.state_dict().values())
     if len(names) != len(values):

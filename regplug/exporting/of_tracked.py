@@ -53,7 +53,7 @@ def export_tracked(
         formats: Formats as components; by default those of the run.
         out: The bundle's folder; by default `bundles/` and the start of the run id, followed by `-stochastic` for a
             stochastic bundle.
-        probabilities: Whether the graph ends in a softmax.
+        probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
         stochastic: Whether dropout stays live in inference (MC dropout).
         register: Name of the registered model that gets a new version; empty for none.
         alias: Alias that points to that version; empty for none.

@@ -57,7 +57,7 @@ def export(
         ensemble: Whether to export the models of several runs as one, which averages their class probabilities or
             values.
         formats: Formats as components; by default those of the run, or ONNX and TorchScript.
-        probabilities: Whether the graph ends in a softmax.
+        probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
         stochastic: Whether dropout stays live in inference, so that repeated outputs differ (MC dropout).
         sign: The secret key (minisign) with which the bundle is signed; a password is read from
             `REGPLUG_SIGN_PASSWORD` or at the terminal.

@@ -41,7 +41,7 @@ def cross_validate(
     final_seeds: int | None = None,
     model: ModelLike | None = None,
     dataset: DatasetLike | None = None,
-    target: str | None = None,
+    target: TextsLike | None = None,
     reg: ComponentsLike | None = None,
     activation: ComponentLike | None = None,
     init: ComponentsLike | None = None,

@@ -17,7 +17,7 @@ def run(
     *,
     model: ModelLike | None = None,
     dataset: DatasetLike | None = None,
-    target: str | None = None,
+    target: TextsLike | None = None,
     reg: ComponentsLike | None = None,
     activation: ComponentLike | None = None,
     init: ComponentsLike | None = None,

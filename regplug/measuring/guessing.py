@@ -1,4 +1,4 @@
-"""Checks whether a model beats a constant prediction: the most frequent training class, or the training mean.
+"""Checks whether a model beats a constant prediction: the most frequent training class, or the training means.
 
 Shape letters: B rows, K outputs.
 """
@@ -42,7 +42,7 @@ class Guess:
 
     Args:
         split: The evaluated split.
-        metric: `accuracy` or `r2`.
+        metric: `accuracy`, `loss` or `r2`.
         value: The model's value.
         fixed: The constant prediction's value.
         answer: Description of the constant prediction.
@@ -68,7 +68,8 @@ class Guess:
     def sentence(self) -> str:
         """The warning as a sentence."""
         start = "Accuracy does not show what was learned" if self.is_hidden else "No better than guessing"
-        beyond = f"; on {self.rows} rows, chance alone can explain the difference" if self.value > self.fixed else ""
+        is_above = self.metric == "accuracy" and self.value > self.fixed
+        beyond = f"; on {self.rows} rows, chance alone can explain the difference" if is_above else ""
         return f"{start}: {self.figures}{beyond}."
 
     def advice(self, rate: float, *, has_fitted: bool) -> str:
@@ -103,6 +104,8 @@ def has_fitted(train_loss: float, loss: Callable[[Tensor, Tensor], Tensor], targ
         fixed_K = (counts.clamp(min=1e-9) / counts.sum()).log()
     else:
         fixed_K = targets.double().mean(dim=0)
+    if task.is_multilabel:
+        fixed_K = fixed_K.clamp(1e-9, 1 - 1e-9).logit()
     typed = targets if task.is_classification else targets.double()
     return train_loss < MOST_FITTED * float(loss(fixed_K.expand(len(targets), -1), typed))
 
@@ -111,8 +114,9 @@ def find_guess(outputs_BK: Array, targets: Array, train_targets: Array, task: Ta
     """Returns the constant prediction that a model does not beat; `None` if it does, or if the rows cannot decide.
 
     Classification: the model is better if a one-sided binomial test at 5 % finds its accuracy above that of the most
-    frequent training class on the same rows, and above 1/K. Regression: the model is better if its R2 is above 0, or
-    above that of the training mean.
+    frequent training class on the same rows, and above 1/K. Multilabel: the model is better if its cross-entropy is
+    below that of the shares of the labels in the training rows. Regression: the model is better if its R2 is above 0,
+    or above that of the training mean.
 
     Args:
         outputs_BK: Logits or values `(B, K)` of the evaluated rows.
@@ -123,12 +127,25 @@ def find_guess(outputs_BK: Array, targets: Array, train_targets: Array, task: Ta
     """
     if task.is_classification:
         return _fixed_class(outputs_BK, targets, train_targets, task, split)
+    if task.is_multilabel:
+        return _fixed_shares(outputs_BK, targets, train_targets, task, split)
     mean_BK = np.broadcast_to(np.asarray(train_targets, dtype=np.float64).mean(axis=0), np.shape(targets))
     model, fixed = (evaluate_predictions(each, targets, task).get("r2") for each in (outputs_BK, mean_BK))
     if model is None or fixed is None or model > min(0.0, fixed):
         return None
     answer = "the mean of the training rows"
     return Guess(split=split, metric="r2", value=model, fixed=fixed, answer=answer, rows=len(targets))
+
+
+def _fixed_shares(logits_BK: Array, targets: Array, train_targets: Array, task: Task, split: str) -> Guess | None:
+    # With one row more of each kind, a label that no training row has is not impossible.
+    share_K = (np.asarray(train_targets, dtype=np.float64).sum(axis=0) + 1) / (len(train_targets) + 2)
+    fixed_BK = np.broadcast_to(np.log(share_K) - np.log1p(-share_K), np.shape(targets))
+    model, fixed = (evaluate_predictions(each, targets, task)["loss"] for each in (logits_BK, fixed_BK))
+    if model < fixed:
+        return None
+    answer = "the share of each label in the training rows"
+    return Guess(split=split, metric="loss", value=model, fixed=fixed, answer=answer, rows=len(targets))
 
 
 def _fixed_class(logits_BK: Array, targets: Array, train_targets: Array, task: Task, split: str) -> Guess | None:

@@ -5,12 +5,13 @@ Shape letters: B rows, K outputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regplug.api import Task
+from regplug.api import Task, TaskKind
 from regplug.errors import DivergedError
 
 Array = NDArray[Any]
@@ -27,12 +28,14 @@ def evaluate_predictions(outputs_BK: Array, targets: Array, task: Task) -> dict[
     Classification: `loss` (mean negative log-likelihood, natural logarithm), `accuracy`, `accuracy_low` and
     `accuracy_high` (95 % Wilson interval), `balanced_accuracy` (mean recall of the classes that occur), `macro_f1`,
     `auroc` (one class against the rest, mean over classes), `brier` and `ece` (see `brier_scores` and
-    `calibration_bins`). Regression: `mae`, `rmse` and `r2`, the mean over columns, but no `loss`, because the run
-    defines it.
+    `calibration_bins`). Multilabel: `loss` (mean binary cross-entropy), `exact_match` (share of the rows whose labels
+    are all right), `label_accuracy` (share of all labels that are right), `macro_f1` and `auroc` (means over the
+    labels) and `brier` (mean squared error of the probabilities). Regression: `mae`, `rmse` and `r2`, the mean over
+    columns, but no `loss`, because the run defines it.
 
     Args:
         outputs_BK: Logits or values `(B, K)`.
-        targets: Classes int `(B,)`, or values `(B, K)`.
+        targets: Classes int `(B,)`; or labels or values `(B, K)`.
         task: The task.
 
     Raises:
@@ -44,7 +47,7 @@ def evaluate_predictions(outputs_BK: Array, targets: Array, task: Task) -> dict[
     if not np.isfinite(outputs_BK).all():
         row = int(np.argwhere(~np.isfinite(outputs_BK))[0][0])
         raise DivergedError(f"The model's output for row {row} is {outputs_BK[row]}.", hint="Try a smaller --lr.")
-    metrics = (_classification if task.is_classification else _regression)(outputs_BK, targets)
+    metrics = _OF_TASK[task.kind](outputs_BK, np.asarray(targets))
     left_out = left_out_metrics(targets, task)
     return {name: float(value) for name, value in metrics.items() if name not in left_out}
 
@@ -54,6 +57,8 @@ def metric_names(task: Task) -> tuple[str, ...]:
     if task.is_classification:
         of_rows = ("loss", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "macro_f1")
         return (*of_rows, "auroc", "brier", "ece")
+    if task.is_multilabel:
+        return ("loss", "label_accuracy", "exact_match", "macro_f1", "auroc", "brier")
     return ("loss", "mae", "rmse", "r2")
 
 
@@ -65,6 +70,10 @@ def row_metrics(outputs_BK: Array, targets: Array, task: Task) -> dict[str, Arra
         targets: Classes int `(B,)`, or values `(B, K)`.
         task: The task.
     """
+    if task.is_multilabel:
+        is_right_BK = (outputs_BK > 0) == (np.asarray(targets) > 0)
+        brier_B = np.square(label_probabilities(outputs_BK) - targets).mean(axis=1)
+        return {"exact_match": is_right_BK.all(axis=1), "label_accuracy": is_right_BK.mean(axis=1), "brier": brier_B}
     if not task.is_classification:
         return {"mae": np.abs(outputs_BK - np.asarray(targets, dtype=np.float64)).mean(axis=1)}
     return {"accuracy": outputs_BK.argmax(axis=1) == targets, "brier": brier_scores(probabilities(outputs_BK), targets)}
@@ -75,6 +84,14 @@ def probabilities(logits_BK: Array) -> Array:
     from scipy.special import softmax
 
     found: Array = softmax(np.asarray(logits_BK, dtype=np.float64), axis=1)
+    return found
+
+
+def label_probabilities(logits_BK: Array) -> Array:
+    """Returns the sigmoid of the logits, float64 `(B, K)`: the probability of each label."""
+    from scipy.special import expit
+
+    found: Array = expit(np.asarray(logits_BK, dtype=np.float64))
     return found
 
 
@@ -127,6 +144,9 @@ def left_out_metrics(targets: Array, task: Task) -> dict[str, str]:
         targets: Classes int `(B,)`, or values `(B, K)`.
         task: The task.
     """
+    if task.is_multilabel:
+        constant = [name for name, y_B in zip(task.class_names, np.asarray(targets).T, strict=True) if np.ptp(y_B) == 0]
+        return {"auroc": f"it needs rows with and without each label, unlike {', '.join(constant)}"} if constant else {}
     if not task.is_classification:
         return {"r2": "it needs two rows or more"} if len(targets) < 2 else {}
     absent = np.setdiff1d(np.arange(task.num_outputs), targets)
@@ -203,6 +223,25 @@ def _auroc(probability_BK: Array, targets_B: Array) -> dict[str, float]:
     return {"auroc": metrics.roc_auc_score(targets_B, scores, average="macro", multi_class="ovr")}
 
 
+def _multilabel(logits_BK: Array, targets_BK: Array) -> dict[str, float]:
+    from sklearn import metrics
+
+    wanted_BK, predicted_BK, probability_BK = targets_BK > 0, logits_BK > 0, label_probabilities(logits_BK)
+    found = {
+        # -log sigmoid(z) of a label that is 1, and -log sigmoid(-z) of one that is 0.
+        "loss": np.logaddexp(0, np.where(wanted_BK, -logits_BK, logits_BK)).mean(),
+        "label_accuracy": (predicted_BK == wanted_BK).mean(),
+        "exact_match": (predicted_BK == wanted_BK).all(axis=1).mean(),
+        "macro_f1": np.mean(
+            [metrics.f1_score(t, p, zero_division=0) for t, p in zip(wanted_BK.T, predicted_BK.T, strict=True)]
+        ),
+        "brier": np.square(probability_BK - targets_BK).mean(),
+    }
+    if np.ptp(wanted_BK.astype(np.int8), axis=0).all():
+        found["auroc"] = metrics.roc_auc_score(wanted_BK, probability_BK, average="macro")
+    return found
+
+
 def _regression(values_BK: Array, targets_BK: Array) -> dict[str, float]:
     """Like scikit-learn's functions, whose import alone takes a second."""
     targets_BK = np.asarray(targets_BK, dtype=np.float64)
@@ -215,3 +254,10 @@ def _regression(values_BK: Array, targets_BK: Array) -> dict[str, float]:
     # A column that does not vary: 1 for a perfect prediction, else 0.
     shares = np.divide(square_K, variance_K, out=(square_K > 0).astype(np.float64), where=variance_K > 0)
     return {**found, "r2": 1 - shares.mean()}
+
+
+_OF_TASK: Mapping[TaskKind, Callable[[Array, Array], dict[str, float]]] = {
+    "classification": _classification,
+    "multilabel": _multilabel,
+    "regression": _regression,
+}

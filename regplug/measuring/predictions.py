@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regplug.api import Task
-from regplug.measuring.metrics import probabilities
+from regplug.measuring.metrics import label_probabilities, probabilities
 
 
 def predictions_csv(outputs_BK: NDArray[Any], targets: NDArray[Any], task: Task) -> str:
     """Returns a csv with a line for each row: its number, its target and the prediction.
 
-    Classification: columns `row`, `label`, `prediction` and `probability of <class>`. Regression: `row`, then
+    Classification: columns `row`, `label`, `prediction` and `probability of <class>`. Multilabel: `row`, then for each
+    label its name, `prediction of <label>` and `probability of <label>`. Regression: `row`, then
     `target` and `prediction`, numbered if there are several.
 
     Args:
@@ -32,6 +33,13 @@ def predictions_csv(outputs_BK: NDArray[Any], targets: NDArray[Any], task: Task)
         writer.writerow(["row", "label", "prediction", *(f"probability of {name}" for name in names)])
         for row, (label, own) in enumerate(zip(targets, probability_BK, strict=True)):
             writer.writerow([row, names[int(label)], names[int(own.argmax())], *(f"{each:.6g}" for each in own)])
+        return text.getvalue()
+    if task.is_multilabel:
+        parts = [(name, f"prediction of {name}", f"probability of {name}") for name in task.class_names]
+        writer.writerow(["row", *(name for part in parts for name in part)])
+        for row, (labels, own) in enumerate(zip(targets, label_probabilities(outputs_BK), strict=True)):
+            cells = ((int(label), int(each > 0.5), f"{each:.6g}") for label, each in zip(labels, own, strict=True))
+            writer.writerow([row, *(cell for part in cells for cell in part)])
         return text.getvalue()
     ends = [""] if task.num_outputs == 1 else [f" {column}" for column in range(task.num_outputs)]
     writer.writerow(["row", *(f"{name}{end}" for name in ("target", "prediction") for end in ends)])

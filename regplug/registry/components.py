@@ -97,7 +97,7 @@ class Components:
         if task.kind not in tasks:
             fitting = [one.name for one in self.losses if task.kind in cast(Loss, one.component).tasks]
             raise ParameterError(
-                f"loss={loss.spec.name} is for a {' or '.join(tasks)}, but the dataset is a {task.kind}.",
+                f"loss={loss.spec.name} is for a {' or '.join(tasks)}, but the dataset is a {task.words}.",
                 hint=f"Use {', '.join(fitting)}.",
             )
         return dataclasses.replace(self, loss=loss)

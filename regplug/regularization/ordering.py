@@ -156,4 +156,4 @@ def _wrong_inputs(entries: Sequence[Entry], layout: Layout) -> Iterator[str]:
 def _wrong_task(entries: Sequence[Entry], task: Task) -> Iterator[str]:
     for entry in entries:
         if task.kind not in entry.descriptor.tasks:
-            yield f"{entry.key} is for {' and '.join(entry.descriptor.tasks)}, but the dataset is a {task.kind}."
+            yield f"{entry.key} is for {' and '.join(entry.descriptor.tasks)}, but the dataset is a {task.words}."

@@ -20,7 +20,7 @@ from regplug.data.accepted import ACCEPTED
 from regplug.data.items import as_items
 from regplug.errors import RequestError
 from regplug.registry import Origin, Registered, Registry
-from regplug.tables.options import SUITED_SETTINGS, TableOptions
+from regplug.tables.options import SUITED_SETTINGS, TableOptions, join_targets
 from regplug.tables.reading import is_frame, take_frame, with_column, with_target
 
 _GROUP, _WEIGHT = "(group)", "(weight)"
@@ -48,6 +48,8 @@ def take_over(values: Mapping[str, Any], registry: Registry) -> tuple[dict[str, 
         taken.append(registered)
         return registered.full_name
 
+    if isinstance(fields.get("target"), tuple | list):
+        fields["target"] = join_targets(map(str, fields["target"]))
     weights = _take_weights(fields)
     groups = _take_groups(fields)
     for field, make in (("model", _model), ("dataset", partial(_dataset, groups=groups, weights=weights))):

@@ -209,8 +209,8 @@ def _check_output(model: nn.Module, name: str, data: Prepared) -> None:
         )
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if shape != want:
-        what = "one logit for each class" if data.task.is_classification else "one column for each target"
+        what = "one column for each target" if data.task.kind == "regression" else "one logit for each class"
         raise ModelError(
-            f"The model {name} returns {shape} for two inputs, but the {data.task.kind} needs {want}.",
+            f"The model {name} returns {shape} for two inputs, but the {data.task.words} needs {want}.",
             hint=f"It must return {what}: {data.task.num_outputs}.",
         )

@@ -59,5 +59,5 @@ def trained_model(trainer: Trainer, made: Assembly) -> nn.Module:
             model.get_parameter(name).requires_grad_(True)
         return settle(model, made.network.final_settings)
 
-    model = as_one(make, len(networks), is_classification=made.data.task.is_classification)
+    model = as_one(make, len(networks), made.data.task.kind)
     return in_units(model, made.data.units).cpu().eval()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from regplug.statistics.records import PairKey, Study
     from regplug.statistics.units import Units
 
-ROW_METRICS = ("accuracy", "loss", "mae", "brier")
+ROW_METRICS = ("accuracy", "loss", "mae", "brier", "exact_match", "label_accuracy")
 """Metrics that are means over the rows."""
 
 _MOST_AT_ONCE = 1 << 22

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Collection, Iterable
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
@@ -12,11 +14,35 @@ SUITED_SETTINGS = ("lr=0.1", "schedule=cosine")
 """Settings of a run that suit tables of many sizes. With a constant rate of 0.2 some regressions diverge."""
 
 
+def split_targets(text: str, names: Collection[str]) -> tuple[str, ...]:
+    """Returns the columns that `target` names: a name that exists, else the parts between commas.
+
+    Args:
+        text: The value of `target`; a name with a comma is in double quotes.
+        names: The columns of the table.
+
+    >>> split_targets("a, b", ["a", "b", "c"]), split_targets("a, b", ["a, b"])
+    (('a', 'b'), ('a, b',))
+    """
+    if text in names:
+        return (text,)
+    return tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []))
+
+
+def join_targets(names: Iterable[str]) -> str:
+    """Returns the value of `target` that names several columns.
+
+    >>> join_targets(["a", "b,c"])
+    'a,"b,c"'
+    """
+    return ",".join(f'"{name}"' if set(name) & set(',"') else name for name in names)
+
+
 class TableOptions(Parameters):
     """Options for a table, whether it was read from a file or is a data frame."""
 
     target: str = ""
-    "Column to predict; empty for the last one."
+    "Column to predict; empty for the last one. Several columns, a,b,c, are labels of 0 and 1, or several quantities."
     task: Literal["auto", "classification", "regression"] = "auto"
     "auto: classification if the target is text or has at most 20 different whole numbers, else regression."
     group: str = ""

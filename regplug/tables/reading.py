@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from regplug.errors import DataError
-from regplug.tables.options import TableOptions
+from regplug.tables.options import TableOptions, join_targets, split_targets
 from regplug.tables.preparation import MISSING_TEXTS
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "bar": "|"}
@@ -116,25 +116,35 @@ def with_column(frame: Any, name: str, values: Any) -> Any:
 
 
 def with_target(frame: Any, target: Any) -> tuple[Any, TableOptions]:
-    """Returns a data frame of inputs with the targets as one more column, and the options that name it.
+    """Returns a data frame of inputs with the targets as further columns, and the options that name them.
 
     Floating-point targets make a regression, all others a classification, as for arrays.
 
     Raises:
-        DataError: The targets have another number of rows, or several columns.
+        DataError: The targets have another number of rows, or more than two axes.
     """
     plain = np.asarray(target)
-    plain = plain[:, 0] if plain.ndim == 2 and plain.shape[1] == 1 else plain
-    if plain.ndim != 1:
+    if plain.ndim not in (1, 2) or not plain.size:
         raise DataError(
-            f"The targets of the data frame have shape {plain.shape}.", hint="Give one target for each row."
+            f"The targets of the data frame have shape {plain.shape}.",
+            hint="Give one target for each row, or one column for each label.",
         )
-    name = str(getattr(target, "name", None) or "target")
-    names = frame.columns if _is_pandas(frame) else _arrow(frame).column_names
-    while name in map(str, names):
-        name += "_"
     task: Any = "regression" if plain.dtype.kind == "f" else "classification"
-    return with_column(frame, name, plain), TableOptions(target=name, task=task)
+    columns = plain[:, None] if plain.ndim == 1 else plain
+    taken = [str(name) for name in (frame.columns if _is_pandas(frame) else _arrow(frame).column_names)]
+    names: list[str] = []
+    for name, column in zip(_target_names(target, columns.shape[1]), columns.T, strict=True):
+        while name in taken or name in names:
+            name += "_"
+        frame, names = with_column(frame, name, column), [*names, name]
+    return frame, TableOptions(target=join_targets(names), task=task)
+
+
+def _target_names(target: Any, number: int) -> list[str]:
+    if hasattr(target, "columns"):
+        return [str(name) for name in target.columns]
+    name = str(getattr(target, "name", None) or "target")
+    return [name] if number == 1 else [f"{name} {position}" for position in range(number)]
 
 
 def is_frame(value: Any) -> bool:
@@ -191,7 +201,8 @@ def _exact(names: Sequence[str], options: TableOptions | None) -> Collection[str
     """Returns the columns whose numbers must keep all digits, such as those of classes, groups and an order."""
     if options is None:
         return names
-    return {options.target or names[-1], options.group, options.order, options.weight, *options.categories}
+    targets = split_targets(options.target, names) or names[-1:]
+    return {*targets, options.group, options.order, options.weight, *options.categories}
 
 
 def _check_header(path: Path, names: Sequence[str]) -> None:

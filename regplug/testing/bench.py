@@ -25,7 +25,8 @@ TRAIN_ROWS, BATCH = 20, 8
 
 CLASSES = Task(kind="classification", num_outputs=OUTPUTS, class_names=("a", "b", "c"))
 VALUES = Task(kind="regression", num_outputs=OUTPUTS)
-TASKS: Mapping[TaskKind, Task] = {"classification": CLASSES, "regression": VALUES}
+LABELS = Task(kind="multilabel", num_outputs=OUTPUTS, class_names=("a", "b", "c"))
+TASKS: Mapping[TaskKind, Task] = {"classification": CLASSES, "regression": VALUES, "multilabel": LABELS}
 
 Activate = Callable[[], nn.Module]
 
@@ -169,7 +170,7 @@ class Network:
 
     def task(self, kind: TaskKind) -> Task:
         """Tasks that it can learn."""
-        names = tuple(f"class{number}" for number in range(self.num_outputs)) if kind == "classification" else ()
+        names = tuple(f"class{number}" for number in range(self.num_outputs)) if kind != "regression" else ()
         return Task(kind=kind, num_outputs=self.num_outputs, class_names=names)
 
     def inputs(self, rows: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
@@ -211,9 +212,11 @@ def has_batch_norm(model: nn.Module) -> bool:
 
 
 def targets(task: Task, rows: int, dtype: torch.dtype = torch.float64, seed: int = 1) -> Tensor:
-    """Classes `(rows,)`, one after the other, or values `(rows, K)`."""
+    """Classes `(rows,)`, one after the other; or labels of 0 and 1, or values, `(rows, K)`."""
     if task.is_classification:
         return torch.arange(rows) % task.num_outputs
+    if task.is_multilabel:
+        return torch.randint(2, (rows, task.num_outputs), generator=_generator(seed)).to(dtype)
     return torch.randn((rows, task.num_outputs), dtype=dtype, generator=_generator(seed))
 
 

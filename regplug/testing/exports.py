@@ -52,7 +52,7 @@ def prove_model(subject: Subject, form: str, model: nn.Module, x: Tensor, task: 
     """Exports a network and proves the file; see `prove_export`."""
     if not form:
         with attempting("torch.export with a symbolic batch"):
-            deployed, _ = isolate(AsGiven(), model, False)
+            deployed, _ = isolate(AsGiven(), model, "")
             capture(deployed, x[:EXAMPLE_ROWS])
         return
     try:

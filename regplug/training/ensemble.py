@@ -9,29 +9,34 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regplug.api import TaskKind
 from regplug.data.units import LEARNED, UNITS
 
 MEMBERS = "members"
 """Under this name an ensemble holds its networks."""
 
 
-def combined(outputs_MBK: Sequence[Tensor], *, is_classification: bool) -> Tensor:
+def combined(outputs_MBK: Sequence[Tensor], kind: TaskKind) -> Tensor:
     """Returns the outputs of an ensemble, `(B, K)`.
 
     Of classes the logarithm of the members' mean probabilities, `log(1/M * sum_m softmax(logits_m))`, whose softmax is
-    that mean again; of values their mean.
+    that mean again; of labels the logit of the mean of `sigmoid(logits_m)`; of values their mean.
 
     Args:
         outputs_MBK: Logits or values of each member.
-        is_classification: Whether they are logits.
+        kind: The task.
 
     Source: Lakshminarayanan et al. 2017, Simple and Scalable Predictive Uncertainty Estimation.
     """
     stacked = torch.stack(list(outputs_MBK))
-    if not is_classification:
+    if kind == "regression":
         return stacked.mean(0)
+    if kind == "multilabel":
+        # logit(mean(p)) = log(sum(p)) - log(sum(1 - p)), from logarithms, which do not round to 0.
+        return F.logsigmoid(stacked).logsumexp(0) - F.logsigmoid(-stacked).logsumexp(0)
     # The number of members from the list: a tracer takes the length of a tensor for one that may change.
     return stacked.log_softmax(-1).logsumexp(0) - math.log(len(outputs_MBK))
 
@@ -41,30 +46,30 @@ class Ensemble(nn.Module):
 
     Args:
         members: The networks.
-        is_classification: Whether they return logits.
+        kind: The task that they were trained on.
     """
 
-    def __init__(self, members: Sequence[nn.Module], *, is_classification: bool) -> None:
+    def __init__(self, members: Sequence[nn.Module], kind: TaskKind) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.is_classification = is_classification
+        self.kind = kind
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits or values `(B, K)`."""
-        return combined([member(x) for member in self.members], is_classification=self.is_classification)
+        return combined([member(x) for member in self.members], self.kind)
 
 
-def as_one(make: Callable[[], nn.Module], members: int, *, is_classification: bool) -> nn.Module:
+def as_one(make: Callable[[], nn.Module], members: int, kind: TaskKind) -> nn.Module:
     """Returns a network, or an ensemble of as many.
 
     Args:
         make: Makes one network.
         members: How many.
-        is_classification: Whether they return logits.
+        kind: The task.
     """
     if members == 1:
         return make()
-    return Ensemble([make() for _ in range(members)], is_classification=is_classification)
+    return Ensemble([make() for _ in range(members)], kind)
 
 
 def count_members(names: Sequence[str]) -> int:

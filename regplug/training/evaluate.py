@@ -124,7 +124,7 @@ class Evaluator:
             for x in rows_in_turn(pool.x, parts):
                 for outputs, network in zip(each, networks, strict=True):
                     outputs.append(self._called_one(*network, settings, x, x))
-        return combined([torch.cat(one) for one in each], is_classification=self._program.task.is_classification)
+        return combined([torch.cat(one) for one in each], self._program.task.kind)
 
     def _shown_settings(self) -> Settings:
         """Returns the settings that an evaluation needs: the loss's, or all of them if a layer acts in evaluation."""

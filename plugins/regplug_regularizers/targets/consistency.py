@@ -25,7 +25,9 @@ def ramp_up(share: float, length: float) -> float:
 
 
 def answers(logits: Tensor, task: Task) -> Tensor:
-    """Returns class probabilities of a classification and the values of a regression, `(B, K)`."""
+    """Returns the probabilities of classes or labels, and the values of a regression, `(B, K)`."""
+    if task.is_multilabel:
+        return logits.sigmoid()
     return logits.softmax(1) if task.is_classification else logits
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from regplug.bundles.cases import BATCHES, Reference
 from regplug.bundles.causes import cause
 from regplug.bundles.clean_process import CleanProcess
+from regplug.bundles.decisions import Decision
 from regplug.bundles.formats import Array, Format, NoiseRuns, Run
 from regplug.bundles.losses import widened
 from regplug.bundles.numbers import LEVELS, TestData, cannot_open, check_run, check_test, worst_error
@@ -38,7 +39,7 @@ def check_stochastic_file(
     draws: Draws,
     layers: Sequence[Mapping[str, Any]],
     *,
-    classes: bool,
+    decision: Decision | None,
     test: TestData | None = None,
 ) -> list[Check]:
     """Runs every check on a saved file, with the runtime's optimisation on and off.
@@ -49,7 +50,7 @@ def check_stochastic_file(
         known: The model's outputs without noise, `real` first.
         draws: The model's outputs with noise.
         layers: `stochastic.layers` of the manifest.
-        classes: Whether the predicted classes are also compared.
+        decision: How outputs become predictions, which are also compared; `None` for values.
         test: The test set on which the optimised file is evaluated without noise.
     """
     checks: list[Check] = []
@@ -59,9 +60,9 @@ def check_stochastic_file(
         except Exception as error:
             checks.append(cannot_open(level, error))
             continue
-        off = check_run(runs.off, level, known, classes=classes)
+        off = check_run(runs.off, level, known, decision=decision)
         if test is not None and optimised:
-            off += check_test(runs.off, test, classes=classes)
+            off += check_test(runs.off, test, decision=decision)
         checks += prefixed("noise_off", off)
         found = _asked("noise_given", _given, runs, draws, layers)
         found += _asked("masks", _drawn, runs, draws, layers)

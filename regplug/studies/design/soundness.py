@@ -96,7 +96,9 @@ def compared_metric(chosen_by: str, data: Prepared, losses: Collection[str], *, 
 def _default_quantity(data: Prepared, losses: Collection[str]) -> str:
     if data.task.is_classification:
         return "accuracy"
-    return "loss" if len(losses) == 1 else "rmse"
+    if len(losses) == 1:
+        return "loss"
+    return "label_accuracy" if data.task.is_multilabel else "rmse"
 
 
 def require_choosable(metric: str, points: Sequence[Point], data: Prepared) -> None:

@@ -112,6 +112,8 @@ def right_answer_costs_least(subject: Subject) -> None:
     for task, _, targets in _cases(subject):
         if task.is_classification:
             right, wrong = (8.0 * F.one_hot((targets + by) % bench.OUTPUTS, bench.OUTPUTS).double() for by in (0, 1))
+        elif task.is_multilabel:
+            right, wrong = 16 * targets - 8, 8 - 16 * targets
         else:
             right, wrong = targets, targets + bench.targets(task, ROWS, seed=9)
         gap = _each(subject, wrong, targets) - _each(subject, right, targets)
