@@ -43,7 +43,7 @@ def test_what_cannot_be_altered_is_refused():
     with pytest.raises(DataError, match="asks for more than the 120 training rows"):
         alter_training(classes(), train_rows=121)
     values = raw_from_arrays(np.zeros((20, 1)), np.linspace(0, 1, 20))
-    with pytest.raises(DataError, match=r"label_noise=0.1 replaces classes"):
+    with pytest.raises(DataError, match=r"label_noise=0.1 replaces the class of a row"):
         alter_training(values, label_noise=0.1)
 
 

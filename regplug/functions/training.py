@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from regplug.functions.given import read_run
 
 if TYPE_CHECKING:
-    from regplug.functions.arguments import ComponentLike, ComponentsLike, DatasetLike, ModelLike, PathLike
+    from regplug.functions.arguments import ComponentLike, ComponentsLike, DatasetLike, ModelLike, PathLike, TextsLike
     from regplug.registry import Registry
     from regplug.runs.results import Observer, RunResult
 
