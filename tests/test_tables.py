@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 from cli_calls import Terminal
 from made_docs import DOCS
 from runs import standing_in
@@ -18,6 +20,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
 from tracking_stores import copied_store
+from trainings import toy, trained, trainer
 
 import regplug
 from regplug.api import DataContext, Feature
@@ -187,6 +190,20 @@ def test_balanced_rows_weigh_the_same_for_each_class_and_weights_multiply(path):
     assert "cost" not in both.inputs.names
     with pytest.raises(DataError, match="the target is a quantity"):
         load(path, target="cost", balance=True)
+
+
+@pytest.mark.parametrize("reg", [[], ["focal"], ["generalized_cross_entropy"], ["poly", "curriculum"]])
+def test_rows_of_weight_zero_have_no_effect_whatever_computes_the_losses(reg):
+    raw = toy()
+    weights = np.r_[np.ones(60), np.zeros(len(raw.train) + len(raw.valid) - 60)]
+    ends = []
+    for label in (0, 1):
+        y = raw.train.y.copy()
+        y[60:] = label
+        data = dataclasses.replace(raw, train=dataclasses.replace(raw.train, y=y), weights=weights)
+        made, _ = trained(trainer(dataset=data, reg=reg, epochs=1))
+        ends.append(made.tensors_of(0)[0]["output.weight"])
+    torch.testing.assert_close(*ends)
 
 
 def test_a_parquet_file_and_a_text_file_give_the_same_rows(path, tmp_path):

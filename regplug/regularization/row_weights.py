@@ -1,4 +1,4 @@
-"""The weights of the training rows, as the first member of a composition."""
+"""The weights of the training rows, as the last member of a composition."""
 
 from __future__ import annotations
 

@@ -76,7 +76,8 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
         own = Sites(model, find_sites(model, example), OWN_DROPOUT)
         places[OWN_DROPOUT] = _restructured(members[OWN_DROPOUT], own, config.seed, settings)
     if data.weights is not None:
-        members = {ROW_WEIGHTS: RowWeights(data.weights), **members}
+        # Last: a regularizer that computes its own losses would discard the weights, and others need plain losses.
+        members = {**members, ROW_WEIGHTS: RowWeights(data.weights)}
         places[ROW_WEIGHTS] = ()
     found = find_sites(model, example)
     replaced: dict[nn.Module, nn.Module] = {}
