@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,9 +85,15 @@ def dress(axes: Axes, x_name: str, y_name: str) -> None:
     axes.spines[["left", "bottom"]].set_color(INK)
 
 
-def legend_below(figure: Figure, axes: Axes) -> None:
-    """Puts the names of the lines below the figure, where long ones have room."""
-    handles, labels = axes.get_legend_handles_labels()
+def legend_below(figure: Figure, axes: Axes, entries: Mapping[str, Any] | None = None) -> None:
+    """Puts the names of the lines below the figure, where long ones have room.
+
+    Args:
+        figure: The figure.
+        axes: The axes with the lines.
+        entries: Handle by label; by default those of the axes.
+    """
+    handles, labels = axes.get_legend_handles_labels() if entries is None else (list(entries.values()), list(entries))
     names = [wrapped(label, MOST_LINE_LETTERS - 6) for label in labels]
     is_short = max(map(len, names), default=0) <= 18
     legend = figure.legend(
