@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from regplug import lab
     from regplug.estimators import Classifier, Regressor
     from regplug.functions import compare, cross_validate, export, predict, resume, run, sweep, verify
 
@@ -23,6 +24,7 @@ __all__ = [
     "compare",
     "cross_validate",
     "export",
+    "lab",
     "predict",
     "resume",
     "run",
@@ -37,6 +39,10 @@ def __getattr__(name: str) -> Any:
         from regplug import estimators
 
         return getattr(estimators, name)
+    if name == "lab":
+        from importlib import import_module
+
+        return import_module("regplug.lab")
     if name in __all__:
         from regplug import functions
 

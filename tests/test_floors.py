@@ -24,7 +24,7 @@ FLOORS = (
     {"bundles", "reports", "tracking"},
     {"exporting", "runs"},
     {"studies", "testing"},
-    {"cli", "estimators", "functions"},
+    {"cli", "estimators", "functions", "lab"},
 )
 """Modules and packages of the host by floor. A new one is entered on the lowest floor that its imports allow."""
 

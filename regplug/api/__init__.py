@@ -19,6 +19,7 @@ A target is called with the component's parameters and, by kind:
 | schedule | a function of one step, without torch | `target(params, step: ScheduleStep) -> float` |
 | probe | a `regplug.probes.Probe` class | `target(params)` |
 | format | a `regplug.bundles.formats.Format` class | `target(params)` |
+| study | a function that runs the experiment | `target(lab: regplug.lab.Lab) -> regplug.lab.Findings` |
 | command | a function whose arguments are the command's, or a `typer.Typer` | `target(**arguments)`, if called |
 | observer | a class with some methods of `regplug.runs.results.Observer` | `target(params)`, once per process |
 """

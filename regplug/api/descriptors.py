@@ -223,9 +223,23 @@ class Format(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Component):
-    """A predefined study: a question with settings, seeds and a conclusion."""
+    """A study of `regplug lab`: a question that an experiment answers with claims, values and figures.
+
+    Its name is typed with hyphens: `weight_decay` is `regplug lab run weight-decay`. It has no parameters.
+
+    Args:
+        question: The question, in one sentence.
+        section: Chapter or section of a book that it belongs to; studies of one section are shown together.
+        seconds: Approximate duration in full and in quick mode, on one core of a usual machine.
+        rows: Rows of a table of reference values that it covers, such as `A1`.
+    """
 
     kind: ClassVar[str] = "study"
+
+    question: str
+    section: str = ""
+    seconds: tuple[float, float] = (0.0, 0.0)
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

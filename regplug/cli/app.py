@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plan": ("regplug.cli.plan", "Print what run would do, in which order and why, without doing it."),
     "sweep": ("regplug.cli.sweep", "Train a grid of settings with several seeds and test the differences."),
     "cv": ("regplug.cli.cv", "Cross-validate settings, then train and export the best one."),
+    "lab": ("regplug.cli.lab", "List and run the textbook's experiments: list, run NAME."),
     "compare": ("regplug.cli.compare", "Rank tracked runs, with intervals and paired tests; write a report."),
     "plugins": (
         "regplug.cli.plugins",

@@ -133,7 +133,8 @@ class LiveStudy:
     def study_started(self, info: StudyStarted) -> None:
         """Shows warnings and starts counting."""
         self._started, self._standing = info, Standing(info)
-        warn(info.warnings)
+        for message in info.warnings:
+            self.warned(message)
         self.stage("training")
 
     def warned(self, message: str) -> None:

@@ -211,9 +211,7 @@ def bounded(
     return _judged(Claim(name=name, text=text, source=source, verdict=verdict, why=why, figures=figures), undecided)
 
 
-def rate(
-    name: str, text: str, hits: Sequence[bool], expected: float, *, source: str, undecided: str = ""
-) -> Claim:
+def rate(name: str, text: str, hits: Sequence[bool], expected: float, *, source: str, undecided: str = "") -> Claim:
     """Judges whether something happens as often as a reference says, by the exact binomial test.
 
     Does not hold if the count is as unlikely as four standard errors; holds otherwise, from ten seeds on.

@@ -42,14 +42,15 @@ def probing_of(made: Assembly) -> Probing:
     return Probing({chosen.spec.key: chosen.build() for chosen in made.components.probes})
 
 
-def trained_model(trainer: Trainer, made: Assembly) -> nn.Module:
+def trained_model(trainer: Trainer, made: Assembly, run: int = 0) -> nn.Module:
     """Returns the network that a run ended with, or its networks as one, made of ordinary modules; on the CPU.
 
     Args:
         trainer: A trainer that has finished.
-        made: What it trained.
+        made: What it trained; its model is changed. For a run of a stack, the same run assembled on its own.
+        run: Index of the run in the stack.
     """
-    networks = trainer.networks_of(0)
+    networks = trainer.networks_of(run)
     trained = iter(networks)
 
     def make() -> nn.Module:

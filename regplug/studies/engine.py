@@ -27,7 +27,7 @@ from regplug.studies.observing import PluginsOfStudy
 from regplug.studies.results import StudyObserver, StudyResult
 from regplug.studies.stacks.duration import Duration, estimate_duration
 from regplug.studies.stacks.grouping import group_points
-from regplug.studies.stacks.running import Chunks, GroupRunner
+from regplug.studies.stacks.running import Chunks, GroupRunner, OnTrained
 from regplug.studies.stacks.study_data import StudyData
 from regplug.studies.telling import tell_stage
 from regplug.tracking import open_store
@@ -129,6 +129,14 @@ class Study:
         )
         keeper = Keeper(open_store(tracking_uri), self, self.registry, study_id=study_id, refit=refit)
         return Execution(self, keeper, plugged, observers, manner).run()
+
+    def on_trained(self, call: OnTrained) -> None:
+        """Sets a function that is called after the training of each stack, with its runs and their networks.
+
+        It is not called for runs that an earlier attempt finished.
+        """
+        for runner in self.runners:
+            runner.on_trained = call
 
     def planned(self) -> tuple[tuple[dict[str, Any], ...], Duration]:
         """Returns which runs would stack, in which groups and why, and how long it takes; trains a few steps."""

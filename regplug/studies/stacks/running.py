@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from regplug.data import Prepared
 from regplug.errors import DivergedError
 from regplug.registry.faults import is_fault, message_of
 from regplug.runs.assembly import Assembly, assemble, loss_settings, stackable_numbers, threads
 from regplug.runs.network import build_network, numbers_of
-from regplug.runs.trained import probing_of, trainer_of
+from regplug.runs.trained import probing_of, trained_model, trainer_of
 from regplug.studies.design.config import Point
 from regplug.studies.measuring import Log, PointResult, failed
 from regplug.studies.stacks.grouping import Group
@@ -41,6 +41,9 @@ from regplug.training.tensors import split_tensors
 
 OnEpoch = Callable[[EpochRecord, Sequence[Point]], None]
 """Called with an epoch's record and its runs, in the same order."""
+
+OnTrained = Callable[[Sequence[Point], Callable[[int], nn.Module]], None]
+"""Called with the runs of a stack, and a function that returns the trained network of one by its index."""
 
 MEMORY_SHARE = 0.25
 """Share of the free memory that one stack may use."""
@@ -73,6 +76,8 @@ class GroupRunner:
 
     def __init__(self, group: Group, data_of: StudyData, *, keeps_rows: bool = False) -> None:
         self._group, self._data_of, self._keeps_rows = group, data_of, keeps_rows
+        self.on_trained: OnTrained | None = None
+        """Called after the last epoch of each stack; the networks can be had until it returns."""
         self._initial: dict[tuple[int, str], tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
 
     def check(self) -> Assembly:
@@ -190,6 +195,8 @@ class GroupRunner:
                         return []
                 trainer.finish()
                 log.finish(trainer)
+                if self.on_trained is not None:
+                    self.on_trained(points, lambda run: self._network(trainer, points[run], run))
         except DivergedError as error:
             if len(points) > 1:
                 raise
@@ -197,6 +204,11 @@ class GroupRunner:
         seconds = (time.perf_counter() - began) / len(points)
         diverged = trainer.state.diverged
         return [log.result(run, seconds, _diverged(diverged[run])) for run in range(len(points))]
+
+    def _network(self, trainer: Trainer, point: Point, run: int) -> nn.Module:
+        """Returns the trained network of one run of a stack, made of ordinary modules."""
+        made = assemble(point.config, self._data_of.components(point), self._data_of(point))
+        return trained_model(trainer, made, run)
 
     def _trainer(self, points: Sequence[Point], *, stacked: bool, rows: int | None = None) -> tuple[Trainer, Assembly]:
         datas = list({id(data): data for data in map(self._data_of, points)}.values())

@@ -1,0 +1,141 @@
+"""Studies of dropout: its scaling, and its effect on a small network."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from regplug.api import Task
+from regplug.data import InputSpec, RawData, Split
+from regplug.lab import Findings, Lab, Runs, bounded, curves, exact, greater, histograms, spreads, within
+
+ONES = 10_000
+
+SCALING_TEXT = """
+Inverted dropout divides what it keeps by 1 - p, so the expected sum of the layer is that without dropout, and
+evaluation needs no factor. Each entry becomes 0 or 2, so the sum of 10,000 ones is 2 · Binomial(10000, 1/2): its mean
+is 10,000, its standard deviation 100, and it is always even.
+"""
+
+
+def dropout_scaling(lab: Lab) -> Findings:
+    """Row C4: each epoch of a run with learning rate 0 draws one mask, and its loss is the squared sum of the layer."""
+    epochs = lab.pick(2000, 400)
+    result = lab.run(
+        model=_sum_of_inputs(), dataset=_one_row_of_ones(), reg=["dropout:drop_probability=0.5"], loss="mse",
+        lr=0.0, epochs=epochs, batch_size=1, dtype="float64", evaluate_every=epochs, probe=(),
+    )  # fmt: skip
+    sums = np.sqrt([value for _, value in result.history["train/running_loss"]])
+    evaluated = result.metrics["test/loss"] ** 0.5
+    mean_limit, sd_limit = 400 / np.sqrt(epochs), 400 / np.sqrt(2 * epochs)
+    return Findings(
+        values={"train/sum_mean": float(sums.mean()), "train/sum_sd": float(sums.std(ddof=1)), "eval/sum": evaluated},
+        text=SCALING_TEXT,
+        claims=[
+            exact("eval", "In evaluation the sum of 10,000 ones is exactly 10,000.", evaluated, ONES, 0,
+                  source="FACTS C4"),
+            exact("mean", "In training the mean of the sum is 10,000 (within four standard errors).", sums.mean(),
+                  ONES, mean_limit, source="FACTS C4"),
+            exact("sd", "In training the standard deviation of the sum is 100 (within four standard errors).",
+                  sums.std(ddof=1), 100, sd_limit, source="FACTS C4"),
+            exact("even", "Every sum in training is even.", np.remainder(np.round(sums), 2), 0, 0, source="FACTS C4"),
+        ],
+        figures=[
+            histograms("sums", "Sum of 10,000 ones under dropout", f"{epochs} masks, p = 0.5.",
+                       {"sum of the layer in training": {"dropout": sums, "2 Binomial(10000, 0.5)": _binomial()}},
+                       bins=30, limits=(9600, 10400)),
+        ],
+    )  # fmt: skip
+
+
+def _binomial() -> NDArray[np.float64]:
+    """Draws of the expected distribution."""
+    return 2.0 * np.random.default_rng(0).binomial(ONES, 0.5, 200_000)
+
+
+def _sum_of_inputs() -> nn.Module:
+    model = nn.Sequential(nn.ReLU(), nn.Linear(ONES, 1, bias=False))
+    nn.init.ones_(model[1].weight)  # type: ignore[arg-type] # a Linear has a weight
+    return model
+
+
+def _one_row_of_ones() -> RawData:
+    row = Split(x=np.ones((1, ONES), np.float32), y=np.zeros((1, 1), np.float32))
+    inputs = InputSpec(layout="row", shape=(ONES,), dtype="float32")
+    return RawData(name="ones", train=row, test=row, task=Task(kind="regression", num_outputs=1), inputs=inputs)
+
+
+MLP = {
+    "model": "mlp:hidden=[256,256]", "batch_size": 256, "pair_seeds": False, "probe": (),
+}  # fmt: skip
+D2 = {"reg": ["dropout:drop_probability=[0.2,0.5]"], "lr": 0.5}
+
+MLP_ROWS = {
+    # row: fields, epochs, test accuracy: low, high; running training accuracy: low, high
+    "D1": ({"reg": ["dropout:drop_probability=[0.1,0.6]"], "lr": 0.390625, "init": "normal:std=0.01"}, 5,
+           (0.816, 0.852), (0.847, 0.851)),
+    "D2": (D2, 10, (0.801, 0.873), (0.873, 0.879)),
+    "D3": ({**D2, "init": "normal:std=0.01"}, 10, (0.840, 0.870), None),
+    "D4": ({"lr": 0.5}, 10, (0.786, 0.868), (0.883, 0.893)),
+}  # fmt: skip
+
+MLP_TEXT = """
+Ten epochs are too few for dropout to raise the test accuracy reliably: with and without it the seeds overlap, and
+single epochs differ more than the settings. What dropout does change in every seed is the training: the running
+training accuracy is lower (it is measured with units dropped), and the gap between training and test accuracy is
+smaller.
+Initialised with N(0, 1), as one of the notes prints it, the same network diverges in the first epoch: the standard
+deviation of the weights must be 0.01, or that of torch's default.
+"""
+
+RUNNING = "train/running_accuracy"
+
+
+def dropout_mlp(lab: Lab) -> Findings:
+    """Rows D1 to D4 on Fashion-MNIST, and the start from N(0, 1) that diverges."""
+    dataset = lab.pick("fashion_mnist", "fashion_mnist:train_rows=6000")
+    runs = {
+        row: lab.sweep(row, dataset=dataset, epochs=lab.pick(epochs, 2), **MLP, **fields)
+        for row, (fields, epochs, *_) in MLP_ROWS.items()
+    }
+    wild = lab.sweep("wild", dataset=dataset, epochs=1, init="normal:std=1", **MLP, **D2)
+    too_short = lab.shortened("two epochs on 6,000 images")
+    claims = []
+    for row, (_, _, test, train) in MLP_ROWS.items():
+        claims.append(within(f"{row.lower()}_test", f"The test accuracy of {row} is that of the reference.",
+                             runs[row].values("test/accuracy"), *test, source=f"FACTS {row}",
+                             undecided=too_short))  # fmt: skip
+        if train is not None:
+            claims.append(within(f"{row.lower()}_train", f"The running training accuracy of {row} is the reference's.",
+                                 runs[row].values(RUNNING), *train, source=f"FACTS {row}",
+                                 undecided=too_short))  # fmt: skip
+    claims += [
+        greater("running", "With dropout the running training accuracy is lower.", runs["D4"].values(RUNNING),
+                runs["D2"].values(RUNNING), source="FACTS D2, D4", undecided=too_short),
+        greater("gap", "With dropout the test accuracy is closer to the training accuracy.",
+                runs["D2"].values("gap/accuracy"), runs["D4"].values("gap/accuracy"), source="FACTS D",
+                undecided=too_short),
+        bounded("wild", "Started from N(0, 1), every run diverges in the first epoch.",
+                [float(bool(error)) for error in wild.errors()], low=1, source="FACTS D"),
+    ]  # fmt: skip
+    return Findings(claims=claims, values=_mlp_values(runs), text=MLP_TEXT, figures=_mlp_figures(runs))
+
+
+def _mlp_values(runs: dict[str, Runs]) -> dict[str, list[float]]:
+    metrics = {"test": "test/accuracy", "running": RUNNING, "gap": "gap/accuracy"}
+    return {f"{name}/{row}": each.values(metric) for name, metric in metrics.items() for row, each in runs.items()}
+
+
+def _mlp_figures(runs: dict[str, Runs]) -> list:  # type: ignore[type-arg]
+    pair = {"dropout": runs["D2"], "no dropout": runs["D4"]}
+    return [
+        curves("learning", "Accuracy with and without dropout (D2, D4)", "Mean and one standard deviation.",
+               {
+                   "running training accuracy": {label: each.curves(RUNNING) for label, each in pair.items()},
+                   "test accuracy": {label: each.curves("test/accuracy") for label, each in pair.items()},
+               }),
+        spreads("test", "Test accuracy", "Each seed, the mean, and the range of the reference.",
+                {row: each.values("test/accuracy") for row, each in runs.items()}, x_name="test accuracy",
+                references={row: test for row, (_, _, test, _) in MLP_ROWS.items()}),
+    ]  # fmt: skip

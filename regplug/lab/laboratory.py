@@ -1,0 +1,175 @@
+"""What a study works with: the number of seeds, sweeps and runs that are tracked, and the folder of the data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from regplug.errors import DataError, RequestError, did_you_mean
+from regplug.functions.given import read_study
+from regplug.reports.curves import Curve
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regplug.registry import Registry
+    from regplug.runs.results import Observer, RunResult
+    from regplug.studies.measuring import PointResult
+    from regplug.studies.results import StudyObserver, StudyResult
+
+DATA_DIR_VARIABLE = "REGPLUG_DATA_DIR"
+
+FULL_SEEDS, QUICK_SEEDS = 10, 3
+
+_T = TypeVar("_T")
+
+
+class Runs:
+    """The runs of a sweep, by setting.
+
+    Args:
+        result: The sweep's result.
+        models: Trained network by `Point.key`; empty unless they were kept.
+        setting: The setting of these runs; empty for those of every setting.
+    """
+
+    def __init__(self, result: StudyResult, models: Mapping[str, nn.Module], setting: str = "") -> None:
+        self.result, self._models, self._setting = result, models, setting
+
+    @property
+    def settings(self) -> list[str]:
+        """The settings, as the table of a sweep names them: `l2.strength=3`; `base` if nothing varies."""
+        return list(dict.fromkeys(each.point.setting.label for each in self._results))
+
+    def __getitem__(self, setting: str) -> Runs:
+        """Returns the runs of one setting.
+
+        Raises:
+            RequestError: There is no such setting.
+        """
+        if setting not in self.settings:
+            raise RequestError(f"The sweep has no setting {setting}.", hint=did_you_mean(setting, self.settings))
+        return Runs(self.result, self._models, setting)
+
+    def values(self, metric: str) -> list[float]:
+        """Returns the final value of a metric for each run, in the order of the seeds; NaN where a run has none."""
+        return [each.metrics.get(metric, float("nan")) for each in self._results]
+
+    def curves(self, metric: str) -> list[Curve]:
+        """Returns the learning curve (epoch, value) of each run that has one."""
+        return [each.history[metric] for each in self._results if each.history.get(metric)]
+
+    def models(self) -> list[nn.Module]:
+        """Returns the trained networks in evaluation mode, in the order of the seeds; needs `keep_models=True`."""
+        return [self._models[each.point.key] for each in self._results]
+
+    def errors(self) -> list[str]:
+        """Returns the error of each run, empty for one that finished; a diverged run names the loss or weight."""
+        return [each.error for each in self._results]
+
+    @property
+    def _results(self) -> Sequence[PointResult]:
+        return [each for each in self.result.results if not self._setting or each.point.setting.label == self._setting]
+
+
+@dataclass
+class Lab:
+    """A laboratory for one study. Created by `regplug.lab.run`.
+
+    Args:
+        study: Name of the study.
+        quick: Whether the study must end within seconds, with fewer seeds and shorter training.
+        seeds: Number of seeds.
+        tracking_uri: The store.
+        registry: The installed components.
+        observers: Receive the events of the study's sweeps.
+        folder: A folder for temporary files of the study.
+    """
+
+    study: str
+    quick: bool
+    seeds: int
+    tracking_uri: str | None = None
+    registry: Registry | None = None
+    observers: Sequence[StudyObserver] = ()
+    folder: Path = field(default_factory=Path)
+    mark: str = ""
+    """Mark in the names of the sweeps, so that they are never taken for those of an earlier, killed attempt."""
+    sweeps: list[StudyResult] = field(default_factory=list)
+    """Results of the sweeps so far."""
+    runs: list[RunResult] = field(default_factory=list)
+    """Results of the single runs so far."""
+
+    def pick(self, full: _T, quick: _T) -> _T:
+        """Returns the value for this mode."""
+        return quick if self.quick else full
+
+    def shortened(self, how: str) -> str:
+        """Returns why claims are undecided in quick mode, such as `one epoch instead of ten`; empty in full mode."""
+        return f"quick mode: {how}" if self.quick else ""
+
+    def sweep(self, label: str = "", *, keep_models: bool = False, **fields: Any) -> Runs:
+        """Trains settings over all seeds, stacked where possible; a sweep of its own in MLflow, without export.
+
+        Each seed also draws its own data, unless `pair_seeds=False`.
+
+        Args:
+            label: Short name within the study; needed if the study has several sweeps.
+            keep_models: Whether the trained networks are kept in memory.
+            fields: Arguments of `regplug.sweep`, such as `grid`, `model`, `epochs`.
+        """
+        defaults = {"seeds": self.seeds, "pair_seeds": True, "export": False}
+        given = {**defaults, **self._place(label), **fields}
+        given |= {"config": None, "weights": given.get("weights"), "overrides": (), "registry": self.registry}
+        study = read_study("sweep", given)
+        models: dict[str, nn.Module] = {}
+
+        def keep(points: Sequence[Any], network: Callable[[int], nn.Module]) -> None:
+            models.update({point.key: network(run) for run, point in enumerate(points)})
+
+        if keep_models:
+            study.on_trained(keep)
+        result = study.run(self.observers, self.tracking_uri)
+        self.sweeps.append(result)
+        return Runs(result, models)
+
+    def run(self, label: str = "", *, observers: Sequence[Observer] = (), **fields: Any) -> RunResult:
+        """Trains one run without export and returns its result, with the trained model.
+
+        Args:
+            label: Short name within the study.
+            observers: As for `regplug.run`.
+            fields: Arguments of `regplug.run`.
+        """
+        from regplug.functions.training import run
+
+        given = {"export": False, **self._place(label), **fields}
+        result = run(**given, observers=observers, tracking_uri=self.tracking_uri, registry=self.registry)
+        self.runs.append(result)
+        return result
+
+    def data_folder(self, name: str) -> Path:
+        """Returns a folder of `REGPLUG_DATA_DIR`.
+
+        Args:
+            name: The folder, such as `cifar2`.
+
+        Raises:
+            DataError: The variable is not set, or the folder does not exist.
+        """
+        root = os.environ.get(DATA_DIR_VARIABLE)
+        folder = Path(root or "").expanduser() / name
+        if not root or not folder.is_dir():
+            told = f"{folder} does not exist" if root else f"{DATA_DIR_VARIABLE} is not set"
+            raise DataError(
+                f"The study {self.study} needs the data folder {name}, and {told}.",
+                hint=f"Set {DATA_DIR_VARIABLE} to the folder that contains {name}.",
+            )
+        return folder
+
+    def _place(self, label: str) -> dict[str, str]:
+        name = " ".join(part for part in (self.study, label, self.mark) if part)
+        return {"experiment": f"lab/{self.study}", "name": name}

@@ -1,0 +1,131 @@
+"""The report of a study, and the page that tells a chapter through its studies, both as Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from regplug.errors import RequestError
+from regplug.statistics import number
+
+FINDINGS_FILE = "findings.json"
+REPORT_FILE = "report.md"
+
+
+def report(document: Mapping[str, Any], *, level: int = 1, images: str = "") -> str:
+    """Returns the report of a study.
+
+    Args:
+        document: `LabResult.document()`.
+        level: Level of its heading.
+        images: Folder of its figures, as a prefix of their paths.
+    """
+    return "\n".join(_lines(document, "#" * level, images)) + "\n"
+
+
+def _lines(document: Mapping[str, Any], mark: str, images: str) -> Iterator[str]:
+    mode = " in quick mode" if document["quick"] else ""
+    yield from (f"{mark} {document['study']}", "", document["question"], "")
+    if document["text"]:
+        yield from (document["text"].strip(), "")
+    for figure in document["figures"]:
+        file = next(name for name in figure["files"] if name.endswith(".png"))
+        yield from (f"![{figure['title']}]({images}{file})", "", f"*{figure['title']}.* {figure['caption']}", "")
+    yield from (f"**{document['verdict']}** ({document['seeds']} seeds{mode})", "")
+    yield from ("| claim | source | verdict | statistics |", "|---|---|---|---|")
+    for claim in document["claims"]:
+        yield f"| {_cell(claim['text'])} | {_cell(claim['source'])} | {claim['verdict']} | {_cell(claim['why'])} |"
+    if document["values"]:
+        yield from ("", "| value | mean | 95 % interval | least | greatest | n |", "|---|---|---|---|---|---|")
+        for row in document["values"].values():
+            ends = row["interval"]
+            interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""
+            figures = [number(row["mean"]), interval, number(row["min"]), number(row["max"]), str(row["n"])]
+            yield f"| `{row['name']}` | {' | '.join(figures)} |"
+    yield from ("", f"`regplug lab run {document['study']}`", "")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def read_findings(folder: Path) -> list[dict[str, Any]]:
+    """Returns the documents of the studies whose results lie in the folders of a folder.
+
+    Raises:
+        RequestError: There is none.
+    """
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob(f"*/{FINDINGS_FILE}"))]
+    if not found:
+        raise RequestError(
+            f"{folder} has no results of studies.", hint="Run `regplug lab run --all` first, or give their folder."
+        )
+    return found
+
+
+def write_chapter(folder: Path, order: Sequence[str], page: Path) -> int:
+    """Writes a page that tells a chapter through the results of its studies, and small copies of their figures.
+
+    Args:
+        folder: Folder with a folder for each study, as `regplug.lab.run` writes it.
+        order: Names of the installed studies, in the chapter's order.
+        page: The file; its figures are written into a folder with its name, `lab` for `lab.md`.
+
+    Returns:
+        Number of studies on the page.
+
+    Raises:
+        RequestError: There are no results, or the page cannot be written.
+    """
+    by_name = {document["study"]: document for document in read_findings(folder)}
+    chosen = [by_name[name] for name in order if name in by_name]
+    images = page.with_suffix("")
+    try:
+        images.mkdir(parents=True, exist_ok=True)
+        page.write_text("\n".join(_parts(chosen, folder, images)), encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"{page} cannot be written: {error}", hint="Choose another file with --out.") from error
+    return len(chosen)
+
+
+def _parts(documents: Sequence[dict[str, Any]], folder: Path, images: Path) -> Iterator[str]:
+    yield from (_HEAD, _contents(documents))
+    section = ""
+    for document in documents:
+        if document["section"] != section:
+            section = document["section"]
+            yield f"## {section}\n"
+        for figure in document["figures"]:
+            source = folder / document["study"] / f"{figure['name']}.png"
+            copy = f"{document['study']}-{figure['name']}.png"
+            _write_small(source, images / copy)
+            figure["files"] = [copy]
+        yield report(document, level=3, images=f"{images.name}/")
+
+
+def _write_small(source: Path, target: Path) -> None:
+    """Writes a figure for a page: at the width of a screen and with few colours, a tenth of the bytes."""
+    from PIL import Image
+
+    with Image.open(source) as picture:
+        size = (picture.width * 3 // 5, picture.height * 3 // 5)
+        small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        small.quantize(64).save(target, optimize=True)
+
+
+_HEAD = """# The lab: the chapter through its experiments
+
+Each section is a study that `regplug lab run NAME` repeats; `regplug lab list` lists them. A claim HOLDS, DOES NOT HOLD
+or is UNDECIDED by the statistics beside it. Expectations come from a reference computed independently over many seeds,
+or from the literature. `regplug lab page` generates this page from the results.
+"""
+
+
+def _contents(documents: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["| study | question | rows | verdict |", "|---|---|---|---|"]
+    for each in documents:
+        link = f"[{each['study']}](#{each['study']})"
+        lines.append(f"| {link} | {_cell(each['question'])} | {', '.join(each['rows'])} | {each['verdict']} |")
+    return "\n".join(lines) + "\n"
