@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from regplug.lab import Claim, Findings, Lab, curves, equal, exact, spreads, within
 
-BASE = {
+BASE: dict[str, Any] = {
     "model": "linear", "dataset": "linear_regression", "init": "normal:std=1", "epochs": 100, "batch_size": 5,
     "lr": 0.003, "evaluate_every": 2,
 }  # fmt: skip
@@ -16,7 +17,9 @@ BASE = {
 
 OFF, ON = "l2.strength=0", "l2.strength=3"
 
-ROWS = (
+Norm = tuple[float, float, float | None, float | None]
+
+ROWS: tuple[tuple[str, str, str, Norm, tuple[float, float]], ...] = (
     # row, convention, setting, norm: low, high, mean, sd; test loss: low, high
     ("A1", "scratch", OFF, (11.63, 15.62, 13.41, 0.73), (48.7, 140)),
     ("A2", "scratch", ON, (0.315, 0.421, 0.365, 0.020), (0.0445, 0.188)),
@@ -44,7 +47,9 @@ def weight_decay(lab: Lab) -> Findings:
         "scratch": lab.sweep("scratch", grid=grid, loss="half_squared_error", **BASE),
         "concise": lab.sweep("concise", grid=grid, loss="mse", **BASE),
     }
-    values, references, claims = {}, {}, []
+    values: dict[str, list[float]] = {}
+    references: dict[str, tuple[float, float]] = {}
+    claims: list[Claim] = []
     for row, kind, setting, norm, test in ROWS:
         here, name = runs[kind][setting], f"{kind}/{'decay' if setting == ON else 'none'}"
         values[f"norm/{name}"], values[f"test/{name}"] = here.values("norm/weight"), here.values("test/loss")
@@ -82,7 +87,7 @@ def weight_decay(lab: Lab) -> Findings:
     )  # fmt: skip
 
 
-def _row(row: str, name: str, values: dict, norm: tuple, test: tuple) -> list[Claim]:  # type: ignore[type-arg]
+def _row(row: str, name: str, values: dict[str, list[float]], norm: Norm, test: tuple[float, float]) -> list[Claim]:
     low, high, mean, sd = norm
     return [
         within(f"{row.lower()}_norm", f"The norm of the weights, {name}, is that of the reference.",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from regplug.api import Task
 from regplug.data import InputSpec, RawData, Split
-from regplug.lab import Findings, Lab, Runs, bounded, curves, exact, greater, histograms, spreads, within
+from regplug.lab import Drawing, Findings, Lab, Runs, bounded, curves, exact, greater, histograms, spreads, within
 
 ONES = 10_000
 
@@ -49,7 +51,7 @@ def dropout_scaling(lab: Lab) -> Findings:
     )  # fmt: skip
 
 
-def _binomial() -> NDArray[np.float64]:
+def _binomial() -> NDArray[Any]:
     """Draws of the expected distribution."""
     return 2.0 * np.random.default_rng(0).binomial(ONES, 0.5, 200_000)
 
@@ -66,12 +68,12 @@ def _one_row_of_ones() -> RawData:
     return RawData(name="ones", train=row, test=row, task=Task(kind="regression", num_outputs=1), inputs=inputs)
 
 
-MLP = {
+MLP: dict[str, Any] = {
     "model": "mlp:hidden=[256,256]", "batch_size": 256, "pair_seeds": False, "probe": (),
 }  # fmt: skip
-D2 = {"reg": ["dropout:drop_probability=[0.2,0.5]"], "lr": 0.5}
+D2: dict[str, Any] = {"reg": ["dropout:drop_probability=[0.2,0.5]"], "lr": 0.5}
 
-MLP_ROWS = {
+MLP_ROWS: dict[str, tuple[dict[str, Any], int, tuple[float, float], tuple[float, float] | None]] = {
     # row: fields, epochs, test accuracy: low, high; running training accuracy: low, high
     "D1": ({"reg": ["dropout:drop_probability=[0.1,0.6]"], "lr": 0.390625, "init": "normal:std=0.01"}, 5,
            (0.816, 0.852), (0.847, 0.851)),
@@ -99,7 +101,7 @@ def dropout_mlp(lab: Lab) -> Findings:
         row: lab.sweep(row, dataset=dataset, epochs=lab.pick(epochs, 2), **MLP, **fields)
         for row, (fields, epochs, *_) in MLP_ROWS.items()
     }
-    wild = lab.sweep("wild", dataset=dataset, epochs=1, init="normal:std=1", **MLP, **D2)
+    wild = lab.sweep("wild", dataset="fashion_mnist", epochs=1, init="normal:std=1", **MLP, **D2)
     too_short = lab.shortened("two epochs on 6,000 images")
     claims = []
     for row, (_, _, test, train) in MLP_ROWS.items():
@@ -127,7 +129,7 @@ def _mlp_values(runs: dict[str, Runs]) -> dict[str, list[float]]:
     return {f"{name}/{row}": each.values(metric) for name, metric in metrics.items() for row, each in runs.items()}
 
 
-def _mlp_figures(runs: dict[str, Runs]) -> list:  # type: ignore[type-arg]
+def _mlp_figures(runs: dict[str, Runs]) -> list[Drawing]:
     pair = {"dropout": runs["D2"], "no dropout": runs["D4"]}
     return [
         curves("learning", "Accuracy with and without dropout (D2, D4)", "Mean and one standard deviation.",

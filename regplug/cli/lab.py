@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from regplug.cli.output import emit, note, say, say_table
 from regplug.errors import RegplugError, RequestError
 
 if TYPE_CHECKING:
+    from regplug.api import Study
     from regplug.lab import LabResult
     from regplug.registry import Registry
 
@@ -44,7 +45,8 @@ def list_studies(disable: Disable = None, plugin: Plugin = None, json: Json = Fa
     if json:
         emit({"studies": [{"name": name, **_described(one.component)} for name, one in found.items()]})
         return
-    rows = [(name, one.component.question, *(f"{s:g}" for s in one.component.seconds)) for name, one in found.items()]
+    studies = {name: cast("Study", one.component) for name, one in found.items()}
+    rows = [(name, one.question, *(f"{seconds:g}" for seconds in one.seconds)) for name, one in studies.items()]
     say_table(("study", "question", ">full s", ">quick s"), rows, folds="question")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ __all__ = ["Dots", "Drawing", "curves", "functions", "histograms", "panels", "se
 def curves(
     name: str, title: str, caption: str, lines: Mapping[str, Mapping[str, Sequence[Curve]]], *, log: bool = False
 ) -> Drawing:
-    """Returns learning curves: the mean over seeds, plus and minus one standard deviation.
+    """Returns learning curves: the mean over seeds, plus and minus one standard deviation; of logarithms if `log`.
 
     Args:
         name: Name of the figure and of its files.
@@ -38,7 +40,7 @@ def curves(
             title=heading.strip(),
             x_name="epoch",
             y_name=metric.strip(),
-            lines=[mean_curve(label, each) for label, each in by_label.items()],
+            lines=[_mean_curve(label, each, log=log) for label, each in by_label.items()],
             is_log_y=log,
         )
         for key, by_label in lines.items()
@@ -178,6 +180,15 @@ def spreads(
         for label, each in values.items()
     ]
     return _drawing(name, title, caption, lambda: plots.spreads_figure(x_name, rows, is_log=log))
+
+
+def _mean_curve(label: str, each: Sequence[Curve], *, log: bool) -> Band:
+    if not log:
+        return mean_curve(label, each)
+    logs = [[(epoch, math.log(value) if value > 0 else math.nan) for epoch, value in curve] for curve in each]
+    band = mean_curve(label, logs)
+    mean, low, high = (list(np.exp(values)) for values in (band.mean, band.low, band.high))
+    return replace(band, mean=mean, low=low, high=high)
 
 
 def _band(label: str, xs: Sequence[float], values: Any, *, log: bool) -> Band:

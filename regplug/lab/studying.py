@@ -83,8 +83,7 @@ def run(
         )
         findings = _carried_out(found, lab)
         folder = Path(out) if out is not None else store.location.folder / "lab"
-        result = _kept(found, lab, findings, tracked, store, folder / lab.study, began)
-    return result
+        return _kept(found, lab, findings, tracked, store, folder / lab.study, began)
 
 
 def _tags(found: Registered) -> dict[str, str]:

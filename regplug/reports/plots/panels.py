@@ -1,4 +1,4 @@
-"""Figures of a textbook's experiments: panels of lines with bands and dots, histograms, and values beside a reference."""
+"""Figures of a textbook's experiments: panels of lines with bands, histograms, and values beside a reference."""
 
 from __future__ import annotations
 
@@ -193,6 +193,7 @@ def spreads_figure(x_name: str, spreads: Sequence[Spread], *, is_log: bool = Fal
         is_log: Whether x is logarithmic.
     """
     figure, axes, places = named_rows([spread.label for spread in spreads])
+    axes.use_sticky_edges = False  # so that a bar does not touch the axis
     for spread, at in zip(spreads, places, strict=True):
         _draw_spread(axes, spread, at)
     if is_log:
