@@ -23,8 +23,8 @@ FLOORS = (
     {"measuring", "optimizers", "probes", "statistics", "training"},
     {"bundles", "reports", "tracking"},
     {"exporting", "runs"},
-    {"studies", "testing"},
-    {"cli", "estimators", "functions", "lab"},
+    {"studies"},
+    {"cli", "estimators", "functions", "lab", "testing"},
 )
 """Modules and packages of the host by floor. A new one is entered on the lowest floor that its imports allow."""
 

@@ -29,7 +29,7 @@ def here(tmp_path, monkeypatch):
 
 
 def plural(kind):
-    return f"{kind}{'es' if kind.endswith('s') else 's'}"
+    return "studies" if kind == "study" else f"{kind}{'es' if kind.endswith('s') else 's'}"
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
@@ -89,7 +89,7 @@ def test_a_component_is_named_after_its_distribution(distribution, name):
         (["json"], "of Python itself"),
         (["torch"], "installed already"),
         (["regplug"], "installed already"),
-        (["my-regs", "--kind", "study"], "no template for the kind 'study'"),
+        (["my-regs", "--kind", "format"], "no template for the kind 'format'"),
         (["my-regs", "--kind", "regularisers"], "Did you mean regularizer"),
         (["my-regs", "--name", "My"], "cannot name a component"),
         (["my-regs", "--name", "lambda"], "cannot name a component"),

@@ -137,8 +137,9 @@ def _tell(result: LabResult) -> None:
     for claim in result.findings.claims:
         say(f"  {claim.verdict:13}  {claim.text} [{claim.source}]", f"{'':17}{claim.why}")
     mode = "quick, " if result.quick else ""
+    seeds = f"{result.seeds} seed{'s' * (result.seeds > 1)}"
     say(
-        f"{result.verdict}: {result.name} ({mode}{result.seeds} seeds, {result.seconds:.0f} s)",
+        f"{result.verdict}: {result.name} ({mode}{seeds}, {result.seconds:.0f} s)",
         f"report {result.folder / 'report.md'}; run {result.study_id[:8]} in {result.tracking_uri}",
         "",
     )

@@ -27,6 +27,7 @@ EXAMPLES: Mapping[str, str] = {
     "optimizer": "regplug run --optimizer {name} --lr 0.01 --epochs 1",
     "schedule": "regplug run --schedule {name} --epochs 3",
     "probe": "regplug run --probe {name} --epochs 1",
+    "study": "regplug lab run {name} --quick",
 }
 """Kind of component with a template -> a command that uses the new component."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from regplug.errors import DataError, RequestError, did_you_mean
+from regplug.errors import DataError, did_you_mean
 from regplug.functions.given import read_study
 from regplug.reports.curves import Curve
 
@@ -48,10 +48,10 @@ class Runs:
         """Returns the runs of one setting.
 
         Raises:
-            RequestError: There is no such setting.
+            LookupError: There is no such setting.
         """
         if setting not in self.settings:
-            raise RequestError(f"The sweep has no setting {setting}.", hint=did_you_mean(setting, self.settings))
+            raise LookupError(f"The sweep has no setting {setting}. {did_you_mean(setting, self.settings)}")
         return Runs(self.result, self._models, setting)
 
     def values(self, metric: str) -> list[float]:

@@ -28,6 +28,7 @@ from regplug.testing.checks import (
     settings,
     small_kinds,
     steps,
+    studies,
 )
 from regplug.testing.subject import Subject
 
@@ -53,7 +54,7 @@ _BY_KIND: Mapping[str, tuple[Check, ...]] = {
     "schedule": schedules.CHECKS,
     "probe": small_kinds.PROBE_CHECKS,
     "format": small_kinds.FORMAT_CHECKS,
-    "study": (),
+    "study": studies.CHECKS,
     "command": (),
     "observer": (),
 }
