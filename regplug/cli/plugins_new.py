@@ -119,12 +119,14 @@ def write_package(
 def component_name(distribution: str) -> str:
     """Returns the default name of a distribution's component: without the prefix `regplug-` and a plural s.
 
-    >>> component_name("my-regs"), component_name("regplug-dropblock"), component_name("loss"), component_name("losses")
-    ('my_reg', 'dropblock', 'loss', 'loss')
+    >>> [component_name(name) for name in ("my-regs", "regplug-dropblock", "loss", "losses", "studies")]
+    ['my_reg', 'dropblock', 'loss', 'loss', 'study']
     """
     name = re.sub(r"[-_]+", "_", distribution).removeprefix("regplug_")
     if name.endswith("sses"):
         return name.removesuffix("es")
+    if name.endswith("ies"):
+        return f"{name.removesuffix('ies')}y"
     return name if name.endswith("ss") else name.removesuffix("s") or name
 
 

@@ -110,7 +110,7 @@ def _write_small(source: Path, target: Path) -> None:
     from PIL import Image
 
     with Image.open(source) as picture:
-        size = (picture.width * 3 // 5, picture.height * 3 // 5)
+        size = (max(1, picture.width * 3 // 5), max(1, picture.height * 3 // 5))
         small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
         small.quantize(64).save(target, optimize=True)
 
