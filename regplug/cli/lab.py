@@ -156,6 +156,7 @@ def page(
     out: Annotated[Path, typer.Option("--out", metavar="<file>", help="Markdown file to write.")] = Path("lab.md"),
     disable: Disable = None,
     plugin: Plugin = None,
+    json: Json = False,
 ) -> None:
     """Write a page that tells the chapter through the results of its studies, with their figures."""
     from regplug.lab.page import write_chapter
@@ -163,4 +164,7 @@ def page(
 
     order = list(installed_studies(registry_of({"disable": disable, "plugin": plugin})))
     count = write_chapter(folder, order, out)
-    say(f"{out}: {count} studies")
+    if json:
+        emit({"path": str(out), "studies": count})
+    else:
+        say(f"{out}: {count} studies")
