@@ -22,6 +22,8 @@ from regplug.tracking.trouble import explain, tracking_trouble
 _MAKES_FOLDERS = "_make_parent_dirs_if_sqlite"
 _LOCK_TIMEOUT_S = 60.0
 _DRAFT_SUFFIX = ".new"
+_LOCKS = {"postgresql": "SELECT pg_advisory_lock(7347584)", "mysql": "SELECT GET_LOCK('regplug', 60)"}
+"""Statements that make other processes wait until this one has created the schema."""
 _PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "mysqldb": "mysqlclient"}
 """SQLAlchemy driver -> package to install, if their names differ."""
 _QUIET = {
@@ -44,8 +46,7 @@ def open_backend(location: Location) -> tuple[Any, Any]:
             _prepare_sqlite(location, location.database, doing)
         elif location.kind == "database":
             reaching.reach(location, reaching.REACH_TIMEOUT_S)
-            _reach_database(location.uri)
-            _make_sql_store(location)
+            _prepare_database(location)
         else:
             reaching.reach(location, reaching.REACH_TIMEOUT_S)
             _reach_server(location.uri)
@@ -176,20 +177,35 @@ def _write_without_waiting(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA journal_mode=MEMORY")
 
 
-def _reach_database(uri: str) -> None:
-    """Connects once, because MLflow itself would retry for a hundred seconds."""
+def _prepare_database(location: Location) -> None:
+    """Connects once, because MLflow itself would retry for a hundred seconds; creates a missing schema once."""
     import sqlalchemy
 
-    engine = _engine(sqlalchemy.make_url(uri))
-
-    def connect() -> None:
-        with engine.connect():
-            pass
-
+    url = sqlalchemy.make_url(location.uri)
+    engine = _engine(url)
     try:
-        reaching.within(reaching.REACH_TIMEOUT_S, connect)
+        if reaching.within(reaching.REACH_TIMEOUT_S, lambda: _has_experiments(engine)):
+            _make_sql_store(location)
+            return
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            # Another process may create it at this moment; the end of the connection gives the lock back.
+            lock = _LOCKS.get(url.get_backend_name())
+            if lock is not None:
+                connection.execute(sqlalchemy.text(lock))
+            _make_sql_store(location)
+            connection.invalidate()
     finally:
         engine.dispose()
+
+
+def _has_experiments(engine: Any) -> bool:
+    """Returns whether a store was completely created: its first experiment is the last thing that is."""
+    import sqlalchemy
+
+    with engine.connect() as connection:
+        if not sqlalchemy.inspect(connection).has_table("experiments"):
+            return False
+        return bool(connection.execute(sqlalchemy.text("SELECT COUNT(*) FROM experiments")).scalar_one())
 
 
 def _engine(url: Any) -> Any:
