@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import traceback
 
 import pytest
 from cli_calls import Terminal
@@ -12,7 +13,7 @@ from regplug.errors import TrackingError
 from regplug.studies.reporting import compare_address
 from regplug.tracking import open_store, resolve_location
 from regplug.tracking.secrets import masked, without_login
-from regplug.tracking.trouble import explain
+from regplug.tracking.trouble import explain, tracking_trouble
 
 SECRET = "s3cr3t"  # noqa: S105 - nobody's
 
@@ -48,6 +49,38 @@ def test_what_is_said_of_a_store_that_cannot_be_used_does_not_hold_its_password(
     with pytest.raises(TrackingError, match=r"cannot be (used|read)") as caught:
         open_store(place)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
+def test_a_traceback_does_not_hold_the_password(capsys, scheme):
+    uri = f"{scheme}://me:{SECRET}@127.0.0.1:1/runs"
+    said = Terminal(capsys)("--debug", "runs", "list", "--tracking-uri", uri)
+    assert said.code == 2
+    assert "Traceback" in said.err
+    assert SECRET not in said.out + said.err
+    with pytest.raises(TrackingError) as caught:
+        open_store(uri)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_an_exception_and_its_causes_hold_is_masked():
+    def fail():
+        try:
+            raise ValueError(f"at http://me:{SECRET}@host:5000/api")
+        except ValueError as error:
+            raise ConnectionError(f"API request to http://me:{SECRET}@host:5000/api failed") from error
+
+    with pytest.raises(TrackingError) as caught, tracking_trouble("It could not be read"):
+        fail()
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD"])
+def test_a_secret_of_the_environment_that_a_library_repeats_is_masked(monkeypatch, name):
+    monkeypatch.setenv(name, "0123456789\r")
+    assert masked("in header value: 'Bearer 0123456789\\r'") == "in header value: 'Bearer ***\\r'"
+    monkeypatch.setenv(name, "runs")
+    assert masked("runs could not be read") == "runs could not be read"
 
 
 def test_a_location_shows_no_password_when_it_is_printed():

@@ -28,6 +28,7 @@ SOON_S = 60.0
 def _no_environment(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +234,24 @@ def test_who_only_reads_makes_no_store(tmp_path):
     with pytest.raises(TrackingError, match="Nothing is tracked here"):
         open_store(folder=tmp_path, is_read=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_new_runs_go_into_the_experiment_of_mlflows_variables(tmp_path, monkeypatch):
+    store = copied_store(tmp_path)
+    made = store.experiment_id("the team's")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", made)
+    with start(store) as run:
+        assert (run.experiment, run.experiment_id) == ("the team's", made)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    with pytest.raises(TrackingError, match="MLFLOW_EXPERIMENT_NAME is another, but MLFLOW_EXPERIMENT_ID is"):
+        start(store)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID")
+    with start(store) as run:
+        assert run.experiment == "another"
+
+
+def test_an_experiment_id_that_does_not_exist_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "4711")
+    with pytest.raises(TrackingError, match="no experiment with the id 4711") as caught:
+        start(copied_store(tmp_path))
+    assert "MLFLOW_EXPERIMENT_NAME" in caught.value.hint

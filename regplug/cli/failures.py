@@ -104,7 +104,9 @@ class Failure:
         """
         is_strict = _is_set("REGPLUG_STRICT") and _is_of_plugin(self.error)
         if self.error is not None and (is_debugged or is_strict or _is_set("REGPLUG_DEBUG")):
-            traceback.print_exception(self.error)
+            from regplug.tracking.secrets import masked
+
+            sys.stderr.write(masked("".join(traceback.format_exception(self.error))))
         if as_json:
             emit(self.document())
         else:

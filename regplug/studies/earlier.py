@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regplug.errors import RequestError
-from regplug.tracking import RunInfo, Store, experiment_name
+from regplug.tracking import RunInfo, Store
 from regplug.tracking.kinds import FINAL_TAG, STUDY_TAG
 from regplug.tracking.kinds import STUDY_FILE as STUDY_FILE
 
@@ -32,7 +32,7 @@ def unfinished_study(
     Raises:
         RequestError: There is one of this name, which was chosen by the user, with another configuration.
     """
-    kept = experiment_name(experiment)
+    kept = store.experiment_name(experiment)
     if kept not in store.experiments().values():
         return None
     found = [

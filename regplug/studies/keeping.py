@@ -27,7 +27,7 @@ from regplug.studies.earlier import FINGERPRINT_TAG, STUDY_FILE, named_study, un
 from regplug.studies.measuring import PointResult
 from regplug.studies.results import StudyEnded
 from regplug.studies.stacks.running import Chunks
-from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, UsedDataset, experiment_name
+from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, UsedDataset
 from regplug.tracking.kinds import STUDY_TAG
 from regplug.tracking.naming import line_up, safe_key
 
@@ -73,7 +73,7 @@ class Keeper:
         base = study.config.base
         dataset = registry.locate("dataset", base.specs("dataset")[0]).name
         model = base.specs("model")[0].name
-        self.experiment = experiment_name(base.experiment or f"{dataset}/{model}")
+        self.experiment = store.experiment_name(base.experiment or f"{dataset}/{model}")
         axes = ", ".join(axis.path for axis in (*study.config.crossed, *study.config.zipped)) or "seeds"
         self.name = base.name or f"{study.kind} of {axes}"
         self._by_key = {point.key: point for point in points}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from regplug.tracking.children import ChildRun
 from regplug.tracking.datasets import UsedDataset
-from regplug.tracking.location import Location, experiment_name, resolve_location
+from regplug.tracking.location import Location, resolve_location
 from regplug.tracking.opening import require_reachable
 from regplug.tracking.reading import MetricPoint, RunInfo
 from regplug.tracking.run import TrackedRun
@@ -27,7 +27,6 @@ __all__ = [
     "TrackedRun",
     "UsedDataset",
     "compare_url",
-    "experiment_name",
     "has_undelivered",
     "open_store",
     "require_reachable",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 from regplug.errors import TrackingError
 from regplug.tracking.location import Location
+from regplug.tracking.trouble import tracking_trouble
 
+_NAME, _ID = "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"
 _LONGEST_FOLDER = 100  # file systems take 255; two experiments may share one, in which each run has its own folder
 
 # Makes the UI open the experiment in its view for trained models instead of its view for chats and traces.
@@ -26,6 +29,23 @@ class Experiments:
         self._client, self._location = client, location
         self._ids: dict[str, str] = {}
 
+    def name_of(self, asked: str) -> str:
+        """Returns the experiment of new runs: that of MLflow's environment variables, else the requested one.
+
+        Raises:
+            TrackingError: There is no experiment with the id in `MLFLOW_EXPERIMENT_ID`, or `MLFLOW_EXPERIMENT_NAME`
+                names another one.
+        """
+        name, experiment_id = os.environ.get(_NAME), os.environ.get(_ID)
+        if not experiment_id:
+            return name or asked
+        named = self._named(experiment_id)
+        if name and name != named:
+            raise TrackingError(
+                f"{_NAME} is {name}, but {_ID} is {experiment_id}, which is {named}.", hint="Unset one of them."
+            )
+        return named
+
     def id_of(self, name: str) -> str:
         """Returns the id of an experiment, which is created if it is new.
 
@@ -35,6 +55,20 @@ class Experiments:
         if name not in self._ids:
             self._ids[name] = self._find(name) or self._create(name)
         return self._ids[name]
+
+    def _named(self, experiment_id: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self._client.get_experiment(experiment_id).name)
+        except MlflowException as error:
+            with tracking_trouble(f"The experiment {experiment_id} could not be read"):
+                if getattr(error, "error_code", "") not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+            raise TrackingError(
+                f"There is no experiment with the id {experiment_id} of {_ID}.",
+                hint=f"Unset it, or set {_NAME} to a name.",
+            ) from None
 
     def _find(self, name: str) -> str | None:
         found = self._client.get_experiment_by_name(name)

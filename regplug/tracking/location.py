@@ -93,11 +93,6 @@ def resolve_location(tracking_uri: str | None = None, folder: Path = Path()) -> 
     return Location(uri=asked, kind="server", folder=own)
 
 
-def experiment_name(asked: str) -> str:
-    """Returns the experiment of new runs: `MLFLOW_EXPERIMENT_NAME` if it is set, else the requested one."""
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or asked
-
-
 def _require_address(uri: str) -> None:
     """Refuses an invalid address; the message shows only its scheme, because the rest may contain a password."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 HIDDEN = "***"
@@ -16,8 +17,13 @@ _NO_PORT = re.compile(r"(?<=://)([^\s/@:[]+):(?!\d+(?:[/?#'\"\s),;.]|$))[^\s@]+"
 _LOGIN = re.compile(r"(?<=://)[^\s/@]*@")
 
 
+_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY")
+_SHORTEST = 8
+"""Shorter values of these variables are not replaced: they may be ordinary words."""
+
+
 def masked(text: str) -> str:
-    """Replaces every password and token in an address by stars.
+    """Replaces every password and token in an address, and those in environment variables, by stars.
 
     >>> masked("postgresql://me:secret@host/runs could not be reached")
     'postgresql://me:***@host/runs could not be reached'
@@ -27,7 +33,28 @@ def masked(text: str) -> str:
     text = _PASSWORD.sub(rf"\1:{HIDDEN}@", text)
     text = _TOKEN.sub(rf"\1{HIDDEN}@", text)
     text = _NO_PORT.sub(rf"\1:{HIDDEN}", text)
-    return _FIELD.sub(rf"\1{HIDDEN}", text)
+    text = _FIELD.sub(rf"\1{HIDDEN}", text)
+    for name in _VARIABLES:
+        secret = os.environ.get(name, "").strip()
+        if len(secret) >= _SHORTEST:
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
+def mask_exception(error: BaseException | None) -> None:
+    """Replaces passwords and tokens in the texts of an exception and of its causes, which a traceback shows."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.args = tuple(masked(one) if isinstance(one, str) else one for one in each.args)
+        message = getattr(each, "message", None)
+        if isinstance(message, str):
+            each.message = masked(message)  # type: ignore[attr-defined]  # it has one
+        waiting += [each.__cause__, each.__context__]
 
 
 def without_login(uri: str) -> str:

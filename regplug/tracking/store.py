@@ -16,7 +16,7 @@ from regplug.tracking.children import ChildRun, write_through_client
 from regplug.tracking.datasets import log_inputs
 from regplug.tracking.experiments import Experiments
 from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags, writing
-from regplug.tracking.location import Location, experiment_name, resolve_location
+from regplug.tracking.location import Location, resolve_location
 from regplug.tracking.naming import safe_key
 from regplug.tracking.opening import open_backend
 from regplug.tracking.outbox import FOLDER, Outbox
@@ -86,7 +86,7 @@ class Store:
         """Starts a run, with facts about machine and code as tags.
 
         Args:
-            experiment: Its experiment, created if it is new. `MLFLOW_EXPERIMENT_NAME` takes precedence.
+            experiment: Its experiment, created if it is new. MLflow's environment variables take precedence.
             name: Its name.
             params: Its parameters, flat.
             tags: Its tags.
@@ -96,7 +96,7 @@ class Store:
             TrackingError: The store cannot be written; nothing was started.
             TrackingLostError: The run was started, but further writes failed.
         """
-        name_kept = experiment_name(experiment)
+        name_kept = self.experiment_name(experiment)
         texts = {safe_key(key): text for key, text in tags.items()}
         start_tags = {**source_tags(), **system_tags(), **heartbeat_tags(), **limits.shorten_all(texts)}
         if parent is not None:
@@ -157,7 +157,7 @@ class Store:
 
         Args:
             parent_id: The study's run.
-            experiment: That run's experiment; `MLFLOW_EXPERIMENT_NAME` takes precedence, as for the parent.
+            experiment: That run's experiment; MLflow's environment variables take precedence, as for the parent.
             children: The runs.
 
         Yields:
@@ -167,7 +167,7 @@ class Store:
             TrackingError: The store cannot be written.
         """
         with tracking_trouble("The study's runs could not be logged"):
-            experiment_id = self.experiment_id(experiment_name(experiment))
+            experiment_id = self.experiment_id(self.experiment_name(experiment))
             user = source_tags()["mlflow.user"]
             if self._sql_store is None or not tables.are_known():
                 yield from write_through_client(self._client, experiment_id, parent_id, user, children, self._begun)
@@ -177,6 +177,14 @@ class Store:
                 if used:
                     log_inputs(self._client, parent_id, [dataset.as_input() for dataset in used.values()])
                 yield from tables.write_children(self._sql_store, experiment_id, parent_id, user, children)
+
+    def experiment_name(self, asked: str) -> str:
+        """Returns the experiment of new runs: that of `MLFLOW_EXPERIMENT_NAME` or `_ID`, else the requested one.
+
+        Raises:
+            TrackingError: There is no such experiment, or the two variables contradict each other.
+        """
+        return self._experiments.name_of(asked)
 
     def experiment_id(self, name: str) -> str:
         """Returns the id of an experiment, which is created if it is new.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from regplug.errors import RegplugError, TrackingError
-from regplug.tracking.secrets import masked
+from regplug.tracking.secrets import mask_exception, masked
 
 _HINTS = {
     "readonly database": "Make the folder writable, or set MLFLOW_TRACKING_URI to a store that is.",
@@ -53,6 +53,7 @@ def tracking_trouble(doing: str) -> Iterator[None]:
 def explain(doing: str, error: BaseException) -> TrackingError:
     """Returns the `TrackingError` for an exception, with a suitable hint and without passwords."""
     reason = _reason(error)
+    mask_exception(error)
     hint = next((hint for sign, hint in _HINTS.items() if sign in reason), _GENERAL_HINT)
     return TrackingError(f"{doing}: {reason}", hint=hint)
 

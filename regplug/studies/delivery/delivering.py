@@ -16,7 +16,7 @@ from regplug.runs.request import check_request
 from regplug.runs.results import RunResult
 from regplug.runs.runner import execute
 from regplug.statistics import is_lower_better
-from regplug.tracking import RunInfo, Store, experiment_name
+from regplug.tracking import RunInfo, Store
 from regplug.tracking.kinds import FINAL_TAG
 from regplug.training.state_hash import state_sha256
 
@@ -80,7 +80,7 @@ class Finals:
     ) -> None:
         self._best, self._registry, self._store = best, registry, store
         self._uri, self._is_interrupted = tracking_uri, is_interrupted
-        found = store.runs(experiment_name(best.experiment), limit=None, tags={FINAL_TAG: best.study_id})
+        found = store.runs(store.experiment_name(best.experiment), limit=None, tags={FINAL_TAG: best.study_id})
         self._earlier = {info.name: info for info in reversed(found)}
 
     def train(self) -> tuple[RunResult, ...]:
