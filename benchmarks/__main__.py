@@ -17,6 +17,8 @@ BENCHMARKS: Mapping[str, str] = {
     "host-overhead": "run-mlp with identities composed, and with l2 + clip_norm + max_norm",
     "probe-cost": "run-mlp with gradients and dead units measured after the epoch; needs REGPLUG_DATA_DIR",
     "start": "whole processes against the imports that they need",
+    "many-runs": "runs list in a store of 5,000 runs, beyond its imports",
+    "checkpoints": "a run and a study with checkpoints, against the same without",
     "plugins": "plugins list and run --epochs 0 with 100 plugins installed and with none",
     "export": "from trained model to verified bundle against torch.onnx.export alone; a file's inference against "
     "eager's",

@@ -25,6 +25,7 @@ from regplug.runs.request import check_request
 from regplug.runs.results import Observer
 from regplug.runs.runner import execute
 from regplug.tracking import open_store
+from regplug.tracking.run import TrackedRun
 
 FIELDS = {
     "dataset": "moons", "model": "mlp:hidden=[8]", "epochs": 5, "lr": 0.1, "momentum": 0.9, "schedule": "cosine",
@@ -89,6 +90,15 @@ def test_a_resumed_run_ends_with_the_weights_and_the_points_of_an_uninterrupted_
     }
     assert points(resumed.run_id) == points(whole.run_id)
     assert list(Path("mlruns/checkpoints").iterdir()) == []
+
+
+def test_points_that_were_still_in_memory_when_the_process_was_killed_are_logged_again(place, each_epoch, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(TrackedRun, "log_metrics", lambda *_: None)
+        broken = interrupted(place, 3)
+    assert points(broken.run_id) == {}
+    resumed, whole = regplug.resume("broken off"), place.run(**FIELDS)
+    assert points(resumed.run_id) == points(whole.run_id)
 
 
 def test_a_run_without_a_checkpoint_is_trained_from_its_beginning(place):

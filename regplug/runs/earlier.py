@@ -41,6 +41,16 @@ class Earlier:
         """
         return {name: value for name, value in values.items() if not self._has(name, step, value, is_final=is_final)}
 
+    def lost_points(self) -> dict[int, dict[str, float]]:
+        """Returns the values by step that are in the checkpoint but did not reach the store before the end."""
+        found: dict[int, dict[str, float]] = {}
+        history = self.checkpoint["history"] if self.checkpoint is not None else {}
+        for name, points in history.items():
+            for step, value in points:
+                if not self._has(name, step, value, is_final=False):
+                    found.setdefault(step, {})[name] = value
+        return found
+
     def _has(self, name: str, step: int, value: float, *, is_final: bool) -> bool:
         known = self.points.get(safe_key(name), {}).get(step, ())
         if not is_final:

@@ -184,6 +184,8 @@ class _Run:
 
     def _train_and_export(self, tracked: TrackedRun, run: RunStarted, checkpoints: Checkpoints) -> nn.Module:
         tracked.set_tags({CHECKPOINT_TAG: str(checkpoints.path)})
+        for epoch, values in self._earlier.lost_points().items() if self._earlier is not None else ():
+            tracked.log_metrics(values, epoch)
         with self._stages.stage("training"):
             self._train(tracked, run, checkpoints)
         with self._stages.stage("evaluating"):

@@ -128,7 +128,7 @@ class Trainer:
     def load_dict(self, saved: Mapping[str, Any]) -> None:
         """Restores what `to_dict` returned. The training continues as if it had not stopped."""
         self.state.load_dict(saved["state"])
-        self._before_last = dict(saved["before"])
+        self._before_last = {name: value.to(self.state.params[name].device) for name, value in saved["before"].items()}
         self._evaluator.forget()
         self._evaluator.clock = self._clock(self.state.epoch, 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -110,15 +111,27 @@ class State:
         }
 
     def load_dict(self, saved: Mapping[str, Any]) -> None:
-        """Restores a saved state into the existing parameter and buffer tensors."""
+        """Restores a saved state, which may come from another device, into the existing parameters and buffers."""
         with torch.no_grad():
             for own, other in ((self.params, saved["params"]), (self.buffers, saved["buffers"])):
                 for name, value in own.items():
                     value.copy_(other[name])
-        self.optimizer = {slot: [t.clone() for t in tensors] for slot, tensors in saved["optimizer"].items()}
-        self.regularizer = _copies(saved["regularizer"])
-        self.epoch, self.rate_scale = saved["epoch"], saved["rate_scale"]
+        home = next((value.device for value in self.params.values()), torch.device("cpu"))
+        self.optimizer = {
+            slot: [_copy_at(t, own, home) for t, own in zip_longest(tensors, self.optimizer.get(slot, ()))]
+            for slot, tensors in saved["optimizer"].items()
+        }
+        self.regularizer = {
+            name: _copy_at(value, self.regularizer.get(name), home) for name, value in saved["regularizer"].items()
+        }
+        scale = saved["rate_scale"]
+        self.epoch, self.rate_scale = saved["epoch"], scale.to(home) if isinstance(scale, Tensor) else scale
         self.stopped, self.diverged = list(saved["stopped"]), list(saved["diverged"])
+
+
+def _copy_at(value: Tensor, own: Tensor | None, home: torch.device) -> Tensor:
+    """Returns a copy of a saved tensor on the device of the one that it replaces, or on that of the parameters."""
+    return value.detach().to(home if own is None else own.device, copy=True)
 
 
 def _copies(tensors: Tensors) -> dict[str, Tensor]:

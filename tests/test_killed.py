@@ -1,0 +1,56 @@
+"""Runs, sweeps and cross-validations that are killed with signal 9 resume to the weights of ones left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the work is killed in forked processes")
+
+FULL = pytest.mark.full
+
+
+def killed(folder, what, kills, seed=1):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    command = [sys.executable, str(Path(__file__).parent / "killed.py"), str(folder), what, str(kills), str(seed)]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    return json.loads(said.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("what", "kills"),
+    [
+        pytest.param("sweep", 3, marks=pytest.mark.slow),
+        pytest.param("run", 20, marks=FULL),
+        pytest.param("sweep", 20, marks=FULL),
+        pytest.param("cv", 20, marks=FULL),
+    ],
+)
+def test_what_is_killed_at_any_moment_resumes_to_the_same_weights_and_points(tmp_path, tell, what, kills):
+    found = killed(tmp_path, what, kills)
+    tell(f"{what}: killed {found['killed']} times in {found['seconds']:.1f} s of work")
+    assert found["differ"] == []
+    assert found["killed"] >= kills / 2
+
+
+@pytest.mark.parametrize(
+    ("what", "moment"),
+    [
+        pytest.param("run", "right after the start", marks=FULL),
+        pytest.param("run", "during the write of a checkpoint", marks=FULL),
+        pytest.param("run", "during the export", marks=FULL),
+        pytest.param("sweep", "right after the start", marks=FULL),
+        pytest.param("sweep", "during the write of a checkpoint", marks=pytest.mark.slow),
+        pytest.param("sweep", "after the children are written", marks=FULL),
+        pytest.param("cv", "during the write of a checkpoint", marks=FULL),
+    ],
+)
+def test_what_is_killed_at_an_unlucky_moment_resumes_to_the_same_weights_and_points(tmp_path, what, moment):
+    found = killed(tmp_path, what, moment)
+    assert (found["killed"], found["differ"]) == (1, [])
