@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_calls import Terminal
+from small_disks import KIB, mounted
 from trainings import toy
 from waiting import wait_until
 
@@ -228,3 +229,15 @@ def test_runs_that_are_killed_at_any_moment_resume_to_the_same_weights(place, ki
             assert said.document["state_sha256"] == whole["state_sha256"]
             assert said.document["verification"]["passed"]
         assert points(left.run_id) == points(whole["run_id"])
+
+
+def test_a_disk_that_is_full_while_a_checkpoint_is_written_does_not_end_the_run(place, each_epoch):
+    Path("mlruns").mkdir(exist_ok=True)
+    fields = {**FIELDS, "model": "mlp:hidden=[300,300]", "epochs": 2}
+    observer = Interrupts(0)
+    with mounted(place.folder / "mlruns" / "checkpoints", 256 * KIB) as disk:
+        assert place.run(**fields, observers=[observer]).status == "FINISHED"
+        assert list(disk.iterdir()) == []
+    (told,) = observer.told
+    assert told.startswith("A checkpoint could not be written to ")
+    assert "The run continues" in told

@@ -14,6 +14,7 @@ from trainings import toy
 from written_here import here
 
 import regplug
+from regplug.cli.live_study import LiveStudy
 from regplug.errors import RequestError
 from regplug.regularizer import RegularizerFunctions
 from regplug.runs import checkpoints
@@ -227,3 +228,33 @@ def test_the_best_setting_trained_again_is_resumed_and_its_finished_seeds_are_ke
     assert {run.run_id for run in finals} <= {run.run_id for run in resumed.finals}
     assert numbers(resumed) == numbers(whole)
     assert resumed.winner.verification.passed
+
+
+SWEEP = (
+    *("sweep", "--dataset", "moons", "--model", "mlp:hidden=[6]", "--grid", "reg.l2.strength=0,0.01", "--reg", "l2"),
+    *("--seeds", "2", "--epochs", "3", "--no-export", "--name", "pressed"),
+)
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_the_command_line_ends_a_sweep_softly_and_a_second_one_at_once(place, heeded, terminal, monkeypatch):
+    def press(times):
+        presses = iter([signal.SIGINT] * times)
+        monkeypatch.setattr(LiveStudy, "epoch_ended", lambda *_: [os.kill(os.getpid(), each) for each in presses])
+
+    press(1)
+    said = terminal(*SWEEP)
+    (study,) = open_store().runs(tags={"regplug.study": "sweep"})
+    again = f"regplug runs resume {study.run_id[:8]}"
+    assert (said.code, study.status) == (130, "KILLED")
+    assert "best so far" in said.out
+    assert "Interrupted: 4 of 4 runs are not trained: l2.strength=0 | seed 0 data 0; " in said.err
+    assert again in said.out
+    assert again in said.err
+    press(2)
+    said = terminal("runs", "resume", study.run_id)
+    assert said.code == 130
+    assert f"ended KILLED; 0 of 4 runs are kept. `{again}` continues it." in said.err
+    press(0)
+    said = terminal("runs", "resume", study.run_id, "--json")
+    assert (said.code, said.document["status"], len(said.document["runs"])) == (0, "FINISHED", 4)

@@ -50,7 +50,7 @@ def sweep(
     """Train a grid of settings with several seeds, test the differences, and export the best setting.
 
     Runs train in stacks where possible. The best setting by --metric is trained again and exported; --no-export leaves
-    this out. The same command continues a killed study and does not repeat its finished runs.
+    this out. `regplug runs resume`, or the same command, continues an interrupted study from its last checkpoint.
 
     Example: regplug sweep --grid reg=dropout,l2,mixup,batchnorm --best-of 3 --seeds 5
     """
