@@ -10,7 +10,7 @@ from shortcuts import drawing
 import regplug
 from regplug.tracking.ui import compare_url
 
-PLAIN, DROPPED = "mlp seed 0", "mlp + dropout(p=0.2) seed 0"
+PLAIN, DROPPED = "mlp seed 0", "mlp + dropout:drop_probability=0.2 seed 0"
 
 pytestmark = [pytest.mark.slow, needs_browser]
 

@@ -160,7 +160,7 @@ def test_compare_by_reg_groups_the_plain_runs_of_an_experiment(terminal, place):
     for reg, seed in (((), 0), ((), 1), (("l2:strength=0.1",), 0), (("l2:strength=1",), 0)):
         place.run(dataset="digits", model="linear", epochs=1, reg=reg, seed=seed, experiment="plain")
     found = regplug.compare("plain", by="reg", tracking_uri=place.uri)
-    assert {summary.label for summary in found.analysis.summaries} == {"none", "l2(strength=0.1)", "l2(strength=1.0)"}
+    assert {summary.label for summary in found.analysis.summaries} == {"none", "l2:strength=0.1", "l2:strength=1.0"}
     assert regplug.compare("plain", tracking_uri=place.uri).study.labels == found.study.labels
     place.run(dataset="digits", model="linear", epochs=1, seed=0, lr=0.3, experiment="plain")
     said = terminal("compare", "plain", "--by", "reg")

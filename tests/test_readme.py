@@ -198,7 +198,7 @@ def test_the_plugin_is_tried_before_it_is_installed(folder, terminal):
     (line,) = (line.strip() for line in TEXT.splitlines() if line.startswith("    regplug run --plugin"))
     said = terminal(*shlex.split(line)[1:], "--no-export")
     assert said.code == 0, said.err
-    assert "confidence(strength=0.2)" in said.out
+    assert "confidence:strength=0.2" in said.out
 
 
 def test_the_description_of_the_package_is_a_project(folder):

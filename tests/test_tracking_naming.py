@@ -32,7 +32,7 @@ def test_importing_tracking_imports_neither_mlflow_nor_torch():
 
 
 def test_a_very_long_run_name_is_cut_visibly_and_keeps_its_seed():
-    name = naming.run_name("mlp", [("dropout", {"at": "x" * 400})], 12)
+    name = naming.run_name("mlp", ["dropout:at=" + "x" * 400], 12)
     assert len(name) == 250
     assert name.endswith("… seed 12")
 

@@ -83,7 +83,7 @@ def describe_run(
     others = {column: (one.registered.name, one.values()) if one else ("default", {}) for column, one in alone.items()}
     others["init"] = _initializers(parts.inits)
     fields = {name: value for name, value in config.to_dict().items() if name not in _NOT_PARAMETERS}
-    name = config.name or run_name(model, [(reg.spec.key, reg.changed().values) for reg in parts.regs], config.seed)
+    name = config.name or run_name(model, [str(reg.changed()) for reg in parts.regs], config.seed)
     name = f"{name} {fold}".strip()
     training = f"{parts.optimizer.changed()}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}"
     provenance = [
@@ -97,7 +97,7 @@ def describe_run(
             title=name,
             model=model,
             dataset=dataset,
-            regularizers=", ".join(map(str, config.specs("reg"))),
+            regularizers=", ".join(str(reg.changed()) for reg in parts.regs),
             training=training,
             command=command_of(config),
         ),

@@ -15,31 +15,21 @@ NamedParams = tuple[str, Mapping[str, object]]
 """A component's name (or alias) and its parameters."""
 
 
-def run_name(model: str, regs: Sequence[NamedParams], seed: int) -> str:
+def run_name(model: str, regs: Sequence[str], seed: int) -> str:
     """Returns a readable name with the settings that are not defaults.
 
     Args:
         model: The model's name.
-        regs: Regularizers, each with the parameters that are not defaults.
+        regs: Regularizers as the user would type them, without the parameters that are at their defaults.
         seed: The run's seed.
 
-    >>> run_name("mlp", [("dropout", {"drop_probability": 0.5}), ("l2", {})], 3)
-    'mlp + dropout(p=0.5) + l2 seed 3'
+    >>> run_name("mlp", ["dropout:drop_probability=0.5", "l2"], 3)
+    'mlp + dropout:drop_probability=0.5 + l2 seed 3'
     >>> run_name("linear", [], 0)
     'linear seed 0'
     """
-    parts = [model, *(_with_params(name, params) for name, params in regs)]
     tail = f" seed {seed}"
-    return shorten(" + ".join(parts), _NAME_LENGTH - len(tail)) + tail
-
-
-def _with_params(name: str, params: Mapping[str, object]) -> str:
-    inside = ", ".join(f"{_short(key)}={param_text(value)}" for key, value in params.items())
-    return f"{name}({inside})" if inside else name
-
-
-def _short(key: str) -> str:
-    return "p" if key.endswith("probability") else key
+    return shorten(" + ".join([model, *regs]), _NAME_LENGTH - len(tail)) + tail
 
 
 def param_text(value: object) -> str:

@@ -86,8 +86,8 @@ class Columns:
 
     def _component(self, field: str, name: str, run: RunInfo) -> str:
         prefix = _prefix(field, name)
-        inside = ", ".join(f"{p}={run.params[f'{prefix}{p}']}" for p in self._varying(field, name, run))
-        return f"{name}({inside})" if inside else name
+        inside = ",".join(f"{p}={run.params[f'{prefix}{p}']}" for p in self._varying(field, name, run))
+        return f"{name}:{inside}" if inside else name
 
     def _varying(self, field: str, name: str, run: RunInfo) -> list[str]:
         prefix = _prefix(field, name)
