@@ -18,7 +18,7 @@ from regplug.tracking.limits import MAX_KEY_LENGTH
 from regplug.tracking.system import source_tags, system_tags
 
 
-@pytest.mark.parametrize("name", ["naming", "limits", "liveness", "ui"])
+@pytest.mark.parametrize("name", ["columns", "naming", "limits", "liveness", "ui"])
 def test_the_examples_in_the_docstrings_are_true(name):
     result = doctest.testmod(importlib.import_module(f"regplug.tracking.{name}"))
     assert result.attempted > 0
@@ -71,10 +71,6 @@ def test_a_run_without_regularizers_says_none():
 
 def test_a_key_is_never_longer_than_mlflow_takes():
     assert len(naming.safe_key("k" * 400)) == MAX_KEY_LENGTH
-
-
-def test_lining_up_adds_no_column_that_no_run_has():
-    assert naming.line_up([{"a": 1}, {"b": 2}], {"a": 0, "c": 0}) == [{"a": 1}, {"b": 2, "a": 0}]
 
 
 def test_the_note_ends_with_the_command_that_repeats_the_run():

@@ -168,7 +168,12 @@ class _Run:
             fold=f"fold {fold}" if fold else "",
         )
         return self._store.start_run(
-            experiment=told.experiment, name=told.name, params=told.params, tags={**told.tags, **tags}
+            experiment=told.experiment,
+            name=told.name,
+            params=told.params,
+            tags={**told.tags, **tags},
+            shown=told.shown,
+            off=told.off,
         )
 
     def _carry_out(self, tracked: TrackedRun) -> nn.Module:

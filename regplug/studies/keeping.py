@@ -12,24 +12,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from regplug.config import SHORTHANDS
 from regplug.data import Prepared
 from regplug.measuring.probing import is_of_layer
 from regplug.registry import Registry
 from regplug.runs.checkpoints import read_checkpoint
-from regplug.runs.description import describe_run, off_values
+from regplug.runs.description import describe_run
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
 from regplug.runs.interrupted import checkpoint_file
 from regplug.runs.results import status_after
 from regplug.runs.row_files import keep_rows, read_rows
+from regplug.runs.shown_params import off_values
+from regplug.runs.stored import CONFIG_FILE
 from regplug.studies.design.child_configs import CONFIGS_FILE, POINT_TAG, config_alone, configs_document
-from regplug.studies.design.config import Point
+from regplug.studies.design.config import Point, StudyConfig
 from regplug.studies.earlier import FINGERPRINT_TAG, STUDY_FILE, named_study, unfinished_study
 from regplug.studies.measuring import PointResult
 from regplug.studies.results import StudyEnded
 from regplug.studies.stacks.running import Chunks
 from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, UsedDataset
 from regplug.tracking.kinds import STUDY_TAG
-from regplug.tracking.naming import line_up, safe_key
+from regplug.tracking.naming import safe_key
 
 if TYPE_CHECKING:
     from regplug.studies.engine import Study
@@ -84,6 +87,7 @@ class Keeper:
         """The stack that an earlier attempt was training; known once the study is open."""
         self._files: set[str] = set()
         self._known_metrics: Mapping[str, float] = {}
+        self._shown = frozenset(map(safe_key, ("setting", "fold", "repeat", *_columns_of_axes(study.config))))
         self._run_ids: dict[str, str] = {}
 
     def open(self) -> dict[str, PointResult]:
@@ -252,9 +256,7 @@ class Keeper:
         return {STUDY_TAG: self._kind, FINGERPRINT_TAG: self._fingerprint, **doubts}
 
     def _children(self, results: Sequence[PointResult]) -> list[ChildRun]:
-        children = [self._child(result) for result in results]
-        columns = line_up([child.params for child in children], self._off)
-        return [replace(c, params=p | _missing(p, self._off)) for c, p in zip(children, columns, strict=True)]
+        return [self._child(result) for result in results]
 
     def _write(self, waiting: list[tuple[PointResult, ChildRun]]) -> None:
         """Writes the waiting runs and takes each off the queue, so that a retry after a failure writes the rest."""
@@ -268,8 +270,9 @@ class Keeper:
         fold = "" if point.fold is None else f"fold {point.fold[0]}" + f".{point.fold[1]}" * (self._study.repeats > 1)
         data = f"data {point.config.data_seed}" if self._study.data_seeds > 1 else ""
         components = self._components_of(point).for_task(self._task)
+        config = config_alone(point, self._study.folds)
         told = describe_run(
-            config_alone(point, self._study.folds),
+            config,
             components,
             data=self._facts_of(point),
             fold=f"{data} {fold}".strip(),
@@ -280,14 +283,28 @@ class Keeper:
         tags = dict(told.tags) | {POINT_TAG: point.key} | ({GUESS_TAG: result.guess} if result.guess else {})
         if result.error:
             tags["regplug.error"] = result.error
+        end = int(time.time() * 1000)
+        start = end - max(1, int(result.seconds * 1000))
         return ChildRun(
             name=told.name,
             params=params,
+            shown=told.shown | self._shown & {*map(safe_key, params)},
+            off={**self._off, **told.off},
             tags=tags,
-            metrics=_points(result, self._metric),
+            metrics=_points(result, self._metric, start, end),
             status=_status(result),
+            start_ms=start,
+            end_ms=end,
             dataset=_used(self._data_of(point)),
+            files={CONFIG_FILE: config.to_toml()},
         )
+
+
+def _columns_of_axes(study: StudyConfig) -> list[str]:
+    """Returns the parameters that the study varies."""
+    paths = [axis.path for axis in (*study.crossed, *study.zipped)]
+    seeds = ["data_seed"] if study.data_seeds > 1 else []
+    return [*seeds, *(f"{SHORTHANDS[path]}.{path}" if path in SHORTHANDS else path for path in paths)]
 
 
 def _used(data: Prepared) -> UsedDataset:
@@ -295,21 +312,17 @@ def _used(data: Prepared) -> UsedDataset:
     return UsedDataset(name=data.raw.name, digest=data.digest, source=data.raw.source, profile={"rows": rows})
 
 
-def _missing(params: Mapping[str, object], off: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in off.items() if name not in params}
-
-
 def _status(result: PointResult) -> Any:
     return result.status
 
 
-def _points(result: PointResult, first: str) -> list[tuple[str, float, int, int]]:
-    """At most `MOST_POINTS` points: the last epoch of each metric, and others evenly spread.
+def _points(result: PointResult, first: str, start: int, end: int) -> list[tuple[str, float, int, int]]:
+    """At most `MOST_POINTS` points: the last epoch of each metric, and others evenly spread, also in time.
 
     Measurements of single layers are only in the study's file of curves. The study's metric comes first, because
     MLflow's parallel coordinates plot starts with the first metric.
     """
-    now = int(time.time() * 1000)
+    epochs = max(1, result.epochs)
     histories = {name: each for name, each in result.history.items() if name == first or not is_of_layer(name)}
     num_curves = sum(len(history) > 1 for history in histories.values())
     each = max(2, (MOST_POINTS - len(histories)) // max(1, num_curves) - 1)
@@ -317,11 +330,11 @@ def _points(result: PointResult, first: str) -> list[tuple[str, float, int, int]
     for name, history in sorted(histories.items(), key=lambda each: each[0] != first):
         stride = max(1, -(-len(history) // each))
         thinned = [*history[:-1][::stride], history[-1]]
-        points += [(name, value, epoch, now) for epoch, value in thinned]
+        points += [(name, value, epoch, start + (end - start) * epoch // epochs) for epoch, value in thinned]
     return [
         *points,
-        (SECONDS_METRIC, result.seconds, result.epochs, now),
-        (EPOCHS_METRIC, float(result.epochs), result.epochs, now),
+        (SECONDS_METRIC, result.seconds, result.epochs, end),
+        (EPOCHS_METRIC, float(result.epochs), result.epochs, end),
     ]
 
 

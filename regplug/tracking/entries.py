@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regplug.tracking import reading
-from regplug.tracking.children import Begun, ChildRun, write_through_client
+from regplug.tracking.children import Begun, ChildRun, add_columns, write_through_client
+from regplug.tracking.columns import ColumnBook, Columns
 from regplug.tracking.datasets import UsedDataset, dataset_input, log_inputs
 from regplug.tracking.models import log_onnx_model
 from regplug.tracking.records import CONTENT
@@ -48,7 +49,19 @@ def keep_dataset(facts: Mapping[str, Any]) -> Entry:
 
 def keep_children(children: Sequence[ChildRun], user: str) -> Entry:
     """Keeps runs of a study."""
-    return {"kind": "children", "user": user, "children": [dataclasses.asdict(child) for child in children]}
+    kept = [dataclasses.asdict(child) for child in children]
+    plain = [{**each, "shown": None if each["shown"] is None else sorted(each["shown"])} for each in kept]
+    return {"kind": "children", "user": user, "children": plain}
+
+
+def keep_columns(columns: Columns) -> Entry:
+    """Keeps columns for earlier runs of the experiment."""
+    return {"kind": "columns", "columns": dict(columns)}
+
+
+def keep_view(view: Mapping[str, str]) -> Entry:
+    """Keeps a view of the experiment's runs."""
+    return {"kind": "view", "tags": dict(view)}
 
 
 def keep_model(
@@ -107,13 +120,32 @@ def _deliver_children(client: Any, run: Any, _: Path, entry: Entry) -> tuple[str
             if tags <= each.tags.items():
                 begun[id(child)] = each.run_id
                 clear_error(client, each, child.tags)
-    written = write_through_client(client, experiment_id, parent_id, entry["user"], children, begun)
-    return "runs", sum(len(run_ids) for run_ids in written)
+    book = ColumnBook(client, experiment_id)
+    columns, new = add_columns(book, children)
+    written = write_through_client(client, experiment_id, parent_id, entry["user"], children, begun, columns)
+    count = sum(len(run_ids) for run_ids in written)
+    book.fill(new)
+    return "runs", count
+
+
+def _deliver_columns(client: Any, run: Any, _: Path, entry: Entry) -> tuple[str, int]:
+    ColumnBook(client, str(run.info.experiment_id)).fill(entry["columns"])
+    return "parameters", len(entry["columns"])
+
+
+def _deliver_view(client: Any, run: Any, _: Path, entry: Entry) -> tuple[str, int]:
+    for key, text in entry["tags"].items():
+        client.set_experiment_tag(run.info.experiment_id, key, text)
+    return "tags", len(entry["tags"])
 
 
 def _child(facts: Mapping[str, Any]) -> ChildRun:
-    used = facts["dataset"]
-    return ChildRun(**{**facts, "dataset": None if used is None else UsedDataset(**used)})
+    used, shown = facts["dataset"], facts.get("shown")
+    changed = {
+        "dataset": None if used is None else UsedDataset(**used),
+        "shown": None if shown is None else frozenset(shown),
+    }
+    return ChildRun(**{**facts, **changed})
 
 
 def _deliver_model(client: Any, run: Any, place: Path, entry: Entry) -> tuple[str, int]:
@@ -137,5 +169,7 @@ _KINDS: dict[str, Callable[[Any, Any, Path, Entry], tuple[str, int]]] = {
     "files": _deliver_files,
     "dataset": _deliver_dataset,
     "children": _deliver_children,
+    "columns": _deliver_columns,
+    "view": _deliver_view,
     "model": _deliver_model,
 }

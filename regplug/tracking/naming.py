@@ -45,7 +45,7 @@ def param_text(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, int | float):
-        return repr(value)
+        return repr(value) if value else "0"  # as for a strength that is off
     plain = list(value) if isinstance(value, tuple | set | frozenset) else value
     return json.dumps(plain, separators=(",", ":"), default=str)
 
@@ -114,21 +114,6 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def line_up(runs: Sequence[Mapping[str, object]], off: Mapping[str, object]) -> list[dict[str, object]]:
-    """Returns the runs' parameters with equal columns, for MLflow's parallel coordinates plot.
-
-    Args:
-        runs: Each run's parameters.
-        off: Parameter -> value without effect (0 for a strength). A parameter that a run lacks gets this value; others
-            stay absent.
-
-    >>> line_up([{"reg.l2.strength": 0.1}, {}], {"reg.l2.strength": 0, "reg.l1.strength": 0})
-    [{'reg.l2.strength': 0.1}, {'reg.l2.strength': 0}]
-    """
-    seen = {key for run in runs for key in run}
-    return [{**run, **{key: value for key, value in off.items() if key in seen and key not in run}} for run in runs]
 
 
 def provenance_tags(components: Sequence[tuple[str, str, str, str]]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from regplug.config.values import is_utf8
 from regplug.errors import RequestError, did_you_mean
+from regplug.tracking.columns import defaults_of
 from regplug.tracking.liveness import is_stale
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class RunInfo:
         is_stale: Whether it is RUNNING although its process is gone.
         started: Start time.
         ended: End time, or `None`.
-        params: Parameters as text.
+        params: All parameters as text, also those that MLflow's tables do not show.
         tags: Tags.
         metrics: Last value of each metric.
         artifact_uri: The folder of its files.
@@ -87,7 +88,7 @@ def to_info(run: Any, experiment: str) -> RunInfo:
         is_stale=is_stale(run.info.run_id, run.info.status, tags),
         started=_when(run.info.start_time or 0),
         ended=_when(run.info.end_time) if run.info.end_time else None,
-        params=dict(run.data.params),
+        params={**defaults_of(tags), **run.data.params},
         tags=tags,
         metrics=dict(run.data.metrics),
         artifact_uri=run.info.artifact_uri,

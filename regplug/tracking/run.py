@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from regplug.errors import RegplugError, TrackingError, TrackingLostError
 from regplug.tracking import entries, limits
 from regplug.tracking.children import ChildRun
+from regplug.tracking.columns import Columns
 from regplug.tracking.datasets import dataset_input, log_inputs
 from regplug.tracking.delivery import Delivery
 from regplug.tracking.files import all_or_nothing
@@ -78,6 +79,7 @@ class TrackedRun:
         self._client, self._store, self._reserve = client, store, reserve
         self._delivery = Delivery(client, self.run_id, store, outbox=outbox, reach=reach)
         self._long_values: dict[str, str] = {}
+        self._at_start: list[Call] = []
 
     def on_trouble(self, tell: Callable[[str], None]) -> None:
         """Sets a function that is called, from another thread, when the store is lost and when it is back."""
@@ -118,6 +120,17 @@ class TrackedRun:
             return entries.keep_children(waiting(), source_tags()["mlflow.user"])
 
         self._delivery.post(Call("runs of the study", doing, send, keep, AT_THE_ENDS))
+
+    def post_columns(self, columns: Columns, send: Callable[[], object]) -> None:
+        """Logs new columns in earlier runs of the experiment, in the background, from the start of the block on.
+
+        Args:
+            columns: The new columns.
+            send: Logs them.
+        """
+        doing = "Parameters of earlier runs could not be logged"
+        keep = partial(entries.keep_columns, columns)
+        self._at_start.append(Call("parameters of earlier runs", doing, send, lambda _: keep(), AT_THE_ENDS))
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Logs parameters; one too long for MLflow is shortened and stored in full in `config/long_values.json`."""
@@ -275,6 +288,8 @@ class TrackedRun:
 
     def __enter__(self) -> TrackedRun:
         self._delivery.start()
+        for call in self._at_start:
+            self._delivery.post(call)
         return self
 
     def __exit__(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from regplug.errors import RequestError, TrackingError, did_you_mean, raise_after_start
-from regplug.tracking import limits, reading, registering, tables
+from regplug.tracking import columns, limits, reading, registering, tables
 from regplug.tracking.burying import mark_dead_runs
-from regplug.tracking.children import ChildRun, write_through_client
+from regplug.tracking.children import ChildRun, add_columns, write_through_client
 from regplug.tracking.datasets import log_inputs
 from regplug.tracking.experiments import Experiments
 from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags, writing
@@ -82,6 +82,8 @@ class Store:
         params: Mapping[str, object],
         tags: Mapping[str, str],
         parent: str | None = None,
+        shown: frozenset[str] | None = None,
+        off: Mapping[str, object] | None = None,
     ) -> TrackedRun:
         """Starts a run, with facts about machine and code as tags.
 
@@ -91,6 +93,8 @@ class Store:
             params: Its parameters, flat.
             tags: Its tags.
             parent: Id of the study's run, for a child.
+            shown: The parameters that make columns of the experiment; `None` to log all without making columns.
+            off: Value of a parameter at which it has no effect, for the runs to which it does not apply.
 
         Raises:
             TrackingError: The store cannot be written; nothing was started.
@@ -99,6 +103,8 @@ class Store:
         name_kept = self.experiment_name(experiment)
         texts = {safe_key(key): text for key, text in tags.items()}
         start_tags = {**source_tags(), **system_tags(), **heartbeat_tags(), **limits.shorten_all(texts)}
+        rest = {} if shown is None else columns.defaults_tag(columns.texts_of(params), shown)
+        start_tags |= rest
         if parent is not None:
             start_tags["mlflow.parentRunId"] = parent
         with tracking_trouble("The run could not be started"), bounded(AT_THE_ENDS):
@@ -109,8 +115,27 @@ class Store:
         writing.add(run.run_id)
         with _begun(run):
             run.keep_long(limits.too_long(texts, limits.MAX_TAG_LENGTH))
+            if rest:
+                params = self._columns_of_run(run, params, shown or (), off or {})
             run.log_params(params)
         return run
+
+    def _columns_of_run(
+        self, run: TrackedRun, params: Mapping[str, object], shown: Collection[str], off: Mapping[str, object]
+    ) -> Mapping[str, object]:
+        """Adds a run's columns to its experiment; returns the parameters that it logs."""
+        with tracking_trouble("Parameters could not be logged"), bounded(AT_THE_ENDS):
+            book = columns.ColumnBook(self._client, run.experiment_id)
+            all_of_them, new = book.extend(shown, off)
+        if new:
+            run.post_columns(new, partial(self._fill, run.experiment_id, new))
+        return columns.logged(columns.texts_of(params), all_of_them)
+
+    def _fill(self, experiment_id: str, new: columns.Columns) -> None:
+        if self._sql_store is None or not tables.are_known():
+            columns.ColumnBook(self._client, experiment_id).fill(new)
+        else:
+            tables.fill_columns(self._sql_store, experiment_id, new)
 
     def resume_run(self, text: str) -> TrackedRun:
         """Resumes a run: the same MLflow run is RUNNING again, written by this process.
@@ -169,14 +194,26 @@ class Store:
         with tracking_trouble("The study's runs could not be logged"):
             experiment_id = self.experiment_id(self.experiment_name(experiment))
             user = source_tags()["mlflow.user"]
+            both, new = add_columns(columns.ColumnBook(self._client, experiment_id), children)
             if self._sql_store is None or not tables.are_known():
-                yield from write_through_client(self._client, experiment_id, parent_id, user, children, self._begun)
+                yield from write_through_client(
+                    self._client, experiment_id, parent_id, user, children, self._begun, both
+                )
             else:
                 # The study has all of them. MLflow writes them, as another process may write the same ones.
                 used = {child.dataset.key: child.dataset for child in children if child.dataset is not None}
                 if used:
                     log_inputs(self._client, parent_id, [dataset.as_input() for dataset in used.values()])
-                yield from tables.write_children(self._sql_store, experiment_id, parent_id, user, children)
+                yield from tables.write_children(self._sql_store, experiment_id, parent_id, user, children, both)
+            if both:
+                self._fill_others(experiment_id, both, new)
+
+    def _fill_others(self, experiment_id: str, used: columns.Columns, new: columns.Columns) -> None:
+        """Logs new columns in earlier runs, and in the runs just written the columns that others added meanwhile."""
+        now = columns.ColumnBook(self._client, experiment_id).read()
+        added = {**new, **{key: off for key, off in now.items() if key not in used}}
+        if added:
+            self._fill(experiment_id, added)
 
     def experiment_name(self, asked: str) -> str:
         """Returns the experiment of new runs: that of `MLFLOW_EXPERIMENT_NAME` or `_ID`, else the requested one.

@@ -16,14 +16,18 @@ from typing import Any
 
 from regplug.tracking import limits
 from regplug.tracking.children import ChildRun, Point
+from regplug.tracking.columns import DEFAULTS_TAG, Columns, defaults_of, missing
 from regplug.tracking.datasets import CONTEXT_TAG, TRAINING_CONTEXT
+from regplug.tracking.files import write_texts
 from regplug.tracking.naming import safe_key
+from regplug.tracking.trouble import is_lost_race
 
 KNOWN_VERSIONS = ("3.17",)
 """Versions of MLflow for which the rows written here were compared with those that MLflow writes."""
 
 _POINTS_A_TRANSACTION = 50_000
 _INSERT_ROWS = 10_000
+_MOST_RACES = 5
 
 _SETTLE = """
     UPDATE experiments
@@ -55,7 +59,7 @@ def settle(database: Path, artifacts: str | None) -> bool:
 
 
 def write_children(
-    sql_store: Any, experiment_id: str, parent_id: str, user: str, children: Sequence[ChildRun]
+    sql_store: Any, experiment_id: str, parent_id: str, user: str, children: Sequence[ChildRun], columns: Columns
 ) -> Iterator[list[str]]:
     """Writes children into MLflow's tables in few transactions, with the rows that MLflow's own store would write.
 
@@ -67,14 +71,18 @@ def write_children(
         parent_id: The study's run.
         user: The user who runs it.
         children: The runs, whose datasets are in the store.
+        columns: The columns of the experiment.
 
     Yields:
         The ids of each written group of children, in order.
     """
     experiment = sql_store.get_experiment(experiment_id)
     for group in _groups(children):
-        rows = _Rows(sql_store, experiment, parent_id, user)
+        rows = _Rows(sql_store, experiment, parent_id, user, columns)
         run_ids = [rows.add(child) for child in group]
+        for run_id, child in zip(run_ids, group, strict=True):
+            # Before the rows: a retry after a failure must not write these again.
+            write_texts(rows.artifact_uri(run_id), child.files)
         with sql_store.ManagedSessionMaker(read_only=False) as session:
             rows.insert(session)
             rows.insert_inputs(session, dict(zip(run_ids, group, strict=True)))
@@ -95,11 +103,53 @@ def _groups(children: Sequence[ChildRun]) -> Iterator[list[ChildRun]]:
         yield group
 
 
+def fill_columns(sql_store: Any, experiment_id: str, columns: Columns) -> None:
+    """Logs columns in all runs of an experiment that lack them; see `ColumnBook.fill`.
+
+    Args:
+        sql_store: MLflow's SQL store.
+        experiment_id: The experiment.
+        columns: The columns.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for left in reversed(range(_MOST_RACES)):
+        try:
+            with sql_store.ManagedSessionMaker(read_only=False) as session:
+                _insert_lacking(session, int(experiment_id), columns)
+        except MlflowException as error:
+            if not left or not is_lost_race(error):
+                raise
+        else:
+            return
+
+
+def _insert_lacking(session: Any, experiment_id: int, columns: Columns) -> None:
+    from mlflow.store.tracking.dbmodels.models import SqlParam, SqlRun, SqlTag
+    from sqlalchemy import insert
+
+    own: Any = SqlRun.experiment_id == experiment_id
+    key: Any = SqlParam.key
+    tags = session.query(SqlTag.run_uuid, SqlTag.value).join(SqlRun, SqlRun.run_uuid == SqlTag.run_uuid)
+    defaults = tags.filter(own, SqlTag.key == DEFAULTS_TAG).all()
+    params = session.query(SqlParam.run_uuid, SqlParam.key).join(SqlRun, SqlRun.run_uuid == SqlParam.run_uuid)
+    known: dict[str, set[str]] = {run_id: set() for run_id, _ in defaults}
+    for run_id, name in params.filter(own, key.in_(list(columns))):
+        known.setdefault(run_id, set()).add(name)
+    rows = [
+        {"run_uuid": run_id, "key": name, "value": text}
+        for run_id, tag in defaults
+        for name, text in missing(known[run_id], defaults_of({DEFAULTS_TAG: tag}), columns).items()
+    ]
+    for some in limits.chunks(rows, _INSERT_ROWS):
+        session.execute(insert(SqlParam.__table__), some)
+
+
 class _Rows:
     """The rows of several children, by table."""
 
-    def __init__(self, sql_store: Any, experiment: Any, parent_id: str, user: str) -> None:
-        self._sql_store = sql_store
+    def __init__(self, sql_store: Any, experiment: Any, parent_id: str, user: str, columns: Columns) -> None:
+        self._sql_store, self._columns = sql_store, columns
         self._experiment = experiment
         self._parent_id = parent_id
         self._user = user
@@ -108,6 +158,10 @@ class _Rows:
         self._params: list[dict[str, object]] = []
         self._metrics: list[dict[str, object]] = []
         self._latest: list[dict[str, object]] = []
+
+    def artifact_uri(self, run_id: str) -> str:
+        """Returns the folder of a run's files."""
+        return f"{self._experiment.artifact_location.rstrip('/')}/{run_id}/artifacts"
 
     def add(self, child: ChildRun) -> str:
         """Adds a child and returns its new id."""
@@ -118,7 +172,7 @@ class _Rows:
                 "run_uuid": run_id,
                 "name": child.name,
                 "experiment_id": int(self._experiment.experiment_id),
-                "artifact_uri": f"{self._experiment.artifact_location.rstrip('/')}/{run_id}/artifacts",
+                "artifact_uri": self.artifact_uri(run_id),
                 "source_type": "UNKNOWN",
                 "source_name": "",
                 "entry_point_name": "",
@@ -132,7 +186,8 @@ class _Rows:
         )
         tags = child.plain_tags(self._parent_id, self._user)
         self._tags += [{"run_uuid": run_id, "key": key, "value": text} for key, text in tags.items()]
-        self._params += [{"run_uuid": run_id, "key": key, "value": text} for key, text in child.plain_params().items()]
+        params = child.plain_params(self._columns)
+        self._params += [{"run_uuid": run_id, "key": key, "value": text} for key, text in params.items()]
         self._add_metrics(run_id, child.metrics)
         return run_id
 

@@ -339,7 +339,13 @@ def _without_doubles(
 
 def _differing(runs: Sequence[RunInfo]) -> list[str]:
     names = dict.fromkeys(name for run in runs for name in run.params if name != "setting")
-    return [name for name in names if len({run.params.get(name) for run in runs}) > 1]
+    return [name for name in names if len({_own_value(name, run) for run in runs}) > 1]
+
+
+def _own_value(name: str, run: RunInfo) -> str | None:
+    """Returns a parameter; `None` for one of a regularizer that the run lacks, even if its off value is logged."""
+    kind, _, rest = name.partition(".")
+    return None if kind == "reg" and rest.partition(".")[0] not in _names("reg", run) else run.params.get(name)
 
 
 def _study_run(run: RunInfo, label: str, key: PairKey) -> StudyRun:
