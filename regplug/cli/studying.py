@@ -125,6 +125,7 @@ def _rows(result: StudyResult, tracking_uri: str | None) -> list[tuple[str, str]
         ("trained", f"{len(result.results)} runs in {result.seconds:.1f} s: {together}"),
         ("tracked", f"{started.experiment}, study {started.study_id[:8]} ({started.name}), in {started.tracking_uri}"),
     ]
+    rows += [("MLflow", started.runs_url)] if started.runs_url else []
     if not is_whole:
         rows.append(("next", f"regplug runs resume {started.study_id[:8]}{tail}"))
     elif all(each.run_id for each in result.results):

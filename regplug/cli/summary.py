@@ -40,6 +40,7 @@ def summarize(result: RunResult, store_options: str = "") -> list[Row]:
     if result.guess:
         rows.append(("warning", f"no better than guessing: {result.guess}"))
     rows.append(("tracked", f"{result.experiment}, run {result.run_id[:8]}, in {result.tracking_uri}"))
+    rows += [("MLflow", result.runs_url)] if result.runs_url else []
     if result.bundle_path is not None:
         rows.append(("bundle", str(result.bundle_path)))
     if result.verification is not None:

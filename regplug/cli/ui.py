@@ -47,15 +47,25 @@ def ui(
     with _child(command, location) as process:
         _wait_until_it_answers(process, host, port)
         try:
+            page = _first_page(address)
             if json:
-                emit({"address": address, "tracking_uri": location.shown, "pid": process.pid})
+                emit({"address": address, "runs_url": page, "tracking_uri": location.shown, "pid": process.pid})
             else:
-                say(f"MLflow UI  {address}", f"store      {location.shown}", "Ctrl-C ends it.")
+                say(f"MLflow UI  {page}", f"store      {location.shown}", "Ctrl-C ends it.")
             code = process.wait()
         except KeyboardInterrupt:
             note("The MLflow UI has ended.")  # it was interrupted, which is not a failure
             return
     raise TrackingError(f"The MLflow UI stopped unexpectedly (exit code {code}).", hint="See its output above.")
+
+
+def _first_page(address: str) -> str:
+    """Returns the page with the newest runs, or the start page if the UI does not say which it is."""
+    from regplug.tracking.ui import newest_url
+
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return newest_url(address)
+    return address
 
 
 def _require_free(host: str, port: int) -> None:

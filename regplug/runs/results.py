@@ -179,6 +179,7 @@ class RunResult(RunFinished):
         verification: What was checked.
         history: Learning curves: points (epoch, value) by metric.
         probe_seconds: Time that each probe took.
+        runs_url: The runs of its experiment in MLflow's UI, at the address of the server or of `regplug ui`.
     """
 
     state_sha256: str
@@ -191,6 +192,7 @@ class RunResult(RunFinished):
     verification: Report | None = None
     history: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     probe_seconds: Mapping[str, float] = field(default_factory=dict)
+    runs_url: str = ""
 
     def to_pandas(self) -> pd.DataFrame:
         """Returns the learning curves as a data frame: a row for each epoch, a column for each metric."""
@@ -227,6 +229,7 @@ class RunResult(RunFinished):
             "run_name": self.run_name,
             "experiment": self.experiment,
             "tracking_uri": self.tracking_uri,
+            "runs_url": self.runs_url,
             "status": self.status,
             "store_status": self.store_status,
             "config": self.config.to_dict(),

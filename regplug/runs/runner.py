@@ -46,8 +46,9 @@ from regplug.runs.stages import Stages
 from regplug.runs.stored import CONFIG_FILE, STATE_FILE, require_same_data
 from regplug.runs.trained import probing_of, trained_model, trainer_of
 from regplug.statistics import RowValues
-from regplug.tracking import Store, TrackedRun, open_store
+from regplug.tracking import Store, TrackedRun, address_of, open_store, runs_url
 from regplug.tracking.kinds import CHECKPOINT_TAG
+from regplug.tracking.views import EXPERIMENT_VIEW
 from regplug.training.course import EpochRecord
 from regplug.training.state_hash import state_sha256
 
@@ -225,6 +226,7 @@ class _Run:
             verification=bundle.verification if bundle else None,
             history=self._measured.curves(),
             probe_seconds=self._probing.seconds,
+            runs_url=runs_url(address_of(self._store.location), tracked.experiment_id, EXPERIMENT_VIEW),
             seconds=self._stages.seconds,
         )
 

@@ -154,6 +154,7 @@ class Execution:
             stacked=study.stacked_document(plans),
             notes=study.notes,
             warnings=study.warnings,
+            runs_url=keeper.runs_url,
         )
         for observer in self._observers:
             observer.study_started(info)

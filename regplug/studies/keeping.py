@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from regplug.config import SHORTHANDS
+from regplug.config.directions import is_lower_better
 from regplug.data import Prepared
 from regplug.measuring.probing import is_of_layer
 from regplug.registry import Registry
@@ -30,9 +31,10 @@ from regplug.studies.earlier import FINGERPRINT_TAG, STUDY_FILE, named_study, un
 from regplug.studies.measuring import PointResult
 from regplug.studies.results import StudyEnded
 from regplug.studies.stacks.running import Chunks
-from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, UsedDataset
+from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, UsedDataset, address_of, runs_url
 from regplug.tracking.kinds import STUDY_TAG
 from regplug.tracking.naming import safe_key
+from regplug.tracking.views import study_view
 
 if TYPE_CHECKING:
     from regplug.studies.engine import Study
@@ -124,6 +126,11 @@ class Keeper:
         """The file with the stack in training."""
         return checkpoint_file(self.store, self.tracked.run_id)
 
+    @property
+    def runs_url(self) -> str:
+        """The table of the study's runs in MLflow's UI."""
+        return runs_url(address_of(self.store.location), self.tracked.experiment_id, self.tracked.run_id)
+
     def on_trouble(self, tell: Callable[[str], None]) -> None:
         """Sets a function that is called, from another thread, when the store is lost and when it is back."""
         self.tracked.on_trouble(tell)
@@ -213,12 +220,22 @@ class Keeper:
         if CONFIGS_FILE not in self._files:
             configs = configs_document(list(self._by_key.values()), self._study.folds)
             self.tracked.log_text(json.dumps(configs, ensure_ascii=False, separators=(",", ":")), CONFIGS_FILE)
+            self.tracked.log_view(self._view())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # Trained runs are written even after an error.
         self.tracked.__exit__(kind, error, traceback)
+
+    def _view(self) -> dict[str, str]:
+        name = self._metric.partition("/")[2]
+        strengths = self._off if "regularizers" in self._shown else ()
+        params = {*self._shown, *strengths, "seed"} - {"setting", *(() if self._study.folds else ("fold", "repeat"))}
+        metrics = dict.fromkeys((self._metric, f"valid/{name}", f"gap/{name}"))
+        minimize = self._study.minimize
+        ascending = is_lower_better(self._metric) if minimize is None else minimize
+        return study_view(self.tracked.run_id, params, list(metrics), ascending=ascending)
 
     def _earlier(self) -> RunInfo | None:
         if self._study_id:
@@ -304,7 +321,8 @@ def _columns_of_axes(study: StudyConfig) -> list[str]:
     """Returns the parameters that the study varies."""
     paths = [axis.path for axis in (*study.crossed, *study.zipped)]
     seeds = ["data_seed"] if study.data_seeds > 1 else []
-    return [*seeds, *(f"{SHORTHANDS[path]}.{path}" if path in SHORTHANDS else path for path in paths)]
+    columns = {"reg": "regularizers"} | {path: f"{owner}.{path}" for path, owner in SHORTHANDS.items()}
+    return [*seeds, *(columns.get(path, path) for path in paths)]
 
 
 def _used(data: Prepared) -> UsedDataset:

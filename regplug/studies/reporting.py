@@ -16,8 +16,7 @@ from regplug.statistics import Analysis, Study
 from regplug.studies.concluding import curves_document, mean_metrics
 from regplug.studies.design.config import Point, StudyConfig
 from regplug.studies.report_facts import Trained, facts_of_runs
-from regplug.tracking import Store, compare_url
-from regplug.tracking.secrets import without_login
+from regplug.tracking import Store, address_of, compare_url
 
 if TYPE_CHECKING:
     from regplug.studies.keeping import Keeper
@@ -30,9 +29,6 @@ ANALYSIS_FILE = "analysis.json"
 CURVES_FILE = "curves.json"
 FIGURE_FILE = "settings.png"
 REPORT_FILE = "report.html"
-
-UI_ADDRESS = "http://127.0.0.1:5000"
-"""Default address of `regplug ui`."""
 
 MOST_COMPARED = 8
 """Most runs on MLflow's compare page: the address of each takes half a line."""
@@ -98,9 +94,8 @@ def _trained(point: Point, sizes: Mapping[str, int]) -> Trained:
 
 def compare_address(store: Store, experiment_id: str, run_ids: Sequence[str]) -> str:
     """Returns MLflow's compare page of the first `MOST_COMPARED` runs as an address; empty for fewer than two runs."""
-    base = without_login(store.location.uri) if store.location.kind == "server" else UI_ADDRESS
     chosen = [run_id for run_id in run_ids if run_id][:MOST_COMPARED]
-    return compare_url(base, experiment_id, chosen) if len(chosen) > 1 else ""
+    return compare_url(address_of(store.location), experiment_id, chosen) if len(chosen) > 1 else ""
 
 
 def leading_runs(study: Study, analysis: Analysis) -> list[str]:

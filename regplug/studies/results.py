@@ -39,6 +39,7 @@ class StudyStarted:
         stacked: Groups with the number of runs and the reason.
         notes: Notes for the reader, such as trimmed folds.
         warnings: Warnings about doubtful settings.
+        runs_url: Its runs in MLflow's UI, at the address of the server or of `regplug ui`.
     """
 
     study_id: str
@@ -53,6 +54,7 @@ class StudyStarted:
     stacked: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    runs_url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +185,7 @@ class StudyResult(Presented):
             "name": self.started.name,
             "experiment": self.started.experiment,
             "tracking_uri": self.started.tracking_uri,
+            "runs_url": self.started.runs_url,
             "stacked": list(self.started.stacked),
             "notes": list(self.started.notes),
             "warnings": list(self.started.warnings),

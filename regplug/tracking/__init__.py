@@ -15,7 +15,7 @@ from regplug.tracking.reading import MetricPoint, RunInfo
 from regplug.tracking.run import TrackedRun
 from regplug.tracking.store import Store, open_store
 from regplug.tracking.syncing import Synced, has_undelivered
-from regplug.tracking.ui import compare_url, run_url, ui_command, ui_environment
+from regplug.tracking.ui import address_of, compare_url, run_url, runs_url, ui_command, ui_environment
 
 __all__ = [
     "ChildRun",
@@ -26,12 +26,14 @@ __all__ = [
     "Synced",
     "TrackedRun",
     "UsedDataset",
+    "address_of",
     "compare_url",
     "has_undelivered",
     "open_store",
     "require_reachable",
     "resolve_location",
     "run_url",
+    "runs_url",
     "ui_command",
     "ui_environment",
 ]

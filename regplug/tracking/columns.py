@@ -17,6 +17,7 @@ from typing import Any
 
 from regplug.tracking import limits
 from regplug.tracking.naming import param_text, safe_key
+from regplug.tracking.views import experiment_view
 
 DEFAULTS_TAG = "regplug.defaults"
 """Tag of a run: its parameters that nobody chose, as a JSON object."""
@@ -85,7 +86,9 @@ class ColumnBook:
         tags = self._client.get_experiment(self._experiment_id).tags
         lists = [text for key, text in tags.items() if key.startswith(COLUMNS_TAG)]
         if not lists:
-            return self._of_earlier_version()
+            found = self._of_earlier_version()
+            self._add(found)
+            return found
         return {key: off for text in lists for key, off in json.loads(text).items()}
 
     def extend(self, shown: Collection[str], off: Mapping[str, object]) -> tuple[Columns, Columns]:
@@ -99,6 +102,14 @@ class ColumnBook:
         new = with_new(known, shown, off)
         self._add(new)
         return {**known, **new}, new
+
+    def keep_view(self) -> None:
+        """Shows the columns in the experiment's view, and those that other processes add meanwhile."""
+        shown: Columns = {}
+        while (now := self.read()) != shown:
+            for key, text in experiment_view(now).items():
+                self._client.set_experiment_tag(self._experiment_id, key, text)
+            shown = now
 
     def _add(self, columns: Columns) -> None:
         for some in limits.chunks(sorted(columns.items()), _COLUMNS_A_TAG):

@@ -132,6 +132,16 @@ class TrackedRun:
         keep = partial(entries.keep_columns, columns)
         self._at_start.append(Call("parameters of earlier runs", doing, send, lambda _: keep(), AT_THE_ENDS))
 
+    def log_view(self, view: Mapping[str, str]) -> None:
+        """Stores a view of the experiment's runs, as `regplug.tracking.views` makes it."""
+
+        def send() -> None:
+            for key, text in view.items():
+                self._client.set_experiment_tag(self.experiment_id, key, text)
+
+        doing = "The view of the runs could not be stored"
+        self._delivery.post(Call("view of the runs", doing, send, lambda _: entries.keep_view(view), AT_THE_ENDS))
+
     def log_params(self, params: Mapping[str, object]) -> None:
         """Logs parameters; one too long for MLflow is shortened and stored in full in `config/long_values.json`."""
         from mlflow.entities import Param

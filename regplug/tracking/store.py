@@ -132,6 +132,7 @@ class Store:
         return columns.logged(columns.texts_of(params), all_of_them)
 
     def _fill(self, experiment_id: str, new: columns.Columns) -> None:
+        columns.ColumnBook(self._client, experiment_id).keep_view()
         if self._sql_store is None or not tables.are_known():
             columns.ColumnBook(self._client, experiment_id).fill(new)
         else:

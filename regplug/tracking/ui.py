@@ -1,22 +1,31 @@
-"""MLflow's own UI: the command that starts it on a store, and the address of its compare page."""
+"""MLflow's own UI: the command that starts it on a store, and the addresses of its pages."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from regplug.errors import RequestError
 from regplug.tracking.location import Location
+from regplug.tracking.secrets import without_login
+from regplug.tracking.views import EXPERIMENT_VIEW, VIEW_TAG
 
 if TYPE_CHECKING:
     from regplug.tracking.store import Store
 
-# Selects the UI's view for trained models; its default is the view for chats.
+# Selects the UI's side for model training; without it the browser decides, at first for the side for chats.
 _TRAINING = "workflowType=machine_learning"
+
+UI_ADDRESS = "http://127.0.0.1:5000"
+"""Default address of `regplug ui`."""
+
+_ANSWER_TIMEOUT_S = 60.0
+_PAGE = 1000
 
 _QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -67,6 +76,55 @@ def ui_environment(store: Store | Location, environment: Mapping[str, str] = os.
 
 def _location(store: Store | Location) -> Location:
     return store if isinstance(store, Location) else store.location
+
+
+def address_of(location: Location) -> str:
+    """Returns the address of the UI of a store: the server, or the default address of `regplug ui`."""
+    return without_login(location.uri) if location.kind == "server" else UI_ADDRESS
+
+
+def newest_url(base: str) -> str:
+    """Returns the address of the runs of the experiment with the newest run, asking a running UI.
+
+    Args:
+        base: Address of the UI.
+    """
+    experiments = _ask(base, "experiments", {"max_results": _PAGE, "order_by": ["last_update_time DESC"]})
+    tags = {
+        each["experiment_id"]: {tag["key"] for tag in each.get("tags", ())}
+        for each in experiments.get("experiments", ())
+    }
+    wanted = {"experiment_ids": list(tags), "max_results": 1, "order_by": ["attributes.start_time DESC"]}
+    runs = _ask(base, "runs", wanted).get("runs", ()) if tags else ()
+    if not runs:
+        return f"{base.rstrip('/')}/#/experiments?{_TRAINING}"
+    newest = runs[0]["info"]["experiment_id"]
+    return runs_url(base, newest, EXPERIMENT_VIEW if f"{VIEW_TAG}{EXPERIMENT_VIEW}" in tags[newest] else "")
+
+
+def _ask(base: str, what: str, wanted: Mapping[str, object]) -> Any:
+    request = urllib.request.Request(  # noqa: S310 - the address of a UI that we started
+        f"{base.rstrip('/')}/api/2.0/mlflow/{what}/search",
+        data=json.dumps(wanted).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=_ANSWER_TIMEOUT_S) as answer:  # noqa: S310 - the same
+        return json.load(answer)
+
+
+def runs_url(base: str, experiment_id: str, view: str = "") -> str:
+    """Returns the address of the table of an experiment's runs.
+
+    Args:
+        base: Address of the UI.
+        experiment_id: The experiment.
+        view: Key of a view of `regplug.tracking.views`; empty for the columns that the browser remembers.
+
+    >>> runs_url("http://127.0.0.1:5000", "1", "regplug").partition("?")[2]
+    'workflowType=machine_learning&viewStateShareKey=regplug'
+    """
+    key = f"&viewStateShareKey={view}" if view else ""
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{_TRAINING}{key}"
 
 
 def compare_url(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
