@@ -8,7 +8,7 @@ from runs import standing_in
 from shortcuts import drawing
 
 import regplug
-from regplug.tracking.ui import compare_url
+from regplug.tracking.ui import compare_url, newest_url
 
 PLAIN, DROPPED = "mlp seed 0", "mlp + dropout:drop_probability=0.2 seed 0"
 
@@ -36,6 +36,20 @@ def experiment(folder):
 
     result = folder[1][0]
     return MlflowClient(result.tracking_uri).get_run(result.run_id).info.experiment_id
+
+
+def test_regplugs_link_opens_the_side_for_training_with_columns(page, address, screenshots):
+    url = newest_url(address)
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    open_page(page, url, PLAIN, DROPPED)
+    page.screenshot(path=screenshots / "link.png")
+    heads = page.locator(".ag-header-cell-text").all_inner_texts()
+    assert {"test/accuracy", "reg.dropout.drop_probability"} <= set(heads)
+    assert "test/rmse" not in heads
+    assert page.get_by_role("radio", name="Model training").or_(page.get_by_text("Model training")).count()
+    assert "Chat sessions" not in page.inner_text("body")
+    assert problems == []
 
 
 def test_the_table_lists_both_runs_by_what_differs(page, address, experiment, screenshots):

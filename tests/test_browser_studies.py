@@ -10,7 +10,7 @@ from shortcuts import drawing
 import regplug
 from regplug.reports.sentences import answer_of
 from regplug.studies.reporting import compare_address
-from regplug.tracking import open_store
+from regplug.tracking import compare_url, open_store
 
 STRENGTHS = ("0", "0.03", "0.3", "3")
 
@@ -70,16 +70,77 @@ def test_the_report_reads_wide_and_narrow_without_the_network(page, report, fold
     assert hidden == 0, "the whole table is in sight"
 
 
-def test_mlflows_compare_page_reads_strength_against_metric_at_once(page, folder, screenshots):
+@pytest.fixture(scope="module")
+def address(folder):
+    """Where the UI listens."""
+    with serving(folder[0]) as base:
+        yield base
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_link_of_a_study_shows_its_runs_with_strengths_the_best_first(page, address, folder, screenshots, width):
+    study, problems = folder[1], []
+    page.set_viewport_size({"width": width, "height": 1400})
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    open_page(page, _served(study.started.runs_url, address), "Run Name")
+    page.wait_for_timeout(2_000)
+    page.screenshot(path=screenshots / f"study-runs-{width}.png")
+    assert problems == []
+    if width < 1000:
+        return  # MLflow's side bars leave no room for the columns
+    assert {"reg.l2.strength", "test/accuracy"} <= set(page.locator(".ag-header-cell-text").all_inner_texts())
+    cells = page.locator("[col-id='params.`reg.l2.strength`'].ag-cell").all_inner_texts()
+    assert {float(text) for text in cells} == {float(text) for text in STRENGTHS}
+    scores = [
+        float(text.rstrip("…")) for text in page.locator("[col-id='metrics.`test/accuracy`'].ag-cell").all_inner_texts()
+    ]
+    assert scores == sorted(scores, reverse=True)
+    assert any("l2:strength=0.03" in text for text in page.locator(".ag-cell a").all_inner_texts())
+
+
+def test_the_charts_of_a_study_draw_a_curve_for_each_run(page, address, folder, screenshots):
+    page.set_viewport_size({"width": 1280, "height": 2600})
+    study = folder[1]
+    open_page(page, _served(study.started.runs_url, address), "Run Name")
+    page.wait_for_timeout(1_000)
+    page.goto(page.url + "&compareRunsMode=CHART")
+    page.get_by_text("valid/accuracy", exact=True).first.wait_for()
+    page.wait_for_timeout(2_000)
+    page.screenshot(path=screenshots / "study-charts.png")
+    assert page.locator("svg.main-svg path.js-line").count() >= 10
+
+
+def test_the_compare_page_of_a_study_and_other_runs_has_files_and_durations(page, address, folder, screenshots):
+    study, problems = folder[1], []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    store = open_store(study.started.tracking_uri)
+    info = store.find_run(study.study_id)
+    child = store.find_run(study.results[0].run_id)
+    assert 0 < (child.ended - child.started).total_seconds() < 60
+    assert list(store.dataset_digests(child.run_id)) == ["digits"]
+    assert "Repeat with" in child.tags["mlflow.note.content"]
+    open_page(page, compare_url(address, info.experiment_id, [child.run_id, info.run_id]), "Artifacts")
+    page.wait_for_timeout(2_000)
+    page.screenshot(path=screenshots / "study-and-child.png", full_page=True)
+    assert "Something went wrong" not in page.inner_text("body")
+    assert problems == []
+
+
+def test_mlflows_compare_page_reads_strength_against_metric_at_once(page, address, folder, screenshots):
     study = folder[1]
     store = open_store(study.started.tracking_uri)
     info = store.find_run(study.study_id)
     url = compare_address(store, info.experiment_id, [each.run_id for each in study.results])
-    with serving(folder[0]) as address:
-        open_page(page, url.replace("http://127.0.0.1:5000", address), "Parallel Coordinates Plot")
-        page.locator("svg.main-svg").first.wait_for()
-        page.locator(".parcoords .axis-title").first.wait_for()
-        page.screenshot(path=screenshots / "study-compare.png", full_page=True)
-        axes = page.locator(".parcoords .axis-title").all_text_contents()
-        assert axes[0] == "reg.l2.strength"
-        assert axes[-1] == "test/accuracy"
+    open_page(page, _served(url, address), "Parallel Coordinates Plot", "config.toml")
+    page.locator("svg.main-svg").first.wait_for()
+    page.locator(".parcoords .axis-title").first.wait_for()
+    page.screenshot(path=screenshots / "study-compare.png", full_page=True)
+    axes = page.locator(".parcoords .axis-title").all_text_contents()
+    assert axes[0] == "reg.l2.strength"
+    assert axes[-1] == "test/accuracy"
+    assert set(axes) <= {"reg.l2.strength", "seed", "test/accuracy"}
+    assert "Something went wrong" not in page.inner_text("body")
+
+
+def _served(url, address):
+    return url.replace("http://127.0.0.1:5000", address)

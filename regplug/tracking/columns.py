@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from regplug.tracking import limits
+from regplug.tracking.experiments import set_tags
 from regplug.tracking.naming import param_text, safe_key
 from regplug.tracking.views import experiment_view
 
@@ -107,15 +108,14 @@ class ColumnBook:
         """Shows the columns in the experiment's view, and those that other processes add meanwhile."""
         shown: Columns = {}
         while (now := self.read()) != shown:
-            for key, text in experiment_view(now).items():
-                self._client.set_experiment_tag(self._experiment_id, key, text)
+            set_tags(self._client, self._experiment_id, experiment_view(now))
             shown = now
 
     def _add(self, columns: Columns) -> None:
         for some in limits.chunks(sorted(columns.items()), _COLUMNS_A_TAG):
             text = json.dumps(dict(some), separators=(",", ":"))
             name = hashlib.sha256(text.encode()).hexdigest()[:12]
-            self._client.set_experiment_tag(self._experiment_id, f"{COLUMNS_TAG}{name}", text)
+            set_tags(self._client, self._experiment_id, {f"{COLUMNS_TAG}{name}": text})
 
     def fill(self, columns: Columns) -> None:
         """Logs columns in the newest runs of the experiment that lack them, through MLflow's client."""

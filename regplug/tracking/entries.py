@@ -12,6 +12,7 @@ from regplug.tracking import reading
 from regplug.tracking.children import Begun, ChildRun, add_columns, write_through_client
 from regplug.tracking.columns import ColumnBook, Columns
 from regplug.tracking.datasets import UsedDataset, dataset_input, log_inputs
+from regplug.tracking.experiments import set_tags
 from regplug.tracking.models import log_onnx_model
 from regplug.tracking.records import CONTENT
 from regplug.tracking.run_end import clear_error
@@ -134,8 +135,7 @@ def _deliver_columns(client: Any, run: Any, _: Path, entry: Entry) -> tuple[str,
 
 
 def _deliver_view(client: Any, run: Any, _: Path, entry: Entry) -> tuple[str, int]:
-    for key, text in entry["tags"].items():
-        client.set_experiment_tag(run.info.experiment_id, key, text)
+    set_tags(client, run.info.experiment_id, entry["tags"])
     return "tags", len(entry["tags"])
 
 

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from regplug.errors import TrackingError
 from regplug.tracking.location import Location
-from regplug.tracking.trouble import tracking_trouble
+from regplug.tracking.trouble import is_lost_race, tracking_trouble
 
 _NAME, _ID = "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"
 _LONGEST_FOLDER = 100  # file systems take 255; two experiments may share one, in which each run has its own folder
 
 # Makes the UI open the experiment in its view for trained models instead of its view for chats and traces.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+_MOST_RACES = 5
+
+
+def set_tags(client: Any, experiment_id: str, tags: Mapping[str, str]) -> None:
+    """Sets tags of an experiment; a tag that another process inserts at the same time is set again.
+
+    Args:
+        client: MLflow's client.
+        experiment_id: The experiment.
+        tags: The tags.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for key, text in tags.items():
+        for left in reversed(range(_MOST_RACES)):
+            try:
+                client.set_experiment_tag(experiment_id, key, text)
+            except MlflowException as error:
+                if not left or not is_lost_race(error):
+                    raise
+            else:
+                break
 
 
 class Experiments:

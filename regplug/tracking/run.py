@@ -17,6 +17,7 @@ from regplug.tracking.children import ChildRun
 from regplug.tracking.columns import Columns
 from regplug.tracking.datasets import dataset_input, log_inputs
 from regplug.tracking.delivery import Delivery
+from regplug.tracking.experiments import set_tags
 from regplug.tracking.files import all_or_nothing
 from regplug.tracking.liveness import writing
 from regplug.tracking.naming import param_text, safe_key
@@ -134,11 +135,7 @@ class TrackedRun:
 
     def log_view(self, view: Mapping[str, str]) -> None:
         """Stores a view of the experiment's runs, as `regplug.tracking.views` makes it."""
-
-        def send() -> None:
-            for key, text in view.items():
-                self._client.set_experiment_tag(self.experiment_id, key, text)
-
+        send = partial(set_tags, self._client, self.experiment_id, view)
         doing = "The view of the runs could not be stored"
         self._delivery.post(Call("view of the runs", doing, send, lambda _: entries.keep_view(view), AT_THE_ENDS))
 
