@@ -13,6 +13,7 @@ from regplug.studies.reporting import compare_address
 from regplug.tracking import compare_url, open_store
 
 STRENGTHS = ("0", "0.03", "0.3", "3")
+COLUMNS = ("params.`reg.l2.strength`", "metrics.`test/accuracy`")
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
@@ -88,12 +89,10 @@ def test_the_link_of_a_study_shows_its_runs_with_strengths_the_best_first(page, 
     assert problems == []
     if width < 1000:
         return  # MLflow's side bars leave no room for the columns
-    assert {"reg.l2.strength", "test/accuracy"} <= set(page.locator(".ag-header-cell-text").all_inner_texts())
-    cells = page.locator("[col-id='params.`reg.l2.strength`'].ag-cell").all_inner_texts()
-    assert {float(text) for text in cells} == {float(text) for text in STRENGTHS}
-    scores = [
-        float(text.rstrip("…")) for text in page.locator("[col-id='metrics.`test/accuracy`'].ag-cell").all_inner_texts()
-    ]
+    assert {"reg.l2.strength", "test/accuracy"} <= set(page.locator(".ag-header-cell").all_inner_texts())
+    cells = {name: page.locator(f".ag-cell[col-id='{name}']").all_inner_texts() for name in COLUMNS}
+    assert {float(text) for text in cells[COLUMNS[0]]} == {float(text) for text in STRENGTHS}
+    scores = [float(text.rstrip("….")) for text in cells[COLUMNS[1]]]
     assert scores == sorted(scores, reverse=True)
     assert any("l2:strength=0.03" in text for text in page.locator(".ag-cell a").all_inner_texts())
 

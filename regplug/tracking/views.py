@@ -22,7 +22,6 @@ _METRICS = ("test/accuracy", "valid/accuracy", "gap/accuracy", "test/rmse", "val
 
 _LEFT_OUT = ("model", "dataset", "setting")  # part of the name of a run or of its experiment
 _MOST_PARAMS = 24
-_CHARACTER_PX, _MARGIN_PX = 8, 40
 
 
 def experiment_view(columns: Iterable[str]) -> dict[str, str]:
@@ -65,7 +64,5 @@ def study_view(study_id: str, params: Iterable[str], metrics: Sequence[str], *, 
 
 
 def _state(metrics: Sequence[str], params: Iterable[str]) -> Mapping[str, object]:
-    chosen = sorted(params)[:_MOST_PARAMS]
-    names = {f"metrics.`{name}`": name for name in metrics} | {f"params.`{name}`": name for name in chosen}
-    widths = {column: _MARGIN_PX + _CHARACTER_PX * len(name) for column, name in names.items()}
-    return {"selectedColumns": ["attributes.`Duration`", *names], "columnWidths": widths}
+    chosen = [f"params.`{name}`" for name in sorted(params)[:_MOST_PARAMS]]
+    return {"selectedColumns": ["attributes.`Duration`", *(f"metrics.`{name}`" for name in metrics), *chosen]}
