@@ -17,7 +17,10 @@ VIEW_TAG = "mlflow.sharedViewState."
 EXPERIMENT_VIEW = "regplug"
 """Key of the view with all runs of an experiment, and its name in the menu."""
 
-_METRICS = ("test/accuracy", "valid/accuracy", "gap/accuracy", "test/rmse", "valid/rmse", "test/r2")
+_METRICS = (
+    *("test/accuracy", "valid/accuracy", "gap/accuracy", "best/test/accuracy"),
+    *("test/rmse", "valid/rmse", "test/r2", "best/test/rmse"),
+)
 """Columns of the view of an experiment; the page leaves out those that no run has."""
 
 _LEFT_OUT = ("model", "dataset", "setting")  # part of the name of a run or of its experiment
