@@ -103,7 +103,7 @@ def test_the_charts_of_a_study_draw_a_curve_for_each_run(page, address, folder, 
     open_page(page, _served(study.started.runs_url, address), "Run Name")
     page.wait_for_timeout(1_000)
     page.goto(page.url + "&compareRunsMode=CHART")
-    page.get_by_text("valid/accuracy", exact=True).first.wait_for()
+    page.locator("svg.main-svg path.js-line").first.wait_for(state="attached")
     page.wait_for_timeout(2_000)
     page.screenshot(path=screenshots / "study-charts.png")
     assert page.locator("svg.main-svg path.js-line").count() >= 10
