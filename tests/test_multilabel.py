@@ -25,7 +25,8 @@ from regplug.measuring.predictions import predictions_csv
 from regplug.registry import default_registry
 from regplug.runs.caller_objects import take_over
 from regplug.tables.options import TableOptions
-from regplug.tables.reading import read_table, take_frame
+from regplug.tables.reading import read_table
+from regplug.tables.taking import take_frame
 from regplug.training.ensemble import combined
 
 TASK = Task(kind="multilabel", num_outputs=3, class_names=("a", "b", "c"))

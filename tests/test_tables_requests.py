@@ -44,7 +44,7 @@ def rows(count, line):
 GOOD = rows(60, lambda i: f"{i * 7 % 13},{'ab'[i % 2]},{'xy'[i % 2]}")
 WRONG = {
     "ragged rows": ("u,v,y\n" + GOOD + "1,a\n", "y", "line 62: 2 cells under 3 column names"),
-    "a wrong separator": ("u,v,y\n" + GOOD.replace(",", "^"), "y", "cells under 3 column names"),
+    "a wrong separator": ("u,v,y\n" + GOOD.replace(",", "^"), "y", "1 cell under 3 column names"),
     "no header": (GOOD.replace("a", "1").replace("b", "2").replace("x", "3").replace("y", "4"), "", "only numbers"),
     "duplicate names": ("u,u,y\n" + GOOD, "y", "column 2 has the same name 'u' as another one"),
     "an empty column": ("u,v,w,y\n" + rows(60, lambda i: f"{i},a,,{'xy'[i % 2]}"), "y", "column w is empty"),
@@ -60,6 +60,11 @@ WRONG = {
     "a batch larger than the rows": ("u,v,y\n" + rows(20, lambda i: f"{i},{i},{'xy'[i % 2]}"), "y", "batch_size=32"),
     "dates": ("u,v,y\n" + rows(60, lambda i: f"2024-01-{1 + i % 28:02d},{i},{'xy'[i % 2]}"), "y", "has dates"),
     "no rows": ("u,v,y\n", "y", "has no rows"),
+    "a header without an end": ("u,v,y", "y", "has no rows"),
+    "one row": ("u,v,y\n1,a,x\n", "y", "its value is 1 in every row"),
+    "numbers with a comma": ("u;v;y\n" + rows(60, lambda i: f"{i},5;a;{'xy'[i % 2]}"), "y", "are written as '0,5'"),
+    "a target of another case": ("u,v,y\n" + GOOD, "Y", "has no column 'Y'"),
+    "text in UTF-16 without a mark": (("u,v,y\n" + GOOD).replace("", "\0")[1:], "y", "has NUL characters"),
 }
 
 

@@ -61,7 +61,7 @@ def _document(one: Found) -> dict[str, Any]:
 
 
 def _advice(found: list[Found]) -> list[str]:
-    refused = [one.name for one in found if one.kind in ("date", "empty")]
+    refused = [one.name for one in found if one.kind in ("date", "empty", "other")]
     left_out = [one.name for one in found if one.kind in ("constant", "id")]
     counting = [one.name for one in found if one.counts_rows]
     lines = []

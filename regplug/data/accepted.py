@@ -9,7 +9,7 @@ from regplug.data.items import as_items, raw_from_items
 from regplug.data.raw import RawData
 from regplug.data.tables import raw_from_table
 from regplug.tables.options import TableOptions
-from regplug.tables.reading import is_frame, take_frame, with_target
+from regplug.tables.taking import is_frame, take_frame, with_target
 
 ACCEPTED = "a data frame, (x, y), a torch.utils.data.Dataset, or a regplug.data.RawData"
 

@@ -70,6 +70,13 @@ def find_targets(table: Table, targets: Sequence[Found], task: str) -> tuple[Arr
     """
     for one in targets:
         _refuse_gaps(table, one)
+        if one.marked_number and task != "classification":
+            refuse_cells(table, one)
+        if one.kind == "date" and task != "classification":
+            raise DataError(
+                f"{table.source}, column {one.name}: the target has dates, such as {one.text(0)}.",
+                hint="Write them as numbers, such as years or days.",
+            )
     if task == "auto":
         task = "classification" if _look_like_classes(targets) else "regression"
     if task == "classification":
@@ -101,6 +108,16 @@ def refuse_cells(table: Table, one: Found) -> None:
         raise DataError(
             f"{table.source}, column {one.name} has dates, such as {one.text(0)}.",
             hint=f"Write years or days as numbers, or leave it out: {leave}. To split rows by it: order={one.name}.",
+        )
+    if one.kind == "other":
+        raise DataError(
+            f"{table.source}, column {one.name} has values of type {one.type}, not numbers or text.",
+            hint=f"Make columns of numbers or text of it, or leave it out: {leave}.",
+        )
+    if one.marked_number:
+        raise DataError(
+            f"{table.source}, column {one.name} has numbers that are written as {one.marked_number!r}.",
+            hint=f"Write them with a point and without signs, such as 1234.5, or leave it out: {leave}.",
         )
     if one.kind == "empty":
         raise DataError(f"{table.source}, column {one.name} is empty.", hint=f"Leave it out: {leave}.")

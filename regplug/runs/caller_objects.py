@@ -21,7 +21,7 @@ from regplug.data.items import as_items
 from regplug.errors import RequestError
 from regplug.registry import Origin, Registered, Registry
 from regplug.tables.options import SUITED_SETTINGS, TableOptions, join_targets
-from regplug.tables.reading import is_frame, take_frame, with_column, with_target
+from regplug.tables.taking import is_frame, take_frame, with_column, with_target
 
 _GROUP, _WEIGHT = "(group)", "(weight)"
 
@@ -157,6 +157,11 @@ def _dataset(value: Any, groups: Any = None, weights: Any = None) -> Registered:
         return _weighted(value, TableOptions(), weights)
     if isinstance(value, tuple | list) and len(value) == 2 and is_frame(value[0]):
         return _weighted(*with_target(*value), weights)
+    if hasattr(value, "dtype"):
+        raise RequestError(
+            f"dataset is a {type(value).__name__}, which has inputs or targets alone.",
+            hint=f"Give both, such as dataset=(x, y); or {ACCEPTED}.",
+        )
     if isinstance(value, RawData):
         return _read(value.name, lambda context: value)  # noqa: ARG005 - as every dataset is read
     if items := as_items(value):

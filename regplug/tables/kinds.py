@@ -1,4 +1,4 @@
-"""Finds the kind of each column of a table: numbers, categories, dates, a constant, empty, or ids."""
+"""Finds the kind of each column of a table: numbers, categories, dates, a constant, empty, ids, or other values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 from regplug.tables.preparation import MISSING_TEXTS, Array
 from regplug.tables.reading import Table
 
-FoundKind = Literal["number", "category", "date", "constant", "empty", "id"]
+FoundKind = Literal["number", "category", "date", "constant", "empty", "id", "other"]
 
 _DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T ].*)?")
+_MARKED_NUMBER = re.compile(r"[+-]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+|\d+([.,]\d+)? ?%)")
 _LOOKED_AT = 100
 _FEWEST_NAMED_ROWS = 20
 _MOST_SHOWN = 4
@@ -34,6 +35,7 @@ class Found:
         numbers: Its numbers, from Arrow or NumPy; `None` for text.
         places: For text: the index of each cell in `labels`.
         labels: For text: its different values, sorted; `""` is an empty cell.
+        type: For values that are neither numbers nor text: their type.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Found:
     numbers: Any = None
     places: Array | None = None
     labels: tuple[str, ...] = ()
+    type: str = ""
 
     @property
     def values(self) -> Array | None:
@@ -51,6 +54,12 @@ class Found:
         They may be a copy, which is not kept because the table may be large.
         """
         return self.numbers if self.numbers is None or isinstance(self.numbers, np.ndarray) else _floats(self.numbers)
+
+    @property
+    def marked_number(self) -> str:
+        """A cell of a column of text that has numbers with commas or percent signs; empty for other columns."""
+        known = [label for label in self.labels if label]
+        return known[0] if known and all(map(_MARKED_NUMBER.fullmatch, known)) else ""
 
     @property
     def counts_rows(self) -> bool:
@@ -87,6 +96,8 @@ class Found:
             known = values[np.isfinite(values)].astype(np.float64)
             span = f"{known.min():g} to {known.max():g}, mean {known.mean():.4g}" if len(known) else ""
             return span + ("; row numbers, likely an id" if self.counts_rows else "")
+        if self.kind == "other":
+            return f"values of type {self.type}"
         labels = [label for label in self.labels if label]
         shown = ", ".join(labels[:_MOST_SHOWN]) + (", ..." if len(labels) > _MOST_SHOWN else "")
         return f"{len(labels)} different: {shown}" if labels else ""
@@ -113,12 +124,24 @@ def _found(name: str, cells: Any) -> Found:
     if gaps == len(cells):
         return Found(name=name, kind="empty", gaps=gaps)
     kind = cells.type
+    if not _is_plain(kind):
+        return Found(name=name, kind="other", gaps=gaps, type=str(kind))
     if pa.types.is_temporal(kind):
         texts = pc.cast(cells, pa.string()).to_pylist()
         return _of_texts(name, [text or "" for text in texts], gaps, kind="date")
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _of_numbers(name, cells)
     return _of_dictionary(name, cells)
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether cells of an Arrow type are numbers, text, truth values or times, and not lists or bytes."""
+    if pa.types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    times = pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and not pa.types.is_interval(kind)
+    return bool(texts or numbers or times or pa.types.is_boolean(kind))
 
 
 def _floats(numbers: Any) -> Array:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from regplug.errors import DataError
-from regplug.tables.options import TableOptions, join_targets, split_targets
+from regplug.tables.options import TableOptions, split_targets
 from regplug.tables.preparation import MISSING_TEXTS
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "bar": "|"}
@@ -66,114 +66,16 @@ def read_table(path: Path, delimiter: str = "auto", options: TableOptions | None
         DataError: It cannot be read; the message names the line.
     """
     if path.suffix.lower() in (".parquet", ".pq"):
-        return _checked(Table(source=str(path), columns=_read_parquet(path)))
+        return checked_table(Table(source=str(path), columns=_read_parquet(path)))
     try:
-        header = _header(path, delimiter)
-        sign, names = header
+        sign, names = _header(path, delimiter)
         _check_header(path, names)
         columns = _read_columns(path, sign, _exact(names, options))
     except FileNotFoundError as error:
         raise DataError(f"No file {path}.", hint="Relative paths start from the current folder.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table: {error}", hint="Save it as CSV in UTF-8.") from error
-    return _checked(Table(source=str(path), columns=columns.rename_columns(names), file=(path, sign)))
-
-
-def take_frame(frame: Any) -> Table:
-    """Takes a data frame; the index of a pandas frame is left out.
-
-    Raises:
-        DataError: A column has values that are neither numbers nor text, or names are not unique.
-    """
-    if not _is_pandas(frame):
-        columns = _arrow(frame)
-        _check_names("the data frame", columns.column_names)
-        return _checked(Table(source="the data frame", columns=columns))
-    names = [str(name) for name in frame.columns]
-    _check_names("the data frame", names)
-    arrays = [_array(name, frame.iloc[:, position]) for position, name in enumerate(names)]
-    return _checked(Table(source="the data frame", columns=pa.table(arrays, names=names)))
-
-
-def with_column(frame: Any, name: str, values: Any) -> Any:
-    """Returns a copy of a data frame with one more column; a frame that is not from pandas becomes an Arrow table.
-
-    Raises:
-        DataError: It has another number of rows.
-    """
-    plain, known = np.asarray(values), frame if _is_pandas(frame) else _arrow(frame)
-    if plain.shape != (len(known),):
-        raise DataError(
-            f"The data frame has {len(known)} rows and {name} has {' x '.join(map(str, plain.shape))}.",
-            hint="Give one value for each row.",
-        )
-    # In front, as the last column is the target unless another one is named.
-    if not _is_pandas(frame):
-        return known.add_column(0, name, pa.array(plain))
-    copied = known.copy(deep=False)
-    copied.insert(0, name, plain)
-    return copied
-
-
-def with_target(frame: Any, target: Any) -> tuple[Any, TableOptions]:
-    """Returns a data frame of inputs with the targets as further columns, and the options that name them.
-
-    Floating-point targets make a regression, all others a classification, as for arrays.
-
-    Raises:
-        DataError: The targets have another number of rows, or more than two axes.
-    """
-    plain = np.asarray(target)
-    if plain.ndim not in (1, 2) or not plain.size:
-        raise DataError(
-            f"The targets of the data frame have shape {plain.shape}.",
-            hint="Give one target for each row, or one column for each label.",
-        )
-    task: Any = "regression" if plain.dtype.kind == "f" else "classification"
-    columns = plain[:, None] if plain.ndim == 1 else plain
-    taken = [str(name) for name in (frame.columns if _is_pandas(frame) else _arrow(frame).column_names)]
-    names: list[str] = []
-    for name, column in zip(_target_names(target, columns.shape[1]), columns.T, strict=True):
-        while name in taken or name in names:
-            name += "_"
-        frame, names = with_column(frame, name, column), [*names, name]
-    return frame, TableOptions(target=join_targets(names), task=task)
-
-
-def _target_names(target: Any, number: int) -> list[str]:
-    if hasattr(target, "columns"):
-        return [str(name) for name in target.columns]
-    name = str(getattr(target, "name", None) or "target")
-    return [name] if number == 1 else [f"{name} {position}" for position in range(number)]
-
-
-def is_frame(value: Any) -> bool:
-    """Whether a value is a data frame of pandas, or another one that Arrow reads, such as those of polars."""
-    is_column = hasattr(value, "dtype") or isinstance(value, pa.ChunkedArray)
-    return _is_pandas(value) or (hasattr(value, "__arrow_c_stream__") and not is_column)
-
-
-def _is_pandas(value: Any) -> bool:
-    return type(value).__module__.split(".")[0] == "pandas" and hasattr(value, "columns")
-
-
-def _arrow(frame: Any) -> pa.Table:
-    # The stream of polars has text of a type that Arrow's functions do not all take.
-    return frame.to_arrow() if hasattr(frame, "to_arrow") else pa.table(frame)
-
-
-def _array(name: str, series: Any) -> Any:
-    if series.dtype == object:
-        kinds = {type(value) for value in series.dropna()}
-        if not all(issubclass(kind, str | int | float | bool) for kind in kinds):
-            odd = next(kind for kind in kinds if not issubclass(kind, str | int | float | bool))
-            raise DataError(
-                f"Column {name} of the data frame has values of type {odd.__name__}.",
-                hint="Cells must be numbers, text or booleans.",
-            )
-        if any(issubclass(kind, str) for kind in kinds):
-            series = series.map(str, na_action="ignore")
-    return pa.Array.from_pandas(series)
+    return checked_table(Table(source=str(path), columns=columns.rename_columns(names), file=(path, sign)))
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -206,8 +108,10 @@ def _exact(names: Sequence[str], options: TableOptions | None) -> Collection[str
 
 
 def _check_header(path: Path, names: Sequence[str]) -> None:
-    if not names:
+    if not names or _is_alone(path):
         raise DataError(f"{path} has no rows: it needs a header line and rows below it.")
+    if any("\x00" in name for name in names):
+        raise DataError(f"{path} has NUL characters, so it is not text in UTF-8.", hint="Save it as CSV in UTF-8.")
     if all(map(_is_number, names)):
         raise DataError(f"{path}: the first line has only numbers.", hint="Add a line of column names above it.")
     parts = [name for name in names if _is_number(name) and not name.isdigit()]
@@ -216,10 +120,23 @@ def _check_header(path: Path, names: Sequence[str]) -> None:
             f"{path}: the first line has {parts[0]} as the name of a column.",
             hint="Add a line of column names above the first row.",
         )
-    _check_names(str(path), names, may_lack_first=len(names) > 2)
+    check_names(str(path), names, may_lack_first=len(names) > 2)
 
 
-def _check_names(source: str, names: Sequence[str], *, may_lack_first: bool = False) -> None:
+def _is_alone(path: Path) -> bool:
+    """Whether only one line of the file is not blank; pyarrow refuses such a file if the line has no end."""
+    with path.open(newline="", encoding=_ENCODING) as file:
+        return sum(1 for _ in islice((line for line in file if line.strip()), 2)) < 2
+
+
+def check_names(source: str, names: Sequence[str], *, may_lack_first: bool = False) -> None:
+    """Raises `DataError` where a column has no name, or the name of another one.
+
+    Args:
+        source: Where the table comes from, for messages.
+        names: Names of the columns.
+        may_lack_first: Whether the first column may have no name, as pandas writes its index.
+    """
     for position, name in enumerate(names):
         if not name and position == 0 and may_lack_first:
             continue
@@ -294,7 +211,7 @@ def _fault(path: Path, sign: str, error: Exception) -> DataError:
     for line, cells in rows:
         if len(cells) != len(header):
             return DataError(
-                f"{path}, line {line}: {len(cells)} cells under {len(header)} column names.",
+                f"{path}, line {line}: {len(cells)} cell{'s' * (len(cells) != 1)} under {len(header)} column names.",
                 hint="Check the delimiter, and put text that contains it in quotes.",
             )
     reason = " ".join(str(error).split())[:200]
@@ -308,11 +225,17 @@ def _rows(path: Path, sign: str) -> Iterator[tuple[int, list[str]]]:
         yield from ((reader.line_num, cells) for cells in reader if cells)
 
 
-def _checked(table: Table) -> Table:
+def checked_table(table: Table) -> Table:
+    """Returns a table without a first column of row numbers that has no name.
+
+    Raises:
+        DataError: It has no rows, or its names are missing or not unique.
+    """
     if not len(table):
-        raise DataError(f"{table.source} has no rows: it needs a header line and rows below it.")
+        needs = "it needs a header line and rows below it" if table.file else "it needs columns of at least one row"
+        raise DataError(f"{table.source} has no rows: {needs}.")
     names = table.names
-    _check_names(table.source, names, may_lack_first=True)
+    check_names(table.source, names, may_lack_first=True)
     if names[0]:
         return table
     return Table(source=table.source, columns=_without_counter(table), file=table.file)

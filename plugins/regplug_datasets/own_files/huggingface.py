@@ -12,7 +12,7 @@ from regplug.api import DataContext
 from regplug.data import Array, RawData, raw_from_items, raw_from_table
 from regplug.errors import DataError, did_you_mean, some_of
 from regplug.tables.options import TableOptions
-from regplug.tables.reading import take_frame
+from regplug.tables.taking import take_frame
 from regplug_datasets.own_files import HuggingFaceParams
 from regplug_datasets.own_files.image_reading import GREY_MODES, arranged
 
