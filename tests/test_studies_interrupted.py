@@ -90,7 +90,8 @@ def points(study_id):
     }
 
 
-@pytest.mark.parametrize("epochs", [pytest.param(2, marks=pytest.mark.slow), 6])
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", [2, 6])
 def test_a_study_resumed_in_the_middle_of_a_stack_ends_as_an_uninterrupted_one(place, epochs):
     broken = interrupted(epochs)
     assert broken.status == "KILLED"
