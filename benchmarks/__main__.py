@@ -22,6 +22,7 @@ BENCHMARKS: Mapping[str, str] = {
     "plugins": "plugins list and run --epochs 0 with 100 plugins installed and with none",
     "export": "from trained model to verified bundle against torch.onnx.export alone; a file's inference against "
     "eager's",
+    "serving": "requests per second of regplug serve and of mlflow models serve on the same model",
     "sweep-small": "128 runs of linear_regression stacked, and the whole command with tracking",
     "sweep-mlp": "32 runs of a small perceptron stacked, and of a larger on MNIST as planned; needs REGPLUG_DATA_DIR",
 }

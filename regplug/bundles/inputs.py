@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -101,14 +103,14 @@ def read_input(path: Path, form: InputForm) -> Input:
     if not path.is_file():
         raise BundleError(f"There is no file {path}.", hint="Give .npy, .npz, .csv or image files.")
     if suffix in (".npy", ".npz"):
-        return _checked(path, _read_array(path, form), form)
+        return checked(path, _read_array(path, form), form)
     if suffix in (".csv", ".tsv"):
         return _read_csv(path, form)
     if suffix in (".parquet", ".pq") and form.preparation is not None:
         numbers, notes = read_parquet(path, form.preparation)
         return Input(rows=numbers, notes=notes)
     if suffix in IMAGE_SUFFIXES:
-        return _read_image(path, form)
+        return read_image(path, form)
     raise BundleError(
         f"{path} has a file type that predict does not read.", hint="Give .npy, .npz, .csv or image files."
     )
@@ -152,7 +154,17 @@ def _chosen(path: Path, loaded: Any, form: InputForm) -> Array:
     return np.broadcast_to(np.zeros((), extent.dtype), extent.shape)
 
 
-def _checked(path: Path, array: Array, form: InputForm) -> Input:
+def checked(path: Path, array: Array, form: InputForm) -> Input:
+    """Checks an array against the input of a bundle, and converts it to the input's dtype.
+
+    Args:
+        path: Where it comes from, for messages.
+        array: Rows `(B, ...)`, or one row.
+        form: The input of the bundle.
+
+    Raises:
+        BundleError: It does not fit.
+    """
     rows = array[None] if array.shape == form.shape else array
     if rows.dtype.kind not in "buif":
         raise BundleError(f"{path} contains {rows.dtype}; this bundle takes {form}.", hint="Give numbers.")
@@ -209,7 +221,7 @@ def _read_csv(path: Path, form: InputForm) -> Input:
         cells = [[line[at] if at < len(line) else "" for at, _ in columns] for _, line in body]
         rows, notes = prepare_cells(path, [number for number, _ in body], cells, form.preparation)
         return Input(rows=rows, notes=(*extra, *notes))
-    read = _checked(path, np.array([_numbers(path, number, line, columns) for number, line in body]), form)
+    read = checked(path, np.array([_numbers(path, number, line, columns) for number, line in body]), form)
     return Input(rows=read.rows, notes=(*extra, *read.notes))
 
 
@@ -261,31 +273,49 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _read_image(path: Path, form: InputForm) -> Input:
+def read_image(path: Path, form: InputForm, content: bytes | None = None) -> Input:
+    """Reads an image as one raw row.
+
+    Args:
+        path: Its file, or its name for messages.
+        form: The input of the bundle.
+        content: The file's bytes; by default they are read from `path`.
+
+    Raises:
+        BundleError: It cannot be read, or does not fit.
+    """
     if form.layout != "image":
         raise BundleError(f"{path} is an image; this bundle takes {form}.", hint="Give a .csv or an .npy file.")
     channels, height, width = form.shape
     if channels not in _IMAGE_MODES:
         raise BundleError(f"No image file has {channels} channels.", hint=f"Give an .npy file: {form}.")
     # Only images need Pillow; predicting from a table must not import it.
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
-            size, mode = image.size, image.mode
-            pixels = np.asarray(image.convert(_IMAGE_MODES[channels]))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path} cannot be read as an image: {error}", hint="Give a PNG or JPEG file.") from error
-    if size != (width, height):
-        raise BundleError(
-            f"{path} is {size[0]} x {size[1]} pixels; this bundle takes {width} x {height} (width x height).",
-            hint="Crop or resize it yourself: cropping or blurring changes the prediction.",
-        )
+        with warnings.catch_warnings():
+            # Pillow only warns of an image that unpacks to gigabytes; its size is checked before it is unpacked.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path if content is None else io.BytesIO(content)) as image:
+                mode = image.mode
+                _require_size(path, image.size, (width, height))
+                pixels = np.asarray(image.convert(_IMAGE_MODES[channels]))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "it is not an image" if content is not None and isinstance(error, UnidentifiedImageError) else error
+        raise BundleError(f"{path} cannot be read as an image: {reason}", hint="Give a PNG or JPEG file.") from error
     if mode.startswith(("I", "F")):
         raise BundleError(
             f"{path} has more than 8 bits per pixel ({mode}).", hint="Give an 8-bit image or an .npy file."
         )
     return _scaled(path, pixels.reshape(height, width, channels).transpose(2, 0, 1)[None], form)
+
+
+def _require_size(path: Path, size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    if size != wanted:
+        raise BundleError(
+            f"{path} is {size[0]} x {size[1]} pixels; this bundle takes {wanted[0]} x {wanted[1]} (width x height).",
+            hint="Crop or resize it yourself: cropping or blurring changes the prediction.",
+        )
 
 
 def _scaled(path: Path, pixels: Array, form: InputForm) -> Input:

@@ -120,8 +120,8 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
         raise RequestError(f"--top {top} selects no class.", hint="Give 1 or more.")
     if not inputs:
         raise RequestError("No input was given.", hint="Give .npy, .npz, .csv or image files.")
-    manifest, run = _open(Path(bundle))
-    count = _passes(Path(bundle), manifest, passes)
+    manifest, run = open_bundle(Path(bundle))
+    count = check_passes(Path(bundle), manifest, passes)
     form = InputForm.from_manifest(manifest)
     read = [(path, read_input(path, form)) for given in inputs for path in _matching(Path(given))]
     rows = tuple(answer for path, given in read for answer in _answers(path, given, run, manifest, top, count))
@@ -133,8 +133,12 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
     return Predictions(task=manifest["task"], rows=rows, notes=tuple(notes), passes=count)
 
 
-def _passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> int:
-    """Returns the number of random passes; 0 for a bundle that is not stochastic."""
+def check_passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> int:
+    """Returns the number of random passes; 0 for a bundle that is not stochastic.
+
+    Raises:
+        RequestError: Passes are asked of a bundle that is not stochastic, or fewer than 2.
+    """
     if not manifest.get("stochastic"):
         if asked is not None:
             raise RequestError(
@@ -157,13 +161,24 @@ def _matching(given: Path) -> list[Path]:
     return found
 
 
-def _open(bundle: Path) -> tuple[dict[str, Any], Run]:
+def open_bundle(bundle: Path) -> tuple[dict[str, Any], Run]:
+    """Opens a bundle's ONNX model.
+
+    Args:
+        bundle: The bundle's folder. Its manifest and model must be the verified files.
+
+    Returns:
+        The manifest, and a function from raw rows to outputs that checks both.
+
+    Raises:
+        BundleError: The folder is not a bundle, or has no ONNX file.
+        VerificationError: The manifest or the model is not the verified file, or cannot be opened.
+    """
     require_bundle(bundle)
     require_unchanged(bundle, [MANIFEST])
     manifest = read_manifest(bundle)
-    # A bundle without the float32 file may have one with fewer bits.
-    name = next((n for n in (MODEL_ONNX, *sorted(manifest["files"])) if n in manifest["files"] and _is_onnx(n)), None)
-    if name is None:
+    name = onnx_file(manifest)
+    if not name:
         raise BundleError(f"{bundle} has no {MODEL_ONNX}.", hint="Export the run with `--format onnx`.")
     require_small_enough(bundle, name)
     require_unchanged(bundle, [name])
@@ -198,24 +213,46 @@ def _checked_run(session: onnxruntime.InferenceSession, file: Path, manifest: di
     return run
 
 
-def _is_onnx(filename: str) -> bool:
-    return filename.endswith(".onnx")
+def onnx_file(manifest: dict[str, Any]) -> str:
+    """Returns the ONNX file that predicts, or an empty string; one with fewer bits only if there is no other."""
+    names = (MODEL_ONNX, *sorted(manifest["files"]))
+    return next((name for name in names if name in manifest["files"] and name.endswith(".onnx")), "")
 
 
 def _answers(
     path: Path, given: Input, run: Run, manifest: dict[str, Any], top: int, passes: int
 ) -> Iterator[Prediction]:
-    answer = with_probabilities(run, manifest["task"]) if manifest["output"]["name"] == "logits" else run
+    answer = probabilities_or_values(run, manifest)
     starts = range(0, len(given.rows), _ROWS_AT_ONCE)
     parts = [mean_and_spread(answer, given.rows[start : start + _ROWS_AT_ONCE], passes) for start in starts]
     outputs, spreads = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return predictions([str(path)] * len(outputs), outputs, spreads if passes else None, manifest, top)
+
+
+def predictions(
+    sources: Sequence[str], outputs: Array, spreads: Array | None, manifest: dict[str, Any], top: int
+) -> Iterator[Prediction]:
+    """Yields the prediction for each row.
+
+    Args:
+        sources: The file of each row.
+        outputs: Probabilities or values `(B, K)`.
+        spreads: Their standard deviations `(B, K)`, for a stochastic bundle.
+        manifest: The bundle's manifest.
+        top: Number of most probable classes.
+    """
     task, field = manifest["task"], _FIELDS[manifest["task"]]
     names = manifest["class_names"] or [str(index) for index in range(outputs.shape[1])]
-    for row, (values, spread) in enumerate(zip(outputs, spreads, strict=True)):
+    for row, values in enumerate(outputs):
         kept = np.argsort(-values, kind="stable")[:top] if task == "classification" else np.arange(len(values))
         answers = tuple(float(values[c]) if task == "regression" else (names[c], float(values[c])) for c in kept)
-        own_spread = tuple(float(spread[c]) for c in kept) if passes else ()
-        yield Prediction(source=str(path), row=row, spread=own_spread, **{field: answers})  # type: ignore[arg-type]
+        spread = () if spreads is None else tuple(float(spreads[row][c]) for c in kept)
+        yield Prediction(source=sources[row], row=row, spread=spread, **{field: answers})  # type: ignore[arg-type]
+
+
+def probabilities_or_values(run: Run, manifest: dict[str, Any]) -> Run:
+    """Returns a run with probabilities of classes or labels, or with the values of a regression."""
+    return with_probabilities(run, manifest["task"]) if manifest["output"]["name"] == "logits" else run
 
 
 def with_probabilities(run: Run, task: str) -> Run:

@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("regplug.cli.exporting", "Export a tracked run again as a verified bundle."),
     "verify": ("regplug.cli.verify", "Verify a bundle from its files alone."),
     "predict": ("regplug.cli.predict", "Predict with a bundle; needs only onnxruntime and numpy."),
+    "serve": ("regplug.cli.serve", "Serve a verified bundle over HTTP; the server runs onnxruntime, not torch."),
     "inspect": ("regplug.cli.inspect", "Print what a bundle contains."),
 }
 """Command -> module with its `app`, and its line for `--help`. A new command needs one line here and one module."""
