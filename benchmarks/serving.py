@@ -19,6 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,8 @@ _START_S = 180.0
 
 
 @contextlib.contextmanager
-def started(command: list[str], folder: Path, port: int, path: str) -> Iterator[None]:
-    """Runs a server that answers a path when it is ready."""
+def started(command: list[str], folder: Path, port: int, path: str) -> Iterator[int]:
+    """Runs a server that answers a path when it is ready; yields its process group."""
     here = str(Path(sys.executable).parent)
     environment = {
         **os.environ,
@@ -51,7 +52,7 @@ def started(command: list[str], folder: Path, port: int, path: str) -> Iterator[
             time.sleep(0.2)
         else:
             raise RuntimeError((folder / "server.log").read_text())
-        yield
+        yield server.pid
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
@@ -83,6 +84,16 @@ def seconds_of(port: int, path: str, body: bytes, requests: int = REQUESTS) -> f
     return time.perf_counter() - began
 
 
+def cpu_s(group: int) -> float:
+    """Returns the CPU seconds of all processes of a group."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12]) if int(fields[2]) == group else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -102,25 +113,31 @@ def bench(repeats: int) -> Report:
         mlflow = [*python, "mlflow", "models", "serve", "-m", "models:/digits@champion", "--env-manager", "local"]
         mlflow += ["-p", str(theirs), "-h", "127.0.0.1"]
         os.environ["MLFLOW_TRACKING_URI"] = run.tracking_uri
-        seconds: dict[str, list[float]] = {"regplug serve": [], "mlflow models serve": []}
-        with started(serve, Path(place), ours, "/health"), started(mlflow, Path(place), theirs, "/ping"):
-            asked = {"regplug serve": (ours, "/predict"), "mlflow models serve": (theirs, "/invocations")}
-            for where in asked.values():
-                seconds_of(*where, body, 2)
+        timings = {name: Timing(name=name, note="") for name in ("regplug serve", "mlflow models serve")}
+        with (
+            started(serve, Path(place), ours, "/health") as our_group,
+            started(mlflow, Path(place), theirs, "/ping") as their_group,
+        ):
+            asked = {
+                "regplug serve": (our_group, ours, "/predict"),
+                "mlflow models serve": (their_group, theirs, "/invocations"),
+            }
+            for _, port, path in asked.values():
+                seconds_of(port, path, body, 2)
             for _ in range(repeats):
-                for name, where in asked.items():
-                    seconds[name].append(seconds_of(*where, body))
-    return _report(seconds)
+                for name, (group, port, path) in asked.items():
+                    before = cpu_s(group)
+                    timings[name].wall_s.append(seconds_of(port, path, body))
+                    timings[name].cpu_s.append(cpu_s(group) - before)
+    return _report(timings)
 
 
-def _report(seconds: dict[str, list[float]]) -> Report:
+def _report(timings: dict[str, Timing]) -> Report:
     count = CLIENTS * REQUESTS
-    timings = {
-        name: Timing(
-            name=name, note=f"{count / float(np.median(times)):,.0f} requests/s", wall_s=times, cpu_s=[0.0] * len(times)
-        )
-        for name, times in seconds.items()
+    told = {
+        name: replace(timing, note=f"{count / float(np.median(timing.wall_s)):,.0f} requests/s")
+        for name, timing in timings.items()
     }
     claim = Claim(case="mlflow models serve", over="regplug serve", limit=LEAST_RATIO, side="at least")
-    facts = [f"{CLIENTS} clients, {count} requests of one row each"]
-    return Report(name="serving", timings=timings, claims=[claim], facts=facts)
+    facts = [f"{CLIENTS} clients, {count} requests of one row each; the CPU time is that of the server alone"]
+    return Report(name="serving", timings=told, claims=[claim], facts=facts)

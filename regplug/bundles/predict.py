@@ -185,6 +185,7 @@ def open_bundle(bundle: Path) -> tuple[dict[str, Any], Run]:
     file = bundle / name
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _WARNINGS_AND_ABOVE
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +16,7 @@ from regplug.cli.options import Command, Disable, Json, Plugin, TrackingUri, new
 from regplug.cli.output import emit, note, say
 
 if TYPE_CHECKING:
-    from regplug.exporting import Exported
+    from regplug.exporting import Exported, Registered
     from regplug.registry import Registry
 
 app = new_app()
@@ -176,7 +178,20 @@ def _tell(exported: Exported) -> None:
     if exported.registered is not None:
         alias = f", alias {exported.registered.alias}" if exported.registered.alias else ""
         rows.append(("registered", f"{exported.registered.uri}{alias}"))
+        rows.append(("serve", mlflow_command(exported.registered, exported.tracking_uri)))
     say(*lines_of([*rows, ("next", f"regplug verify {folder}"), ("", f"regplug inspect {folder}")]))
+
+
+def mlflow_command(registered: Registered, tracking_uri: str) -> str:
+    """Returns the command with which MLflow serves a registered model, as it works in any folder and environment.
+
+    MLflow starts `uvicorn` from the PATH, and fails where the environment of this interpreter is not activated.
+    """
+    scripts = Path(sys.executable).parent
+    uri = f"models:/{registered.name}@{registered.alias}" if registered.alias else registered.uri
+    path = "" if shutil.which("uvicorn") else f'PATH={shlex.quote(str(scripts))}:"$PATH" '
+    command = shlex.join([str(scripts / "mlflow"), "models", "serve", "-m", uri, "--env-manager", "local"])
+    return f"{path}MLFLOW_TRACKING_URI={shlex.quote(tracking_uri)} {command}"
 
 
 def _run_rows(exported: Exported) -> list[tuple[str, str]]:

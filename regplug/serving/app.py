@@ -67,9 +67,10 @@ def make_app(model: ServedModel, *, most_bytes: int) -> FastAPI:
     # The pages at /docs would load scripts from another site.
     app = FastAPI(title="regplug", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     endpoints = _Endpoints(model, batcher, metrics, most_bytes)
-    app.add_api_route("/predict", endpoints.predict, methods=["POST"], response_model=None)
+    # Plain routes: FastAPI's own would parse the body and cost a third of the time of a request.
+    app.add_route("/predict", endpoints.predict, methods=["POST"])
     for path in ("health", "metadata", "metrics"):
-        app.add_api_route(f"/{path}", getattr(endpoints, path), methods=["GET"], response_model=None)
+        app.add_route(f"/{path}", getattr(endpoints, path), methods=["GET"])
     for kind in (FaultError, HTTPException, RegplugError, Exception):
         app.add_exception_handler(kind, _refused)
     metrics.waiting.set_function(lambda: batcher.waiting_rows)
@@ -83,14 +84,14 @@ class _Endpoints:
     def __init__(self, model: ServedModel, batcher: Batcher, metrics: Metrics, most_bytes: int) -> None:
         self._model, self._batcher, self._metrics, self._most_bytes = model, batcher, metrics, most_bytes
 
-    async def health(self) -> Response:
+    async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok", "digest": self._model.digest})
 
-    async def metadata(self) -> Response:
+    async def metadata(self, _: Request) -> Response:
         limits = {"max_body_bytes": self._most_bytes}
         return JSONResponse({"digest": self._model.digest, "limits": limits, "manifest": self._model.manifest})
 
-    async def metrics(self) -> Response:
+    async def metrics(self, _: Request) -> Response:
         return Response(self._metrics.text(), media_type=_METRICS_TYPE)
 
     async def predict(self, request: Request) -> Response:
@@ -130,7 +131,8 @@ class _Endpoints:
 
     async def _body(self, request: Request) -> bytes:
         try:
-            return await asyncio.wait_for(self._limited(request), _BODY_TIMEOUT_S)
+            async with asyncio.timeout(_BODY_TIMEOUT_S):
+                return await self._limited(request)
         except TimeoutError:
             raise FaultError(408, f"The body did not arrive within {_BODY_TIMEOUT_S:.0f} s.") from None
 

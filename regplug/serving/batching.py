@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,10 @@ MOST_WAITING = 16_384
 Result: TypeAlias = tuple[Array, Array]
 Compute: TypeAlias = Callable[[Array], Result]
 _Job: TypeAlias = "tuple[Array, asyncio.Future[Result]]"
+
+
+MOST_BLOCKING_S = 0.002
+"""Time for which a batch may keep the server from reading other requests."""
 
 
 class OverloadedError(Exception):
@@ -45,6 +51,7 @@ class Batcher:
         self._waiting_rows = 0
         self._is_filled = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="regplug-model")
+        self._row_s = math.inf
         self._worker: asyncio.Task[None] | None = None
 
     @property
@@ -81,10 +88,10 @@ class Batcher:
     async def _work(self) -> None:
         while True:
             await self._is_filled.wait()
+            # Requests that arrived together are read first, so that they share a batch.
+            await asyncio.sleep(0)
             batch = self._take()
-            results = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._compute_all, [rows for rows, _ in batch]
-            )
+            results = await self._compute_somewhere([rows for rows, _ in batch])
             for (_, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue
@@ -92,6 +99,13 @@ class Batcher:
                     future.set_exception(result)
                 else:
                     future.set_result(result)
+
+    async def _compute_somewhere(self, parts: Sequence[Array]) -> list[Result | Exception]:
+        """Computes here what takes less time than waking a thread twice, and anything else in the thread."""
+        count = sum(map(len, parts))
+        if self._row_s * count < MOST_BLOCKING_S:
+            return self._compute_all(parts)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._compute_all, parts)
 
     def _take(self) -> list[_Job]:
         batch = [self._jobs.popleft()]
@@ -120,7 +134,9 @@ class Batcher:
         for start in starts:
             piece = rows[start : start + MOST_ROWS]
             self._observe(len(piece))
+            began = time.perf_counter()
             pieces.append(self._compute(piece))
+            self._row_s = (time.perf_counter() - began) / len(piece)
         first, second = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
         ends = np.cumsum([len(part) for part in parts])[:-1]
         return list(zip(np.split(first, ends), np.split(second, ends), strict=True))

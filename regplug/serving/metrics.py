@@ -25,12 +25,17 @@ class Metrics:
         self._rows = Counter("regplug_rows", "Predicted rows.", registry=self._registry)
         self._batches = Histogram("regplug_batch_rows", "Rows of a batch.", buckets=_ROWS, registry=self._registry)
         self.waiting = Gauge("regplug_waiting_rows", "Rows that wait for the model.", registry=self._registry)
+        # Looking up a label takes longer than counting.
+        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         Info("regplug_bundle", "The served bundle.", registry=self._registry).info({"digest": digest, "task": task})
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Counts an answered request."""
-        self._requests.labels(path, str(status)).inc()
-        self._seconds.labels(path).observe(seconds)
+        if (path, status) not in self._known:
+            self._known[path, status] = self._requests.labels(path, str(status)), self._seconds.labels(path)
+        requests, times = self._known[path, status]
+        requests.inc()
+        times.observe(seconds)
 
     def computed(self, rows: int) -> None:
         """Counts a batch."""
