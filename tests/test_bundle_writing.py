@@ -29,6 +29,7 @@ from regplug_formats.onnx_format import Onnx
 from regplug_formats.pt2 import Pt2
 
 FILES = {
+    "README.md",
     "model.onnx",
     "model.ts",
     "manifest.json",

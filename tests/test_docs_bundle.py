@@ -57,7 +57,8 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         other = place.run(dataset="digits", model="linear", epochs=1)
         assert run.bundle_path is not None
         tracked = (folder / run.bundle_path).absolute()
-        several = regplug.export([run.run_id, other.run_id], ensemble=True, formats=["torchscript"]).path.absolute()
+        both, formats = [run.run_id, other.run_id], ["torchscript"]
+        several = regplug.export(both, ensemble=True, formats=formats, license_id="mit").path.absolute()
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Dropout(0.5), nn.Linear(8, 2))
     sequences = np.random.default_rng(0).normal(size=(20, 4, 3)).astype(np.float32)

@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from regplug.bundles.archives import grows_too_large
-from regplug.bundles.layout import NOT_SUMMED, RESERVED, changed, most_bytes_of_model, read_checksums, read_manifest
-from regplug.bundles.reading import MOST_BYTES, why_not_plain
+from regplug.bundles.layout import (
+    NOT_SUMMED,
+    README,
+    RESERVED,
+    changed,
+    most_bytes_of_model,
+    read_checksums,
+    read_manifest,
+)
+from regplug.bundles.reading import MOST_BYTES, read_small, why_not_plain
 from regplug.bundles.report import Check, at_most, holds
 from regplug.bundles.samples import most_bytes
 from regplug.errors import BundleError, VerificationError
@@ -63,9 +71,20 @@ def checksums(path: Path) -> list[Check]:
 def contents(path: Path, manifest: Mapping[str, Any]) -> Check:
     """Checks that the checksums cover exactly the files of a bundle and the model files in the manifest."""
     listed, wanted = set(read_checksums(path)), {*manifest["files"], *RESERVED} - {*NOT_SUMMED}
+    if README not in listed:
+        wanted -= {README}  # a bundle of an older regplug
     told = [
         f"{words}: {', '.join(sorted(names))}"
         for words, names in (("missing", wanted - listed), ("unknown", listed - wanted))
         if names
     ]
     return at_most("bundle.contents", len(wanted ^ listed), 0, "; ".join(told) or "complete")
+
+
+def readme(path: Path, manifest: Mapping[str, Any]) -> list[Check]:
+    """Checks that the model card is that of this model: it names the hash of its weights."""
+    if README not in read_checksums(path):
+        return []
+    text = read_small(path, README).decode(errors="replace")
+    is_own = manifest["state_sha256"] in text
+    return [holds("bundle.readme", is_own, f"README.md {'names' if is_own else 'does not name'} the model's weights")]

@@ -23,13 +23,14 @@ MANIFEST = "manifest.json"
 VERIFICATION = "verification.json"
 SAMPLE_INPUT = "sample_input.npz"
 SAMPLE_OUTPUT = "sample_output.npz"
+README = "README.md"
 CHECKSUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.minisig"
 NOT_SUMMED = (CHECKSUMS, SIGNATURE)
 """Files without a checksum: the checksums themselves, and their signature, which only a signed bundle has."""
 
-RESERVED = (CHECKSUMS, SIGNATURE, MANIFEST, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION)
-"""The files of every bundle; all others are model files."""
+RESERVED = (CHECKSUMS, SIGNATURE, MANIFEST, README, SAMPLE_INPUT, SAMPLE_OUTPUT, VERIFICATION)
+"""The files of a bundle that are not model files; older bundles have no `README.md`."""
 
 MOST_ONNX_BYTES = 2**31
 """Size of the largest protobuf message."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,6 +148,11 @@ class BundleRequest:
         bad = sorted(set(RESERVED) & set(files)) + [name for name in files if Path(name).name != name]
         if bad:
             raise RequestError(f"A format cannot write {bad[0]!r}.", hint="Give a plain, unreserved file name.")
+
+
+def licensed(request: BundleRequest, license_id: str) -> BundleRequest:
+    """Returns the request with a licence in the manifest, if there is one."""
+    return replace(request, manifest={**request.manifest, "license": license_id}) if license_id else request
 
 
 @dataclass(frozen=True, kw_only=True)

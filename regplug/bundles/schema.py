@@ -158,6 +158,11 @@ _FILE = Fields({"format": NAME}, {"opset": COUNT, "ir_version": COUNT, "may_lose
 _MEMBER = Fields({"run_id": NAME, "state_sha256": SHA256}, {"run_name": TEXT}, is_open=True)
 _PLUGIN = Fields(dict.fromkeys(("kind", "name", "distribution", "version"), TEXT), {})
 
+_METRIC = Fields(
+    {"name": NAME, **dict.fromkeys(("value", "low", "high", "confidence"), NUMBER), "rows": COUNT},
+    {},
+)
+
 MANIFEST_FORM = Fields(
     {
         "schema_version": COUNT,
@@ -187,7 +192,9 @@ MANIFEST_FORM = Fields(
         "column_names": Each(TEXT),
         "config": Fields({}, {"model": TEXT, "dataset": TEXT, "reg": Each(TEXT)}, is_open=True),
         "dataset": Fields({"name": TEXT, "digest": TEXT}, {}, is_open=True),
+        "license": NAME,
         "members": Each(_MEMBER, least=2),
+        "metrics": Each(_METRIC),
         "plugins": Each(_PLUGIN),
         "preparation": Kind("null or a mapping", lambda value: value is None or isinstance(value, dict)),
         "run_id": TEXT_OR_NULL,

@@ -97,6 +97,7 @@ def _verify_folder(path: Path, checks: list[Check]) -> dict[str, Any]:
     _require([schema, *folder_checks.checksums(path)], checks)
     manifest = read_manifest(path)
     _require([folder_checks.contents(path, manifest)], checks)
+    checks += folder_checks.readme(path, manifest)
     return manifest
 
 

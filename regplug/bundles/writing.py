@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from regplug.bundles.capture import EXAMPLE_ROWS, capture
+from regplug.bundles.card import write_card
 from regplug.bundles.cases import REAL, Reference, make_cases
 from regplug.bundles.causes import cause
 from regplug.bundles.clean_process import CleanProcess
@@ -31,6 +32,7 @@ from regplug.bundles.layout import (
     write_checksums,
 )
 from regplug.bundles.manifest import build_manifest
+from regplug.bundles.measured import measured_metrics
 from regplug.bundles.numbers import TestData, check_file, in_batches
 from regplug.bundles.preflight import (
     output_finite,
@@ -195,6 +197,11 @@ def _proven_files(
     work: _Work,
 ) -> None:
     files = {name: filename for name, filename, _ in request.formats}
+    test = _test_data(request, model.captured.module, model.known[0], work)
+    if test is not None:
+        # Before the files are written, because they contain the manifest.
+        threshold = 0.5 if request.probabilities else 0.0
+        manifest["metrics"] = measured_metrics(test.outputs, test.targets, request.task.kind, threshold)
     with contextlib.ExitStack() as running:
         clean: list[tuple[str, Format, CleanProcess]] = []
         for name, filename, form in request.formats:
@@ -205,7 +212,6 @@ def _proven_files(
                 # It starts now and is checked last, so that it starts up while the other checks run.
                 process = CleanProcess(program, folder / filename, folder / SAMPLE_INPUT, request.input_name)
                 clean.append((name, form, running.enter_context(process)))
-        test = _test_data(request, model.captured.module, model.known[0], work)
         for name, filename, form in request.formats:
             with work.stage(f"{name}.check"):
                 work.checks += prefixed(name, _check(request, form, folder / filename, model, manifest, test))
@@ -290,5 +296,6 @@ def _finish(folder: Path, manifest: dict[str, Any], work: _Work) -> Report:
         )
     (folder / MANIFEST).write_text(canonical_json(manifest) + "\n", encoding="utf-8")
     (folder / VERIFICATION).write_text(canonical_json(report.as_json()) + "\n", encoding="utf-8")
+    write_card(folder, manifest, len(report.checks))
     write_checksums(folder)
     return report

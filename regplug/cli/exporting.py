@@ -84,6 +84,15 @@ def export(
             show_default=False,
         ),
     ] = "",
+    license_id: Annotated[
+        str,
+        typer.Option(
+            "--license",
+            metavar="<license>",
+            help="The model's licence for its card, such as apache-2.0.",
+            show_default=False,
+        ),
+    ] = "",
     sign: Annotated[
         str | None,
         typer.Option(
@@ -124,6 +133,7 @@ def export(
             "stochastic": stochastic,
             "register": register,
             "alias": alias,
+            "license_id": license_id,
             "sign": None if sign is None else Path(sign),
             "overwrite": overwrite,
             "registry": registry,

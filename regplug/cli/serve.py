@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from regplug.bundles.layout import require_bundle
-from regplug.cli.options import Command, TrackingUri, new_app
-from regplug.cli.output import note, say
+from regplug.cli.options import Command, Json, TrackingUri, new_app
+from regplug.cli.output import emit, note, say
 from regplug.errors import RequestError
 
 app = new_app()
@@ -46,6 +47,7 @@ def serve(
         str, typer.Option("--key", metavar="<key>", help="As for `regplug verify`.", show_default=False)
     ] = "",
     tracking_uri: TrackingUri = None,
+    json: Json = False,
 ) -> None:
     """Verify a bundle, then answer predictions over HTTP with onnxruntime.
 
@@ -69,8 +71,17 @@ def serve(
             model,
             listening,
             most_bytes=max_body_mib * 2**20,
-            tell=lambda address: say(f"{bundle} (digest {model.digest[:12]}) is served at {address}"),
+            tell=lambda address: _tell(bundle, model.digest, address, as_json=json),
         )
+
+
+def _tell(bundle: str, digest: str, address: str, *, as_json: bool) -> None:
+    if as_json:
+        emit({"path": bundle, "digest": digest, "address": address})
+    else:
+        say(f"{bundle} (digest {digest[:12]}) is served at {address}")
+    # Whoever started the server waits for this line.
+    sys.stdout.flush()
 
 
 def _check(port: int, max_body_mib: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from regplug.bundles.publish import OVERWRITE, require_free
-from regplug.bundles.request import BundleRequest
+from regplug.bundles.request import BundleRequest, licensed
 from regplug.bundles.signing import load_signer
 from regplug.bundles.writing import write_bundle
 from regplug.data import Prepared
@@ -36,6 +36,7 @@ def export_ensemble(
     stochastic: bool = False,
     register: str = "",
     alias: str = "",
+    license_id: str = "",
     sign: Path | None = None,
     overwrite: bool = False,
     registry: Registry | None = None,
@@ -56,6 +57,7 @@ def export_ensemble(
         stochastic: Whether dropout stays live in inference (MC dropout).
         register: Must be empty: a registered model belongs to one run.
         alias: Must be empty, as `register`.
+        license_id: The model's licence, such as `apache-2.0`; empty if unknown.
         sign: The secret key (minisign) with which the bundle is signed.
         overwrite: Whether to replace a bundle of other runs or of a module at `out`; that of the same runs always is.
         registry: The available components; by default all that are installed.
@@ -86,7 +88,7 @@ def export_ensemble(
     ]
     request = _as_one(requests, infos)
     seconds = {"rebuild": time.perf_counter() - began}
-    bundle = write_bundle(request, place, signer)
+    bundle = write_bundle(licensed(request, license_id), place, signer)
     return Exported.of(
         bundle,
         seconds={**seconds, **bundle.seconds},

@@ -18,7 +18,7 @@ from regplug.bundles.formats import Array
 from regplug.bundles.isolate import isolate
 from regplug.bundles.publish import OVERWRITE, require_free
 from regplug.bundles.refusals import refuse_module
-from regplug.bundles.request import BundleRequest, Layout
+from regplug.bundles.request import BundleRequest, Layout, licensed
 from regplug.bundles.signing import load_signer
 from regplug.bundles.writing import write_bundle
 from regplug.config.spec import ComponentSpec
@@ -48,6 +48,7 @@ def export_module(
     value_range: tuple[float, float] | None = None,
     column_names: Sequence[str] = (),
     manifest: Mapping[str, Any] | None = None,
+    license_id: str = "",
     sign: Path | None = None,
     overwrite: bool = False,
     registry: Registry | None = None,
@@ -69,6 +70,7 @@ def export_module(
         value_range: Smallest and largest raw value; by default 0 to 255 for uint8.
         column_names: Names of the columns of rows.
         manifest: Additional fields for `manifest.json`.
+        license_id: The model's licence, such as `apache-2.0`; empty if unknown.
         sign: The secret key (minisign) with which the bundle is signed.
         overwrite: Whether to replace an existing bundle at `out`.
         registry: The available components; by default all that are installed.
@@ -102,7 +104,7 @@ def export_module(
         stochastic=stochastic,
         manifest={**(manifest or {}), "column_names": list(column_names)},
     )
-    return Exported.of(write_bundle(request, Path(out), signer))
+    return Exported.of(write_bundle(licensed(request, license_id), Path(out), signer))
 
 
 def _require_module(module: object) -> None:

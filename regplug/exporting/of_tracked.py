@@ -9,7 +9,7 @@ from pathlib import Path
 
 from regplug.bundles.origin import digest_tag
 from regplug.bundles.publish import OVERWRITE, require_free
-from regplug.bundles.request import Bundle
+from regplug.bundles.request import Bundle, licensed
 from regplug.bundles.signing import load_signer
 from regplug.bundles.writing import write_bundle
 from regplug.errors import RegplugError, raise_after_start
@@ -38,6 +38,7 @@ def export_tracked(
     stochastic: bool = False,
     register: str = "",
     alias: str = "",
+    license_id: str = "",
     sign: Path | None = None,
     overwrite: bool = False,
     registry: Registry | None = None,
@@ -57,6 +58,7 @@ def export_tracked(
         stochastic: Whether dropout stays live in inference (MC dropout).
         register: Name of the registered model that gets a new version; empty for none.
         alias: Alias that points to that version; empty for none.
+        license_id: The model's licence, such as `apache-2.0`; empty if unknown.
         sign: The secret key (minisign) with which the bundle is signed.
         overwrite: Whether to replace an existing bundle of another run or module at `out`; the run's own always is.
         registry: The available components; by default all that are installed.
@@ -82,7 +84,7 @@ def export_tracked(
     data = kept.load_data()
     request = kept.request(data, probabilities=probabilities, stochastic=stochastic)
     seconds = {"rebuild": time.perf_counter() - began}
-    bundle = write_bundle(request, place, signer)
+    bundle = write_bundle(licensed(request, license_id), place, signer)
     exported = Exported.of(
         bundle,
         seconds={**seconds, **bundle.seconds},

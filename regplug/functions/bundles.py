@@ -30,6 +30,7 @@ def export(
     formats: Sequence[str] = (),
     probabilities: bool = False,
     stochastic: bool = False,
+    license_id: str = "",
     sign: PathLike | None = None,
     overwrite: bool = False,
     registry: Registry | None = None,
@@ -59,6 +60,7 @@ def export(
         formats: Formats as components; by default those of the run, or ONNX and TorchScript.
         probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
         stochastic: Whether dropout stays live in inference, so that repeated outputs differ (MC dropout).
+        license_id: The model's licence for its card, such as `apache-2.0`.
         sign: The secret key (minisign) with which the bundle is signed; a password is read from
             `REGPLUG_SIGN_PASSWORD` or at the terminal.
         overwrite: Whether to replace an existing bundle of another run or module at `out`.
@@ -91,7 +93,7 @@ def export(
     >>> bundle = regplug.export(["3f2a", "9b1c"], ensemble=True)  # doctest: +SKIP
     """
     both: dict[str, Any] = {"formats": formats, "probabilities": probabilities, "stochastic": stochastic}
-    both |= {"overwrite": overwrite, "sign": None if sign is None else Path(sign)}
+    both |= {"overwrite": overwrite, "license_id": license_id, "sign": None if sign is None else Path(sign)}
     of_run = {"register": register, "alias": alias, "tracking_uri": tracking_uri, "model": model, "dataset": dataset}
     of_run["accept_changed_data"] = accept_changed_data
     of_module = {
