@@ -1,0 +1,52 @@
+"""Closed forms that studies of the lab compute with, against NumPy and torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from regplug_lab.judging import near
+from regplug_lab.products import BALANCED, EXPONENT, log_sizes
+from regplug_lab.starts import spread_of_units
+
+
+def test_the_rescaled_product_has_the_size_of_the_product():
+    generator = np.random.default_rng(5)
+    matrices = [2 * generator.standard_normal((4, 4)) for _ in range(21)]
+    product = matrices[0]
+    for matrix in matrices[1:]:
+        product = product @ matrix
+    logs = log_sizes(np.random.default_rng(5), 2.0, 20)
+    assert len(logs) == 21
+    assert logs[0] == pytest.approx(np.log10(np.abs(matrices[0]).max()))
+    assert logs[-1] == pytest.approx(np.log10(np.abs(product).max()))
+
+
+def test_the_exponent_is_that_of_the_reference():
+    assert pytest.approx(0.55797, abs=5e-6) == EXPONENT
+    assert pytest.approx(0, abs=1e-4) == EXPONENT + np.log(BALANCED)
+
+
+def test_units_differ_by_their_largest_difference_of_any_weight():
+    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2))
+    for param in model.parameters():
+        nn.init.constant_(param, 0.1)
+    assert spread_of_units(model) == (0, 0)
+    with torch.no_grad():
+        model[2].weight[1, 1] = 0.6
+        model[0].weight[:, 2] = 0.4
+    units, entries = spread_of_units(model)
+    assert units == pytest.approx(0.5)
+    assert entries == pytest.approx(0.2)
+
+
+def test_a_mean_is_near_within_four_of_its_standard_errors_and_a_rounded_digit():
+    values = [1.0, 1.2] * 5
+    error = np.std(values, ddof=1) / 10**0.5
+    claim = {"source": "a test"}
+    assert near("a", "A.", values, 1.1 + 3.9 * error, **claim).verdict == "HOLDS"
+    assert near("a", "A.", values, 1.1 + 4.1 * error, **claim).verdict == "DOES NOT HOLD"
+    assert near("a", "A.", values, 1.1 + 4.1 * error, 0.1, **claim).verdict == "HOLDS"
+    assert near("a", "A.", values[:4], 5, **claim).verdict == "UNDECIDED"
