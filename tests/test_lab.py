@@ -224,7 +224,7 @@ def test_a_study_with_a_mistake_is_blamed_by_name(plugged, terminal, name, told)
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["weight-decy"], "Did you mean weight-decay?"),
+        (["weight-decy"], "Did you mean weight-decay"),
         ([], "Give the name of a study, or --all."),
         (["weight-decay", "--all"], "exclude each other"),
         (["weight-decay", "--seeds", "0"], "seeds=0"),

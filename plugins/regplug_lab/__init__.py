@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from regplug.api import Study, hookimpl
 
+FITTING, SELECTION = "Underfitting and overfitting", "Model selection"
 DECAY, DROPOUT = "Weight decay", "Dropout"
 GRADIENTS, STARTS, NORMALIZATION = "Activations and gradients", "Initialization", "Normalization"
 
@@ -13,6 +14,44 @@ GRADIENTS, STARTS, NORMALIZATION = "Activations and gradients", "Initialization"
 @hookimpl
 def regplug_studies() -> Iterator[Study]:
     """Yields the first-party studies."""
+    yield Study(
+        name="mlp_scratch",
+        target="regplug_lab.images:mlp_scratch",
+        summary="One hidden layer of 256 units on Fashion-MNIST, against a training loop written by hand.",
+        question="Does a run agree with the training loop of a textbook, and how accurate is one hidden layer?",
+        section=FITTING,
+        source="Zhang et al., Dive into Deep Learning, section 5.2",
+        seconds=(300, 20),
+        rows=("D5",),
+    )
+    yield Study(
+        name="polynomial",
+        target="regplug_lab.polynomial:polynomial",
+        summary="A cubic fitted with 4, 2 and 20 features, by gradient descent and by least squares.",
+        question="Which number of features underfits a cubic, and does gradient descent with too many overfit?",
+        section=FITTING,
+        source="Zhang et al., Dive into Deep Learning, section 3.6",
+        seconds=(60, 20),
+        rows=("B1", "B2", "B3"),
+    )
+    yield Study(
+        name="capacity",
+        target="regplug_lab.capacity:capacity",
+        summary="One hidden layer of 1 to 128 units on noisy half moons.",
+        question="How do training and test error depend on the number of parameters?",
+        section=FITTING,
+        source="Goodfellow, Bengio and Courville 2016, section 5.2",
+        seconds=(60, 15),
+    )
+    yield Study(
+        name="k_fold",
+        target="regplug_lab.model_selection:k_fold",
+        summary="The strength of a ridge regression, chosen by cross-validation, against the optimum on the test rows.",
+        question="Does cross-validation choose a strength of l2 that is nearly the best on new rows?",
+        section=SELECTION,
+        source="Hastie, Tibshirani and Friedman 2009, section 7.10",
+        seconds=(60, 15),
+    )
     yield Study(
         name="weight_decay",
         target="regplug_lab.decay:weight_decay",
@@ -22,6 +61,38 @@ def regplug_studies() -> Iterator[Study]:
         source="Zhang et al., Dive into Deep Learning, section 3.7",
         seconds=(20, 10),
         rows=("A1", "A2", "A3", "A4"),
+        seeds=40,
+    )
+    yield Study(
+        name="weight_decay_small_batch",
+        target="regplug_lab.decay:weight_decay_small_batch",
+        summary="The same regression with batches of one row, and in the plain form without bias.",
+        question="What does weight decay do with batches of one row, and is it the same as torch's weight_decay?",
+        section=DECAY,
+        source="Zhang et al., Dive into Deep Learning, section 3.7",
+        seconds=(30, 15),
+        rows=("A5", "A6", "A7", "A8"),
+        seeds=40,
+    )
+    yield Study(
+        name="noisy_line_weight_decay",
+        target="regplug_lab.noisy_line:noisy_line_weight_decay",
+        summary="A network of 200-200-200 units on ten noisy points of a line, with and without decay.",
+        question="What does weight decay do to a network that can fit ten noisy points exactly?",
+        section=DECAY,
+        source="Lecture notes; Bishop 2006, section 5.5",
+        seconds=(60, 15),
+        rows=("C1", "C2"),
+    )
+    yield Study(
+        name="noisy_line_dropout",
+        target="regplug_lab.noisy_line:noisy_line_dropout",
+        summary="The same network and points, with and without dropout.",
+        question="Does dropout concentrate the weights of a network around zero, as weight decay does?",
+        section=DROPOUT,
+        source="Lecture notes; Srivastava et al. 2014",
+        seconds=(60, 15),
+        rows=("C1", "C3"),
     )
     yield Study(
         name="dropout_scaling",
@@ -42,6 +113,25 @@ def regplug_studies() -> Iterator[Study]:
         source="Zhang et al., Dive into Deep Learning, section 5.6",
         seconds=(1500, 30),
         rows=("D1", "D2", "D3", "D4"),
+    )
+    yield Study(
+        name="dropout_cnn",
+        target="regplug_lab.images:dropout_cnn",
+        summary="Two convolutions and dropout before the last layers, on MNIST; and D2's network on the same digits.",
+        question="How accurate are small networks with dropout on handwritten digits?",
+        section=DROPOUT,
+        source="Zhang et al., Dive into Deep Learning, section 5.6",
+        seconds=(3000, 30),
+        rows=("D6", "D7"),
+    )
+    yield Study(
+        name="mc_dropout",
+        target="regplug_lab.images:mc_dropout",
+        summary="A hundred passes with dropout on: entropy and mutual information, in and out of distribution.",
+        question="Does dropout at test time tell how uncertain a network is?",
+        section=DROPOUT,
+        source="Gal and Ghahramani 2016, Dropout as a Bayesian Approximation",
+        seconds=(300, 25),
     )
     yield Study(
         name="activations",

@@ -232,6 +232,7 @@ class Study(Component):
         section: Chapter or section of a book that it belongs to; studies of one section are shown together.
         seconds: Approximate duration in full and in quick mode, on one core of a usual machine.
         rows: Rows of a table of reference values that it covers, such as `A1`.
+        seeds: Seeds in full mode; more than ten where they cost little.
     """
 
     kind: ClassVar[str] = "study"
@@ -240,6 +241,7 @@ class Study(Component):
     section: str = ""
     seconds: tuple[float, float] = (0.0, 0.0)
     rows: tuple[str, ...] = ()
+    seeds: int = 10
 
 
 @dataclass(frozen=True, kw_only=True)

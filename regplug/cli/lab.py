@@ -67,7 +67,7 @@ def run(
     every: Annotated[bool, typer.Option("--all", help="Run every study, one after another.")] = False,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", metavar="<int>", help="Seeds.  [default: 10; quick: 3]", show_default=False),
+        typer.Option("--seeds", metavar="<int>", help="Seeds.  [default: usually 10; quick: 3]", show_default=False),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and shorter training; decides less.")] = False,
     out: Out = None,

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regplug.reports import plots
 from regplug.reports.curves import Curve, mean_curve
@@ -53,7 +54,7 @@ def series(
     name: str,
     title: str,
     caption: str,
-    xs: Sequence[float],
+    xs: Sequence[float] | NDArray[np.float64],
     lines: Mapping[str, Mapping[str, Any]],
     *,
     x_name: str,
@@ -191,7 +192,7 @@ def _mean_curve(label: str, each: Sequence[Curve], *, log: bool) -> Band:
     return replace(band, mean=mean, low=low, high=high)
 
 
-def _band(label: str, xs: Sequence[float], values: Any, *, log: bool) -> Band:
+def _band(label: str, xs: Sequence[float] | NDArray[np.float64], values: Any, *, log: bool) -> Band:
     given = np.asarray(values, np.float64)
     y_SN = given[None] if given.ndim == 1 else given
     if y_SN.shape[1] != len(xs):

@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from regplug.api import DataContext
+from regplug.config.spec import ComponentSpec
 from regplug.errors import DataError, did_you_mean
 from regplug.functions.given import read_study
+from regplug.registry import build, default_registry
 from regplug.reports.curves import Curve
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from regplug.data import RawData
     from regplug.registry import Registry
     from regplug.runs.results import Observer, RunResult
     from regplug.studies.measuring import PointResult
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 
 DATA_DIR_VARIABLE = "REGPLUG_DATA_DIR"
 
-FULL_SEEDS, QUICK_SEEDS = 10, 3
+QUICK_SEEDS = 3
 
 _T = TypeVar("_T")
 
@@ -114,6 +118,8 @@ class Lab:
     def sweep(self, label: str = "", *, keep_models: bool = False, **fields: Any) -> Runs:
         """Trains settings over all seeds, stacked where possible; a sweep of its own in MLflow, without export.
 
+        With `folds` it is a cross-validation, whose runs are ordered by data seed, then by fold, then by seed.
+
         Each seed also draws its own data, unless `pair_seeds=False`.
 
         Args:
@@ -124,7 +130,7 @@ class Lab:
         defaults = {"seeds": self.seeds, "pair_seeds": True, "export": False}
         given = {**defaults, **self._place(label), **fields}
         given |= {"config": None, "weights": given.get("weights"), "overrides": (), "registry": self.registry}
-        study = read_study("sweep", given)
+        study = read_study("cv" if "folds" in fields else "sweep", given)
         models: dict[str, nn.Module] = {}
 
         def keep(points: Sequence[Any], network: Callable[[int], nn.Module]) -> None:
@@ -150,6 +156,18 @@ class Lab:
         result = run(**given, observers=observers, tracking_uri=self.tracking_uri, registry=self.registry)
         self.runs.append(result)
         return result
+
+    def data(self, dataset: str, seed: int = 0) -> RawData:
+        """Returns a dataset's arrays as a run of that data seed gets them, before normalisation.
+
+        Args:
+            dataset: Such as `linear_regression:train_rows=50`.
+            seed: The data seed.
+        """
+        known = self.registry or default_registry()
+        spec = ComponentSpec.parse(dataset)
+        made: RawData = build(known.find("dataset", spec), spec.values, DataContext(data_seed=seed))
+        return made
 
     def data_folder(self, name: str) -> Path:
         """Returns a folder of `REGPLUG_DATA_DIR`.

@@ -7,12 +7,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from regplug.api import Study
 from regplug.errors import ComponentError, RegplugError, RequestError
 from regplug.lab.findings import Findings, headline
-from regplug.lab.laboratory import FULL_SEEDS, QUICK_SEEDS, Lab
+from regplug.lab.laboratory import QUICK_SEEDS, Lab
 from regplug.lab.page import FINDINGS_FILE, REPORT_FILE, report
 from regplug.lab.results import LabResult
 from regplug.registry import Registered, Registry, default_registry, load_target
@@ -46,7 +46,7 @@ def run(
     Args:
         name: Its name, such as `weight-decay`.
         quick: Whether it ends within seconds, with fewer seeds and shorter training; much is then undecided.
-        seeds: Number of seeds; by default ten, in quick mode three.
+        seeds: Number of seeds; by default as many as the study says, usually ten, and in quick mode three.
         out: Folder below which its report and figures are written, in a folder with its name; by default `lab` beside
             the store.
         tracking_uri: As for `regplug.run`.
@@ -64,7 +64,7 @@ def run(
         raise RequestError(f"seeds={seeds} is not allowed.", hint="Give 1 or more.")
     began = time.perf_counter()
     store = open_store(tracking_uri)
-    count = seeds or (QUICK_SEEDS if quick else FULL_SEEDS)
+    count = seeds or (QUICK_SEEDS if quick else cast(Study, found.component).seeds)
     mode = "quick" if quick else "full"
     params = {"study": found.name, "seeds": count, "mode": mode}
     tracked = store.start_run(

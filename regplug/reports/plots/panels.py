@@ -88,7 +88,7 @@ def panels_figure(panels: Sequence[Panel]) -> Figure:
 
 def _draw(axes: Axes, panel: Panel) -> None:
     for each in panel.dots:
-        axes.plot(each.xs, each.ys, "o", color=INK, markersize=3.5, alpha=0.8, label=visible(each.label))
+        axes.plot(each.xs, each.ys, "x", color=INK, markersize=5, markeredgewidth=1.4, label=visible(each.label))
     for name, value in panel.levels:
         axes.axhline(value, color=INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.7, label=visible(name))
     for at, line in enumerate(panel.lines):
