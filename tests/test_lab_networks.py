@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from regplug_lab.dead_units import dead_fraction
 from regplug_lab.judging import near
 from regplug_lab.products import BALANCED, EXPONENT, log_sizes
 from regplug_lab.starts import spread_of_units
@@ -40,6 +41,18 @@ def test_units_differ_by_their_largest_difference_of_any_weight():
     units, entries = spread_of_units(model)
     assert units == pytest.approx(0.5)
     assert entries == pytest.approx(0.2)
+
+
+def test_a_unit_is_dead_if_no_image_reaches_it():
+    model = nn.Sequential()
+    model.hidden1, model.activation1 = nn.Linear(784, 4), nn.ReLU()
+    with torch.no_grad():
+        model.hidden1.weight.zero_()
+        model.hidden1.bias.copy_(torch.tensor([1.0, -1.0, -1.0, -1.0]))
+        model.hidden1.weight[1, 5] = 2
+    images = torch.zeros(7000, 784, dtype=torch.uint8)
+    images[6999, 5] = 255
+    assert dead_fraction(model, images) == pytest.approx(0.5)
 
 
 def test_a_mean_is_near_within_four_of_its_standard_errors_and_a_rounded_digit():

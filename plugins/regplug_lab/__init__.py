@@ -144,6 +144,26 @@ def regplug_studies() -> Iterator[Study]:
         rows=("E",),
     )
     yield Study(
+        name="vanishing_gradients",
+        target="regplug_lab.vanishing:vanishing_gradients",
+        summary="Gradients by layer for three activations, three depths and three initializers, and training on MNIST.",
+        question="How much of the gradient reaches the first layer, by activation, depth and initializer?",
+        section=GRADIENTS,
+        source="Glorot & Bengio 2010; He et al. 2015",
+        seconds=(300, 30),
+        rows=("E",),
+    )
+    yield Study(
+        name="dead_relu",
+        target="regplug_lab.dead_units:dead_relu",
+        summary="Exact zeros and dead units of a network on MNIST, by learning rate, activation and initializer.",
+        question="When do ReLU units die, and what helps?",
+        section=GRADIENTS,
+        source="Lu et al. 2019, Dying ReLU and Initialization",
+        seconds=(300, 25),
+        rows=("E",),
+    )
+    yield Study(
         name="exploding_product",
         target="regplug_lab.products:exploding_product",
         summary="The product of a 4x4 matrix of N(0, 1) with 100 more, and at other standard deviations.",
