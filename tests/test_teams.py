@@ -65,3 +65,34 @@ def test_a_wrong_password_is_one_error_with_exit_code_2(here, capsys, monkeypatc
     assert "401" in said.err
     assert "MLFLOW_TRACKING_PASSWORD" in said.err
     assert "a-wr0ng-0ne" not in said.out + said.err
+
+
+def test_a_folders_own_store_is_copied_to_the_server_once(here, capsys):
+    terminal, own = Terminal(capsys), "sqlite:///mlruns/mlflow.db"
+    made = terminal(
+        "sweep", *SMALL, "--grid", "lr=0.1,0.2", "--experiment", "moved", "--no-export", "--tracking-uri", own
+    )
+    assert made.code == 0, made.err
+    said = terminal("runs", "sync", "--from", own, "--json")
+    assert said.code == 0, said.err
+    assert terminal("runs", "sync", "--from", own).out.startswith("0 runs were copied; ")
+    local, team = open_store(own), open_store()
+    copied = {each["run_id"]: each["new_id"] for each in said.document["copied"]}
+    old = {run.run_id: run for run in local.runs("moved", limit=None)}
+    assert copied.keys() == old.keys()
+    assert len(team.runs("moved", limit=None)) == len(old)
+    for run_id, run in old.items():
+        new = team.find_run(copied[run_id])
+        assert (new.name, new.status, new.started, new.ended) == (run.name, run.status, run.started, run.ended)
+        assert (new.params, new.metrics) == (run.params, run.metrics)
+        assert new.parent_id == copied.get(run.parent_id)
+        assert team.artifact_names(new.run_id) == local.artifact_names(run_id)
+        assert team.dataset_digests(new.run_id) == local.dataset_digests(run_id)
+        for name in run.metrics:
+            assert team.metric_history(new.run_id, name) == local.metric_history(run_id, name)
+    study = next(run for run in old.values() if "regplug.study" in run.tags)
+    winner = study.tags["regplug.study.winner"]
+    assert team.find_run(copied[study.run_id]).tags["regplug.study.winner"] == copied[winner]
+    again = terminal("runs", "sync", "--from", team.location.uri)
+    assert again.code == 2
+    assert "already" in again.err

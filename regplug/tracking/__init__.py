@@ -8,6 +8,7 @@ False
 from __future__ import annotations
 
 from regplug.tracking.children import ChildRun
+from regplug.tracking.copying import Copied
 from regplug.tracking.datasets import UsedDataset
 from regplug.tracking.location import Location, resolve_location
 from regplug.tracking.opening import require_reachable
@@ -19,6 +20,7 @@ from regplug.tracking.ui import address_of, compare_url, run_url, runs_url, ui_c
 
 __all__ = [
     "ChildRun",
+    "Copied",
     "Location",
     "MetricPoint",
     "RunInfo",

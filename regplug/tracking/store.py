@@ -13,6 +13,7 @@ from regplug.errors import RequestError, TrackingError, did_you_mean, raise_afte
 from regplug.tracking import columns, limits, reading, registering, tables
 from regplug.tracking.burying import mark_dead_runs
 from regplug.tracking.children import ChildRun, add_columns, write_through_client
+from regplug.tracking.copying import Copied, copy_runs
 from regplug.tracking.datasets import log_inputs
 from regplug.tracking.experiments import Experiments
 from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags, writing
@@ -342,6 +343,19 @@ class Store:
             run_id: Only this run; by default all.
         """
         yield from sync(self._client, self.location.folder, self._reach(), run_id)
+
+    def copy_from(self, source: Store) -> Iterator[Copied]:
+        """Copies the runs of another store into this one. See `copying.copy_runs`.
+
+        Raises:
+            RequestError: It is this store.
+        """
+        if source.location.uri == self.location.uri:
+            raise RequestError(
+                f"The runs are in {self.location.shown} already.",
+                hint="Set MLFLOW_TRACKING_URI, or give --tracking-uri, to name the store that they are copied to.",
+            )
+        yield from copy_runs(source._client, self._client, self._experiments)
 
     def catch_up(self, run_id: str) -> bool:
         """Delivers what was kept on disk of a run, before it is continued; returns whether there was anything.
