@@ -38,12 +38,13 @@ def write(barrier, first, count):
         regplug.run(**fields, name=f"writer {seed}", seed=seed, checkpoint_every=0, observers=[Tells()])
 
 
-def is_whole(store, run):
-    """Whether a run has its end, its data, its files and each point once."""
-    points = [[point.step for point in store.metric_history(run.run_id, name)] for name in METRICS]
-    files = {"config.toml", "curves.png", "state.pt"} <= set(store.artifact_names(run.run_id))
-    is_all = all(steps == list(range(1, EPOCHS + 1)) for steps in points)
-    return run.status == "FINISHED" and is_all and files and bool(store.dataset_digests(run.run_id))
+def lacks(store, run):
+    """What a run lacks: its end, its data, a file, or a point; nothing if it is whole."""
+    points = {name: [point.step for point in store.metric_history(run.run_id, name)] for name in METRICS}
+    wrong = [f"{name} at {steps}" for name, steps in points.items() if steps != list(range(1, EPOCHS + 1))]
+    wrong += sorted({"config.toml", "curves.png", "state.pt"} - set(store.artifact_names(run.run_id)))
+    wrong += [] if store.dataset_digests(run.run_id) else ["dataset"]
+    return [*wrong, *([] if run.status == "FINISHED" else [run.status])]
 
 
 def main(folder, count):
@@ -60,10 +61,11 @@ def main(folder, count):
     # Read when nobody is forked any more: a store that is open does not survive that.
     store = open_store()
     runs = store.runs("writers", limit=None)
+    lacking = {run.name: found for run in runs if (found := lacks(store, run))}
     document = {
         "runs": PROCESSES * count,
         "names": len({run.name for run in runs}),
-        "whole": sum(is_whole(store, run) for run in runs),
+        "lacking": lacking,
         "exit_codes": sorted({writer.exitcode for writer in writers}),
         "seconds": seconds,
     }

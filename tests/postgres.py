@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -51,7 +53,9 @@ class Postgres:
         command = [self._programs / "postgres", "-D", self._folder / "data", "-p", str(self.port), "-c", "fsync=off"]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self._folder}"]
         with (self._folder / "log").open("a") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, user=self._user, cwd=self._folder)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, user=self._user, cwd=self._folder, start_new_session=True
+            )
         while True:
             assert self._process.poll() is None, (self._folder / "log").read_text()
             try:
@@ -61,11 +65,29 @@ class Postgres:
             else:
                 return
 
+    @contextlib.contextmanager
+    def stopped(self):
+        """Stops it with its connections: it takes new ones, and answers nothing."""
+        pids = [self._process.pid, *_children(self._process.pid)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def kill(self):
         """Ends it at once, with its connections."""
         if self._process is not None:
             self._process.send_signal(3)  # SIGQUIT is its immediate shutdown, which takes its children with it
             self._process.wait(timeout=60)
+
+
+def _children(pid):
+    """Its processes for connections and in the background, which have sessions of their own."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in found.split()]
 
 
 def _programs():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import ExitStack
+
 import pytest
 from cli_calls import Terminal
 from postgres import PASSWORD, postgres  # noqa: F401 - the fixture
@@ -9,7 +12,7 @@ from tracking_stores import insert_before, start, wait_until
 from trainings import toy
 
 import regplug
-from regplug.errors import TrackingError
+from regplug.errors import TrackingError, TrackingLostError
 from regplug.runs.results import Observer
 from regplug.tracking import open_store
 
@@ -102,3 +105,36 @@ def test_a_database_that_goes_down_and_comes_back_loses_nothing(postgres, store)
     assert PASSWORD not in "".join(observer.told)
     assert store.find_run(result.run_id).status == result.status == "FINISHED"
     assert len(store.metric_history(result.run_id, "train/objective")) == 4
+
+
+class Stops(Observer):
+    """Stops the database when an epoch is done, and goes on when that was told."""
+
+    def __init__(self, stop):
+        self._stop, self.told, self.seconds = stop, [], 0.0
+
+    def epoch_ended(self, record):
+        if record.epoch == 2:
+            began = time.monotonic()
+            self._stop()
+            wait_until(lambda: self.told)
+            self.seconds = time.monotonic() - began
+
+    def warned(self, message):
+        self.told.append(message)
+
+
+def test_a_database_that_does_not_answer_any_more_holds_nothing_up_and_gets_the_rest_later(postgres, capsys, tmp_path):  # noqa: F811
+    fields = {"dataset": toy(), "model": "linear", "epochs": 4, "export": False, "tracking_uri": postgres.uri}
+    with ExitStack() as stack:
+        observer = Stops(lambda: stack.enter_context(postgres.stopped()))
+        with pytest.raises(TrackingLostError, match="regplug runs sync") as caught:
+            regplug.run(**fields, observers=[observer])
+    assert observer.seconds < 10
+    assert not any(PASSWORD.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    said = Terminal(capsys)("runs", "sync", "--tracking-uri", postgres.uri)
+    assert said.code == 0, said.err
+    store = open_store(postgres.uri)
+    run_id = caught.value.result.run_id
+    assert store.find_run(run_id).status == "FINISHED"
+    assert [point.step for point in store.metric_history(run_id, "train/objective")] == [1, 2, 3, 4]

@@ -14,7 +14,7 @@ import pytest
 from tracking_stores import EIGHT_WRITERS, ONE_WRITER, copied_store, insert_before, start, start_writers
 
 from regplug.errors import RequestError
-from regplug.tracking import open_store
+from regplug.tracking import burying, open_store
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +65,20 @@ def test_a_run_that_failed_is_continued_without_its_old_error(store):
     with store.resume_run(run.run_id):
         assert store.find_run(run.run_id).status == "RUNNING"
     info = store.find_run(run.run_id)
+    assert info.status == "FINISHED"
+    assert "regplug.error" not in info.tags
+
+
+def test_a_run_whose_process_ends_while_the_store_is_opened_keeps_its_status(store, folder, monkeypatch):
+    run = start(store)
+
+    def ends_first(run_id, *_):
+        if run_id == run.run_id:
+            run.end("FINISHED")
+        return run_id == run.run_id
+
+    monkeypatch.setattr(burying, "is_dead", ends_first)
+    info = open_store(folder=folder).find_run(run.run_id)
     assert info.status == "FINISHED"
     assert "regplug.error" not in info.tags
 

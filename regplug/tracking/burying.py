@@ -27,7 +27,8 @@ def mark_dead_runs(client: Any) -> list[str]:
         with tracking_trouble("Runs whose process is gone could not be marked"), bounded(AT_THE_ENDS):
             wanted = f"attributes.status = 'RUNNING' AND tags.`{PROCESS_TAG}` LIKE '{machine()}:%'"
             for run in reading.search(client, reading.list_experiments(client), wanted):
-                if is_dead(run.run_id, run.status, run.tags):
+                # Its process may have ended it, and itself, since the runs were listed.
+                if is_dead(run.run_id, run.status, run.tags) and _is_running(client, run.run_id):
                     client.set_tag(run.run_id, ERROR_TAG, _WHY)
                     last_s = max(float(run.tags[HEARTBEAT_TAG]), run.started.timestamp())
                     client.set_terminated(run.run_id, "KILLED", int(last_s * 1000))
@@ -35,3 +36,7 @@ def mark_dead_runs(client: Any) -> list[str]:
     except TrackingError:
         pass
     return marked
+
+
+def _is_running(client: Any, run_id: str) -> bool:
+    return bool(client.get_run(run_id).info.status == "RUNNING")

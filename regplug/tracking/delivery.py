@@ -154,9 +154,10 @@ class Delivery:
             self._send_records(AT_THE_ENDS)
             return
         with self._wake:
-            self._is_flushing = self.trouble is None
+            is_waiting = bool(self._records or self._sent or self._calls)
+            self._is_flushing = is_waiting and self.trouble is None
             self._wake.notify_all()
-            self._wake.wait_for(lambda: not self._is_flushing or self.trouble is not None)
+            self._wake.wait_for(lambda: not self._is_flushing or self.trouble is not None or self._refused is not None)
         self._raise_refused()
 
     def hold(self, path: Path) -> Path:
@@ -254,7 +255,8 @@ class Delivery:
         else:
             self._find()
         with self._wake:
-            self._is_flushing = False
+            # Records that came while others were sent are sent next.
+            self._is_flushing = self._is_flushing and bool(self._records or self._calls) and self._refused is None
             self._wake.notify_all()
 
     def _send_records(self, patience: Patience) -> None:
@@ -335,7 +337,7 @@ class Delivery:
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
             self._wake.notify_all()
         if is_news:
-            self.tell(
+            self._say(
                 f"The tracking store {self._store} cannot be written. {error.message}. The run continues; its records "
                 f"{self.kept.where} until the store can be written. {error.hint}"
             )
@@ -346,7 +348,13 @@ class Delivery:
             if was_lost and not self._is_given_up:
                 self.kept.discard()
         if was_lost:
-            self.tell(f"The tracking store {self._store} can be written again.")
+            self._say(f"The tracking store {self._store} can be written again.")
+
+    def _say(self, message: str) -> None:
+        try:
+            self.tell(message)
+        except Exception as error:  # of an observer: the run's own thread raises it
+            self._refuse(error)
 
     def _raise_refused(self) -> None:
         refused, self._refused = self._refused, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from regplug.tracking.outbox import Outbox
@@ -67,7 +68,8 @@ class Keeping:
         """Removes a write, because it was delivered."""
         place = self._places.pop(call, None)
         if self._outbox is not None and place is not None:
-            self._outbox.drop_call(place)
+            with suppress(OSError):  # delivering it once more does no harm
+                self._outbox.drop_call(place)
 
     def end(self, status: str, why: str) -> Path | None:
         """Keeps how the run ended, and leaves all to `regplug runs sync`; returns where, or `None` if it could not."""

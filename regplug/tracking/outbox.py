@@ -91,7 +91,7 @@ class Outbox:
     def discard(self) -> None:
         """Removes all, because it was delivered."""
         if self.is_used:
-            shutil.rmtree(self.path, ignore_errors=True)
+            _remove_all(self.path)
             self.release()
 
     def release(self) -> None:
@@ -156,7 +156,7 @@ class Kept:
 
     def discard(self) -> None:
         """Removes all."""
-        shutil.rmtree(self.path)
+        _remove_all(self.path)
 
 
 def kept_in(folder: Path, run_id: str = "") -> list[Path]:
@@ -176,9 +176,27 @@ def taken(path: Path) -> Iterator[Kept | None]:
         yield None
         return
     try:
-        yield Kept(path) if (path / _RUN).exists() else None
+        if (path / _RUN).exists():
+            yield Kept(path)
+        else:
+            _remove_all(path)  # the lock has created the folder that another process had just removed
+            yield None
     finally:
         lock.release()
+
+
+def run_of(path: Path) -> dict[str, str] | None:
+    """Returns the facts about the run of an outbox; `None` if it was delivered meanwhile."""
+    try:
+        return _read(path / _RUN)
+    except FileNotFoundError:
+        return None
+
+
+def _remove_all(path: Path) -> None:
+    """Removes an outbox; without its first file it is none, even if the process is killed in between."""
+    (path / _RUN).unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove(place: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import struct
 import threading
 import urllib.error
 import urllib.request
@@ -26,6 +27,10 @@ STUCK_AFTER_S = 1.5
 """After so long without an answer, another connection finds out whether the store still responds."""
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_ASKS_FOR_TLS = struct.pack("!ii", 8, 80877103)
+"""PostgreSQL's first message, which it answers with one byte before anybody logs in."""
+_TALKS = ("postgresql", "mysql")
+"""Databases that send something before anybody logs in."""
 _GATEWAY_ERRORS = (502, 503, 504)
 """Answers of a reverse proxy whose server is gone."""
 
@@ -125,8 +130,14 @@ def _ask(uri: str, timeout_s: float) -> None:
 
 
 def _connect(uri: str, timeout_s: float) -> None:
+    """Connects to a database, and waits for its first byte: a stopped one takes connections, but says nothing."""
     address = urlsplit(uri)
-    port = address.port or _PORTS.get(address.scheme.partition("+")[0])
-    if address.hostname and port:
-        with closing(socket.create_connection((address.hostname, port), timeout=timeout_s)):
-            pass
+    kind = address.scheme.partition("+")[0]
+    port = address.port or _PORTS.get(kind)
+    if not address.hostname or not port:
+        return
+    with closing(socket.create_connection((address.hostname, port), timeout=timeout_s)) as connection:
+        if kind == "postgresql":
+            connection.sendall(_ASKS_FOR_TLS)
+        if kind in _TALKS and not connection.recv(1):
+            raise ConnectionError("it closed the connection")

@@ -11,7 +11,7 @@ from typing import Any
 
 from regplug.errors import RegplugError, TrackingError
 from regplug.tracking import entries, limits, reaching, reading
-from regplug.tracking.outbox import FOLDER, Kept, kept_in, taken
+from regplug.tracking.outbox import FOLDER, Kept, kept_in, run_of, taken
 from regplug.tracking.patience import FOR_FILES, bounded
 from regplug.tracking.run_end import clear_error, write_end
 from regplug.tracking.trouble import is_refusal, tracking_trouble
@@ -75,8 +75,9 @@ def sync(client: Any, folder: Path, reach: Callable[[], object] | None, run_id: 
     for path in kept_in(folder / FOLDER, run_id):
         with taken(path) as kept:
             if kept is None:
-                if path.exists():
-                    yield _left_alone(path)
+                run = run_of(path)
+                if run is not None:
+                    yield _left_alone(path, run)
                 continue
             delivering = _Delivering(client, kept, reach)
             yield delivering.carry_out()
@@ -167,8 +168,7 @@ class _Delivering:
         )
 
 
-def _left_alone(path: Path) -> Synced:
-    run = Kept(path).run
+def _left_alone(path: Path, run: Mapping[str, str]) -> Synced:
     return Synced(
         run_id=run["run_id"],
         name=run["name"],
