@@ -45,7 +45,6 @@ def open_backend(location: Location) -> tuple[Any, Any]:
         if location.database is not None:
             _prepare_sqlite(location, location.database, doing)
         elif location.kind == "database":
-            reaching.reach(location, reaching.REACH_TIMEOUT_S)
             _prepare_database(location)
         else:
             reaching.reach(location, reaching.REACH_TIMEOUT_S)
@@ -182,7 +181,8 @@ def _prepare_database(location: Location) -> None:
     import sqlalchemy
 
     url = sqlalchemy.make_url(location.uri)
-    engine = _engine(url)
+    engine = _engine(url)  # tells of a missing driver
+    reaching.reach(location, reaching.REACH_TIMEOUT_S)
     try:
         if reaching.within(reaching.REACH_TIMEOUT_S, lambda: _has_experiments(engine)):
             _make_sql_store(location)
