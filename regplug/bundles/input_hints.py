@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 _FULL_SCALE = 255.0
 
 
-def folder_hint(folder: Path, form: InputForm) -> str:
-    """Returns how to name the files of a folder."""
-    suffixes = {"image": "png", "row": "csv"}
-    return f"Name the files in it: {folder / '*'}.{suffixes.get(form.layout, 'npy')}"
-
-
 def shape_hint(array: Array, form: InputForm) -> str:
     """Returns how to turn an array of another shape into one that fits, if that is known."""
     if form.layout == "image" and array.shape[1:] == (*form.shape[1:], form.shape[0]) and form.shape[0] > 1:

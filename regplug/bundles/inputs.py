@@ -16,7 +16,7 @@ import numpy as np
 
 from regplug.bundles.archives import extent_in
 from regplug.bundles.formats import Array
-from regplug.bundles.input_hints import folder_hint, range_notes, raw_hint, shape_hint
+from regplug.bundles.input_hints import range_notes, raw_hint, shape_hint
 from regplug.bundles.rows import extra_notes, preparation_of, prepare_cells, read_parquet
 from regplug.errors import BundleError, some_of
 from regplug.tables.preparation import Preparation
@@ -87,6 +87,30 @@ class Input:
     notes: tuple[str, ...] = ()
 
 
+def files_in(folder: Path, form: InputForm) -> tuple[list[Path], int]:
+    """Returns the files in a folder and its subfolders that a bundle may take, sorted, and the number of others.
+
+    Hidden files and folders are passed over.
+
+    Raises:
+        BundleError: There is none.
+    """
+    visible = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path, folder)]
+    tables = (".csv", ".tsv", *((".parquet", ".pq") if form.preparation is not None else ()))
+    suffixes = (".npy", ".npz", *{"image": IMAGE_SUFFIXES, "row": tables}.get(form.layout, ()))
+    found = [path for path in visible if path.suffix.lower() in suffixes]
+    if not found:
+        raise BundleError(
+            f"The folder {folder} has no file that this bundle takes: {form}.",
+            hint=f"Give {', '.join(suffixes)} files.",
+        )
+    return found, len(visible) - len(found)
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
 def read_input(path: Path, form: InputForm) -> Input:
     """Reads one file as raw input.
 
@@ -98,8 +122,6 @@ def read_input(path: Path, form: InputForm) -> Input:
         BundleError: The file cannot be read, or does not fit; the message says what is needed.
     """
     suffix = path.suffix.lower()
-    if path.is_dir():
-        raise BundleError(f"{path} is a folder.", hint=folder_hint(path, form))
     if not path.is_file():
         raise BundleError(f"There is no file {path}.", hint="Give .npy, .npz, .csv or image files.")
     if suffix in (".npy", ".npz"):

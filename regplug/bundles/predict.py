@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 
 from regplug.bundles.formats import Array, Run
-from regplug.bundles.inputs import Input, InputForm, read_input
+from regplug.bundles.inputs import Input, InputForm, files_in, read_input
 from regplug.bundles.layout import (
     MANIFEST,
     MODEL_ONNX,
@@ -107,7 +107,8 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
 
     Args:
         bundle: The bundle's folder. Its manifest and model must be the verified files.
-        inputs: `.npy`, `.npz`, `.csv` or image files with raw values; `*`, `?` and `[...]` in a name match several.
+        inputs: `.npy`, `.npz`, `.csv` or image files with raw values, or folders of them; `*`, `?` and `[...]` in a
+            name match several.
         top: Number of most probable classes in a prediction, at least 1.
         passes: For a stochastic bundle: number of random passes to average, at least 2; 20 by default.
 
@@ -123,14 +124,18 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
     manifest, run = open_bundle(Path(bundle))
     count = check_passes(Path(bundle), manifest, passes)
     form = InputForm.from_manifest(manifest)
-    read = [(path, read_input(path, form)) for given in inputs for path in _matching(Path(given))]
-    rows = tuple(answer for path, given in read for answer in _answers(path, given, run, manifest, top, count))
-    notes = [note for _, given in read for note in given.notes]
+    files, notes = _files(inputs, form)
+    # A file with fewer bits may share one scale in a batch; then each input file is computed by itself.
+    is_alone = "may_lose" in manifest["files"][onnx_file(manifest)]
+    rows: list[Prediction] = []
+    for chunk in _in_chunks(files, form, 1 if is_alone else _ROWS_AT_ONCE):
+        rows += _answers(chunk, run, manifest, top, count)
+        notes += [note for _, given in chunk for note in given.notes]
     if count:
         notes.append(
             f"dropout is live: means and standard deviations over {count} passes, which vary from call to call."
         )
-    return Predictions(task=manifest["task"], rows=rows, notes=tuple(notes), passes=count)
+    return Predictions(task=manifest["task"], rows=tuple(rows), notes=tuple(notes), passes=count)
 
 
 def check_passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> int:
@@ -149,6 +154,20 @@ def check_passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> i
     if asked is not None and asked < 2:
         raise RequestError(f"--passes {asked} gives no spread.", hint=f"Give 2 or more; {PASSES} by default.")
     return asked or PASSES
+
+
+def _files(inputs: Sequence[Path], form: InputForm) -> tuple[list[Path], list[str]]:
+    """Returns the files that are named, match a pattern or are in a folder, and a note for each folder."""
+    files: list[Path] = []
+    notes: list[str] = []
+    for given in inputs:
+        if given.is_dir():
+            found, left = files_in(given, form)
+            files += found
+            notes += [f"{given}: {left} files that the model does not take were left out."] if left else []
+        else:
+            files += _matching(given)
+    return files, notes
 
 
 def _matching(given: Path) -> list[Path]:
@@ -220,23 +239,37 @@ def onnx_file(manifest: dict[str, Any]) -> str:
     return next((name for name in names if name in manifest["files"] and name.endswith(".onnx")), "")
 
 
+def _in_chunks(files: Sequence[Path], form: InputForm, most_rows: int) -> Iterator[list[tuple[Path, Input]]]:
+    """Yields the files in parts with at least so many rows, so that not all need to fit into memory."""
+    chunk: list[tuple[Path, Input]] = []
+    for path in files:
+        chunk.append((path, read_input(path, form)))
+        if sum(len(given.rows) for _, given in chunk) >= most_rows:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
 def _answers(
-    path: Path, given: Input, run: Run, manifest: dict[str, Any], top: int, passes: int
+    chunk: Sequence[tuple[Path, Input]], run: Run, manifest: dict[str, Any], top: int, passes: int
 ) -> Iterator[Prediction]:
     answer = probabilities_or_values(run, manifest)
-    starts = range(0, len(given.rows), _ROWS_AT_ONCE)
-    parts = [mean_and_spread(answer, given.rows[start : start + _ROWS_AT_ONCE], passes) for start in starts]
+    rows = np.concatenate([given.rows for _, given in chunk])
+    starts = range(0, len(rows), _ROWS_AT_ONCE)
+    parts = [mean_and_spread(answer, rows[start : start + _ROWS_AT_ONCE], passes) for start in starts]
     outputs, spreads = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return predictions([str(path)] * len(outputs), outputs, spreads if passes else None, manifest, top)
+    places = [(str(path), row) for path, given in chunk for row in range(len(given.rows))]
+    return predictions(places, outputs, spreads if passes else None, manifest, top)
 
 
 def predictions(
-    sources: Sequence[str], outputs: Array, spreads: Array | None, manifest: dict[str, Any], top: int
+    places: Sequence[tuple[str, int]], outputs: Array, spreads: Array | None, manifest: dict[str, Any], top: int
 ) -> Iterator[Prediction]:
     """Yields the prediction for each row.
 
     Args:
-        sources: The file of each row.
+        places: The file of each row, and its index in the file.
         outputs: Probabilities or values `(B, K)`.
         spreads: Their standard deviations `(B, K)`, for a stochastic bundle.
         manifest: The bundle's manifest.
@@ -244,11 +277,12 @@ def predictions(
     """
     task, field = manifest["task"], _FIELDS[manifest["task"]]
     names = manifest["class_names"] or [str(index) for index in range(outputs.shape[1])]
-    for row, values in enumerate(outputs):
+    for at, values in enumerate(outputs):
         kept = np.argsort(-values, kind="stable")[:top] if task == "classification" else np.arange(len(values))
         answers = tuple(float(values[c]) if task == "regression" else (names[c], float(values[c])) for c in kept)
-        spread = () if spreads is None else tuple(float(spreads[row][c]) for c in kept)
-        yield Prediction(source=sources[row], row=row, spread=spread, **{field: answers})  # type: ignore[arg-type]
+        spread = () if spreads is None else tuple(float(spreads[at][c]) for c in kept)
+        source, row = places[at]
+        yield Prediction(source=source, row=row, spread=spread, **{field: answers})  # type: ignore[arg-type]
 
 
 def probabilities_or_values(run: Run, manifest: dict[str, Any]) -> Run:

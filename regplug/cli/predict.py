@@ -23,7 +23,9 @@ app = new_app()
 @app.command(cls=Command)
 def predict(
     bundle: Annotated[str, typer.Argument(help="Folder of the bundle.")],
-    inputs: Annotated[list[str], typer.Argument(help="Files with raw values: .npy, .npz, .csv or images.")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Files with raw values: .npy, .npz, .csv or images; or folders of them.")
+    ],
     top: Annotated[int, typer.Option("--top", help="Number of most probable classes to print.")] = 3,
     passes: Annotated[
         int | None,

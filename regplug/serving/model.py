@@ -52,8 +52,8 @@ class ServedModel:
 
     def answer(self, sources: Sequence[str], outputs: Array, spreads: Array, top: int) -> list[dict[str, Any]]:
         """Returns the prediction of each row as JSON; `source` only where a row has one."""
-        spread = spreads if self.passes else None
-        answers = [one.as_json() for one in predictions(sources, outputs, spread, self.manifest, top)]
+        spread, places = spreads if self.passes else None, [(source, at) for at, source in enumerate(sources)]
+        answers = [one.as_json() for one in predictions(places, outputs, spread, self.manifest, top)]
         for answer in answers:
             if not answer["source"]:
                 del answer["source"]
