@@ -19,6 +19,10 @@ from benchmarks.measure import Case, Claim, take_turns
 from benchmarks.report import Report
 
 OPEN_SESSION = "import numpy, onnxruntime; onnxruntime.InferenceSession({path!r}, providers=['CPUExecutionProvider'])"
+NEEDED = ("torch", "mlflow", "sklearn.metrics", "matplotlib.figure", "pydantic")
+"""What `run --no-export` imports."""
+
+FIRST_COMMAND = ("run", "--reg", "dropout", "--model", "mlp")
 IMPORTS = ("torch", "mlflow", "sklearn.metrics", "onnx", "onnxscript", "onnxruntime", "matplotlib.figure", "pydantic")
 
 
@@ -36,7 +40,7 @@ def process(*command: str, folder: Path) -> Callable[[], Callable[[], object]]:
 
 
 def bench(repeats: int) -> Report:
-    """Times four commands and their necessary imports."""
+    """Times five commands, their necessary imports, and the first command of the README by hand."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         regplug = [sys.executable, "-m", "regplug"]
@@ -53,6 +57,9 @@ def bench(repeats: int) -> Report:
             "onnxruntime session": (*python, session),
             "run --epochs 0": (*regplug, *run_nothing),
             "without export": (*regplug, *run_nothing, "--no-export"),
+            "imports without export": (*python, f"import {', '.join(NEEDED)}"),
+            "first command": (*regplug, *FIRST_COMMAND),
+            "first command by hand": (sys.executable, str(Path(__file__).with_name("script_first.py"))),
             "python": (*python, "pass"),
             **{f"import {name}": (*python, f"import {name}") for name in IMPORTS},
         }
@@ -65,6 +72,8 @@ def bench(repeats: int) -> Report:
         Claim(case="--help", over="import typer", limit=3.0),
         Claim(case="plugins list", over="import typer", limit=3.0),
         Claim(case="predict", over="onnxruntime session", limit=1.5),
+        Claim(case="without export", over="imports without export", limit=1.15),
+        Claim(case="first command", over="first command by hand", limit=0.9),
         *(Claim(case=f"import {name}", over="run --epochs 0") for name in IMPORTS),
     ]
     return Report(name="start", timings=timings, claims=claims)

@@ -50,7 +50,7 @@ def defaults_table() -> str:
     lines = ["| flag | default | what it is |", "|---|---|---|"]
     for info in describe_params(RunConfig):
         flag = "--" + info.name.replace("_", "-") + (", repeats" if info.name in REPEATED_FIELDS else "")
-        bounds = f" {info.bounds}." if info.bounds else ""
+        bounds = f" {info.bounds.capitalize()}." if info.bounds else ""
         lines.append(f"| `{flag}` | {_default(info.default)} | {info.doc}{bounds} |".replace("2**63", "2^63"))
     return "\n".join(lines) + "\n"
 

@@ -15,39 +15,45 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from regplug.cli import studying
-from regplug.studies.background_process import InlineExecutor
+from regplug.cli import running, studying
+from regplug.runs.background_process import InlineExecutor
 
 BLANK_PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
 _BLANK = {"png": BLANK_PNG, "svg": b'<svg xmlns="http://www.w3.org/2000/svg"></svg>', "pdf": b"%PDF-1.4"}
-_DRAW = Figure.savefig
+_DRAW, _PRINT = Figure.savefig, FigureCanvasAgg.print_png
 
 
 def _save_blank(figure: Figure, place: IO[Any], *, format: str, **options: Any) -> None:  # noqa: A002 # matplotlib's
     place.write(_BLANK[format].decode() if isinstance(place, io.StringIO) else _BLANK[format])
 
 
+def _print_blank(canvas: FigureCanvasAgg, place: IO[bytes], *, metadata: Any) -> None:
+    place.write(BLANK_PNG)
+
+
 @contextlib.contextmanager
-def _saving(save: Any) -> Iterator[None]:
+def _saving(save: Any, print_png: Any) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", save)
+        patch.setattr(FigureCanvasAgg, "print_png", print_png)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _figures_are_blank() -> Iterator[None]:
     """Figures are made as ever, but not drawn."""
-    with _saving(_save_blank):
+    with _saving(_save_blank, _print_blank):
         yield
 
 
 def drawing() -> contextlib.AbstractContextManager[None]:
     """Inside, figures are drawn."""
-    return _saving(_DRAW)
+    return _saving(_DRAW, _PRINT)
 
 
 @pytest.fixture
@@ -57,10 +63,11 @@ def figures_are_drawn() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _studies_are_judged_here() -> Iterator[None]:
-    """`regplug sweep` and `cv` start a second process, whose imports take longer than the studies of tests."""
+def _everything_is_computed_here() -> Iterator[None]:
+    """`regplug run`, `sweep` and `cv` start a second process, whose imports take longer than the runs of tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(studying, "_beside", lambda: contextlib.nullcontext(InlineExecutor()))
+        for module in (running, studying):
+            patch.setattr(module, "second_process", lambda _: contextlib.nullcontext(InlineExecutor()))
         yield
 
 

@@ -16,8 +16,10 @@ from waiting import LONGEST_S, wait_until
 
 from regplug.errors import FailedError, RequestError
 from regplug.reports.judging import get_ready
+from regplug.runs import background_process
+from regplug.runs.background_process import BackgroundProcess, InlineExecutor, second_process
+from regplug.runs.figures import Figures
 from regplug.statistics import Setting, Study, analyse
-from regplug.studies.background_process import BackgroundProcess, InlineExecutor
 
 
 @pytest.fixture(params=[InlineExecutor, BackgroundProcess], ids=["inline", "background"])
@@ -77,7 +79,7 @@ def test_a_process_that_was_killed_is_told_as_such():
 
 def test_it_does_not_outlive_a_process_that_was_killed():
     program = (
-        "import os, signal; from regplug.studies.background_process import BackgroundProcess; a = BackgroundProcess(); "
+        "import os, signal; from regplug.runs.background_process import BackgroundProcess; a = BackgroundProcess(); "
         "print(a.submit(os.getpid).result(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -96,3 +98,54 @@ def test_statistics_and_report_need_no_torch_there():
     with BackgroundProcess() as aside:
         aside.submit(get_ready).result()
         assert aside.submit(eval, "'torch' in __import__('sys').modules").result() is False
+
+
+@pytest.mark.parametrize("fault", ["one processor", "no process"])
+def test_without_a_second_process_everything_is_computed_here(monkeypatch, fault):
+    def refuse():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(background_process, "_count_processors", lambda: 1 if fault == "one processor" else 2)
+    monkeypatch.setattr(background_process, "BackgroundProcess", refuse)
+    with second_process("regplug.reports.plots:get_ready") as computing:
+        assert computing.submit(os.getpid).result() == os.getpid()
+
+
+def test_a_second_process_is_ready_to_draw(monkeypatch):
+    monkeypatch.setattr(background_process, "_count_processors", lambda: 2)
+    with second_process("regplug.reports.plots:get_ready") as computing:
+        assert computing.submit(os.getpid).result() != os.getpid()
+        modules = computing.submit(eval, "set(__import__('sys').modules)").result()
+    assert "matplotlib.backends.backend_agg" in modules
+    assert "torch" not in modules
+
+
+class Tracked:
+    """Takes the place of a tracked run."""
+
+    def __init__(self):
+        self.files = {}
+
+    def log_figure_png(self, data, path):
+        self.files[path] = data
+
+
+def test_figures_are_drawn_here_if_the_process_that_draws_them_was_killed():
+    tracked = Tracked()
+    with BackgroundProcess() as computing:
+        os.kill(computing.submit(os.getpid).result(), signal.SIGKILL)
+        figures = Figures(computing)
+        with figures.logged_to(tracked):
+            figures.draw("a.png", bytes, 3)
+    assert tracked.files == {"a.png": bytes(3)}
+
+
+def test_figures_are_logged_after_an_error_too_and_an_error_of_drawing_is_raised():
+    tracked, figures = Tracked(), Figures(InlineExecutor())
+    figures.draw("a.png", bytes, 3)
+    with pytest.raises(KeyError), figures.logged_to(tracked):
+        raise KeyError
+    assert tracked.files == {"a.png": bytes(3)}
+    figures.draw("b.png", bytes, None)
+    with pytest.raises(TypeError), figures.logged_to(tracked):
+        pass

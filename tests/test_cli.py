@@ -98,7 +98,7 @@ def test_help_states_every_field_of_the_configuration_with_its_default(terminal,
     [
         (["run", "--lrr", "1"], "NoSuchOption", "--lrr"),
         (["run", "--lr", "fast"], "BadParameter", "--lr"),
-        (["run", "--lr", "-1"], "ParameterError", "lr=-1.0 is not allowed: float, >= 0"),
+        (["run", "--lr", "-1"], "ParameterError", "lr=-1.0 is not allowed: float, at least 0"),
         (["run", "--optimizer", "sdg"], "UnknownComponentError", "sdg"),
         (["run", "--reg", "dropuot"], "UnknownComponentError", "dropuot"),
         (["run", "--reg", "dropout:p=0.5"], "ParameterError", "p is unknown"),
@@ -192,12 +192,17 @@ def test_list_in_a_pipe_is_one_line_for_each_component(terminal, monkeypatch):
 
 def test_show_tells_parameters_with_bounds_defaults_and_doc(terminal):
     said = terminal("plugins", "show", "dropout").out
-    for words in ("drop_probability = 0.5", ">= 0, < 1", "May differ between runs of one stack.", "structure, noise"):
+    for words in (
+        "drop_probability = 0.5",
+        "at least 0 and less than 1",
+        "May differ between runs of one stack.",
+        "structure, noise",
+    ):
         assert words in said
     (document,) = terminal("plugins", "show", "regplug/dropout", "--json").document["components"]
     first = document["parameters"][0]
     assert (first["name"], first["default"], first["bounds"], first["stackable"]) == (
-        "drop_probability", 0.5, ">= 0, < 1", True,
+        "drop_probability", 0.5, "at least 0 and less than 1", True,
     )  # fmt: skip
     assert document["phases"] == ["structure", "noise"]
     assert document["provenance"].startswith("regplug:dropout@")

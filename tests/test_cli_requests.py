@@ -28,7 +28,7 @@ LONG = "a" * 250
 WRONG = {
     "an unknown regularizer": (["run", "--reg", "dropuot"], "Did you mean dropout"),
     "an unknown parameter": (["run", "--reg", "dropout:p=0.5"], "p is unknown"),
-    "a value out of bounds": (["run", "--reg", "dropout:drop_probability=2"], ">= 0, < 1"),
+    "a value out of bounds": (["run", "--reg", "dropout:drop_probability=2"], "at least 0 and less than 1"),
     "an infinite strength": (["run", "--reg", "l2:strength=inf"], "strength=inf is not allowed"),
     "a strength that is no number": (["run", "--reg", "l2:strength=nan"], "finite"),
     "an unknown format": (["run", "--format", "onnxx"], "Did you mean onnx?"),

@@ -106,21 +106,21 @@ def test_allowed_values_are_taken(values, expected):
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"rate": 1.0}, "rate=1.0 is not allowed: float or list of float, >= 0, < 1"),
+        ({"rate": 1.0}, "rate=1.0 is not allowed: float or list of float, at least 0 and less than 1"),
         ({"rate": [0.2, 1.5]}, "rate=[0.2, 1.5] is not allowed"),
         ({"rate": float("nan")}, "rate=nan is not allowed"),
         ({"rate": True}, "rate=True is not allowed"),
         ({"rate": "0.5"}, "rate='0.5' is not allowed"),
         ({"width": 2.0}, "width=2.0 is not allowed: int, > 0"),
         ({"width": 0}, "width=0 is not allowed"),
-        ({"hidden": []}, "hidden=[] is not allowed: list of int, at least 1 of them, >= 1"),
+        ({"hidden": []}, "hidden=[] is not allowed: list of int, at least 1 of them, each at least 1"),
         ({"hidden": [0]}, "hidden=[0] is not allowed"),
         ({"hidden": 4}, "hidden=4 is not allowed"),
         ({"normalize": "unti"}, "normalize='unti' is not allowed: one of none, unit"),
         ({"path": 5}, 'path=5 is not allowed: text. A number is text in quotes: "5".'),
         ({"flag": 1}, "flag=1 is not allowed: true or false"),
-        ({"limit": "nothing"}, "limit='nothing' is not allowed: float or none, >= 0"),
-        ({"momentum": 1.1}, "momentum=1.1 is not allowed: float, >= 0, <= 1"),
+        ({"limit": "nothing"}, "limit='nothing' is not allowed: float or none, at least 0"),
+        ({"momentum": 1.1}, "momentum=1.1 is not allowed: float, between 0 and 1"),
         ({"raet": 0.1}, "raet is unknown. Did you mean rate?"),
     ],
 )
@@ -157,11 +157,16 @@ def test_what_the_class_itself_refuses_is_a_parameter_error():
 
 def test_a_field_says_all_of_itself():
     rate, width, *_ = describe_params(Params)
-    assert (rate.name, rate.type, rate.default, rate.bounds) == ("rate", "float or list of float", 0.1, ">= 0, < 1")
+    assert (rate.name, rate.type, rate.default, rate.bounds) == (
+        "rate",
+        "float or list of float",
+        0.1,
+        "at least 0 and less than 1",
+    )
     assert rate.doc == "Chance that an entry is dropped, one for all sites or one for each."
     assert rate.stackable
     assert rate.search == Search(low=0.1, high=0.9)
-    assert (width.allowed, width.doc, width.stackable, width.search) == ("int, > 0", "Width.", False, None)
+    assert (width.allowed, width.doc, width.stackable, width.search) == ("int, greater than 0", "Width.", False, None)
 
 
 def test_only_the_marked_fields_may_differ_in_a_stack():

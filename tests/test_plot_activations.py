@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 import torch
 from cli_calls import Terminal
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 from torch import nn
 
@@ -17,8 +17,13 @@ pytestmark = pytest.mark.usefixtures("figures_are_drawn")
 
 @pytest.fixture
 def figures(monkeypatch):
-    drawn, save = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k)))
+    drawn, save = [], FigureCanvasAgg.print_png
+
+    def spy(canvas, *args, **kwargs):
+        drawn.append(canvas.figure)
+        save(canvas, *args, **kwargs)
+
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", spy)
     return drawn
 
 

@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
 from regplug.reports import plots
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.usefixtures("figures_are_drawn")
 def drawn(monkeypatch):
     """The figures that were saved."""
     figures = []
-    save = Figure.savefig
+    print_png = FigureCanvasAgg.print_png
 
-    def savefig(figure, *args, **kwargs):
-        figures.append(figure)
-        save(figure, *args, **kwargs)
+    def spy(canvas, *args, **kwargs):
+        figures.append(canvas.figure)
+        print_png(canvas, *args, **kwargs)
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", spy)
     return figures
 
 

@@ -47,7 +47,7 @@ def test_a_ramp_starts_at_the_first_value_and_ends_at_the_last(shape, expected):
         ("mixup:alpha=0..1", "alpha cannot change during a run"),
         ("early_stopping:patience=2..5", "patience cannot change during a run"),
         ("l2:strength=0..1@cosin", "Did you mean cosine"),
-        ("l2:strength=0..-1", "both ends must be float or list of float, >= 0"),
+        ("l2:strength=0..-1", "both ends must be float or list of float, at least 0"),
         ("dropout:drop_probability=0..1", "both ends must be .* < 1"),
     ],
 )

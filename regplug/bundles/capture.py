@@ -19,6 +19,7 @@ from regplug.bundles.blame import STOCHASTIC_HINT, is_users, place, user_line
 from regplug.bundles.causes import cause
 from regplug.bundles.report import Check, holds
 from regplug.errors import ExportError
+from regplug.registry.uncollected import uncollected
 
 EXAMPLE_ROWS = 3
 """Neither 1, which `torch.export` treats as a constant, nor a batch size that is tried later."""
@@ -51,7 +52,7 @@ def capture(
     """
     with torch.no_grad():
         try:
-            with _quiet():
+            with _quiet(), uncollected():  # the first export imports a thousand modules
                 program = torch.export.export(deployed, (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
         except Exception as error:
             raise _explained(error) from error

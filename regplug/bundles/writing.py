@@ -63,6 +63,7 @@ from regplug.bundles.stochastic.reference import (
 from regplug.bundles.structure import settle
 from regplug.bundles.tolerance import references
 from regplug.errors import ExportError, RegplugError, VerificationError
+from regplug.registry.uncollected import uncollected
 
 
 @dataclass
@@ -222,7 +223,7 @@ def _proven_files(
 
 def _write(name: str, form: Format, captured: Captured, path: Path, manifest: dict[str, Any]) -> None:
     try:
-        with torch.no_grad():
+        with torch.no_grad(), uncollected():
             form.write(captured, path, manifest)
     except (RegplugError, OSError):
         raise

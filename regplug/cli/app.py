@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from regplug.cli.completing import complete, is_completing
 from regplug.cli.failures import FOLDER_GONE, FOLDER_HINT, Failure, exit_code_of, is_folder_gone, is_own_exit
 from regplug.cli.options import AsGiven
 from regplug.cli.output import stdout_for_document
@@ -100,7 +101,7 @@ class LazyGroup(AsGiven, TyperGroup):
                 formatter.write_dl(offered)
 
 
-app = typer.Typer(name="regplug", cls=LazyGroup, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(name="regplug", cls=LazyGroup, rich_markup_mode=None)
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -120,10 +121,7 @@ def root(
         bool, typer.Option("--debug", help="Show the traceback of an error; also works after the command.")
     ] = False,
 ) -> None:
-    """Compare regularization methods, track and analyse the runs, and export verified models.
-
-    Start with: regplug run --reg dropout --model mlp
-    """
+    """Compare regularization methods, track and analyse the runs, and export verified models."""
 
 
 def invoke(args: Sequence[str]) -> int:
@@ -183,10 +181,11 @@ def main() -> NoReturn:
     """Runs the console script. SIGTERM, which schedulers and `timeout` send, acts like Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # With the default settings, the imports alone trigger hundreds of useless garbage collections: half a second or
-    # more.
+    # more. What is there at a freeze is never searched again; see `uncollected`.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    gc.freeze()
     stdout = guard_streams()
-    code = invoke(sys.argv[1:])
+    code = complete(app) if is_completing() else invoke(sys.argv[1:])
     sys.stdout.flush()
     if stdout.complaint:
         sys.stderr.write(f"error: {stdout.complaint}\n")

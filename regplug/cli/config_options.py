@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from regplug.cli.completing import components_of
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Disable, Json, Plugin, TrackingUri
 from regplug.cli.output import note
@@ -84,7 +85,8 @@ def _parameter(info: ParameterInfo) -> inspect.Parameter:
     declaration = f"--{flag}/--no-{flag}" if hint is bool else f"--{flag}"
     # typer gets no default, because a flag that was not given must not override the file.
     metavar = f"<{KIND_BY_FIELD[info.name]}>" if info.name in KIND_BY_FIELD else None
-    option = typer.Option(declaration, metavar=metavar, help=_help(info), show_default=False)
+    completer = components_of(KIND_BY_FIELD[info.name]) if metavar else None
+    option = typer.Option(declaration, metavar=metavar, help=_help(info), show_default=False, autocompletion=completer)
     return _keyword(info.name, Annotated[hint | None, option], None)
 
 
@@ -99,7 +101,7 @@ def _plain(hint: Any) -> Any:
 
 def _help(info: ParameterInfo) -> str:
     repeats = " Repeats." if info.name in REPEATED_FIELDS else ""
-    bounds = f" {info.bounds}." if info.bounds else ""
+    bounds = f" {info.bounds.capitalize()}." if info.bounds else ""
     return f"{info.doc}{repeats}{bounds}  [default: {_default(info.default)}]"
 
 

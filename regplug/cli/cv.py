@@ -55,8 +55,6 @@ def cv(
 
     The folds are stratified by class and split the rows of training and validation; the test split is not used. The
     best setting is trained again on the dataset's own splits. --no-export skips only the bundle.
-
-    Example: regplug cv --grid "reg=dropout:drop_probability=0.1|0.3|0.5,l2" --best-of strength --tune lr=0.1,0.2
     """
     from regplug.cli.studying import carry_out
 

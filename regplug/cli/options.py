@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from regplug.cli.examples import EXAMPLES
+from regplug.cli.panels import MAIN, panel_of, place_of
 from regplug.errors import RequestError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
@@ -39,6 +41,9 @@ TrackingUri = Annotated[
 ]
 
 
+_MOST_IN_ONE_SECTION = 20
+
+
 def new_app() -> typer.Typer:
     """Returns an application for one command or a group of them."""
     return typer.Typer(cls=Group, add_completion=False, rich_markup_mode=None)
@@ -63,6 +68,34 @@ class AsGiven:
                 _tell_metavar(param)
         return params
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes the arguments and options into `--help`; a command with many options has a section for each topic."""
+        params = [(param, param.get_help_record(ctx)) for param in self.get_params(ctx)]
+        shown = [(param, record) for param, record in params if record is not None]
+        are_many = len(shown) > _MOST_IN_ONE_SECTION
+        sections: dict[str, list[Any]] = {}
+        for param, record in sorted(shown, key=lambda each: _place(each[0]) if are_many else (0, 0)):
+            is_argument = param.param_type_name == "argument"
+            title = "Arguments" if is_argument else panel_of(param.name) if are_many else MAIN
+            sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+        if isinstance(self, TyperGroup):
+            self.format_commands(ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Writes the example into `--help`, on one line, so that it can be copied."""
+        super().format_epilog(ctx, formatter)  # type: ignore[misc] # mixed into a command or a group
+        example = EXAMPLES.get(ctx.command_path.partition(" ")[2])
+        if example is not None:
+            with formatter.section("Example"):
+                formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+
+def _place(param: Any) -> tuple[int, int]:
+    return (-1, 0) if param.param_type_name == "argument" else place_of(param.name)
+
 
 class Command(AsGiven, TyperCommand):
     """A command."""
@@ -76,6 +109,13 @@ class PluginCommand(Command):
 
 class Group(AsGiven, TyperGroup):
     """A group of commands."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Writes the first sentence of each command into `--help`, where typer would cut it off."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        rows = [(name, (each.help or "").partition("\n\n")[0]) for name, each in commands.items() if each is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def _take_as_given(param: Any, *, refuses_empty: bool) -> None:
@@ -117,8 +157,18 @@ def _is_right(value: Any, annotation: Any) -> bool:
 
 def _tell_metavar(param: Any) -> None:
     metavar = param.metavar or ("<text>" if _annotation(param) in (str, list[str]) else None)
+    bounds = _bounds_in_words(getattr(param, "min", None), getattr(param, "max", None))
+    if bounds:
+        metavar = metavar or f"<{getattr(_annotation(param), '__name__', 'number')}>"
+        param._get_number_range_help_str = lambda: bounds
     if param.param_type_name == "option" and metavar:
         param.display_type_rich = lambda **_: metavar
+
+
+def _bounds_in_words(least: float | None, most: float | None) -> str:
+    if least is not None and most is not None:
+        return f"between {least:g} and {most:g}"
+    return f"at least {least:g}" if least is not None else f"at most {most:g}" if most is not None else ""
 
 
 def _annotation(param: Any) -> Any:

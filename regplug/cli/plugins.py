@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regplug.cli.completing import any_component, kinds
 from regplug.cli.component import component_document, component_lines, full_document
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, Disable, Json, Plugin, new_app
@@ -35,7 +36,9 @@ def list_components(
             help="List only components with this word in name, family, tags or summary.", show_default=False
         ),
     ] = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="List only components of this kind.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="List only components of this kind.", autocompletion=kinds)
+    ] = None,
     disable: Disable = None,
     plugin: Plugin = None,
     json: Json = False,
@@ -58,9 +61,15 @@ def list_components(
 
 @app.command("show", cls=Command)
 def show_component(
-    name: Annotated[str, typer.Argument(help="A component: name, dist/name, or with --kind your own ./file.py:Name.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A component: name, dist/name, or with --kind your own ./file.py:Name.", autocompletion=any_component
+        ),
+    ],
     kind: Annotated[
-        str | None, typer.Option("--kind", help="Kind of the component, if several kinds have the name.")
+        str | None,
+        typer.Option("--kind", help="Kind of the component, if several kinds have the name.", autocompletion=kinds),
     ] = None,
     disable: Disable = None,
     plugin: Plugin = None,

@@ -8,6 +8,7 @@ from regplug.cli.config_options import read_config, takes_config
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, new_app
 from regplug.cli.running import carry_out
+from regplug.registry.uncollected import uncollected
 
 app = new_app()
 
@@ -25,9 +26,10 @@ def run(**given: Any) -> None:
     config, registry, tracking_uri = read_config(given), registry_of(given), given["tracking_uri"]
     request = check_request(config, registry, tracking_uri=tracking_uri)
 
-    def execute(observers: Any) -> Any:
-        from regplug.runs.runner import execute
+    def execute(**means: Any) -> Any:
+        with uncollected():
+            from regplug.runs.runner import execute
 
-        return execute(request, observers=observers, tracking_uri=tracking_uri, is_soft=True)
+        return execute(request, tracking_uri=tracking_uri, is_soft=True, **means)
 
     carry_out(execute, as_json=given["json"], tracking_uri=tracking_uri)

@@ -10,13 +10,16 @@ import typer
 
 from regplug.cli.failures import INTERRUPTED, telling_what_was_reached
 from regplug.cli.output import emit, say
+from regplug.runs.background_process import second_process
+
+_GET_READY = "regplug.reports.plots:get_ready"
 
 
 def carry_out(execute: Callable[..., Any], *, as_json: bool, tracking_uri: str | None) -> None:
     """Executes a run with a progress line, and prints its result.
 
     Args:
-        execute: Takes the observers and returns the result.
+        execute: Takes the observers and the executor that draws the figures, and returns the result.
         as_json: Whether `--json` was given.
         tracking_uri: The store that was asked for, for the commands of the next steps.
 
@@ -28,8 +31,12 @@ def carry_out(execute: Callable[..., Any], *, as_json: bool, tracking_uri: str |
     def tell(result: Any) -> None:
         _tell(result, tracking_uri)
 
-    with telling_what_was_reached(tell, as_json=as_json), Progress(is_quiet=as_json) as progress:
-        result = execute(observers=[progress])
+    with (
+        telling_what_was_reached(tell, as_json=as_json),
+        second_process(_GET_READY) as computing,
+        Progress(is_quiet=as_json) as progress,
+    ):
+        result = execute(observers=[progress], computing=computing)
     if as_json:
         emit(result.document())
     else:

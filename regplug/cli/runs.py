@@ -21,7 +21,7 @@ from regplug.errors import RequestError
 if TYPE_CHECKING:
     from regplug.cli.live_study import LiveStudy
     from regplug.config import RunConfig
-    from regplug.studies.background_process import Executor
+    from regplug.runs.background_process import Executor
     from regplug.studies.results import StudyResult
     from regplug.tracking import RunInfo, Store
 
@@ -171,10 +171,10 @@ def resume_run(
     info = store.find_run(run)
     if STUDY_TAG not in info.tags:
 
-        def execute(observers: Any) -> Any:
+        def execute(**means: Any) -> Any:
             from regplug.runs.resuming import resume
 
-            return resume(info.run_id, registry, observers=observers, tracking_uri=tracking_uri, is_soft=True)
+            return resume(info.run_id, registry, tracking_uri=tracking_uri, is_soft=True, **means)
 
         carry_out(execute, as_json=json, tracking_uri=tracking_uri)
         return

@@ -64,8 +64,8 @@ BestOf = Annotated[
         "--best-of",
         metavar="<what>",
         help="Compare each setting at its best, chosen on validation: strength chooses the numbers of the "
-        'regularizers, as in --grid "reg=dropout:drop_probability=0.1|0.3|0.5,l2:strength=1e-4|1e-2"; 3 also tries '
-        "three strengths of each regularizer that is written without any; the name of an axis chooses its value.",
+        'regularizers, as in --grid "reg=l2:strength=0|1e-2"; 3 also tries three strengths of each regularizer that is '
+        "written without any; the name of an axis chooses its value.",
         show_default=False,
     ),
 ]

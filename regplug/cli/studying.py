@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,15 +14,18 @@ from regplug.cli.installed import registry_of
 from regplug.cli.live_study import LiveStudy
 from regplug.cli.output import emit, note, say
 from regplug.cli.summary import describe_checks, format_figure, lines_of
-from regplug.studies.background_process import BackgroundProcess, Executor, InlineExecutor
+from regplug.registry.uncollected import uncollected
+from regplug.runs.background_process import second_process
 from regplug.studies.design.request import check_study
 from regplug.tracking.secrets import masked
 
 if TYPE_CHECKING:
+    from regplug.runs.background_process import Executor
     from regplug.studies.design.config import StudyConfig
     from regplug.studies.results import StudyResult
 
 _MOST_FAILED = 5
+_GET_READY = "regplug.reports.judging:get_ready"
 
 
 def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking_uri: str | None) -> None:
@@ -43,7 +44,8 @@ def carry_out(kind: str, config: StudyConfig, given: Mapping[str, Any], tracking
     points = check_study(config, registry, refits=refits, tracking_uri=tracking_uri)
 
     def run(live: LiveStudy, computing: Executor) -> StudyResult:
-        from regplug.studies.engine import Study
+        with uncollected():
+            from regplug.studies.engine import Study
 
         study = Study(config, kind=kind, registry=registry, points=points)
         return study.run([live], tracking_uri, refit=refits, computing=computing, is_soft=True)
@@ -68,7 +70,7 @@ def execute(run: Callable[[LiveStudy, Executor], StudyResult], *, as_json: bool,
 
     with (
         telling_what_was_reached(tell, as_json=as_json),
-        _beside() as computing,
+        second_process(_GET_READY) as computing,
         LiveStudy(is_quiet=as_json) as live,
     ):
         live.stage("reading data and checking every setting")
@@ -81,19 +83,6 @@ def execute(run: Callable[[LiveStudy, Executor], StudyResult], *, as_json: bool,
         raise typer.Exit(INTERRUPTED)
     if result.failed:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _beside() -> Iterator[Executor]:
-    """Prepares a second process for the analysis of a study, if there is a processor for it."""
-    if (os.cpu_count() or 1) == 1:
-        yield InlineExecutor()
-        return
-    with BackgroundProcess() as aside:
-        from regplug.reports.judging import get_ready
-
-        aside.submit(get_ready)
-        yield aside
 
 
 def _tell(result: StudyResult, tracking_uri: str | None) -> None:

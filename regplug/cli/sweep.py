@@ -51,8 +51,7 @@ def sweep(
 
     Runs train in stacks where possible. The best setting by --metric is trained again and exported; --no-export leaves
     this out. `regplug runs resume`, or the same command, continues an interrupted study from its last checkpoint.
-
-    Example: regplug sweep --grid reg=dropout,l2,mixup,batchnorm --best-of 3 --seeds 5
+    this out. `regplug runs resume`, or the same command, continues an interrupted study from its last checkpoint.
     """
     from regplug.cli.studying import carry_out
 

@@ -15,10 +15,10 @@ from typing import Any, Literal, Union
 import annotated_types as at
 
 _SIGNS: Mapping[type, tuple[str, str]] = {
-    at.Ge: ("ge", ">= {}"),
-    at.Gt: ("gt", "> {}"),
-    at.Le: ("le", "<= {}"),
-    at.Lt: ("lt", "< {}"),
+    at.Ge: ("ge", "at least {}"),
+    at.Gt: ("gt", "greater than {}"),
+    at.Le: ("le", "at most {}"),
+    at.Lt: ("lt", "less than {}"),
     at.MinLen: ("min_length", "at least {} of them"),
     at.MaxLen: ("max_length", "at most {} of them"),
     at.MultipleOf: ("multiple_of", "a multiple of {}"),
@@ -53,9 +53,17 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 
 def bounds_of(hint: Any) -> Iterator[str]:
-    """Yields the bounds of an annotation as text, such as `>= 0`."""
-    for attribute, text, bound in _bounds(hint):
-        yield text.format(getattr(bound, attribute))
+    """Yields the bounds of an annotation in words, such as `between 0 and 1`, which includes both."""
+    told = {attribute: text.format(getattr(bound, attribute)) for attribute, text, bound in _bounds(hint)}
+    lower, upper = (
+        next((told.pop(each) for each in pair if each in told), "") for pair in (("ge", "gt"), ("le", "lt"))
+    )
+    each = "each " * any(name.endswith("length") for name in told)
+    yield from told.values()
+    if lower.startswith("at least") and upper.startswith("at most"):
+        yield f"{each}between {lower.split()[-1]} and {upper.split()[-1]}"
+    elif lower or upper:
+        yield each + " and ".join(filter(None, (lower, upper)))
 
 
 def limits_of(hint: Any) -> Iterator[Any]:

@@ -35,7 +35,7 @@ class ParameterInfo:
         name: The field's name.
         type: Its type as text, such as `float or list of float`.
         default: Its default.
-        bounds: Its bounds as text, such as `>= 0, < 1`; empty if it has none.
+        bounds: Its bounds in words, such as `at least 0 and less than 1`; empty if it has none.
         doc: The line of text below the field.
         stackable: Whether it may differ between the runs of one stack.
         off: If it is stackable, the value at which the component has no effect, or `None`.
@@ -223,7 +223,7 @@ def describe_params(cls: type) -> tuple[ParameterInfo, ...]:
             name=field.name,
             type=type_text(_hints(cls)[field.name]),
             default=_default(field),
-            bounds=", ".join(dict.fromkeys(bounds_of(_hints(cls)[field.name]))),
+            bounds=", ".join(bounds_of(_hints(cls)[field.name])),
             doc=docs.get(field.name, ""),
             stackable=any(_is_mark(mark, Stackable) for mark in marks_of(_hints(cls)[field.name])),
             off=next((mark.off for mark in marks_of(_hints(cls)[field.name]) if isinstance(mark, Stackable)), None),

@@ -72,29 +72,32 @@ def run(
         probe: Measurements in addition to the metrics. By default ['weight_norm'].
         loss: Data loss; auto is the default for the task. By default auto.
         optimizer: Update rule; weight decay is a regularizer. By default sgd.
-        lr: Learning rate. By default 0.2. Must be >= 0, <= 1e+38.
-        momentum: Short for the optimizer's momentum. By default 0.0. Must be >= 0, < 1.
+        lr: Learning rate. By default 0.2. Must be between 0 and 1e+38.
+        momentum: Short for the optimizer's momentum. By default 0.0. Must be at least 0 and less than 1.
         nesterov: Short for the optimizer's nesterov, a momentum that looks ahead. By default False.
         schedule: How the learning rate changes. By default constant.
-        warmup: Epochs in which the learning rate rises from nothing. By default 0. Must be >= 0.
-        epochs: Passes over the training data. By default 30. Must be >= 0.
-        batch_size: Examples in a step. By default 32. Must be >= 1.
+        warmup: Epochs in which the learning rate rises from nothing. By default 0. Must be at least 0.
+        epochs: Passes over the training data. By default 30. Must be at least 0.
+        batch_size: Examples in a step. By default 32. Must be at least 1.
         shuffle: Whether each epoch has its own order. By default True.
-        seed: Decides what happens in training: start, order, noise. By default 0. Must be >= 0, <= 9223372036854775807.
-        data_seed: Decides the split, and the data where they are generated. By default 0. Must be >= 0, <=
+        seed: Decides what happens in training: start, order, noise. By default 0. Must be between 0 and
+            9223372036854775807.
+        data_seed: Decides the split, and the data where they are generated. By default 0. Must be between 0 and
             9223372036854775807.
         fold: One fold of a cross-validation as the validation split: FOLD/FOLDS, from 0; empty for the dataset's own
             splits.
-        train_rows: Training rows to keep, drawn at random; 0 for all. By default 0. Must be >= 0.
-        label_noise: Share of the training labels that are replaced by another class. By default 0.0. Must be >= 0, < 1.
+        train_rows: Training rows to keep, drawn at random; 0 for all. By default 0. Must be at least 0.
+        label_noise: Share of the training labels that are replaced by another class. By default 0.0. Must be at least 0
+            and less than 1.
         test_noise: Noise on a second copy of the test inputs, over the deviation of the data; 0 for no such copy. By
-            default 0.0. Must be >= 0, <= 1000000.0.
+            default 0.0. Must be between 0 and 1000000.0.
         dtype: Number format of the training. By default float32.
         device: Where it is trained; auto takes a GPU if there is one. By default cpu.
-        threads: Threads that torch may use; 0 leaves it as it is. By default 0. Must be >= 0.
-        evaluate_every: Epochs between two evaluations; the last epoch is always evaluated. By default 1. Must be >= 1.
+        threads: Threads that torch may use; 0 leaves it as it is. By default 0. Must be at least 0.
+        evaluate_every: Epochs between two evaluations; the last epoch is always evaluated. By default 1. Must be at
+            least 1.
         checkpoint_every: Seconds between two checkpoints, from which an interrupted run can be resumed; 0 for none. By
-            default 30.0. Must be >= 0.
+            default 30.0. Must be at least 0.
         keep_predictions: Whether the predictions of the test rows are stored as predictions.csv, with a reliability
             diagram. By default False.
         experiment: The question that the run belongs to; empty for dataset/model.
@@ -120,8 +123,11 @@ def run(
     >>> result = run(model="mlp", reg=["dropout:drop_probability=0.2"], epochs=5)  # doctest: +SKIP
     """
     asked, known = read_run(locals())
+    from regplug.registry.uncollected import uncollected
     from regplug.runs.request import check_request
-    from regplug.runs.runner import execute
+
+    with uncollected():
+        from regplug.runs.runner import execute
 
     request = check_request(asked, known, tracking_uri=tracking_uri)
     return execute(request, observers=observers, tracking_uri=tracking_uri)

@@ -10,7 +10,9 @@ from typing import Any
 from regplug.config.params import make_params
 from regplug.errors import ParameterError, PluginError, RegplugError, did_you_mean
 from regplug.registry.faults import is_fault, remember, told
+from regplug.registry.patience import patient
 from regplug.registry.records import Registered
+from regplug.registry.uncollected import uncollected
 from regplug.registry.usercode import is_torch_optimizer, load_object
 
 _KEYWORD_KINDS = ("model", "activation")
@@ -41,7 +43,8 @@ def load_target(registered: Registered) -> Any:
 def _import_target(registered: Registered) -> Any:
     module, _, attributes = registered.component.target.partition(":")
     try:
-        found: Any = importlib.import_module(module)
+        with uncollected(), patient():
+            found: Any = importlib.import_module(module)
         for attribute in attributes.split("."):
             found = getattr(found, attribute)
     except BaseException as error:

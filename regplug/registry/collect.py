@@ -22,6 +22,7 @@ from regplug.errors import did_you_mean
 from regplug.hookspecs import HOOK_KINDS
 from regplug.registry.faults import is_fault
 from regplug.registry.loading import broken
+from regplug.registry.patience import patient
 from regplug.registry.records import Origin, Problem, ProblemKind, Registered
 
 MOST_OFFERED = 10_000
@@ -74,7 +75,7 @@ def collect(origin: Origin, plugin: object, earlier: Sequence[Registered] = ()) 
     for hook_name, implementation in _implementations(plugin, result):
         items: list[object] = []
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with patient(), contextlib.redirect_stdout(sys.stderr):
                 # Descriptors yielded before an error are kept.
                 items.extend(itertools.islice(_offers(implementation.function()), MOST_OFFERED + 1))
         except BaseException as error:

@@ -19,6 +19,7 @@ from typing import Any
 
 from regplug.api import PROJECT
 from regplug.errors import PluginError, RegplugError
+from regplug.registry.patience import PluginTimeout
 from regplug.registry.records import Registered
 
 _TRACEBACK_HINT = "--debug shows the whole traceback."
@@ -83,7 +84,7 @@ def is_fault(error: BaseException) -> bool:
     """
     kind = type(error)
     is_own_interrupt = isinstance(error, KeyboardInterrupt) and _top(kind.__module__) not in ("builtins", PROJECT)
-    return isinstance(error, Exception | SystemExit) or is_own_interrupt
+    return isinstance(error, Exception | SystemExit | PluginTimeout) or is_own_interrupt
 
 
 def find_fault(error: BaseException) -> Fault | None:
@@ -129,6 +130,8 @@ def told(error: BaseException, when: str = "") -> str:
     """
     fault = find_fault(error)
     place = "" if fault is None else f" ({fault.place})" if when else f" in {fault.place}"
+    if isinstance(error, PluginTimeout):
+        return f"{error}{place}."
     is_exit = isinstance(error, SystemExit)
     did = "called sys.exit" if is_exit else f"raised {type(error).__name__}"
     return f"{did} {when}".rstrip() + place + (f": {error}" if str(error) else ".")

@@ -13,6 +13,7 @@ from pathlib import Path
 from regplug.api import PROJECT
 from regplug.errors import PluginError
 from regplug.registry.faults import is_fault
+from regplug.registry.patience import PluginTimeout, patient
 from regplug.registry.records import Origin, PluginRecord, Problem, is_strict
 from regplug.registry.scan import Candidate
 from regplug.registry.usercode import import_path
@@ -43,7 +44,7 @@ def load(candidate: Candidate) -> Loaded:
     origin = candidate.origin
     plugin, problem = None, None
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the command's own document
+        with patient(), contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the command's own document
             plugin = _import(candidate)
     except BaseException as error:
         if not is_fault(error):
@@ -88,6 +89,7 @@ def _import(candidate: Candidate) -> object:
 def broken(origin: Origin, what: str, error: BaseException) -> Problem:
     """Returns the problem that an exception in a plugin's code is, or raises it in strict mode."""
     said, where = str(error), ""
+    kind = "it" if isinstance(error, PluginTimeout) else f"{type(error).__name__}:"
     if isinstance(error, SyntaxError) and error.filename:
         said, where = error.msg, f" ({error.filename}:{error.lineno})"
     elif frames := traceback.extract_tb(error.__traceback__):
@@ -97,7 +99,7 @@ def broken(origin: Origin, what: str, error: BaseException) -> Problem:
         distribution=origin.distribution,
         entry=origin.entry,
         what="broken",
-        message=f"{origin} {what}: {type(error).__name__}: {said}{where}.",
+        message=f"{origin} {what}: {kind} {said}{where}.",
         hint=f"Repair or upgrade it, or leave it out with --disable {name}.",
     )
     if is_strict():

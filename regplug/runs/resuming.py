@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from regplug.config import load_config
 from regplug.errors import RequestError
 from regplug.registry import Registry
+from regplug.registry.uncollected import uncollected
+from regplug.runs.background_process import Executor
 from regplug.runs.earlier import earlier_of
 from regplug.runs.request import check_request
 from regplug.runs.results import Observer, RunResult
@@ -22,6 +24,7 @@ def resume(
     observers: Sequence[Observer] = (),
     tracking_uri: str | None = None,
     is_soft: bool = False,
+    computing: Executor | None = None,
 ) -> RunResult:
     """Resumes a run from its last checkpoint, or from its beginning if it has none.
 
@@ -31,12 +34,14 @@ def resume(
         observers: Receive the events of the run.
         tracking_uri: An MLflow store; by default `MLFLOW_TRACKING_URI`, else `mlruns/mlflow.db` in the current folder.
         is_soft: As for `execute`.
+        computing: As for `execute`.
 
     Raises:
         RequestError: There is no such run, it cannot be resumed, or it is still being written; nothing was changed.
         FailedError: The run was continued and ended FAILED.
     """
-    from regplug.runs.runner import execute
+    with uncollected():
+        from regplug.runs.runner import execute
 
     store = open_store(tracking_uri, is_read=True)
     info = store.find_run(text)
@@ -47,7 +52,14 @@ def resume(
     earlier = earlier_of(store, info)
     with asking_for_objects(f"Run {info.name}", "regplug.resume"):
         request = check_request(config, registry, tracking_uri=tracking_uri, owner=info.run_id)
-    return execute(request, observers=observers, tracking_uri=tracking_uri, earlier=earlier, is_soft=is_soft)
+    return execute(
+        request,
+        observers=observers,
+        tracking_uri=tracking_uri,
+        earlier=earlier,
+        is_soft=is_soft,
+        computing=computing,
+    )
 
 
 def _require_unfinished(store: Store, info: RunInfo) -> None:

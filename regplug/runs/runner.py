@@ -29,11 +29,13 @@ from regplug.measuring.predictions import predictions_csv
 from regplug.registry.faults import named_faults
 from regplug.reports.plots import confusion_matrix_png, curves_png, reliability_png
 from regplug.runs.assembly import Assembly, assemble, threads
+from regplug.runs.background_process import Executor, InlineExecutor
 from regplug.runs.checkpoints import Checkpoints
 from regplug.runs.data_facts import facts_of
 from regplug.runs.description import describe_run
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG, doubt_of, guess_tag
 from regplug.runs.earlier import Earlier
+from regplug.runs.figures import Figures
 from regplug.runs.interrupted import checkpoint_file
 from regplug.runs.interrupting import interrupted_softly
 from regplug.runs.loading import load_data, noisy_inputs
@@ -63,6 +65,7 @@ def execute(
     earlier: Earlier | None = None,
     is_soft: bool = False,
     is_interrupted: Callable[[], bool] | None = None,
+    computing: Executor | None = None,
 ) -> RunResult:
     """Trains, tracks, exports and verifies one run.
 
@@ -76,6 +79,7 @@ def execute(
             exported, and the result is KILLED. Else it raises `KeyboardInterrupt`, as callers in a loop expect.
         is_interrupted: Returns whether the training should end after the current epoch, for a caller that handles
             Ctrl-C itself.
+        computing: Draws the figures while the run goes on; `None` draws them in this process.
 
     Raises:
         RequestError: The request was wrong; nothing was started.
@@ -98,7 +102,7 @@ def execute(
         store = open_store(tracking_uri)
     with threads(made.num_threads()):
         run = _Run(made, store, observers, plugged, stages, earlier)
-        run.is_soft, run.is_interrupted = is_soft, is_interrupted
+        run.is_soft, run.is_interrupted, run.drawings = is_soft, is_interrupted, Figures(computing or InlineExecutor())
         return run.execute(tags or {})
 
 
@@ -129,6 +133,7 @@ class _Run:
         self._facts = facts_of(made.data, folds=Fold.parse(made.config.fold).count if made.config.fold else 0)
         self._trainer = trainer_of(made, probed=bool(self._probing))
         self.is_soft, self.is_interrupted = False, cast(Callable[[], bool] | None, None)
+        self.drawings = Figures(InlineExecutor())
         self._earlier, self._interrupted = earlier, False
         checkpoint = earlier.checkpoint if earlier is not None else None
         self._measured = MetricLog(checkpoint["history"] if checkpoint else None)
@@ -194,11 +199,12 @@ class _Run:
             tracked.log_metrics(values, epoch)
         with self._stages.stage("training"):
             self._train(tracked, run, checkpoints)
-        with self._stages.stage("evaluating"):
-            self._model = model = self._finish(tracked)
-        if self._config.export:
-            with self._stages.stage("exporting and verifying"):
-                self._export(tracked, model)
+        with self.drawings.logged_to(tracked):
+            with self._stages.stage("evaluating"):
+                self._model = model = self._finish(tracked)
+            if self._config.export:
+                with self._stages.stage("exporting and verifying"):
+                    self._export(tracked, model)
         return model
 
     def _reached(self, tracked: TrackedRun, error: BaseException) -> RunResult | None:
@@ -304,7 +310,7 @@ class _Run:
             observer.epoch_ended(seen)
 
     def _finish(self, tracked: TrackedRun) -> nn.Module:
-        """Finalizes the run, measures every split on the final weights, and stores the state and figures."""
+        """Finalizes the run, measures every split on the final weights, and stores the state."""
         trainer, data = self._trainer, self._data
         trainer.finish()
         judged = "valid" if self._config.fold else "test"
@@ -314,8 +320,8 @@ class _Run:
         self._log(tracked, values, trainer.state.epoch, is_final=True)
         if data.task.is_classification:
             matrix = confusion_matrix(final.outputs["test"], data.raw.test.y)
-            tracked.log_figure_png(confusion_matrix_png(matrix, data.task.class_names), "confusion_matrix.png")
-        tracked.log_figure_png(curves_png(self._measured.curves()), "curves.png")
+            self.drawings.draw("confusion_matrix.png", confusion_matrix_png, matrix, data.task.class_names)
+        self.drawings.draw("curves.png", curves_png, self._measured.curves())
         for name, figure in self._figures.draw(self._measured.history):
             tracked.log_figure_png(figure, f"probes/{name}.png")
         model = trained_model(trainer, self._made)
@@ -334,7 +340,7 @@ class _Run:
         tracked.log_text(predictions_csv(outputs, data.raw.test.y, data.task), "predictions.csv")
         if data.task.is_classification:
             bins = calibration_bins(probabilities(outputs), data.raw.test.y)
-            tracked.log_figure_png(reliability_png(*bins), "reliability.png")
+            self.drawings.draw("reliability.png", reliability_png, *bins)
 
     def _doubt(self, tracked: TrackedRun, final: Final) -> None:
         """Reports and records a run that is no better than guessing."""

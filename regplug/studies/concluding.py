@@ -13,7 +13,7 @@ import numpy as np
 from regplug import statistics
 from regplug.reports.curves import Curves
 from regplug.reports.judging import Judged, judge
-from regplug.studies.background_process import Executor
+from regplug.runs.background_process import Executor
 from regplug.studies.design.config import Point, StudyConfig
 from regplug.studies.design.settings import Setting
 from regplug.studies.measuring import PointResult

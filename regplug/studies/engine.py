@@ -9,9 +9,9 @@ from regplug.config.params import params_to_dict
 from regplug.exporting import require_exportable
 from regplug.registry import Registry, default_registry
 from regplug.registry.components import Chosen
+from regplug.runs.background_process import Executor, InlineExecutor
 from regplug.runs.data_facts import overlap_ratio
 from regplug.runs.request import check_places
-from regplug.studies.background_process import Executor, InlineExecutor
 from regplug.studies.design.config import Point, StudyConfig
 from regplug.studies.design.request import check_study
 from regplug.studies.design.soundness import (

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from regplug.errors import RegplugError, raise_after_start
+from regplug.runs.background_process import Executor
 from regplug.runs.checkpoints import Checkpoints
 from regplug.runs.interrupting import interrupted_softly
-from regplug.studies.background_process import Executor
 from regplug.studies.concluding import Concluding
 from regplug.studies.curves import curve_metrics, curves_of
 from regplug.studies.delivery.delivering import Best, Finals

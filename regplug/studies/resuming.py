@@ -9,8 +9,8 @@ from typing import Any
 
 from regplug.errors import RequestError
 from regplug.registry import Registry
+from regplug.runs.background_process import Executor
 from regplug.runs.stored import asking_for_objects
-from regplug.studies.background_process import Executor
 from regplug.studies.design.config import StudyConfig
 from regplug.studies.earlier import STUDY_FILE, finals_of
 from regplug.studies.engine import Study

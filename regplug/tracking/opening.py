@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from regplug.errors import TrackingError
+from regplug.registry.uncollected import uncollected
 from regplug.tracking import reaching
 from regplug.tracking.blank import keep_blank, take_blank
 from regplug.tracking.location import Location, sqlite_uri
@@ -41,7 +40,7 @@ def open_backend(location: Location) -> tuple[Any, Any]:
     """
     _quieten()
     doing = _doing(location)
-    with tracking_trouble(doing), _garbage_kept():
+    with tracking_trouble(doing), uncollected():
         if location.database is not None:
             _prepare_sqlite(location, location.database, doing)
         elif location.kind == "database":
@@ -66,18 +65,6 @@ def require_reachable(location: Location) -> None:
     """
     with tracking_trouble(_doing(location)):
         reaching.reach(location, reaching.REACH_TIMEOUT_S)
-
-
-@contextmanager
-def _garbage_kept() -> Iterator[None]:
-    """Pauses the garbage collector, which takes a fifth of the 1.9 s of importing MLflow and finds nothing."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _doing(location: Location) -> str:

@@ -23,6 +23,7 @@ from regplug.reports.plots.ranks import ranks_figure
 from regplug.reports.plots.reliability import reliability_png
 from regplug.reports.plots.rows import Row, rows_figure
 from regplug.reports.plots.saving import image, png, svg
+from regplug.reports.plots.style import get_ready
 
 __all__ = [
     "Band",
@@ -36,6 +37,7 @@ __all__ = [
     "confusion_matrix_png",
     "curves_figure",
     "curves_png",
+    "get_ready",
     "heat_map_figure",
     "histograms_figure",
     "image",

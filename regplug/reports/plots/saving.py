@@ -43,7 +43,8 @@ def image(figure: Figure, kind: str) -> bytes:
 def png(figure: Figure) -> bytes:
     """Returns a figure as PNG in the resolution of a screen."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", metadata=dict(_METADATA["png"]))
+    # savefig would draw the figure twice, the first time only for its layout.
+    figure.canvas.print_png(buffer, metadata=dict(_METADATA["png"]))  # type: ignore[attr-defined] # of FigureCanvasAgg
     return buffer.getvalue()
 
 

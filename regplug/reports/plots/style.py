@@ -38,6 +38,11 @@ _LINES = re.compile(r"(?<=[+, ])")
 _PARTS = re.compile(r"(?<=[+,/ :=])")
 
 
+def get_ready() -> None:
+    """Imports what the first figure needs."""
+    new_figure(1, WIDTH_INCH, WIDTH_INCH)
+
+
 def wrapped(name: str, most: int = MOST_LINE_LETTERS) -> str:
     """Returns a name on as many lines as it needs, broken between its parts if that is possible.
 

@@ -1,4 +1,4 @@
-"""A second Python process: it imports what the end of a study needs while the runs train.
+"""A second Python process: it imports what the end of a run or study needs while the runs train.
 
 Importing torch, MLflow, scipy and matplotlib one after another takes longer than training a small study. Threads do not
 help, because an import holds the interpreter's lock.
@@ -10,10 +10,11 @@ import contextlib
 import json
 import os
 import pickle
+import pkgutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import IO, Any, Protocol, TypeVar, cast
@@ -25,7 +26,7 @@ T = TypeVar("T")
 # The child gets this process's search path, so that no module of the current folder shadows another.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
-    "from regplug.studies.background_process import serve; serve()"
+    "from regplug.runs.background_process import serve; serve()"
 )
 
 
@@ -100,6 +101,39 @@ class BackgroundProcess:
         if not is_done:
             raise answer
         return answer
+
+
+@contextlib.contextmanager
+def second_process(get_ready: str) -> Iterator[Executor]:
+    """Provides a second process, or computes in this one if it has one processor or no process can be started.
+
+    Args:
+        get_ready: The function that imports what the second process will need, as `module:function`. Only that process
+            imports it.
+    """
+    process = _started() if _count_processors() > 1 else None
+    if process is None:
+        yield InlineExecutor()
+        return
+    with process:
+        process.submit(_call, get_ready)
+        yield process
+
+
+def _started() -> BackgroundProcess | None:
+    try:
+        return BackgroundProcess()
+    except OSError:  # too many processes, or too little memory for one more
+        return None
+
+
+def _count_processors() -> int:
+    """Returns how many processors this process may use; a container or scheduler may allow only some of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _call(name: str) -> None:
+    pkgutil.resolve_name(name)()
 
 
 def serve() -> None:

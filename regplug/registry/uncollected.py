@@ -1,0 +1,26 @@
+"""Pauses the garbage collector during large imports, where it takes a tenth of the time and finds nothing."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Pauses the garbage collector.
+
+    Right afterwards it would search all new objects. So if modules were imported, the objects are frozen in a process
+    that has frozen others (`gc.freeze`), as the command line does. Elsewhere they might be a caller's garbage.
+    """
+    was_enabled, known = gc.isenabled(), len(sys.modules)
+    gc.disable()
+    try:
+        yield
+    finally:
+        if gc.get_freeze_count() and len(sys.modules) > known:
+            gc.freeze()
+        if was_enabled:
+            gc.enable()
