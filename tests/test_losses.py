@@ -142,7 +142,7 @@ def test_an_unknown_loss_gets_a_suggestion():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("huber:delta=0", "delta=0 is not allowed: float, > 0"),
+        ("huber:delta=0", "delta=0 is not allowed: float, greater than 0"),
         ("huber:detla=1", "detla is unknown. Did you mean delta?"),
         ("mse:delta=1", "delta is unknown: there are no parameters"),
     ],

@@ -199,7 +199,7 @@ def test_without_momentum_there_is_no_state_and_one_run_with_momentum_is_enough_
         ({"text": "sgd", "nesterov": True}, "nesterov=true needs a momentum"),
         ({"text": "adam", "momentum": 0.9}, "momentum is unknown. Known: beta1, beta2, eps"),
         ({"text": "adam:beta1=1"}, "beta1=1 is not allowed: float, at least 0 and less than 1"),
-        ({"text": "adam:eps=0"}, "eps=0 is not allowed: float, > 0"),
+        ({"text": "adam:eps=0"}, "eps=0 is not allowed: float, greater than 0"),
         ({"text": "lion:momentum=0.9"}, "momentum is unknown"),
     ],
 )

@@ -111,7 +111,7 @@ def test_allowed_values_are_taken(values, expected):
         ({"rate": float("nan")}, "rate=nan is not allowed"),
         ({"rate": True}, "rate=True is not allowed"),
         ({"rate": "0.5"}, "rate='0.5' is not allowed"),
-        ({"width": 2.0}, "width=2.0 is not allowed: int, > 0"),
+        ({"width": 2.0}, "width=2.0 is not allowed: int, greater than 0"),
         ({"width": 0}, "width=0 is not allowed"),
         ({"hidden": []}, "hidden=[] is not allowed: list of int, at least 1 of them, each at least 1"),
         ({"hidden": [0]}, "hidden=[0] is not allowed"),

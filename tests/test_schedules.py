@@ -109,7 +109,7 @@ def test_a_schedule_is_written_like_every_component():
     [
         ("stp", UnknownComponentError, "No schedule is named 'stp'", "Did you mean step"),
         ("step:evry=3", ParameterError, "evry is unknown. Did you mean every", "plugins show step"),
-        ("step:every=0", ParameterError, "every=0 is not allowed: int, > 0", "plugins show step"),
+        ("step:every=0", ParameterError, "every=0 is not allowed: int, greater than 0", "plugins show step"),
         ("cosine:final=2", ParameterError, "final=2 is not allowed: float, between 0 and 1", "plugins show cosine"),
     ],
 )
