@@ -146,12 +146,13 @@ def _late_kind(error: RegplugError) -> type[FailedError]:
     return ComponentError if isinstance(error, PluginError) else FailedError
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], all_with: str = "") -> str:
     """Returns a sentence with the names most similar to `word`, or with all of them.
 
     Args:
         word: The unknown name.
         known: The known names.
+        all_with: The command that lists all of them, for a list that is cut off.
 
     Returns:
         "Did you mean dropout?" if a name is similar, else "Known: a, b, c."
@@ -165,18 +166,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     if near:
         return f"Did you mean {' or '.join(near)}?"
-    return f"Known: {some_of(names)}." if names else "None is installed."
+    return f"Known: {some_of(names, all_with)}." if names else "None is installed."
 
 
-def some_of(names: Iterable[str]) -> str:
+def some_of(names: Iterable[str], all_with: str = "") -> str:
     """Joins names with commas; of a long list, shows the first ones and the number of the others.
 
     >>> some_of(["dropout", "l2"])
     'dropout, l2'
     >>> some_of(f"layer{i}" for i in range(100))[-36:]
     'layer9, layer10, layer11 and 88 more'
+    >>> some_of((f"layer{i}" for i in range(100)), "regplug plugins list")[-33:]
+    'and 88 more: regplug plugins list'
     """
     listed = list(names)
     shown = listed[:MOST_NAMES] if len(listed) > MOST_NAMES + 1 else listed
     more = f" and {len(listed) - len(shown)} more" if len(shown) < len(listed) else ""
-    return ", ".join(shown) + more
+    return ", ".join(shown) + more + (f": {all_with}" if more and all_with else "")

@@ -135,7 +135,7 @@ def test_overrides_are_read_as_their_field_wants_them(text, field, value):
         ("model.a.b=3", "there is no model.a.b", "model.hidden"),
         ("lr", "--set lr is not an assignment", "lr=0.1"),
         ("=3", "not an assignment", "lr=0.1"),
-        ("lr=fast", "lr='fast' is not allowed: float, at least 0", "run --help"),
+        ("lr=fast", "lr='fast' is not allowed: float, between 0 and 1e+38", "run --help"),
         ("lr=-1", "lr=-1 is not allowed", "run --help"),
         ("momentum=1", "momentum=1 is not allowed: float, at least 0 and less than 1", "run --help"),
         ("batch_size=0", "batch_size=0 is not allowed", "run --help"),

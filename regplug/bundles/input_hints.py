@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,3 +50,22 @@ def range_notes(path: Path, rows: Array, form: InputForm) -> tuple[str, ...]:
         whole = f"numpy.rint({scaled}).astype('{form.dtype}')" if form.dtype.kind in "ui" else scaled
         note += f"; pixels of 0 to 255 must be scaled to it: {whole}"
     return (f"{note}.",)
+
+
+def merged_notes(notes: Sequence[tuple[str, str]]) -> list[str]:
+    """Returns one note for all files of which the same is to be said.
+
+    Args:
+        notes: Name of a file, and a note that may start with it.
+
+    >>> merged_notes([("a.png", "a.png: scaled."), ("b.png", "b.png: scaled."), ("c.png", "c.png: grey.")])
+    ['a.png and 1 more: scaled.', 'c.png: grey.']
+    """
+    alike: dict[str, list[str]] = {}
+    for name, note in notes:
+        alike.setdefault(note.removeprefix(f"{name}: "), []).append(name if note.startswith(f"{name}: ") else "")
+    merged = []
+    for text, names in alike.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        merged.append(f"{names[0]}{more}: {text}" if names[0] else text)
+    return merged

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from regplug.bundles.formats import Array, Run
+from regplug.bundles.input_hints import merged_notes
 from regplug.bundles.inputs import Input, InputForm, files_in, read_input
 from regplug.bundles.layout import (
     MANIFEST,
@@ -128,9 +129,11 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
     # A file with fewer bits may share one scale in a batch; then each input file is computed by itself.
     is_alone = "may_lose" in manifest["files"][onnx_file(manifest)]
     rows: list[Prediction] = []
+    told: list[tuple[str, str]] = []
     for chunk in _in_chunks(files, form, 1 if is_alone else _ROWS_AT_ONCE):
         rows += _answers(chunk, run, manifest, top, count)
-        notes += [note for _, given in chunk for note in given.notes]
+        told += [(path.name, note) for path, given in chunk for note in given.notes]
+    notes += merged_notes(told)
     if count:
         notes.append(
             f"dropout is live: means and standard deviations over {count} passes, which vary from call to call."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regplug.cli.options import Command, Json, TrackingUri, new_app
-from regplug.cli.output import emit, say
+from regplug.cli.output import bold, emit, say
 from regplug.cli.study_options import AllPairs, Minimize
 from regplug.errors import RequestError
 
@@ -112,7 +112,7 @@ def compare(
         say(found.verdict)
     for part in found.parts:
         if len(found.parts) > 1:
-            say("", typer.style(part.name, bold=True), "")
+            say("", bold(part.name), "")
         tell_analysis(part.analysis, is_whole=True)
         say(*part.notes)
     say(*([""] if len(found.parts) > 1 else []), *found.notes)

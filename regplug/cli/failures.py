@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from regplug.cli.output import emit
+from regplug.cli.output import emit, note
 from regplug.errors import PluginError, RegplugError
 
 INTERRUPTED = 130
@@ -111,7 +111,7 @@ class Failure:
             emit(self.document())
         else:
             label = "" if self.exit_code == INTERRUPTED else "error: "
-            sys.stderr.write(f"{label}{self.message}\n" + (f"{self.hint}\n" if self.hint else ""))
+            note(f"{label}{self.message}", *([self.hint] if self.hint else []))
         return self.exit_code
 
 

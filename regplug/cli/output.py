@@ -63,9 +63,11 @@ def say(*lines: str) -> None:
 
 
 def note(*lines: str) -> None:
-    """Writes lines to stderr without wrapping."""
+    """Writes lines to stderr, in a terminal wrapped between words."""
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
     for line in lines:
-        typer.echo(line, err=True)
+        for part in line.split("\n"):
+            typer.echo(wrapped(part, width), err=True)
 
 
 def warn(messages: Sequence[str]) -> None:
@@ -83,12 +85,44 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, folds: s
     """
     width = width_of_terminal()
     heading, *lines = table_lines(columns, rows, folds=folds, width=width)
-    say(typer.style(heading, bold=True), *lines)
+    say(bold(heading), *lines)
+
+
+def bold(text: str) -> str:
+    """Returns a heading in bold letters, unless `NO_COLOR` asks for plain text; pipes get plain text too."""
+    return text if os.environ.get("NO_COLOR") else typer.style(text, bold=True)
 
 
 def width_of_terminal() -> int | None:
     """Returns the number of columns of the terminal; `None` in a pipe, where lines are not wrapped."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+
+
+def wrapped(line: str, width: int | None) -> str:
+    """Returns a line wrapped between words; the lines that follow keep its indentation.
+
+    Args:
+        line: The line.
+        width: Most characters of a line; `None` leaves it as it is.
+    """
+    if width is None or len(line) <= width:
+        return line
+    import textwrap
+
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.fill(
+        line.strip(),
+        width=width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def say_facts(*lines: str) -> None:
+    """Writes lines to stdout, in a terminal wrapped between words."""
+    say(*(wrapped(line, width_of_terminal()) for line in lines))
 
 
 def say_prose(*sentences: str, bullet: str = "") -> None:
@@ -130,10 +164,23 @@ def table_lines(
         others = sum(widths) - widths[place] + len(_GAP) * (len(names) - 1)
         longest = max(len(piece) for row in rows for piece in _PIECES.split(row[place]))
         widths[place] = min(widths[place], max(width - others, _NARROWEST, longest))
+        _shrink(widths, names, rows, width, without=place)
     aligns = [">" if column.startswith(">") else "<" for column in columns]
     body = [line for row in rows for line in _folded(row, widths)]
     grid = [names, ["-" * one for one in widths], *body]
     return [_GAP.join(f"{c:{a}{w}}" for c, a, w in zip(row, aligns, widths, strict=True)).rstrip() for row in grid]
+
+
+def _shrink(
+    widths: list[int], names: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, without: int
+) -> None:
+    """Makes the widest of the other columns narrower, as far as no word is broken, until the table fits."""
+    for place in sorted(range(len(widths)), key=lambda each: -widths[each]):
+        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+        if excess > 0 and place != without:
+            longest = max(len(piece.strip()) for row in rows for piece in _PIECES.split(row[place]))
+            longest = max(longest, len(names[place]))
+            widths[place] = max(widths[place] - excess, min(longest, widths[place]), 1)
 
 
 def _folded(row: Sequence[str], widths: Sequence[int]) -> Iterator[tuple[str, ...]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from regplug.cli.config_options import read_config, takes_config
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, new_app
-from regplug.cli.output import emit, say, say_table, warn
+from regplug.cli.output import emit, say, say_facts, say_table, warn
 from regplug.cli.study_options import (
     AllPairs,
     Baseline,
@@ -126,7 +126,7 @@ def _of_study(file: str | None, own: dict[str, Any], given: dict[str, Any]) -> t
 
 def _tell(made: Plan, facts: tuple[str, ...]) -> None:
     warn(made.warnings)
-    say(*facts, *made.facts)
+    say_facts(*facts, *made.facts)
     if made.order:
         rows = [(step.phase, step.name, step.why) for step in made.order]
         say("")
@@ -134,7 +134,7 @@ def _tell(made: Plan, facts: tuple[str, ...]) -> None:
     else:
         say("regularizers: none")
     for group in made.stacked:
-        say("", f"{group['runs']} run{'' if group['runs'] == 1 else 's'}{_how(group)}: {group['why']}")
+        say_facts("", f"{group['runs']} run{'' if group['runs'] == 1 else 's'}{_how(group)}: {group['why']}")
 
 
 def _how(group: dict[str, Any]) -> str:

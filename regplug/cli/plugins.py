@@ -13,7 +13,7 @@ from regplug.cli.completing import any_component, kinds
 from regplug.cli.component import component_document, component_lines, full_document
 from regplug.cli.installed import registry_of
 from regplug.cli.options import Command, Disable, Json, Plugin, new_app
-from regplug.cli.output import emit, note, say
+from regplug.cli.output import emit, note, say, say_facts
 from regplug.cli.plugins_list import by_family, say_group, with_word
 from regplug.errors import RequestError, did_you_mean
 
@@ -82,7 +82,7 @@ def show_component(
         emit({"components": [full_document(one) for one in found]})
         return
     for index, one in enumerate(found):
-        say(
+        say_facts(
             *([""] if index else []),
             *component_lines(one, one.full_name if one.is_user_code else registry.spelling(one)),
         )
@@ -101,7 +101,7 @@ def doctor(disable: Disable = None, plugin: Plugin = None, json: Json = False) -
         return
     tell_plugins(registry.plugins)
     for problem in problems:
-        say(f"{problem.what}: {problem.message}", *([f"  {problem.hint}"] if problem.hint else []), "")
+        say_facts(f"{problem.what}: {problem.message}", *([f"  {problem.hint}"] if problem.hint else []), "")
     number = len(problems)
     say(f"{number} problem{'' if number == 1 else 's'}." if number else "No problems found.")
 

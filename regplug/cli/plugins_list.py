@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -58,10 +59,15 @@ def short_source(source: str) -> str:
     'Foret et al. 2021'
     >>> short_source("He, Zhang, Ren and Sun 2016")
     'He et al. 2016'
+    >>> short_source("torch.optim.lr_scheduler.ReduceLROnPlateau, with the validation loss")
+    'ReduceLROnPlateau'
     """
     dated = re.match(r"(.{1,60}?) ((?:19|20)\d\d)\b", source)
     if not dated:
-        return re.split("[,;]", source)[0][:_LONGEST_SOURCE]
+        name = re.split("[,;]", source)[0]
+        # Of a dotted path, the last part tells more than the first ones.
+        name = name if len(name) <= _LONGEST_SOURCE or " " in name else name.rpartition(".")[2]
+        return textwrap.shorten(name, _LONGEST_SOURCE, placeholder=" …")
     first, comma, _ = dated[1].partition(",")
     return f"{first} et al. {dated[2]}" if comma else dated[0]
 

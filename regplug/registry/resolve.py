@@ -129,7 +129,7 @@ class Registry:
         if kind not in KINDS:
             raise RequestError(f"There are no components of kind {kind!r}.", hint=did_you_mean(kind, KINDS))
         wanted = f"{spec.distribution}/{spec.name}" if spec.distribution else spec.name
-        hints = [did_you_mean(wanted, self._spellings(kind, spec))]
+        hints = [did_you_mean(wanted, self._spellings(kind, spec), all_with=f"regplug plugins list --kind {kind}")]
         hints += [
             f"That is the name of a component of kind {other.kind}."
             for other in self.components()
