@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
-from regplug.api import Study, hookimpl
+from annotated_types import Ge
+
+from regplug.api import Parameters, Study, hookimpl
 
 FITTING, SELECTION = "Underfitting and overfitting", "Model selection"
 DECAY, DROPOUT = "Weight decay", "Dropout"
 GRADIENTS, STARTS, NORMALIZATION = "Activations and gradients", "Initialization", "Normalization"
+EQUIVALENCES = "What is like weight decay"
+
+
+class WidthParams(Parameters):
+    """Parameters of the random features of `double_descent`."""
+
+    width: Annotated[int, Ge(1)] = 100
+    "Number of features."
 
 
 @hookimpl
@@ -42,6 +53,15 @@ def regplug_studies() -> Iterator[Study]:
         section=FITTING,
         source="Goodfellow, Bengio and Courville 2016, section 5.2",
         seconds=(60, 15),
+    )
+    yield Study(
+        name="double_descent",
+        target="regplug_lab.double_descent:double_descent",
+        summary="Random-feature networks of growing width on digits with wrong labels, with and without L2.",
+        question="Does the test error fall again beyond the width that fits the training data, and what does L2 do?",
+        section=FITTING,
+        source="Belkin et al. 2019, Reconciling Modern Machine Learning and the Bias-Variance Trade-Off",
+        seconds=(120, 25),
     )
     yield Study(
         name="k_fold",
@@ -211,5 +231,24 @@ def regplug_studies() -> Iterator[Study]:
         section=NORMALIZATION,
         source="Ioffe & Szegedy 2015; Wu & He 2018",
         seconds=(5, 5),
+        rows=("F",),
+    )
+    yield Study(
+        name="early_stopping_is_l2",
+        target="regplug_lab.equivalences:early_stopping_is_l2",
+        summary="Gradient descent on least squares that is stopped after k steps, and ridges of strength 1/(lr k).",
+        question="Is stopping early the same as weight decay?",
+        section=EQUIVALENCES,
+        source="Ali, Kolter and Tibshirani 2019, A Continuous-Time View of Early Stopping for Least Squares Regression",
+        seconds=(60, 20),
+    )
+    yield Study(
+        name="noise_is_tikhonov",
+        target="regplug_lab.equivalences:noise_is_tikhonov",
+        summary="Least squares on noisy inputs and on dropped inputs, against two ridges in closed form.",
+        question="Which noise on the inputs is Tikhonov regularization?",
+        section=EQUIVALENCES,
+        source="Bishop 1995, Training with Noise is Equivalent to Tikhonov Regularization",
+        seconds=(60, 20),
         rows=("F",),
     )
