@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+# xdist sets the width of a terminal for its workers; tests see what a pipe gets unless they set one.
+os.environ.pop("COLUMNS", None)
 # For the tests and for every process that they start; what is set already stays. torch reads it when it is imported.
 os.environ.update(
     {

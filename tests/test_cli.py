@@ -323,7 +323,7 @@ def test_progress_is_silent_without_a_terminal(capsys):
 def test_a_run_whose_process_is_gone_is_told_to_be_stale():
     from datetime import UTC, datetime
 
-    from regplug.cli.runs import status_of
+    from regplug.cli.runs_list import status_of
     from regplug.tracking import RunInfo
 
     run = RunInfo(

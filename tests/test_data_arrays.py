@@ -64,7 +64,7 @@ def test_a_tensor_that_learns_is_taken_and_left_as_it_is():
         (np.zeros(5), np.zeros(5), "it must be numbers of shape"),
         (np.array([["a"], ["b"]]), np.zeros(2), "it must be numbers of shape"),
         (np.zeros((5, 2)), np.zeros(4), "x has 5 rows and y has 4"),
-        (np.zeros((5, 2)), np.eye(5, dtype=int), "it must be classes"),
+        (np.zeros((5, 2)), np.eye(5, dtype=int), "these are classes as one-hot rows"),
         (np.zeros((0, 2)), np.zeros(0), "0 rows cannot be split"),
     ],
 )

@@ -289,7 +289,7 @@ def test_spreadsheets_byte_order_mark_semicolons_quotes_and_blank_lines_are_read
         ("a,b\n1,2.5\n2,2.5\n", {}, "column b: the target is 2.5 in every row"),
         ("5.1,3.5,setosa\n4.9,3.0,setosa\n", {}, "the first line has 5.1 as the name of a column"),
         ("a;b\n1;2\n3;4\n", {"delimiter": "comma"}, "no column beside the target a;b"),
-        ("a,b\n1,2\n3\n", {}, "line 3: 1 cells under 2 column names"),
+        ("a,b\n1,2\n3\n", {}, "line 3: 1 cell under 2 column names"),
         ("a,b\n1,2\n1e39,3\n", {}, "line 3, column a: 1e[+]39 is beyond float32"),
         ("a,b\n1,yes\n2,\n", {}, "line 3, column b: the target is empty"),
         ("a,b\n1,2.5\n2,many\n", {"task": "regression"}, "line 3, column b: 'many' is not a finite number"),

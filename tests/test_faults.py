@@ -237,7 +237,7 @@ def test_a_model_of_ones_own_that_ends_the_process_is_told_with_the_line(place, 
 def test_a_helper_beside_the_component_is_told_with_the_component(installed, place):
     install(installed, "probe", PROBE, "from fake_probe_help import count; return count(view)")
     installed.write({"fake_probe_help": "def count(view):\n    return {}['weights']"})
-    with pytest.raises(ComponentError, match=r"The probe broken .* raised KeyError in .*fake_probe_help\.py, line 2"):
+    with pytest.raises(PluginError, match=r"The probe broken .* raised KeyError in .*fake_probe_help\.py, line 2"):
         place.run(probe=["broken"])
 
 
@@ -245,7 +245,7 @@ def test_a_plugin_in_site_packages_is_no_library(tmp_path, monkeypatch, place):
     default_registry.cache_clear()
     site = Site(tmp_path / "site-packages", monkeypatch)
     line = install(site, "probe", PROBE, "raise OSError")
-    with pytest.raises(ComponentError) as caught:
+    with pytest.raises(PluginError) as caught:
         place.run(probe=["broken"])
     require_named(caught.value, site, "probe", line, "raised OSError")
     default_registry.cache_clear()

@@ -115,6 +115,7 @@ EXPECTED = {
     "regplug-robust": ("0 failed", "8 runs in"),
     "regplug-cauchy": ("0 failed", "16 runs in", "in stacks of"),
     "regplug-centred": ("0 failed", "FINISHED"),
+    "regplug-widths": ("0 failed", "UNDECIDED"),
     "regplug-notify": ("linear", "Commands of plugins", "notes"),
 }
 """What must be said on the way, by example."""

@@ -37,13 +37,13 @@ def reads(monkeypatch):
 
 
 def test_a_run_reads_each_component_once(place, reads):  # noqa: F811
-    place.run(reg=[L2, DROPOUT], optimizer=MOMENTUM, epochs=1, probe=("weight_norm",))
-    assert {text: reads[text] for text in (L2, DROPOUT, MOMENTUM, QUICK["model"], "weight_norm")} == {
+    place.run(reg=[L2, DROPOUT], optimizer=MOMENTUM, epochs=1, probe=("weight_statistics",))
+    assert {text: reads[text] for text in (L2, DROPOUT, MOMENTUM, QUICK["model"], "weight_statistics")} == {
         L2: 1,
         DROPOUT: 1,
         MOMENTUM: 1,
         QUICK["model"]: 1,
-        "weight_norm": 1,
+        "weight_statistics": 1,
     }
     assert not [text for text in reads if "strength" in text and text != L2]
 

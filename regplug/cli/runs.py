@@ -129,12 +129,14 @@ def show_run(
 ) -> None:
     """Show a run's parameters, metrics, tags and files, and the command that repeats it."""
     from regplug.cli.runs_list import document_of
-    from regplug.runs.interrupted import is_resumable
-    from regplug.studies.design.child_configs import tracked_config
     from regplug.tracking import open_store
 
     store = open_store(tracking_uri, is_read=True)
     info = store.find_run(run)
+    # These import torch, which an unknown run need not wait for.
+    from regplug.runs.interrupted import is_resumable
+    from regplug.studies.design.child_configs import tracked_config
+
     files, found = store.artifact_names(info.run_id), tracked_config(store, info)
     if json:
         told = {"config": found and found.to_dict(), "command": command_of(found) if found else None}

@@ -51,9 +51,9 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
     found = find_kinds(table)
     targets = target_names(table, options.target)
     aside = _aside(table, options, targets)
-    for name in (*targets, options.group, options.order, options.weight):
-        if name and found[name].kind == "other":
-            refuse_cells(table, found[name])
+    for column in (*targets, options.group, options.order, options.weight):
+        if column and found[column].kind == "other":
+            refuse_cells(table, found[column])
     columns, notes = _usable(table, found, [one for one in table.names if one not in (*targets, *aside)], options)
     if not columns:
         beside = " and ".join(["the target " + ", ".join(targets), *aside])

@@ -168,7 +168,7 @@ def _prepare_database(location: Location) -> None:
     import sqlalchemy
 
     url = sqlalchemy.make_url(location.uri)
-    engine = _engine(url)  # tells of a missing driver
+    engine = _engine(location.uri)  # tells of a missing driver
     reaching.reach(location, reaching.REACH_TIMEOUT_S)
     try:
         if reaching.within(reaching.REACH_TIMEOUT_S, lambda: _has_experiments(engine)):
@@ -195,9 +195,10 @@ def _has_experiments(engine: Any) -> bool:
         return bool(connection.execute(sqlalchemy.text("SELECT COUNT(*) FROM experiments")).scalar_one())
 
 
-def _engine(url: Any) -> Any:
+def _engine(uri: str) -> Any:
     import sqlalchemy
 
+    url = sqlalchemy.make_url(uri)
     try:
         return sqlalchemy.create_engine(url)
     except ImportError as error:
@@ -205,7 +206,7 @@ def _engine(url: Any) -> Any:
         driver = url.get_dialect().driver
         package = _PACKAGES.get(driver, driver)
         raise TrackingError(
-            f"The tracking store {masked(url.render_as_string())} needs the driver {driver}: {error}.",
+            f"The tracking store {masked(uri)} needs the driver {driver}: {error}.",
             hint=f"Install it: pip install '{package}'. To use another driver, name it in the address: "
             f"{url.get_backend_name()}+DRIVER://...",
         ) from error
