@@ -55,6 +55,16 @@ def regplug_studies() -> Iterator[Study]:
         seconds=(60, 15),
     )
     yield Study(
+        name="bias_variance",
+        target="regplug_lab.decomposition:bias_variance",
+        summary="Polynomials with L2 of four strengths, on forty training sets.",
+        question="What is the test error made of, and what does regularization trade?",
+        section=FITTING,
+        source="Geman, Bienenstock and Doursat 1992, Neural Networks and the Bias/Variance Dilemma",
+        seconds=(120, 15),
+        seeds=40,
+    )
+    yield Study(
         name="double_descent",
         target="regplug_lab.double_descent:double_descent",
         summary="Random-feature networks of growing width on digits with wrong labels, with and without L2.",
