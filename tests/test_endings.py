@@ -107,7 +107,8 @@ def test_a_run_on_a_full_disk_ends_failed_everywhere_and_leaves_no_half(
         assert regplug.verify(disk / "mine").passed
     assert {path.name for path in disk.iterdir()} <= {"mine", "mlruns"}
     files = disk / "mlruns" / "artifacts" / "digits-mlp" / open_store(folder=disk).runs()[0].run_id / "artifacts"
-    assert not (files / "bundle").exists()
+    # The figures are stored after the bundle, so the disk may be full only then.
+    assert not (files / "bundle").exists() or regplug.verify(files / "bundle").passed
     tell(f"a run with {room} KiB of room: {said.err.splitlines()[-2]}")
 
 

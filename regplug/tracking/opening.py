@@ -29,6 +29,7 @@ _QUIET = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_DISABLE_AGENT_HINT": "1",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it contains the password
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # drawn where tqdm is installed
 }
 
 
