@@ -16,7 +16,10 @@ from regplug.runs.results import Observer
 from regplug.studies.results import StudyObserver
 from regplug.tracking import delivery, open_store
 from regplug.tracking.delivery import Delivery
+from regplug.tracking.keeping import Keeping
+from regplug.tracking.outbox import Outbox, taken
 from regplug.tracking.patience import AT_THE_ENDS, Patience, bounded
+from regplug.tracking.records import Call
 
 VARIABLES = ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")
 
@@ -172,3 +175,15 @@ def test_runs_of_other_machines_and_of_living_processes_are_left_alone(store):
         assert store.find_run(mine.run_id).status == "RUNNING"
         other = store.find_run(theirs.info.run_id)
         assert (other.status, other.is_stale) == ("RUNNING", True)
+
+
+def test_a_write_that_succeeds_after_it_was_given_up_stays_for_the_process_that_delivers_it(tmp_path):
+    outbox = Outbox(tmp_path, {"run_id": "1", "name": "a run", "experiment_id": "0", "store": "a server"})
+    keeping = Keeping(outbox)
+    call = Call("files", "A file could not be logged", send=list, keep=lambda place: {"kind": "files"})
+    keeping.add_call(call)
+    keeping.end("FINISHED", "")
+    with taken(outbox.path) as kept:
+        keeping.drop_call(call)
+        (write,) = kept.writes()
+        kept.drop(write[0])

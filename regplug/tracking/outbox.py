@@ -80,8 +80,9 @@ class Outbox:
         return draft.rename(place)
 
     def drop_call(self, place: Path) -> None:
-        """Removes another write, because it was delivered."""
-        _remove(place)
+        """Removes another write, because it was delivered; after `release` it belongs to whoever delivers it."""
+        if self.is_used:
+            _remove(place)
 
     def keep_end(self, status: str, why: str) -> None:
         """Keeps how the run ended, now."""
