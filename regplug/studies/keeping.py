@@ -89,7 +89,7 @@ class Keeper:
         """The stack that an earlier attempt was training; known once the study is open."""
         self._files: set[str] = set()
         self._known_metrics: Mapping[str, float] = {}
-        self._shown = frozenset(map(safe_key, ("setting", "fold", "repeat", *_columns_of_axes(study.config))))
+        self._shown = frozenset(map(safe_key, ("fold", "repeat", *_columns_of_axes(study.config))))
         self._run_ids: dict[str, str] = {}
 
     def open(self) -> dict[str, PointResult]:
@@ -231,7 +231,7 @@ class Keeper:
     def _view(self) -> dict[str, str]:
         name = self._metric.partition("/")[2]
         strengths = self._off if "regularizers" in self._shown else ()
-        params = {*self._shown, *strengths, "seed"} - {"setting", *(() if self._study.folds else ("fold", "repeat"))}
+        params = {*self._shown, *strengths, "seed"}.difference(() if self._study.folds else ("fold", "repeat"))
         metrics = dict.fromkeys((self._metric, f"valid/{name}", f"gap/{name}"))
         minimize = self._study.minimize
         ascending = is_lower_better(self._metric) if minimize is None else minimize
