@@ -204,7 +204,9 @@ class _Run:
                 self._model = model = self._finish(tracked)
             if self._config.export:
                 with self._stages.stage("exporting and verifying"):
-                    self._export(tracked, model)
+                    self._bundle = self._export(tracked.run_id, model)
+        if self._bundle is not None:
+            _log_bundle(tracked, self._bundle)
         return model
 
     def _reached(self, tracked: TrackedRun, error: BaseException) -> RunResult | None:
@@ -354,13 +356,8 @@ class _Run:
         for observer in self._observers:
             observer.warned(doubt)
 
-    def _export(self, tracked: TrackedRun, model: nn.Module) -> None:
-        out = Path(self._config.out or f"bundles/{tracked.run_id[:8]}")
-        self._bundle = bundle = export_run(self._made, model, run_id=tracked.run_id, out=out)
-        tracked.log_folder(bundle.path, "bundle")
-        tracked.set_tags({"regplug.bundle": str(bundle.path.absolute()), **digest_tag(bundle.digest)})
-        if DEPLOYED_FILE in bundle.files:
-            _log_deployed(tracked, bundle)
+    def _export(self, run_id: str, model: nn.Module) -> Bundle:
+        return export_run(self._made, model, run_id=run_id, out=Path(self._config.out or f"bundles/{run_id[:8]}"))
 
     def _log(self, tracked: TrackedRun, values: dict[str, float], epoch: int, *, is_final: bool = False) -> None:
         new = self._measured.new_points(epoch, values)
@@ -368,6 +365,13 @@ class _Run:
         if self._earlier is not None:
             new = self._earlier.new_points(new, epoch, is_final=is_final)
         tracked.log_metrics(new, epoch)
+
+
+def _log_bundle(tracked: TrackedRun, bundle: Bundle) -> None:
+    tracked.log_folder(bundle.path, "bundle")
+    tracked.set_tags({"regplug.bundle": str(bundle.path.absolute()), **digest_tag(bundle.digest)})
+    if DEPLOYED_FILE in bundle.files:
+        _log_deployed(tracked, bundle)
 
 
 def _log_deployed(tracked: TrackedRun, bundle: Bundle) -> None:
