@@ -13,7 +13,7 @@ from tracking_stores import copied_store
 from regplug.api import Study
 from regplug.errors import DataError, RequestError, UnknownComponentError
 from regplug.lab import Findings, Lab, bounded, curves, equal, exact, greater, histograms, rate, series, spreads, within
-from regplug.lab.claims import overall
+from regplug.lab.claims import allowed_outside, overall
 from regplug.lab.page import write_chapter
 from regplug.registry import default_registry
 from regplug.registry.studies import find_study, installed_studies
@@ -35,6 +35,26 @@ def test_ten_seeds_in_the_range_hold_and_one_outside_is_allowed():
     assert judged(within("a", "A.", [*TEN[:9], 9.0], 0.7, 1.3, **SOURCE)) == "HOLDS"
     assert judged(within("a", "A.", [*TEN[:8], 9.0, 9.0], 0.7, 1.3, **SOURCE)) == "DOES NOT HOLD"
     assert judged(within("a", "A.", [*TEN[:8], math.nan, math.nan], 0.7, 1.3, **SOURCE)) == "DOES NOT HOLD"
+
+
+@pytest.mark.parametrize(("seeds", "allowed"), [(1, 1), (3, 1), (10, 1), (11, 2), (40, 3), (100, 4)])
+def test_the_number_of_seeds_outside_is_that_of_a_binomial_test_at_the_level_of_ten_seeds(seeds, allowed):
+    def at_least(count, n):
+        return 1 - sum(math.comb(n, k) * 0.01**k * 0.99 ** (n - k) for k in range(count))
+
+    level = at_least(2, 10)
+    assert allowed_outside(seeds) == allowed
+    assert at_least(allowed + 1, seeds) <= level * (1 + 1e-9)
+    assert at_least(allowed, seeds) > level
+
+
+def test_forty_seeds_allow_three_outside_and_not_a_tenth():
+    inside = TEN * 4
+    assert judged(within("a", "A.", [*inside[:37], 9.0, 9.0, 9.0], 0.7, 1.3, **SOURCE)) == "HOLDS"
+    refuted = within("a", "A.", [*inside[:36], 9.0, 9.0, 9.0, 9.0], 0.7, 1.3, **SOURCE)
+    assert refuted.verdict == "DOES NOT HOLD"
+    assert "36 of 40 seeds" in refuted.why
+    assert "3 may lie outside" in refuted.why
 
 
 def test_a_mean_four_standard_errors_off_does_not_hold_although_every_seed_is_in_the_range():

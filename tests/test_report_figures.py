@@ -72,6 +72,15 @@ def test_two_factors_form_a_grid_only_if_every_cell_is_a_setting():
     assert factors.grid_of(study_of(cells)) is None
 
 
+def test_lists_of_widths_are_a_factor_of_a_grid():
+    cells = {f"{w} {a}": {"model.hidden": w, "activation": a} for w in ([4], [4, 4]) for a in ("relu", "tanh")}
+    grid = factors.grid_of(study_of(cells))
+    assert dict(zip(grid.names, grid.values, strict=True)) == {
+        "model.hidden": ["[4]", "[4,4]"], "activation": ["relu", "tanh"],
+    }  # fmt: skip
+    assert sorted(grid.cells.values()) == sorted(cells)
+
+
 @pytest.mark.parametrize(
     ("xs", "is_log"),
     [

@@ -27,6 +27,9 @@ ENOUGH_SEEDS = 10
 STANDARD_ERRORS = 4.0
 """The mean of the seeds lies within this many standard errors of the reference's."""
 
+OUTSIDE_RATE = 0.01
+"""The chance that a correct run lies outside the least and the greatest of the reference's seeds."""
+
 LEAST_P = 6.3e-5
 """A rate this unlikely does not hold: four standard errors of a normal distribution, two-sided."""
 
@@ -77,9 +80,9 @@ def within(
 ) -> Claim:
     """Judges whether values over seeds agree with the range of a reference over many seeds.
 
-    Of ten seeds at most one may lie outside the range (about 1 % of correct runs do); of more, a tenth. Where `mean`
-    and `sd` are given, the mean must lie within four standard errors, `4 sd / sqrt(n)`. Fewer than ten seeds cannot
-    confirm the claim, but two outside, or a wrong mean, refute it.
+    Of ten seeds at most one may lie outside the range, of more as many as `allowed_outside` says. Where `mean` and `sd`
+    are given, the mean must lie within four standard errors, `4 sd / sqrt(n)`. Fewer than ten seeds cannot confirm the
+    claim, but two outside, or a wrong mean, refute it.
 
     Args:
         name: As in `Claim`.
@@ -97,15 +100,37 @@ def within(
     limit = None if mean is None or sd is None or not n else STANDARD_ERRORS * sd / math.sqrt(n)
     is_off = limit is not None and mean is not None and not abs(average - mean) <= limit
     verdict = HOLDS if n >= ENOUGH_SEEDS else UNDECIDED
-    if is_off or out > max(1, n // ENOUGH_SEEDS):
+    if is_off or out > allowed_outside(n):
         verdict = DOES_NOT_HOLD
     why = f"{n - out} of {n} seeds in [{number(low)}, {number(high)}], mean {number(average)}"
+    why += f"; {allowed_outside(n)} may lie outside" if out else ""
     if mean is not None and limit is not None:
         why += f" (reference {number(mean)}, four standard errors {number(limit)})"
     if verdict == UNDECIDED:
         why += f"; {ENOUGH_SEEDS} seeds are needed"
     figures = {"mean": average, "outside": out, "n": n, "low": low, "high": high, "reference_mean": mean}
     return _judged(Claim(name=name, text=text, source=source, verdict=verdict, why=why, figures=figures), undecided)
+
+
+def allowed_outside(seeds: int) -> int:
+    """Returns how many of a number of seeds may lie outside a reference's range.
+
+    The rule is that of ten seeds at most one may, while about 1 % of correct runs do. It refuses a correct study with
+    probability P(X >= 2) = 0.0043 for X ~ Binomial(10, 0.01). For another number of seeds this is the exact one-sided
+    binomial test at the same level.
+
+    Args:
+        seeds: Number of seeds.
+
+    Source: Clopper and Pearson 1934, The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial.
+
+    >>> [allowed_outside(seeds) for seeds in (3, 10, 40, 100)]
+    [1, 1, 3, 4]
+    """
+    from scipy.stats import binom
+
+    level = binom.sf(1, ENOUGH_SEEDS, OUTSIDE_RATE)
+    return next(out for out in range(seeds + 1) if binom.sf(out, seeds, OUTSIDE_RATE) <= level)
 
 
 def greater(

@@ -131,12 +131,18 @@ def grid_of(study: Study) -> Grid | None:
     names = list(dict.fromkeys(name for values in factors.values() for name in values))
     if len(names) != 2:
         return None
-    values = [_ordered({label: found.get(name, NONE) for label, found in factors.items()}.values()) for name in names]
+    factors = {label: {name: _cell(found.get(name, NONE)) for name in names} for label, found in factors.items()}
+    values = [_ordered(found[name] for found in factors.values()) for name in names]
     down, across = sorted((0, 1), key=lambda at: sum(len(text(value)) for value in values[at]), reverse=True)
-    cells = {(found.get(names[down], NONE), found.get(names[across], NONE)): label for label, found in factors.items()}
+    cells = {(found[names[down]], found[names[across]]): label for label, found in factors.items()}
     if len(cells) < len(factors) or len(cells) < len(values[0]) * len(values[1]) or min(map(len, values)) < 2:
         return None
     return Grid(names=(names[down], names[across]), values=(values[down], values[across]), cells=cells)
+
+
+def _cell(value: Any) -> Any:
+    """Returns a value that can be looked up: a list, such as the widths of a network, as its text."""
+    return text(value) if isinstance(value, list | tuple) else value
 
 
 def _ordered(values: Any) -> list[Any]:

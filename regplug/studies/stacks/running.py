@@ -99,6 +99,8 @@ class GroupRunner:
         if self._group.why_single or len(points) == 1:
             why = self._group.why_single or "it is the only run of its kind"
             return Chunks(sizes=(1,) * len(points), why=why)
+        if not self.epochs:
+            return Chunks(sizes=(1,) * len(points), why="nothing is trained")
         try:
             most = self._fitting()
             with torch.random.fork_rng(devices=[]):
