@@ -52,7 +52,8 @@ def regplug_studies() -> Iterator[Study]:
         question="How do training and test error depend on the number of parameters?",
         section=FITTING,
         source="Goodfellow, Bengio and Courville 2016, section 5.2",
-        seconds=(60, 15),
+        seconds=(120, 15),
+        seeds=40,
     )
     yield Study(
         name="bias_variance",
@@ -133,6 +134,7 @@ def regplug_studies() -> Iterator[Study]:
         source="Srivastava et al. 2014, Dropout",
         seconds=(2, 2),
         rows=("C4",),
+        seeds=1,
     )
     yield Study(
         name="dropout_mlp",
@@ -172,6 +174,7 @@ def regplug_studies() -> Iterator[Study]:
         source="Zhang et al., Dive into Deep Learning, section 5.1",
         seconds=(5, 5),
         rows=("E",),
+        seeds=1,
     )
     yield Study(
         name="vanishing_gradients",
@@ -242,6 +245,7 @@ def regplug_studies() -> Iterator[Study]:
         source="Ioffe & Szegedy 2015; Wu & He 2018",
         seconds=(5, 5),
         rows=("F",),
+        seeds=1,
     )
     yield Study(
         name="early_stopping_is_l2",

@@ -35,8 +35,8 @@ sign without multiplying by 100. A leaky ReLU has a slope left of zero, so it ha
 
 def dead_relu(lab: Lab) -> Findings:
     """Zeros and dead units of a 784-100-100-10 network by learning rate, activation and initializer."""
-    rates = lab.pick(tuple(DEAD), (0.001, 1.0))
-    images = torch.from_numpy(training_images(lab.data_folder("MNIST")).copy())
+    rates = tuple(DEAD)
+    images = torch.from_numpy(training_images(lab.data_folder("MNIST"))[: lab.pick(None, 2000)].copy())
     base: dict[str, Any] = {
         "model": "mlp:hidden=[100,100]", "dataset": lab.pick("mnist", "mnist:train_rows=2000"), "pair_seeds": False,
         "probe": ["dead_units"], "batch_size": 64,

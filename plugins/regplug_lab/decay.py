@@ -30,6 +30,8 @@ ROWS: tuple[tuple[str, str, str, Norm, tuple[float, float]], ...] = (
 )
 """FACTS A1 to A4: the ranges of 100 to 200 seeds of the reference."""
 
+LABELS = {"A1": "scratch, no decay", "A2": "scratch, λ = 3", "A3": "concise, no decay", "A4": "concise, λ = 3"}
+
 LEFT = (1 - 0.003 * 3) ** 400
 """Share of the initial weights orthogonal to the data that 400 decayed steps leave."""
 
@@ -49,12 +51,10 @@ def weight_decay(lab: Lab) -> Findings:
         "concise": lab.sweep("concise", grid=["reg.l2.strength=0,3"], loss="mse", **BASE),
     }
     values: dict[str, list[float]] = {}
-    references: dict[str, tuple[float, float]] = {}
     claims: list[Claim] = []
     for row, kind, setting, norm, test in ROWS:
-        here, name = runs[kind][setting], f"{kind}/{'decay' if setting == ON else 'none'}"
+        here, name = runs[kind][setting], _name(kind, setting)
         values[f"norm/{name}"], values[f"test/{name}"] = here.values("norm/weight"), here.values("test/loss")
-        references[f"norm/{name}"], references[f"test/{name}"] = norm[:2], test
         claims += _row(row, name, values, norm, test)
     claims.append(
         equal(
@@ -87,11 +87,16 @@ def weight_decay(lab: Lab) -> Findings:
             _by_strength(runs["scratch"]),
             spreads(
                 "norms", "Norm of the weights", "Each seed, the mean, and the range of the reference.",
-                {name: each for name, each in values.items() if name.startswith("norm/") and name != "norm/ridge"},
-                x_name="norm of the weights", references=references, log=True,
+                {LABELS[row]: values[f"norm/{_name(kind, setting)}"] for row, kind, setting, *_ in ROWS},
+                x_name="norm of the weights", references={LABELS[row]: norm[:2] for row, _, _, norm, _ in ROWS},
+                log=True,
             ),
         ],
     )  # fmt: skip
+
+
+def _name(kind: str, setting: str) -> str:
+    return f"{kind}/{'decay' if setting == ON else 'none'}"
 
 
 def _row(row: str, name: str, values: dict[str, list[float]], norm: Norm, test: tuple[float, float]) -> list[Claim]:

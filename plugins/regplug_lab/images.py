@@ -32,13 +32,13 @@ three epochs. A single epoch of a single run says little: one of four runs of th
 
 def dropout_cnn(lab: Lab) -> Findings:
     """Rows D6 and D7."""
-    few = lab.pick("", "train_rows=3000")
+    few = lab.pick("", "train_rows=1000")
     epochs = lab.pick((10, 3), (2, 1))
     runs = {
         "D6": lab.sweep("mlp", dataset=f"mnist:{few}" if few else "mnist", epochs=epochs[0], **MLP),
         "D7": lab.sweep("cnn", dataset=",".join(filter(None, ["mnist:normalize=fixed", few])), epochs=epochs[1], **CNN),
     }
-    too_short = lab.shortened("3,000 images and one or two epochs")
+    too_short = lab.shortened("1,000 images and one or two epochs")
     values = {f"test/{row}": each.values("test/accuracy") for row, each in runs.items()}
     ranges = {"test/D6": (0.976, 0.981), "test/D7": (0.979, 0.990)}
     names = {"test/D6": "fully connected", "test/D7": "convolutions"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +26,35 @@ def report(document: Mapping[str, Any], *, level: int = 1, images: str = "") -> 
 
 
 def _lines(document: Mapping[str, Any], mark: str, images: str) -> Iterator[str]:
-    mode = " in quick mode" if document["quick"] else ""
-    yield from (f"{mark} {document['study']}", "", document["question"], "")
+    yield from (f"{mark} {document['study']}", "", f"**{document['question']}** {document['setup']}", "")
     if document["text"]:
         yield from (document["text"].strip(), "")
     for figure in document["figures"]:
         file = next(name for name in figure["files"] if name.endswith(".png"))
         yield from (f"![{figure['title']}]({images}{file})", "", f"*{figure['title']}.* {figure['caption']}", "")
-    yield from (f"**{document['verdict']}** ({document['seeds']} seeds{mode})", "")
-    yield from ("| claim | source | verdict | statistics |", "|---|---|---|---|")
+    mode = " in quick mode" if document["quick"] else ""
+    seeds = f"{document['seeds']} seed{'s' * (document['seeds'] > 1)}"
+    source = f" Source: {document['source']}." if document["source"] else ""
+    yield from (f"**{document['verdict']}** ({seeds}{mode}).{source}", "")
+    yield from ("| claim | statement | expected by | verdict | statistics |", "|---|---|---|---|---|")
     for claim in document["claims"]:
-        yield f"| {_cell(claim['text'])} | {_cell(claim['source'])} | {claim['verdict']} | {_cell(claim['why'])} |"
+        cells = (claim["text"], claim["source"], claim["verdict"], claim["why"])
+        yield f"| `{claim['name']}` | {' | '.join(map(_cell, cells))} |"
     if document["values"]:
-        yield from ("", "| value | mean | 95 % interval | least | greatest | n |", "|---|---|---|---|---|---|")
-        for row in document["values"].values():
-            ends = row["interval"]
-            interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""
-            figures = [number(row["mean"]), interval, number(row["min"]), number(row["max"]), str(row["n"])]
-            yield f"| `{row['name']}` | {' | '.join(figures)} |"
+        yield from ("", *_values(document["values"].values()))
     yield from ("", f"`regplug lab run {document['study']}`", "")
+
+
+def _values(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yields the table of the values, folded away."""
+    yield from ("<details><summary>All values</summary>", "")
+    yield from ("| value | mean | 95 % interval | least | greatest | n |", "|---|---|---|---|---|---|")
+    for row in rows:
+        ends = row["interval"]
+        interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""
+        figures = [number(row["mean"]), interval, number(row["min"]), number(row["max"]), str(row["n"])]
+        yield f"| `{row['name']}` | {' | '.join(figures)} |"
+    yield from ("", "</details>")
 
 
 def _cell(text: str) -> str:
@@ -117,9 +127,21 @@ def _write_small(source: Path, target: Path) -> None:
 
 _HEAD = """# The lab: the chapter through its experiments
 
-Each section is a study that `regplug lab run NAME` repeats; `regplug lab list` lists them. A claim HOLDS, DOES NOT HOLD
-or is UNDECIDED by the statistics beside it. Expectations come from a reference computed independently over many seeds,
-or from the literature. `regplug lab page` generates this page from the results.
+Each section below is one experiment. `regplug lab run NAME` repeats it with the same seeds and writes its report and
+figures, `--quick` shortens it to less than a minute, and `regplug lab list` lists all of them.
+
+Each experiment tests claims. What a claim expects comes from a reference that was computed independently, in plain
+torch and NumPy over many seeds (*FACTS*, with the row), from the literature, or from a theorem. A claim
+
+- **HOLDS** if the statistics beside it confirm it. Of ten seeds, at most one may lie outside the range of the
+  reference; of more seeds, as many as an exact binomial test at the same level allows. The mean lies within four
+  standard errors where the reference states a mean. A difference holds if its paired 95 % interval excludes zero.
+- **DOES NOT HOLD** if they refute it.
+- is **UNDECIDED** if there are too few seeds or epochs to tell.
+
+In the figures, bands show the spread over the seeds and grey bars the range of the reference. `--json` prints claims,
+values and figures under the names that stand here; a figure's name is that of its file after the name of the study.
+`regplug lab page` generates this page from the results.
 """
 
 

@@ -59,6 +59,8 @@ class LabResult:
             "study_id": self.study_id,
             "study": self.name,
             "question": self.study.question,
+            "setup": self.study.summary,
+            "source": self.study.source,
             "section": self.study.section,
             "rows": list(self.study.rows),
             "quick": self.quick,
