@@ -36,8 +36,13 @@ def dropout_cnn(lab: Lab) -> Findings:
     epochs = lab.pick((10, 3), (2, 1))
     runs = {
         "D6": lab.sweep("mlp", dataset=f"mnist:{few}" if few else "mnist", epochs=epochs[0], **MLP),
-        "D7": lab.sweep("cnn", dataset=",".join(filter(None, ["mnist:normalize=fixed", few])), epochs=epochs[1],
-                        seeds=lab.pick(lab.seeds, 1), **CNN),
+        "D7": lab.sweep(
+            "cnn",
+            dataset=",".join(filter(None, ["mnist:normalize=fixed", few])),
+            epochs=epochs[1],
+            seeds=lab.pick(lab.seeds, 1),
+            **CNN,
+        ),
     }
     too_short = lab.shortened("1,000 images, one or two epochs, and one seed of the convolutions")
     values = {f"test/{row}": each.values("test/accuracy") for row, each in runs.items()}
