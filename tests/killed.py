@@ -1,7 +1,7 @@
 """Runs, sweeps and cross-validations that are killed with signal 9 and resumed, in forked processes.
 
-Called as `killed.py FOLDER WHAT KILLS SEED`, or with a name of `MOMENTS` in place of the number of kills; prints a JSON
-document: what differed from the one that was left alone.
+Called as `killed.py FOLDER WHAT KILLS SEED [REGULARIZER...]`, or with names of `MOMENTS`, joined by commas, in place
+of the number of kills; prints a JSON document: what differed from the one that was left alone.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from pathlib import Path
 import regplug
 from regplug.errors import RequestError
 from regplug.runs import checkpoints, runner
+from regplug.studies.keeping import Keeper
 from regplug.studies.stacks import running
-from regplug.tracking import Store, open_store
+from regplug.tracking import Store, TrackedRun, open_store
+from regplug.tracking import run as tracked_run
 
 USED = (
     "mlflow.store.tracking.sqlalchemy_store", "sklearn.metrics", "scipy.stats", "matplotlib.backends.backend_agg",
@@ -69,18 +71,34 @@ def half_written(saved, file, **_):
 _save = checkpoints.torch.save
 
 
-def after(function):
-    """The function, after which the process is killed."""
+def after(function, calls=1):
+    """The function, after whose last of so many calls the process is killed."""
+    made = iter(range(1, calls))
 
     def and_die(*args, **kwargs):
-        function(*args, **kwargs)
-        die()
+        result = function(*args, **kwargs)
+        if next(made, None) is None:
+            die()
+        return result
 
     return and_die
 
 
 MOMENTS = {
     "right after the start": lambda: setattr(Store, "start_run", after(Store.start_run)),
+    "right after the training began": lambda: setattr(checkpoints.Checkpoints, "offer", die),
+    "before a checkpoint is renamed": lambda: setattr(checkpoints.os, "fsync", after(os.fsync, 3)),
+    "after a checkpoint is renamed": lambda: setattr(Path, "replace", after(Path.replace, 3)),
+    "after the weights are stored": lambda: setattr(runner, "log_state", after(runner.log_state)),
+    "during the logging of the figures": lambda: setattr(
+        TrackedRun, "log_figure_png", after(TrackedRun.log_figure_png)
+    ),
+    "after the export": lambda: setattr(runner, "export_run", after(runner.export_run)),
+    "after the checkpoint is removed": lambda: setattr(
+        checkpoints.Checkpoints, "remove", after(checkpoints.Checkpoints.remove)
+    ),
+    "before its end is written": lambda: setattr(tracked_run, "write_end", die),
+    "between two stacks": lambda: setattr(Keeper, "keep", after(Keeper.keep)),
     "during the write of a checkpoint": lambda: setattr(checkpoints.torch, "save", half_written),
     "during the export": lambda: setattr(runner, "export_run", die),
     "after the children are written": lambda: setattr(Store, "log_children", _one_then_die(Store.log_children)),
@@ -95,6 +113,14 @@ def _one_then_die(log_children):
         die()
 
     return write
+
+
+def chosen(regularizers):
+    """Replaces the regularizers of all works."""
+    for _, fields in WORK.values():
+        fields["reg"] = regularizers
+        if "grid" in fields:
+            fields["grid"] = ["lr=0.05,0.2"]
 
 
 def attempt(what, folder, name, resumes, out, moment):
@@ -177,7 +203,7 @@ def main(folder, what, kills, seed):
     alone = finish(what, folder, "alone", False)
     duration = time.monotonic() - began
     differ, killed = [], 0
-    moments = [kills] if kills in MOMENTS else [None] * int(kills)
+    moments = [None] * int(kills) if kills.isdecimal() else kills.split(",")
     for number, moment in enumerate(moments):
         name, out = f"killed {number}", folder / f"killed {number}.json"
         victim = start(what, str(folder), name, False, str(out), moment)
@@ -201,4 +227,6 @@ if __name__ == "__main__":
     for module in USED:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
+    if sys.argv[5:]:
+        chosen(sys.argv[5:])
     main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -15,7 +15,9 @@ from regplug.config import RunConfig, load_config
 from regplug.config.params import describe_params
 from regplug.errors import CompositionError, ParameterError, RegplugError, RequestError, UnknownComponentError
 from regplug.registry import default_registry
-from regplug.registry.components import resolve_config
+from regplug.registry.components import resolve, resolve_config
+from regplug.runs.shown_params import shown_params
+from regplug.studies.design.config import StudyConfig, load_study
 
 TOML = """
 lr = 0.5
@@ -286,3 +288,32 @@ def test_settings_that_suit_a_dataset_are_the_defaults_of_its_runs():
 def test_settings_that_suit_a_dataset_give_way_to_any_of_the_update(flags, overrides):
     config = suited(flags, overrides)
     assert (config.lr, config.schedule) == (flags.get("lr", 0.3 if overrides else 0.2), "constant")
+
+
+def test_what_an_option_or_an_override_gives_is_chosen_also_at_its_default(tmp_path):
+    file = write(tmp_path, "run.toml", "batch_size = 32\nseed = 1")
+    flags = {"lr": 0.2, "momentum": 0.0, "model": "mlp:hidden=[64]", "reg": ["l2@second:strength=0"], "epochs": None}
+    config = load_config(file, ["optimizer=sgd", "dataset.normalize=unit"], flags).replaced(seed=2)
+    fields = {"lr", "momentum", "optimizer.momentum", "model", "model.hidden", "reg", "optimizer", "dataset.normalize"}
+    assert config.chosen == fields | {"reg.second.strength"}
+    assert (config, config.to_dict()) == (again := RunConfig(**config.to_dict()), again.to_dict())
+    assert again.chosen == frozenset()
+
+
+def shown(*overrides, **flags):
+    return shown_params(*resolve(load_config(None, overrides, flags), default_registry()))
+
+
+def test_what_was_chosen_is_shown_also_at_its_default():
+    chosen = {"lr": 0.2, "momentum": 0.0, "optimizer": "sgd", "loss": "auto", "model": "mlp:hidden=[64]"}
+    more = shown("init.kaiming_normal.nonlinearity=relu", **chosen, init="kaiming_normal", dataset="digits")
+    columns = {"lr", "optimizer", "optimizer.momentum", "loss", "model.hidden", "init.nonlinearity"}
+    assert more - shown(init="kaiming_normal") == columns
+    assert shown(model="mlp") == shown()
+
+
+def test_a_study_that_is_read_again_knows_what_was_chosen():
+    study = load_study(flags={"lr": 0.2, "grid": ("seed=1,2",)})
+    read = StudyConfig.from_dict({**study.to_dict(), "chosen": sorted(study.base.chosen)})
+    assert read == study
+    assert read.base.chosen == study.base.chosen == {"lr"}

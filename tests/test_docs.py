@@ -29,7 +29,9 @@ def result(tmp_path_factory):
     """One small run with a bundle."""
     with standing_in(tmp_path_factory.mktemp("run")) as folder:
         uri = f"sqlite:///{folder}/mlruns/mlflow.db"
-        return regplug.run(model="mlp:hidden=[16]", reg=["l2"], epochs=2, out=str(folder / "b"), tracking_uri=uri)
+        return regplug.run(
+            model="mlp:hidden=[16]", reg=["l2"], lr=0.2, epochs=2, out=str(folder / "b"), tracking_uri=uri
+        )
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_each_file_of_a_run_is_told(result):
 
 
 def test_only_parameters_that_were_chosen_are_logged(tracked):
-    names = {"model", "model.hidden", "dataset", "regularizers", "reg.l2.strength", "epochs", "seed"}
+    names = {"model", "model.hidden", "dataset", "regularizers", "reg.l2.strength", "lr", "epochs", "seed"}
     assert set(tracked.data.params) == names
     assert not [name for name in names if not name.startswith(PREFIXES) and f"`{name}`" not in TRACKING]
     assert tracked.data.params["reg.l2.strength"] == "0.0001"

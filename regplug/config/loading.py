@@ -72,10 +72,11 @@ def config_from(
     _refuse_both(values, origin)
     for name, value in values.items():
         draft.put(name, value, origin=origin)
-    dotted = []
+    dotted, whole = [], []
     for text in overrides:
         path, value = _split_override(text)
         if len(path) == 1:
+            whole.append(path[0])
             draft.put(path[0], _as_field(path[0], value), origin=f"--set {text}")
         else:
             dotted.append((path, value, f"--set {text}"))
@@ -87,7 +88,19 @@ def config_from(
         draft.refine(path, value, origin=origin, fixed=path[0] in given)
     if suggest is not None:
         draft.suit(suggest)
-    return draft.finish()
+    config = draft.finish()
+    return config.choosing(_chosen(config, [*whole, *given], [path for path, _, _ in dotted]))
+
+
+def _chosen(config: RunConfig, fields: Sequence[str], paths: Sequence[Sequence[str]]) -> set[str]:
+    """Returns the names of what these fields and these parts of components choose."""
+    found = {*fields, *map(".".join, paths)}
+    found |= {f"{SHORTHANDS[name]}.{name}" for name in fields if name in SHORTHANDS}
+    for field in KIND_BY_FIELD.keys() & {*fields}:
+        for spec in config.specs(field):
+            owner = f"{field}.{spec.key}" if field in REPEATED_FIELDS else field
+            found |= {f"{owner}.{name}" for name in spec.values}
+    return found
 
 
 class _Draft:

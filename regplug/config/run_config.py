@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -125,6 +126,10 @@ class RunConfig:
     _read: ClassVar[Mapping[str, tuple[ComponentSpec, ...]]]
     """Of each instance: field -> its components as they were read, without shorthands."""
 
+    chosen: ClassVar[frozenset[str]] = frozenset()
+    """Of each instance: fields and parameters that were given by an option or argument, also at their defaults: `lr`,
+    `model.hidden`, `reg.dropout.at`. It is not part of the run itself."""
+
     def __post_init__(self) -> None:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for name in REPEATED_FIELDS:
@@ -156,7 +161,13 @@ class RunConfig:
             for name, read in self._read.items()
             if read and name not in changes
         }
-        return dataclasses.replace(self, **{**kept, **changes})
+        return dataclasses.replace(self, **{**kept, **changes}).choosing(self.chosen)
+
+    def choosing(self, names: Iterable[str]) -> RunConfig:
+        """Returns the run with the names of what was chosen."""
+        chosen = copy.copy(self)
+        object.__setattr__(chosen, "chosen", frozenset(names))
+        return chosen
 
     def specs(self, field: str) -> tuple[ComponentSpec, ...]:
         """Returns the components that a field names, with shorthands applied; empty if it names none, such as `auto`.

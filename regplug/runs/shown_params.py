@@ -33,21 +33,24 @@ _ALWAYS = ("model", "dataset", "regularizers", "seed")
 
 
 def shown_params(config: RunConfig, parts: Components) -> frozenset[str]:
-    """Returns the parameters that say what a run is, those that differ from their defaults, and all strengths.
+    """Returns the parameters that say what a run is, those chosen or not at their defaults, and all strengths.
 
     Args:
         config: The run.
         parts: Its components.
     """
-    default = RunConfig()
+    default, chosen = RunConfig(), config.chosen
     fields = [name for name in config.to_dict() if name not in (*NOT_PARAMETERS, *KIND_BY_FIELD)]
     found = [*_ALWAYS, *fold_params(config), *off_values(parts)]
-    found += [name for name in fields if getattr(config, name) != getattr(default, name)]
+    found += [name for name in fields if name in chosen or getattr(config, name) != getattr(default, name)]
     for column in ("activation", "init", "loss", "optimizer", "schedule"):
         names = [[spec.name for spec in each.specs(column)] for each in (config, default)]
-        found += [column] if names[0] and names[0] != names[1] else []
+        found += [column] if column in chosen or (names[0] and names[0] != names[1]) else []
     for column, one in _columns(parts):
         found += [f"{column}.{name}" for name in (*flatten(one.changed().values), *ends_of(one))]
+        path = f"init.{one.spec.key}" if column == "init" else column
+        named = {name: value for name, value in one.values().items() if f"{path}.{name}" in chosen}
+        found += [f"{column}.{name}" for name in flatten(named)]
     return frozenset(map(safe_key, found))
 
 

@@ -12,7 +12,7 @@ from regplug.tracking.kinds import FINAL_TAG, STUDY_TAG
 from regplug.tracking.kinds import STUDY_FILE as STUDY_FILE
 
 FINGERPRINT_TAG = "regplug.study.fingerprint"
-_UNTOLD = ("settings", "refit")
+_UNTOLD = ("settings", "refit", "chosen")
 """Parts of the document that are not named as a difference."""
 
 

@@ -251,7 +251,7 @@ class Keeper:
 
     def _document(self) -> dict[str, Any]:
         settings = {point.setting.label: point.setting.document() for point in self._by_key.values()}
-        content = {"content": self._content, "refit": self._refit}
+        content = {"content": self._content, "refit": self._refit, "chosen": sorted(self._study.base.chosen)}
         return {**self._study.to_dict(), **content, "settings": list(settings.values())}
 
     def _params(self) -> dict[str, object]:

@@ -146,7 +146,7 @@ class StudyConfig:
         """Reads the result of `to_dict`."""
         names = [field.name for field in dataclasses.fields(cls) if field.name != "base"]
         own = {name: document[name] for name in names if name in document}
-        return cls(base=RunConfig(**document["base"]), **own)
+        return cls(base=RunConfig(**document["base"]).choosing(document.get("chosen", ())), **own)
 
     def fingerprint(self, *content: str) -> str:
         """Returns the SHA-256 of everything that determines the runs; equal studies have equal fingerprints.
