@@ -1,16 +1,15 @@
-"""An open tracking store: starts, finds, reads and resumes runs."""
+"""An open tracking store: starts, resumes, delivers and deletes runs."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from regplug.errors import RequestError, TrackingError, did_you_mean, raise_after_start
-from regplug.tracking import columns, limits, reading, registering, tables
+from regplug.errors import RequestError, TrackingError, raise_after_start
+from regplug.tracking import columns, limits, registering, tables
 from regplug.tracking.burying import mark_dead_runs
 from regplug.tracking.children import ChildRun, add_columns, write_through_client
 from regplug.tracking.copying import Copied, copy_runs
@@ -23,11 +22,10 @@ from regplug.tracking.opening import open_backend
 from regplug.tracking.outbox import FOLDER, Outbox
 from regplug.tracking.patience import AT_THE_ENDS, bounded
 from regplug.tracking.reaching import PROBE_TIMEOUT_S, reach
-from regplug.tracking.reading import MetricPoint, RunInfo
+from regplug.tracking.read_store import ReadStore
 from regplug.tracking.reserve import Reserve
 from regplug.tracking.run import TrackedRun
 from regplug.tracking.run_end import ERROR_TAG
-from regplug.tracking.selecting import Selection
 from regplug.tracking.syncing import Synced, sync
 from regplug.tracking.system import source_tags, system_tags
 from regplug.tracking.trouble import tracking_trouble
@@ -59,7 +57,7 @@ def open_store(
     return Store(location, client, sql_store)
 
 
-class Store:
+class Store(ReadStore):
     """An open store. Created by `open_store`.
 
     Args:
@@ -69,9 +67,7 @@ class Store:
     """
 
     def __init__(self, location: Location, client: Any, sql_store: Any) -> None:
-        self.location = location
-        self._client = client
-        self._sql_store = sql_store
+        super().__init__(location, client, sql_store)
         self._experiments = Experiments(client, location)
         self._begun: dict[int, str] = {}
 
@@ -233,55 +229,6 @@ class Store:
         """
         return self._experiments.id_of(name)
 
-    def find_run(self, text: str) -> RunInfo:
-        """Returns the run with an id, the beginning of an id or a name.
-
-        Raises:
-            RequestError: None or several match; the message lists the matches or similar names.
-        """
-        with tracking_trouble("Runs could not be read"):
-            return reading.find(self._client, text)
-
-    def runs(
-        self,
-        experiment: str | None = None,
-        limit: int | None = 100,
-        parent: str | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> list[RunInfo]:
-        """Returns runs, the newest first.
-
-        Args:
-            experiment: Only runs of this experiment.
-            limit: Maximum number of runs; `None` for all.
-            parent: Only children of the run with this id.
-            tags: Only runs with these tags; values must not contain quotes.
-
-        Raises:
-            RequestError: There is no such experiment.
-        """
-        with tracking_trouble("Runs could not be read"):
-            experiments = self._experiments_named(experiment)
-            asked = {**(tags or {}), **({"mlflow.parentRunId": parent} if parent else {})}
-            wanted = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in asked.items())
-            return reading.search(self._client, experiments, wanted, limit)
-
-    def select(self, selection: Selection, experiment: str | None = None, limit: int | None = None) -> list[RunInfo]:
-        """Returns the selected runs in the order of the selection.
-
-        Args:
-            selection: Which runs.
-            experiment: Only runs of this experiment.
-            limit: Maximum number of runs; `None` for all.
-
-        Raises:
-            RequestError: There is no such experiment, or MLflow cannot read the filter.
-        """
-        with tracking_trouble("Runs could not be read"):
-            wanted, order = self._experiments_named(experiment), selection.order
-            found = reading.select(self._client, wanted, selection, limit if order else None)
-        return found if order else selection.in_order(found)[:limit]
-
     def delete_run(self, run_id: str) -> None:
         """Deletes a run as MLflow's UI does: it can be restored until `mlflow gc` removes it for good.
 
@@ -291,50 +238,9 @@ class Store:
         with tracking_trouble("The run could not be deleted"), bounded(AT_THE_ENDS):
             self._client.delete_run(run_id)
 
-    def status_of(self, run_id: str) -> str | None:
-        """Returns the status of a run, `DELETED` if it is deleted, or `None` if the store does not know it."""
-        with tracking_trouble("The run could not be read"):
-            return reading.status_of(self._client, run_id)
-
     def mark_dead_runs(self) -> list[str]:
         """Marks runs of this machine whose process is gone as KILLED; returns their ids."""
         return mark_dead_runs(self._client)
-
-    def experiments(self) -> dict[str, str]:
-        """Returns the names of the experiments by id."""
-        with tracking_trouble("Experiments could not be read"):
-            return reading.list_experiments(self._client)
-
-    def metric_history(self, run_id: str, key: str) -> list[MetricPoint]:
-        """Returns all values of a metric by step; none for a metric that was not logged."""
-        with tracking_trouble("Metrics could not be read"):
-            points = self._client.get_metric_history(run_id, key)
-        ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
-        return [MetricPoint(step=each.step, value=each.value, timestamp_ms=each.timestamp) for each in ordered]
-
-    def read_artifact(self, run_id: str, path: str) -> Path:
-        """Returns the local path of a run's file or folder, which is downloaded if it is not local.
-
-        Raises:
-            RequestError: The run has no such file.
-        """
-        with tracking_trouble(f"{path} could not be read"):
-            known = self.artifact_names(run_id, path.rpartition("/")[0])
-            if path not in known:
-                raise RequestError(f"Run {run_id[:8]} has no file {path}.", hint=did_you_mean(path, known))
-            place = None if self._sql_store is not None else tempfile.mkdtemp(prefix="regplug-")
-            return Path(self._client.download_artifacts(run_id, path, place))
-
-    def artifact_names(self, run_id: str, folder: str = "") -> list[str]:
-        """Returns the paths of the files and folders in a run's `folder`."""
-        with tracking_trouble("Files could not be listed"):
-            return [str(file.path) for file in self._client.list_artifacts(run_id, folder or None)]
-
-    def dataset_digests(self, run_id: str) -> dict[str, str]:
-        """Returns the digests of a run's datasets by name, 36 characters of each."""
-        with tracking_trouble("The run's data could not be read"):
-            inputs = self._client.get_run(run_id).inputs.dataset_inputs
-        return {each.dataset.name: each.dataset.digest for each in inputs}
 
     def sync(self, run_id: str = "") -> Iterator[Synced]:
         """Delivers what was kept on disk while the store was lost. See `syncing.sync`.
@@ -379,15 +285,6 @@ class Store:
             TrackingError: The registry cannot be written.
         """
         return registering.register(self._client, model_uri, run_id=run_id, name=name, alias=alias)
-
-    def _experiments_named(self, wanted: str | None) -> dict[str, str]:
-        """Returns the names of the experiments by id: all, or the one with a name."""
-        experiments = reading.list_experiments(self._client)
-        if wanted is None:
-            return experiments
-        if wanted not in experiments.values():
-            raise RequestError(f"There is no experiment {wanted}.", hint=did_you_mean(wanted, experiments.values()))
-        return {key: name for key, name in experiments.items() if name == wanted}
 
     def _reserve(self) -> Reserve:
         database = self.location.database
