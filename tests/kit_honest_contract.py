@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from kit_honest import right
 from kit_mutants import Strength
-from kit_mutants_contract import CONNECT, ROWS, Connect, Focal, Lagging, OnWeights, Pruned, Scaled, Scheduled, Share
+from kit_mutants_contract import CONNECT, ROWS, Connect, Focal, Lagging, OnWeights, Pruned, Scheduled, Share
+from kit_mutants_networks import Scaled
 from torch import nn
 
 from regplug.api import Probe, Regularizer, Stackable

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from contradictions import Plant, outputs, tolerance_times, updated
 from made_bundles import image_request, onnx_only, row_request, rows
 from made_stochastic import all_three
+from planting import Plant, outputs, tolerance_times, updated
 from random_networks import random_request
 from rewriting import change_arrays, change_manifest
 from torch import Tensor, nn

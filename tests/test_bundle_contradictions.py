@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contradictions import CONTRADICTIONS, add_zeros
+from contradictions import CONTRADICTIONS
 from made_bundles import row_request
+from planting import add_zeros
 
 from regplug.bundles.describe import inspect_bundle
 from regplug.bundles.layout import write_checksums

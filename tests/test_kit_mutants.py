@@ -10,6 +10,7 @@ import kit_mutants_contract
 import kit_mutants_kinds
 import kit_mutants_layers
 import kit_mutants_models
+import kit_mutants_networks
 import kit_mutants_objective
 import kit_mutants_phases
 import kit_mutants_state
@@ -34,6 +35,7 @@ MODULES = (
     kit_mutants_objective,
     kit_mutants_phases,
     kit_mutants_models,
+    kit_mutants_networks,
     kit_mutants_kinds,
     kit_mutants_training,
     kit_honest,
