@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 
 import pytest
-from made_images import write_images
+from made_images import write_images, write_own_files
 
 from regplug.config import RunConfig
+from regplug.config.params import describe_params
 from regplug.errors import DataError, ModelError
 from regplug.registry import default_registry
 from regplug.registry.components import find_components
@@ -21,8 +21,9 @@ MODELS = sorted(one.name for one in REGISTRY.components("model"))
 DATASETS = sorted(
     one.name
     for one in REGISTRY.components("dataset")
-    if not any(info.metadata for info in dataclasses.fields(one.component.params))
+    if not any(info.needed for info in describe_params(one.component.params))
 )
+OWN_FILES = ("images", "npz", "table")
 SIDES = {"torchvision": "torchvision:name=squeezenet1_1,side=32"}
 EXPORTED = [("lenet", "mnist"), ("resnet", "digits"), ("tabular_resnet", "wine"), ("ft_transformer", "iris"),
             ("gru", "adding"), ("polynomial", "noisy_line"), ("deep_mlp", "moons")]  # fmt: skip
@@ -46,6 +47,13 @@ def made_files(tmp_path_factory):
     return write_images(tmp_path_factory.mktemp("published"))
 
 
+@pytest.fixture(scope="module")
+def own_files(tmp_path_factory):
+    """Files of a user's own, as texts for the field `dataset`, by the dataset that reads them."""
+    written = write_own_files(tmp_path_factory.mktemp("own"))
+    return {name: f"{name}:{','.join(map('='.join, written[name].items()))}" for name in OWN_FILES}
+
+
 def data_of(dataset, loaded, made_files, monkeypatch):
     if dataset not in loaded:
         config = config_of("linear", dataset)
@@ -60,9 +68,10 @@ def data_of(dataset, loaded, made_files, monkeypatch):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", [*DATASETS, *OWN_FILES])
 @pytest.mark.parametrize("model", MODELS)
-def test_each_model_trains_on_each_dataset_that_it_fits(model, dataset, loaded, made_files, monkeypatch):
+def test_each_model_trains_on_each_dataset_that_it_fits(model, dataset, loaded, made_files, own_files, monkeypatch):
+    dataset = own_files.get(dataset, dataset)
     config, data = config_of(model, dataset), data_of(dataset, loaded, made_files, monkeypatch)
     try:
         made = assemble(config, find_components(config, REGISTRY), data)
