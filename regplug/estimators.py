@@ -162,7 +162,8 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc] # scikit-le
         Args:
             X: Numbers `(rows, features)`.
             y: Classes `(rows,)` of any type, or labels of 0 and 1 `(rows, labels)`.
-            params: `sample_weight`: what the loss of each row counts, `(rows,)`.
+            params: `sample_weight`: what the loss of each row counts, `(rows,)`. A row of weight 2 counts nearly, but
+                not exactly, as two rows would, because they would be in different batches.
         """
         x_BF, labels = validate_data(self, X, y, dtype=np.float64, multi_output=True)
         weights = _weights(params, len(x_BF))
@@ -223,7 +224,8 @@ class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc] # scikit-lear
         Args:
             X: Numbers `(rows, features)`.
             y: Values `(rows,)` or `(rows, outputs)`.
-            params: `sample_weight`: what the loss of each row counts, `(rows,)`.
+            params: `sample_weight`: what the loss of each row counts, `(rows,)`. A row of weight 2 counts nearly, but
+                not exactly, as two rows would, because they would be in different batches.
         """
         x_BF, targets = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         if targets.ndim == 2 and targets.shape[1] == 1:

@@ -36,6 +36,8 @@ from regplug.tables.kinds import find_kinds
 from regplug.tables.options import TableOptions
 from regplug.tables.preparation import Preparation
 from regplug.tables.reading import Table, read_table
+from regplug_datasets import TableParams
+from regplug_datasets.tables import table
 
 JOBS = ("cook", "nurse", "pilot")
 
@@ -161,7 +163,7 @@ def test_a_column_of_nan_or_of_texts_that_mean_nothing_is_empty():
 def test_what_is_left_out_is_told(tmp_path):
     rows = [f"n{i},x,{i % 4},{i % 2}" for i in range(40)]
     (tmp_path / "t.csv").write_text("name,same,a,b\n" + "\n".join(rows))
-    raw = load(tmp_path / "t.csv")
+    raw = load(tmp_path / "t.csv", target="b")
     assert raw.inputs.names == ("a",)
     assert [note.split(":")[0] for note in raw.notes] == ["Column name is left out", "Column same is left out"]
 
@@ -438,10 +440,55 @@ def test_data_show_tells_the_columns_as_text_and_as_json(terminal, path):
     assert kinds["job"] == ("category", 17)
 
 
+@pytest.mark.parametrize(
+    ("file", "names", "shown"),
+    [
+        ("t.csv", "age,Class,town", "Likely target: Class, by its name. If it is: "),
+        ("churn.csv", "age,Churn,town", "Likely target: Churn, which has the name of the file."),
+        ("t.csv", "price,rooms,town", "perhaps town or price, as targets are often the last or the first column: "),
+        ("t.csv", "y,rooms,label", "perhaps y or label, by their names: "),
+        ("t.csv", "id,rooms,day", "perhaps rooms, as targets"),
+    ],
+)
+def test_data_show_names_a_target_only_where_a_name_tells_it(file, names, shown, terminal, tmp_path):
+    third = (lambda n: f"2024-01-{1 + n % 28:02d}") if names.endswith("day") else (lambda n: "ab"[n % 2])
+    lines = [f"{n if names.startswith('id') else n * 7 % 31},{n % 2},{third(n)}" for n in range(40)]
+    (tmp_path / file).write_text("\n".join([names, *lines]))
+    said = " ".join(terminal("data", "show", tmp_path / file).out.split())
+    assert shown in said
+    likely = terminal("data", "show", tmp_path / file, "--json").document["possible_targets"]
+    assert ("--target NAME" in said) == ("Likely target" not in said)
+    assert all(name in shown for name in likely)
+
+
 def test_data_show_refuses_what_is_no_table(terminal, tmp_path):
     for path, words in ((tmp_path / "none.csv", "No file"), (tmp_path, "is a folder")):
         said = terminal("data", "show", path)
         assert (said.code, words in said.err) == (2, True)
+
+
+def test_numbers_far_from_the_mean_are_cut_off_and_all_others_keep_their_spread(tmp_path):
+    random = np.random.default_rng(0)
+    values = random.normal(5, 2, 400)
+    values[[7, 20]] = 1e6
+    lines = [f"{value},{random.normal()},{random.normal()}" for value in values]
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(lines))
+    raw = load(tmp_path / "t.csv", target="y", validation=0.0, test=0.01)
+    inputs = prepare(raw).train.x.numpy()
+    assert inputs[:, 0].max() == pytest.approx(10, abs=0.5)
+    assert inputs[inputs[:, 0] < 9, 0].std() == pytest.approx(1, abs=0.3)
+    assert np.abs(inputs[:, 1]).max() < 10
+    kept = prepare(load(tmp_path / "t.csv", target="y", normalize="standard", validation=0.0, test=0.01)).train.x
+    assert kept[:, 0].max() > 12
+    assert load(tmp_path / "t.csv", target="y", drop=("a",)).table is None
+
+
+def test_a_target_that_nobody_named_is_told(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n" + "\n".join(f"{n * 7 % 31},{'xy'[n % 2]}" for n in range(60)))
+    context = DataContext(data_seed=0)
+    notes = table(TableParams(path=str(tmp_path / "t.csv")), context).notes
+    assert notes == ("The target is b, the last column, as none is named. To predict another: target=NAME.",)
+    assert table(TableParams(path=str(tmp_path / "t.csv"), target="b"), context).notes == ()
 
 
 def test_digits_that_matter_are_kept_where_a_text_file_is_read_as_float32(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,10 @@ import typer
 from regplug.cli.options import Command, Json, new_app
 from regplug.cli.output import emit, say, say_table
 from regplug.errors import DataError
+from regplug.tables.options import join_targets
 
 if TYPE_CHECKING:
+    from regplug.tables.guessing import Guess
     from regplug.tables.kinds import Found
 
 app = new_app()
@@ -32,6 +35,7 @@ def show(
 ) -> None:
     """Show the columns of a table: numbers, categories, dates, constants, gaps and likely ids."""
     from regplug.errors import did_you_mean
+    from regplug.tables.guessing import guess_target
     from regplug.tables.kinds import find_kinds
     from regplug.tables.reading import DELIMITERS, read_table
 
@@ -42,12 +46,14 @@ def show(
         raise DataError(f"{path} is a folder.", hint="Name a file in it.")
     table = read_table(path, delimiter)
     found = list(find_kinds(table).values())
+    guess = guess_target(found, path.stem)
     if json:
-        emit({"file": str(path), "rows": len(table), "columns": [_document(one) for one in found]})
+        columns = [_document(one) for one in found]
+        emit({"file": str(path), "rows": len(table), "columns": columns, "possible_targets": list(guess.names)})
         return
     say(f"{path}: {len(table):,} rows, {len(found)} columns")
     say_table(("column", "kind", ">empty", "holds"), [_row(one) for one in found], folds="holds")
-    say(*_advice(found), f"Train on it: regplug run --dataset {path} --target {found[-1].name}")
+    say(*_advice(found), *_next_step(guess, path))
 
 
 def _row(one: Found) -> tuple[str, ...]:
@@ -72,3 +78,15 @@ def _advice(found: list[Found]) -> list[str]:
     if counting:
         lines.append(f"Likely ids, which are inputs unless you leave them out: drop=[{','.join(counting)}].")
     return lines
+
+
+def _next_step(guess: Guess, path: Path) -> list[str]:
+    """The command that trains, with a target if a column's name tells it."""
+    target = shlex.quote(join_targets(guess.names)) if guess.is_likely else "NAME"
+    command = f"regplug run --dataset {shlex.quote(str(path))} --target {target}"
+    if not guess.names:
+        return [f"Name the column to predict: {command}"]
+    names = " or ".join(guess.names)
+    if guess.is_likely:
+        return [f"Likely target: {names}, {guess.reason}. If it is: {command}"]
+    return [f"Name the column to predict, perhaps {names}, {guess.reason}: {command}"]

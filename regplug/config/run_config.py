@@ -59,7 +59,7 @@ class RunConfig:
     dataset: str = "digits"
     "What it is trained and tested on; or the path of a file or folder of data."
     target: str = ""
-    "Short for the dataset's target: the column to predict."
+    "Short for the dataset's target: the column to predict, or several: a,b,c."
     reg: tuple[str, ...] = ()
     "Regularizers; they compose."
     activation: str = ""

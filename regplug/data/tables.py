@@ -24,7 +24,7 @@ from regplug.data.targets import (
     target_names,
 )
 from regplug.errors import DataError, some_of
-from regplug.tables.fitting import TablePlan, fit_categories
+from regplug.tables.fitting import TablePlan, fit_categories, has_outliers
 from regplug.tables.kinds import Found, find_kinds
 from regplug.tables.options import TableOptions
 from regplug.tables.preparation import Column, codes_of_labels
@@ -60,6 +60,9 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
         raise DataError(
             f"{table.source} has no column beside {beside}.", hint=" ".join(notes) or "Is the delimiter right?"
         )
+    if not options.target:
+        last = f"The target is {targets[0]}, the last column, as none is named."
+        notes.append(f"{last} To predict another: target=NAME.")
     y, task = find_targets(table, [found[name] for name in targets], options.task)
     index = _split_rows(table, found, options, y, task, seed)
     if task.is_classification:
@@ -124,26 +127,50 @@ def _usable(
 def _split_rows(
     table: Table, found: Mapping[str, Found], options: TableOptions, y: Array, task: Task, seed: int
 ) -> tuple[Rows, Rows, Rows]:
-    valid, test = options.validation, options.test
+    """Returns the rows of each split: those that the table declares; the others are drawn from its training rows."""
+    ends = np.cumsum([0, *(rows for _, rows in table.splits)])
+    own = {name: np.arange(start, end) for (name, _), start, end in zip(table.splits, ends, ends[1:], strict=False)}
+    shares = {"valid": options.validation, "test": options.test}
+    rows = own.get("train", np.arange(len(y)))
+    drawn = _drawn(
+        table, found, options, y, task, seed, rows, {part: share for part, share in shares.items() if part not in own}
+    )
+    train, valid, test = (rows[part] for part in drawn)
+    return train, own.get("valid", valid), own.get("test", test)
+
+
+def _drawn(
+    table: Table,
+    found: Mapping[str, Found],
+    options: TableOptions,
+    y: Array,
+    task: Task,
+    seed: int,
+    rows: Rows,
+    shares: Mapping[str, float],
+) -> tuple[Rows, Rows, Rows]:
+    """Splits some of the rows into training, validation and test rows, as indices into them."""
+    valid, test = shares.get("valid", 0.0), shares.get("test", 0.0)
     if options.group:
-        return split_groups(cells_of(found[options.group]), valid=valid, test=test, seed=seed)
+        return split_groups(cells_of(found[options.group])[rows], valid=valid, test=test, seed=seed)
     if options.order:
         one = found[options.order]
         values = one.values
-        return split_ordered(values if values is not None else places_of(one), valid=valid, test=test)
-    labels = y if task.is_classification else None
+        return split_ordered((values if values is not None else places_of(one))[rows], valid=valid, test=test)
+    labels = y[rows] if task.is_classification else None
     if labels is not None:
-        _check_class_sizes(table, target_names(table, options.target)[0], task, y, num_splits=3 if valid else 2)
-    return split_indices(len(y), valid=valid, test=test, seed=seed, labels=labels)
+        target = target_names(table, options.target)[0]
+        _check_class_sizes(table, target, task, labels, num_splits=1 + (valid > 0) + (test > 0))
+    return split_indices(len(rows), valid=valid, test=test, seed=seed, labels=labels)
 
 
 def _check_class_sizes(table: Table, target: str, task: Task, classes: Array, num_splits: int) -> None:
-    sizes = np.bincount(classes)
+    known, sizes = np.unique(classes, return_counts=True)
     rarest = int(sizes.argmin())
     if sizes[rarest] < num_splits:
         raise DataError(
-            f"{table.source}, column {target}: class {task.class_names[rarest]} has {sizes[rarest]} row(s), fewer than "
-            f"the {num_splits} splits; there are {len(sizes)} classes.",
+            f"{table.source}, column {target}: class {task.class_names[known[rarest]]} has {sizes[rarest]} row(s), "
+            f"fewer than the {num_splits} splits; there are {len(sizes)} classes.",
             hint="Leave out or merge rare classes; for a quantity, ask for task=regression.",
         )
 
@@ -192,8 +219,12 @@ def _codes(one: Found, column: Column) -> Array:
 
 
 def _is_plain(plan: TablePlan, columns: Mapping[str, Found]) -> bool:
-    # A column may have gaps in the validation or test rows alone.
-    return plan.normalize != "quantile" and not any(one.places is not None or one.gaps for one in columns.values())
+    """Whether the columns are numbers that only have to be scaled, in training as well as in all other rows."""
+    for one in columns.values():
+        values = one.values
+        if values is None or one.gaps or (plan.normalize == "auto" and has_outliers(values)):
+            return False
+    return plan.normalize != "quantile"
 
 
 def _weights(

@@ -106,7 +106,7 @@ def cross_validate(
             By default 1. Must be at least 1.
         model: The network. By default mlp.
         dataset: What it is trained and tested on; or the path of a file or folder of data. By default digits.
-        target: Short for the dataset's target: the column to predict.
+        target: Short for the dataset's target: the column to predict, or several: a,b,c.
         reg: Regularizers; they compose.
         activation: The network's activation; empty for its own default.
         init: How parameters are filled at the start; none: as torch starts each layer. at=GLOB fills some layers alone.

@@ -61,8 +61,8 @@ class TableOptions(Parameters):
     "Categories with fewer training rows than this share one feature with categories not seen in training."
     impute: Literal["median", "mean", "zero"] = "median"
     "How missing numbers are filled, besides an indicator feature: a statistic of the training rows, or 0."
-    normalize: Literal["standard", "quantile", "none"] = "standard"
-    "standard: mean 0 and standard deviation 1 over the training rows; quantile: mapped to N(0, 1) by quantiles; none."
+    normalize: Literal["auto", "standard", "quantile", "none"] = "auto"
+    "standard: mean 0, standard deviation 1 over the training rows; auto: cut off at 10 deviations too; quantile; none."
     scale_target: bool = True
     "Whether a regression trains on targets of mean 0 and standard deviation 1. Predictions keep your units."
     validation: Annotated[float, Ge(0), Lt(1)] = 0.2

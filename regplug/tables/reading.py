@@ -30,11 +30,14 @@ class Table:
         source: Where it comes from, such as the file, for messages.
         columns: The columns; names are unique.
         file: The text file and its delimiter; `None` if it was not read from a text file.
+        splits: Name (train, valid or test) and number of rows of each split that stands in it, one after the other;
+            empty if its rows are to be split.
     """
 
     source: str
     columns: pa.Table
     file: tuple[Path, str] | None = None
+    splits: tuple[tuple[str, int], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,6 +53,11 @@ class Table:
         if self.file is not None:
             line = next((line for at, (line, _) in enumerate(_rows(*self.file)) if at == row + 1), row + 2)
             where = f"line {line}"
+        for name, rows in self.splits:
+            if row < rows:
+                where = f"{name} row {row}"
+                break
+            row -= rows
         return f"{self.source}, {where}" + (f", column {column}" if column else "")
 
 
