@@ -21,20 +21,20 @@ class Saved:
     """Behaves as datasets.Dataset."""
 
     def __init__(self, columns, features):
-        self._columns, self.features = columns, features
+        self.columns, self.features = columns, features
 
     @property
     def column_names(self):
-        return list(self._columns)
+        return list(self.columns)
 
     def __len__(self):
-        return len(next(iter(self._columns.values())))
+        return len(next(iter(self.columns.values())))
 
     def __getitem__(self, row):
-        return {name: values[row] for name, values in self._columns.items()}
+        return {name: values[row] for name, values in self.columns.items()}
 
     def to_pandas(self):
-        return pandas.DataFrame(self._columns)
+        return pandas.DataFrame(self.columns)
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, value: object) -> None:

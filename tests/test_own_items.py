@@ -182,9 +182,50 @@ def test_what_a_saved_dataset_cannot_give_is_told(saved):
         saved(pictures(8), target="lable")
     with pytest.raises(DataError, match="has the splits all"):
         saved({"all": pictures(8)})
-    texts = Saved({"town": ["a", "b"] * 10, "label": [0, 1] * 10}, {"label": ClassLabel(["no", "yes"])})
-    with pytest.raises(DataError, match="town hold text or gaps"):
-        saved({"train": texts, "test": texts})
+    with pytest.raises(DataError, match="images or arrays, for which balance= has no effect"):
+        saved(pictures(8), balance=True)
+    with pytest.raises(DataError, match="image, label are several inputs"):
+        saved(Saved({**pictures(8).columns, "class": [0, 1] * 4}, pictures(8).features), target="class")
+    lacking = Saved({"age": [1.0, 2.0], "label": [0, 1]}, {"age": None, "label": ClassLabel(["no", "yes"])})
+    with pytest.raises(DataError, match="the test split has no column town"):
+        saved({"train": saved_table(), "test": lacking})
+    empty = Saved({"age": [], "town": [], "label": []}, saved_table().features)
+    with pytest.raises(DataError, match="the train split has no rows"):
+        saved(empty)
+
+
+def test_a_saved_table_keeps_its_splits_and_is_prepared_over_text_and_gaps(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    label = datasets.ClassLabel(names=["no", "yes"])
+    features = datasets.Features(age=datasets.Value("float32"), town=datasets.Value("string"), sex=label, label=label)
+
+    def part(rows, start):
+        ages = [None if row % 7 == 0 else float(row + start) for row in range(rows)]
+        towns = [None if row % 5 == 0 else "ab"[row % 2] for row in range(rows)]
+        sexes, labels = [row // 2 % 2 for row in range(rows)], [row % 2 for row in range(rows)]
+        columns = {"age": ages, "town": towns, "sex": sexes, "label": labels}
+        return datasets.Dataset.from_dict(columns, features=features)
+
+    whole = datasets.DatasetDict(train=part(60, 0), validation=part(20, 100), test=part(24, 200))
+    whole.save_to_disk(tmp_path / "all")
+    params = HuggingFaceParams(path=str(tmp_path / "all"), rare=1)
+    raw = huggingface(params, DataContext(data_seed=0))
+    assert {name: len(split) for name, split in raw.splits()} == {"train": 60, "valid": 20, "test": 24}
+    assert [float(split.x[1, 0]) for _, split in raw.splits()] == [1, 101, 201]
+    assert raw.task.class_names == ("no", "yes")
+    kinds = {column.name: (column.kind, column.categories) for column in raw.table.columns}
+    assert kinds == {"age": ("number", ()), "town": ("category", ("", "a", "b")), "sex": ("category", ("no", "yes"))}
+    prepare(raw)
+
+    datasets.DatasetDict(train=part(60, 0), validation=part(20, 100)).save_to_disk(tmp_path / "two")
+    raw = huggingface(HuggingFaceParams(path=str(tmp_path / "two")), DataContext(data_seed=0))
+    assert {name: len(split) for name, split in raw.splits()} == {"train": 48, "valid": 20, "test": 12}
+
+
+def test_a_saved_split_without_classes_is_refused_with_its_row(saved):
+    hidden = Saved({**saved_table().columns, "label": [0, 1, -1, 0] * 10}, saved_table().features)
+    with pytest.raises(DataError, match="test row 2, column label: the target is empty; 10 rows have none"):
+        saved({"train": saved_table(), "test": hidden})
 
 
 def test_without_the_library_the_folder_is_recognised_and_what_to_install_is_told(tmp_path, monkeypatch):

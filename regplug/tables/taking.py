@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +29,26 @@ def take_frame(frame: Any) -> Table:
     check_names("the data frame", names)
     arrays = [_array(name, frame.iloc[:, position]) for position, name in enumerate(names)]
     return checked_table(Table(source="the data frame", columns=pa.table(arrays, names=names)))
+
+
+def take_splits(frames: Mapping[str, Any], source: str) -> Table:
+    """Takes data frames that are the splits of one table.
+
+    Args:
+        frames: Data frame by split: train, and perhaps valid and test. One alone is not split yet.
+        source: Where they come from, for messages.
+
+    Raises:
+        DataError: A frame cannot be taken, or columns of two frames have different types.
+    """
+    taken = [take_frame(frame) for frame in frames.values()]
+    try:
+        columns = pa.concat_tables([table.columns for table in taken], promote_options="permissive")
+    except pa.ArrowException as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{source}: the splits do not fit together: {reason}", hint="Give them equal types.") from error
+    sizes = tuple((name, len(table)) for name, table in zip(frames, taken, strict=True))
+    return Table(source=source, columns=columns, splits=sizes if len(sizes) > 1 else ())
 
 
 def with_column(frame: Any, name: str, values: Any) -> Any:

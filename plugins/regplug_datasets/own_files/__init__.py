@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Lt, MaxLen
 
 from regplug.api import Dataset, InputFile, Needed, Parameters
+from regplug.tables.options import SUITED_SETTINGS, TableOptions
 
 Share = Annotated[float, Ge(0), Lt(1)]
 TestShare = Annotated[float, Gt(0), Lt(1)]
@@ -52,8 +53,8 @@ class NpzParams(Parameters):
     "Share of the rows that test."
 
 
-class HuggingFaceParams(Parameters):
-    """Parameters of `huggingface`."""
+class HuggingFaceParams(TableOptions):
+    """Parameters of `huggingface`; those of a table are for datasets of numbers and text."""
 
     path: Annotated[str, Needed("saved/"), InputFile()] = ""
     "The folder that save_to_disk wrote."
@@ -66,9 +67,9 @@ class HuggingFaceParams(Parameters):
     fit: Literal["crop", "squash"] = "crop"
     "How images of other sizes are changed. crop: scaled and cut at the centre; squash: each direction by itself."
     validation: Share = 0.2
-    "Share of the rows that validate, if there is no such split; 0 for none."
+    "Share of the training rows that validate, if there is no such split; 0 for none."
     test: TestShare = 0.2
-    "Share of the rows that test, if there is no such split."
+    "Share of the training rows that test, if there is no such split."
 
 
 def own_files() -> Iterator[Dataset]:
@@ -88,6 +89,7 @@ def own_files() -> Iterator[Dataset]:
         task="classification",
         summary="A folder of your own that the library datasets saved with save_to_disk; needs that library.",
         reads=("*/dataset_info.json", "*/dataset_dict.json"),
+        settings=SUITED_SETTINGS,
     )
     yield Dataset(
         name="npz",
@@ -96,4 +98,5 @@ def own_files() -> Iterator[Dataset]:
         task="classification",
         summary="A file of numpy.savez of your own with inputs x and targets y.",
         reads=("*.npz",),
+        settings=SUITED_SETTINGS,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 from regplug.api import DataContext
 from regplug.data import Array, RawData, raw_from_items, raw_from_table
 from regplug.errors import DataError, did_you_mean, some_of
-from regplug.tables.options import TableOptions
-from regplug.tables.taking import take_frame
+from regplug.tables.options import TableOptions, join_targets, split_targets
+from regplug.tables.taking import take_splits
 from regplug_datasets.own_files import HuggingFaceParams
 from regplug_datasets.own_files.image_reading import GREY_MODES, arranged
 
@@ -31,16 +32,17 @@ def huggingface(params: HuggingFaceParams, context: DataContext) -> RawData:
     path = Path(params.path).expanduser()
     parts = _parts(_load(path), path)
     train = parts["train"]
-    target = _column(train, params.target, "target") or _usual_target(train)
-    names = [_column(train, params.inputs, "inputs")] if params.inputs else _others(train, target)
-    wholes = [name for name in names if not np.isscalar(train[0][name]) and train[0][name] is not None]
-    if len(parts) == 1 and not wholes:
-        return _table(train, names, target, params, context, path.name)
-    if len(wholes) > 1 or (wholes and len(names) > 1):
+    targets = _targets(train, params.target)
+    names = [_column(train, params.inputs, "inputs")] if params.inputs else _others(train, targets)
+    _check_parts(parts, [*names, *targets], path)
+    if not any(_is_whole(train[0][name]) for name in names):
+        return _table(parts, [*names, *targets], join_targets(targets), params, context)
+    if len(names) > 1:
         raise DataError(
             f"{path}: {some_of(names)} are several inputs.", hint="Name one: inputs=NAME, and target=NAME if need be."
         )
-    items = {which: _Items(part, names, target, params, path) for which, part in parts.items()}
+    _refuse_table_options(params, path)
+    items = {which: _Items(part, names[0], targets[0], params) for which, part in parts.items()}
     ordered = [items[which] for which in ("train", "valid", "test") if which in items]
     if "valid" in items and "test" not in items:
         raise DataError(
@@ -82,32 +84,72 @@ def _column(part: Any, name: str, role: str) -> str:
     return name
 
 
-def _usual_target(part: Any) -> str:
-    return next((name for name in _USUAL_TARGETS if name in part.column_names), part.column_names[-1])
+def _targets(part: Any, text: str) -> tuple[str, ...]:
+    if text:
+        return tuple(_column(part, name, "target") for name in split_targets(text, part.column_names))
+    usual = (name for name in _USUAL_TARGETS if name in part.column_names)
+    return (next(usual, part.column_names[-1]),)
 
 
-def _others(part: Any, target: str) -> list[str]:
-    return [name for name in part.column_names if name != target]
+def _others(part: Any, targets: Sequence[str]) -> list[str]:
+    return [name for name in part.column_names if name not in targets]
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a cell is an input of its own: an image or an array, not one number or text of a row."""
+    return hasattr(value, "getbands") or (
+        isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes)
+    )
 
 
 def _table(
-    part: Any, names: list[str], target: str, params: HuggingFaceParams, context: DataContext, name: str
+    parts: Mapping[str, Any], names: list[str], target: str, params: HuggingFaceParams, context: DataContext
 ) -> RawData:
-    frame = part.to_pandas()[[*names, target]]
-    classes = getattr(part.features[target], "names", None)
-    if classes:
-        frame = frame.assign(**{target: [classes[number] for number in frame[target]]})
-    options = TableOptions(target=target, validation=params.validation, test=params.test)
-    return raw_from_table(take_frame(frame), options, seed=context.data_seed, name=name)
+    path = Path(params.path).expanduser()
+    table = take_splits({which: _frame(part, names) for which, part in parts.items()}, str(path))
+    own = {one.name: getattr(params, one.name) for one in fields(TableOptions)}
+    return raw_from_table(table, TableOptions(**{**own, "target": target}), seed=context.data_seed, name=path.name)
+
+
+def _check_parts(parts: Mapping[str, Any], names: Sequence[str], path: Path) -> None:
+    for which, part in parts.items():
+        if not len(part):
+            raise DataError(f"{path}: the {which} split has no rows.", hint="Save it with rows, or without that split.")
+        if missing := [name for name in names if name not in part.column_names]:
+            raise DataError(
+                f"{path}: the {which} split has no column {missing[0]}, which the training rows have.",
+                hint="Save all splits with the same columns.",
+            )
+
+
+def _frame(part: Any, names: list[str]) -> Any:
+    frame = part.to_pandas()[names]
+    classes = {name: getattr(part.features[name], "names", None) for name in names}
+    return frame.assign(**{name: _named(frame[name], known) for name, known in classes.items() if known})
+
+
+def _named(numbers: Any, names: Sequence[str]) -> list[str | None]:
+    """The names of classes; -1 and gaps, as in a test split whose classes are not published, are no class."""
+    return [names[int(number)] if number >= 0 else None for number in numbers]
+
+
+def _refuse_table_options(params: HuggingFaceParams, path: Path) -> None:
+    own, plain = ("target", "validation", "test"), TableOptions()
+    given = [one.name for one in fields(TableOptions) if getattr(params, one.name) != getattr(plain, one.name)]
+    if idle := [name for name in given if name not in own]:
+        raise DataError(
+            f"{path} has images or arrays, for which {idle[0]}= has no effect.",
+            hint="Leave it out; it is for tables of numbers and text.",
+        )
 
 
 class _Items:
     """Rows of a saved split as items: the inputs and the target."""
 
-    def __init__(self, part: Any, names: list[str], target: str, params: HuggingFaceParams, path: Path) -> None:
-        self._part, self._names, self._target, self._path, self._fit = part, names, target, path, params.fit
+    def __init__(self, part: Any, name: str, target: str, params: HuggingFaceParams) -> None:
+        self._part, self._name, self._target, self._fit = part, name, target, params.fit
         self.classes = tuple(getattr(part.features[target], "names", None) or ())
-        first = part[0][names[0]]
+        first = part[0][name]
         self._shape = _shape_of(first, params) if hasattr(first, "getbands") else None
 
     def __len__(self) -> int:
@@ -115,15 +157,8 @@ class _Items:
 
     def __getitem__(self, row: int) -> tuple[Array, Any]:
         item = self._part[row]
-        inputs = [item[name] for name in self._names]
-        if self._shape is not None:
-            return arranged(inputs[0], self._shape, self._fit), item[self._target]
-        if any(value is None or isinstance(value, str) for value in inputs):
-            raise DataError(
-                f"{self._path}: {some_of(self._names)} hold text or gaps, which a folder with splits may not.",
-                hint="Save it as one split, or as a csv file: categories and gaps are then prepared.",
-            )
-        return np.asarray(inputs[0] if len(inputs) == 1 else inputs), item[self._target]
+        inputs, target = item[self._name], item[self._target]
+        return (np.asarray(inputs) if self._shape is None else arranged(inputs, self._shape, self._fit)), target
 
 
 def _shape_of(image: Any, params: HuggingFaceParams) -> tuple[int, int, int]:
