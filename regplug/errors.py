@@ -9,6 +9,7 @@ RegplugError
 │   ├── DataError               the dataset cannot be read or does not fit
 │   ├── ModelError              the model does not fit the data or the task
 │   ├── TrackingError           the store cannot be reached or written
+│   ├── MissingExtraError       a library that is installed on request is missing
 │   └── BundleError             the path is not a bundle, or an input does not fit it
 ├── PluginError             a plugin failed; names plugin and distribution  exit code 2
 └── FailedError             the request was right, but the work failed  exit code 1
@@ -80,6 +81,21 @@ class DataError(RequestError):
 
 class ModelError(RequestError):
     """A model does not fit the data or the task."""
+
+
+class MissingExtraError(RequestError):
+    """A library is missing that only an extra of regplug installs.
+
+    Args:
+        what: What needs the library, as the beginning of a sentence: `The format openvino`.
+        library: The library.
+        extra: The extra.
+    """
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the library {library}, which is not installed.", hint=f'pip install "regplug[{extra}]"'
+        )
 
 
 class TrackingError(RequestError):

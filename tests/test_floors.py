@@ -35,6 +35,7 @@ ROOMS = {
     "onnxscript": ("regplug/bundles/", "plugins/regplug_formats/"),
     "torch.jit": ("regplug/bundles/", "plugins/regplug_formats/"),
     "torch.onnx": ("regplug/bundles/", "plugins/regplug_formats/"),
+    "openvino": ("plugins/regplug_formats/",),
     "fastapi": ("regplug/serving/",),
     "starlette": ("regplug/serving/",),
     "uvicorn": ("regplug/serving/",),

@@ -1,4 +1,4 @@
-"""First-party formats: ONNX of 32, 16 and 8 bits, TorchScript, torch.export's own. Nothing heavy is imported here."""
+"""First-party formats: ONNX of 32, 16 and 8 bits, TorchScript, torch.export's own, OpenVINO. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -55,4 +55,12 @@ def regplug_formats() -> Iterator[Format]:
         params=OnnxParams,
         summary="ONNX with linear layers in 8 bits, activations quantized at run time: a quarter of their size",
         source="Jacob et al. 2018; onnxruntime, dynamic quantization",
+    )
+    yield Format(
+        name="openvino",
+        target="regplug_formats.openvino_ir:OpenVino",
+        filename="model.xml",
+        params=OnnxParams,
+        summary="OpenVINO IR, a graph and a file of weights: for Intel's processors; needs regplug[openvino]",
+        source="docs.openvino.ai, OpenVINO IR format",
     )

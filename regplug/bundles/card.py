@@ -11,7 +11,7 @@ import numpy as np
 
 from regplug.bundles.card_programs import Program, programs_of
 from regplug.bundles.formats import Array
-from regplug.bundles.layout import README, SAMPLE_INPUT, sha256_file
+from regplug.bundles.layout import README, SAMPLE_INPUT, model_files, sha256_file
 
 NO_LICENSE = "unknown"
 _PIPELINES = {
@@ -19,7 +19,7 @@ _PIPELINES = {
     ("row", "classification"): "tabular-classification",
     ("row", "regression"): "tabular-regression",
 }
-_LIBRARIES = {"onnx": "onnx", "torchscript": "pytorch", "pt2": "pytorch"}
+_LIBRARIES = {"onnx": "onnx", "torchscript": "pytorch", "pt2": "pytorch", "openvino": "openvino"}
 _UNIT = re.compile(r"[(\[]([^()\[\]]{1,30})[)\]]\s*$")
 _MOST_COLUMNS = 200
 
@@ -34,7 +34,7 @@ def write_card(folder: Path, manifest: Mapping[str, Any], num_checks: int) -> No
     """
     with np.load(folder / SAMPLE_INPUT) as samples:
         rows = samples[manifest["input"]["name"]]
-    hashes = {name: sha256_file(folder / name) for name in manifest["files"]}
+    hashes = {name: sha256_file(folder / name) for name in model_files(manifest)}
     (folder / README).write_text("\n".join(_card(manifest, rows, hashes, num_checks)), encoding="utf-8")
 
 

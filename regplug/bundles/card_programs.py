@@ -37,7 +37,7 @@ class Program:
 
 
 def programs_of(manifest: Mapping[str, Any]) -> Iterator[Program]:
-    """Yields the programs for a bundle's files: numpy and onnxruntime, torch, C++."""
+    """Yields the programs for a bundle's files: numpy and onnxruntime, torch, OpenVINO, C++."""
     files = {facts["format"]: name for name, facts in manifest["files"].items()}
     onnx = next((name for name in (files.get("onnx"), *files.values()) if name and name.endswith(".onnx")), None)
     if onnx:
@@ -46,6 +46,8 @@ def programs_of(manifest: Mapping[str, Any]) -> Iterator[Program]:
         yield Program("Python with torch", "python", _torch(manifest, f"torch.jit.load({files['torchscript']!r})"))
     elif "pt2" in files:
         yield Program("Python with torch", "python", _torch(manifest, f"torch.export.load({files['pt2']!r}).module()"))
+    if "openvino" in files:
+        yield Program("Python with OpenVINO", "python", _openvino(manifest, files["openvino"]))
     if onnx:
         yield Program("C++ with onnxruntime", "cpp", _cpp_onnxruntime(manifest, onnx))
     if "torchscript" in files and manifest["input"]["dtype"] in _TORCH:
@@ -84,6 +86,20 @@ def _torch(manifest: Mapping[str, Any], opened: str) -> tuple[str, ...]:
         f"model = {opened}",
         "with torch.no_grad():",
         f"    {answer} = model(rows)",
+        f"print({answer})",
+    )
+
+
+def _openvino(manifest: Mapping[str, Any], file: str) -> tuple[str, ...]:
+    given, answer = manifest["input"]["name"], manifest["output"]["name"]
+    return (
+        "import numpy as np",
+        "import openvino",
+        "",
+        f'rows = np.load("sample_input.npz")[{given!r}][:5]',
+        "# Without this, some processors compute in bfloat16.",
+        f"model = openvino.compile_model({file!r}, 'CPU', {{'INFERENCE_PRECISION_HINT': 'f32'}})",
+        f"{answer} = model([rows])[0]",
         f"print({answer})",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from regplug.bundles.layout import read_manifest, read_report, require_bundle
+from regplug.bundles.layout import model_files, model_kib, read_manifest, read_report, require_bundle
 from regplug.bundles.reading import require_plain
 from regplug.bundles.report import Report
 
@@ -23,7 +23,7 @@ def inspect_bundle(path: Path) -> list[str]:
     path = Path(path)
     require_bundle(path)
     manifest = read_manifest(path)
-    for name in manifest["files"]:
+    for name in model_files(manifest):
         require_plain(path, name)
     return _lines(path, manifest, read_report(path))
 
@@ -94,9 +94,8 @@ def _shape(shape: list[int | str]) -> str:
 
 
 def _file(path: Path, name: str, facts: dict[str, Any]) -> str:
-    size = (path / name).stat().st_size / 2**10
     opset = f", opset {facts['opset']}" if "opset" in facts else ""
-    return f"{name} ({facts['format']}{opset}, {size:,.0f} KiB)"
+    return f"{name} ({facts['format']}{opset}, {model_kib(path, name, facts)})"
 
 
 def _measured(report: Report) -> str:

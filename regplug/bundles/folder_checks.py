@@ -12,6 +12,7 @@ from regplug.bundles.layout import (
     README,
     RESERVED,
     changed,
+    model_files,
     most_bytes_of_model,
     read_checksums,
     read_manifest,
@@ -70,7 +71,7 @@ def checksums(path: Path) -> list[Check]:
 
 def contents(path: Path, manifest: Mapping[str, Any]) -> Check:
     """Checks that the checksums cover exactly the files of a bundle and the model files in the manifest."""
-    listed, wanted = set(read_checksums(path)), {*manifest["files"], *RESERVED} - {*NOT_SUMMED}
+    listed, wanted = set(read_checksums(path)), {*model_files(manifest), *RESERVED} - {*NOT_SUMMED}
     if README not in listed:
         wanted -= {README}  # a bundle of an older regplug
     told = [

@@ -189,8 +189,26 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(document)
 
 
+def model_files(manifest: Mapping[str, Any]) -> list[str]:
+    """Returns the model files, each followed by the file of its weights if it has one."""
+    pairs = ((name, facts.get("weights")) for name, facts in manifest["files"].items())
+    return [name for pair in pairs for name in pair if name]
+
+
+def model_kib(folder: Path, name: str, facts: Mapping[str, Any]) -> str:
+    """Returns the size of a model file with its weights as text.
+
+    Args:
+        folder: The bundle's folder.
+        name: The model file.
+        facts: Its entry in the manifest.
+    """
+    names = [name, facts["weights"]] if "weights" in facts else [name]
+    return f"{sum((folder / one).stat().st_size for one in names) / 2**10:,.0f} KiB"
+
+
 def _reserved_fault(manifest: Mapping[str, Any]) -> str:
-    taken = sorted(set(RESERVED) & set(manifest["files"]))
+    taken = sorted(set(RESERVED) & set(model_files(manifest)))
     return f"files names {taken[0]}, which is not a model file" if taken else ""
 
 

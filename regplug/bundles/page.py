@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from regplug.bundles.card import output_words, title_of, unit_of
-from regplug.bundles.layout import bundle_digest, read_checksums, read_manifest, read_report, require_bundle
+from regplug.bundles.layout import (
+    bundle_digest,
+    model_files,
+    model_kib,
+    read_checksums,
+    read_manifest,
+    read_report,
+    require_bundle,
+)
 from regplug.bundles.reading import require_plain
 
 _TEMPLATE = "inspect.html"
@@ -27,7 +35,7 @@ def bundle_page(path: Path) -> str:
 
     require_bundle(path)
     manifest, report, sums = read_manifest(path), read_report(path), read_checksums(path)
-    for name in manifest["files"]:
+    for name in model_files(manifest):
         require_plain(path, name)
     loader = PackageLoader("regplug.bundles", "")
     page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -39,7 +47,12 @@ def bundle_page(path: Path) -> str:
         facts=list(_facts(path, manifest)),
         columns=[(name, unit_of(name)) for name in names],
         files=[
-            {"name": name, "format": facts["format"], "size": _size(path / name), "digest": sums.get(name, "")}
+            {
+                "name": name,
+                "format": facts["format"],
+                "size": model_kib(path, name, facts),
+                "digest": sums.get(name, ""),
+            }
             for name, facts in manifest["files"].items()
         ],
         checks=report.checks,
@@ -69,7 +82,3 @@ def _facts(path: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     yield "Made with", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items() if version)
     yield "SHA-256 of the weights", manifest["state_sha256"]
     yield "SHA-256 of SHA256SUMS", bundle_digest(path)
-
-
-def _size(path: Path) -> str:
-    return f"{path.stat().st_size / 2**10:,.0f} KiB"

@@ -154,7 +154,12 @@ _MAY_LOSE = Fields(
     | {"not_asked": Each(TEXT, is_mapping=True)},
     {},
 )
-_FILE = Fields({"format": NAME}, {"opset": COUNT, "ir_version": COUNT, "may_lose": _MAY_LOSE}, is_open=True)
+_PLAIN_NAME = Kind("a plain file name", is_plain_name)
+_FILE = Fields(
+    {"format": NAME},
+    {"opset": COUNT, "ir_version": COUNT, "may_lose": _MAY_LOSE, "weights": _PLAIN_NAME},
+    is_open=True,
+)
 _MEMBER = Fields({"run_id": NAME, "state_sha256": SHA256}, {"run_name": TEXT}, is_open=True)
 _PLUGIN = Fields(dict.fromkeys(("kind", "name", "distribution", "version"), TEXT), {})
 
@@ -305,6 +310,10 @@ def _file_contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
     files = manifest["files"]
     odd = (name for name in files if not is_plain_name(name))
     yield from (f"files names {reprlib.repr(name)}, which is not a plain file name" for name in odd)
+    weights = [facts["weights"] for facts in files.values() if "weights" in facts]
+    same = _twice([*files, *weights])
+    if same:
+        yield f"files names {same!r} twice"
     twice = _twice(facts["format"] for facts in files.values())
     if twice:
         yield f"two files have the format {twice!r}"

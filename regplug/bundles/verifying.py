@@ -161,6 +161,8 @@ def _facts(forms: Mapping[str, Format], manifest: Mapping[str, Any]) -> Check:
     for filename, form in forms.items():
         facts = manifest["files"][filename]
         faults += [f"{filename} has no {name}" for name in sorted(set(form.facts()) - set(facts))]
+        if facts.get("weights") != form.facts().get("weights"):
+            faults.append(f"weights of {filename} are not in the file that its format writes")
         if facts.get("may_lose") != (None if form.loss is None else dataclasses.asdict(form.loss)):
             faults.append(f"may_lose of {filename} differs from its format's limits")
     return at_most("bundle.facts", len(faults), 0, "; ".join(faults) or f"{len(forms)} files agree with their formats")

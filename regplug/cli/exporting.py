@@ -214,14 +214,14 @@ def _run_rows(exported: Exported) -> list[tuple[str, str]]:
 
 def _file_rows(exported: Exported) -> list[tuple[str, str]]:
     """Returns each model file with its size and its metrics on the test split."""
-    from regplug.bundles.layout import read_manifest
+    from regplug.bundles.layout import model_kib, read_manifest
 
     rows: list[tuple[str, str]] = []
     for filename, facts in read_manifest(exported.path)["files"].items():
-        size = (exported.path / filename).stat().st_size / 2**10
         parts = {f"{facts['format']}.": "", f"{facts['format']}.noise_off.": " without noise"}
         names = {f"{part}{name}": name + tail for part, tail in parts.items() for name in ("test_accuracy", "test_mse")}
         measured = [check for check in exported.verification.checks if check.name in names]
         words = [f"{names[check.name].replace('_', ' ')} {check.figure:.4g}" for check in measured]
-        rows.append(("file" if not rows else "", ", ".join([filename, f"{size:,.0f} KiB", *words])))
+        size = model_kib(exported.path, filename, facts)
+        rows.append(("file" if not rows else "", ", ".join([filename, size, *words])))
     return rows

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from regplug.api import Component, Regularizer
 from regplug.config.params import ParameterInfo, describe_params
 from regplug.config.spec import ComponentSpec
-from regplug.errors import RequestError, did_you_mean
+from regplug.errors import MissingExtraError, RequestError, did_you_mean
 from regplug.registry import Origin, Registered, Registry, build, default_registry, load_target, read_params
-from regplug.testing.checking import CouldNotRun, attempting
+from regplug.testing.checking import CouldNotRun, NotApplicable, attempting
 
 if TYPE_CHECKING:
     from regplug.testing.bench import Network
@@ -95,12 +95,16 @@ class Subject:
 
         Raises:
             CouldNotRun: It needs parameters that were not given.
+            NotApplicable: It needs a library that is installed on request.
         """
         given = {**self.felt, **self.values, **values}
         if missing := [info for info in self.fields if info.needed and info.name not in given]:
             names = " and ".join(info.name for info in missing)
             raise CouldNotRun(f"{names} must be given", hint=self.how_to_give(missing))
-        return build(self.registered, given, *args)
+        try:
+            return build(self.registered, given, *args)
+        except MissingExtraError as error:
+            raise NotApplicable(error.message) from error
 
     def how_to_give(self, infos: Sequence[ParameterInfo]) -> str:
         """How a user gives these parameters to the kit, at the command line and in a test."""
