@@ -113,7 +113,7 @@ def test_everything_that_is_imported_is_a_dependency():
     optional = {"datasets": "datasets", "minisign": "py-minisign", "prometheus_client": "prometheus-client"}
     optional |= {"openvino": "openvino"}
     optional |= {"fastapi": "fastapi", "starlette": "fastapi", "uvicorn": "uvicorn"}
-    lines = [line for extra in ("huggingface", "openvino", "serve", "sign") for line in extras[extra]]
+    lines = [line for extra in ("huggingface", "openvino", "serve", "sign", "system") for line in extras[extra]]
     assert set(optional.values()) <= {_plain(Requirement(line).name) for line in lines}
     distributions = packages_distributions()
     files = [file for folder in ("regplug", "plugins") for file in (ROOT / folder).rglob("*.py")]

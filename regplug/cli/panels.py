@@ -19,7 +19,16 @@ _PANELS: Mapping[str, tuple[str, ...]] = {
         *("evaluate_every", "checkpoint_every"),
     ),
     "Data": ("data_seed", "fold", "train_rows", "label_noise", "test_noise"),
-    "Tracking and export": ("experiment", "name", "keep_predictions", "export", "format", "out", "tracking_uri"),
+    "Tracking and export": (
+        "experiment",
+        "name",
+        "keep_predictions",
+        "system_metrics",
+        "export",
+        "format",
+        "out",
+        "tracking_uri",
+    ),
     OUTPUT: ("disable", "plugin", "json", "help"),
 }
 """Section -> options by parameter name, the most common first. Options that are not listed are in `MAIN`."""

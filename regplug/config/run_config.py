@@ -112,6 +112,8 @@ class RunConfig:
     "Seconds between two checkpoints, from which an interrupted run can be resumed; 0 for none."
     keep_predictions: bool = False
     "Whether the predictions of the test rows are stored as predictions.csv, with a reliability diagram."
+    system_metrics: bool = False
+    "Whether processor, memory, disk, network and GPUs are measured meanwhile; needs regplug[system]."
     experiment: str = ""
     "The question that the run belongs to; empty for dataset/model."
     name: str = ""

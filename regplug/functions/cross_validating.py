@@ -68,6 +68,7 @@ def cross_validate(
     evaluate_every: int | None = None,
     checkpoint_every: float | None = None,
     keep_predictions: bool | None = None,
+    system_metrics: bool | None = None,
     experiment: str | None = None,
     name: str | None = None,
     format: ComponentsLike | None = None,  # noqa: A002 - the name of the field
@@ -113,7 +114,7 @@ def cross_validate(
         probe: Measurements in addition to the metrics. By default ['weight_norm'].
         loss: Data loss; auto is the default for the task. By default auto.
         optimizer: Update rule; weight decay is a regularizer. By default sgd.
-        lr: Learning rate. By default 0.2. Must be between 0 and 1e+38.
+        lr: Learning rate. By default 0.2. Must be at least 0.
         momentum: Short for the optimizer's momentum. By default 0.0. Must be at least 0 and less than 1.
         nesterov: Short for the optimizer's nesterov, a momentum that looks ahead. By default False.
         schedule: How the learning rate changes. By default constant.
@@ -121,10 +122,8 @@ def cross_validate(
         epochs: Passes over the training data. By default 30. Must be at least 0.
         batch_size: Examples in a step. By default 32. Must be at least 1.
         shuffle: Whether each epoch has its own order. By default True.
-        seed: Decides what happens in training: start, order, noise. By default 0. Must be between 0 and
-            9223372036854775807.
-        data_seed: Decides the split, and the data where they are generated. By default 0. Must be between 0 and
-            9223372036854775807.
+        seed: Decides what happens in training: start, order, noise. By default 0. Must be at least 0.
+        data_seed: Decides the split, and the data where they are generated. By default 0. Must be at least 0.
         fold: One fold of a cross-validation as the validation split: FOLD/FOLDS, from 0; empty for the dataset's own
             splits.
         train_rows: Training rows to keep, drawn at random; 0 for all. By default 0. Must be at least 0.
@@ -141,6 +140,8 @@ def cross_validate(
             default 30.0. Must be at least 0.
         keep_predictions: Whether the predictions of the test rows are stored as predictions.csv, with a reliability
             diagram. By default False.
+        system_metrics: Whether processor, memory, disk, network and GPUs are measured meanwhile; needs regplug[system].
+            By default False.
         experiment: The question that the run belongs to; empty for dataset/model.
         name: Name of the run; empty for one that says what differs.
         format: Formats in which the model is exported. By default ['onnx', 'torchscript'].

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from regplug.bundles.publish import require_free
 from regplug.config import KIND_BY_FIELD, RunConfig
 from regplug.config.params import describe_params
 from regplug.config.spec import ComponentSpec
-from regplug.errors import DataError, ParameterError, RequestError
+from regplug.errors import DataError, MissingExtraError, ParameterError, RequestError
 from regplug.registry import Registry, read_params, require_code
 from regplug.registry.components import Chosen, Components, resolve
 from regplug.registry.faults import named_faults
@@ -73,6 +74,8 @@ def check_parts(config: RunConfig, registry: Registry) -> dict[str, list[Chosen]
         RequestError: Something is wrong.
     """
     _check_threads(config.threads)
+    if config.system_metrics and find_spec("psutil") is None:
+        raise MissingExtraError("system_metrics", "psutil", extra="system")
     installed: dict[str, list[Chosen]] = {field: [] for field in KIND_BY_FIELD}
     for field, kind in KIND_BY_FIELD.items():
         for spec in config.specs(field):

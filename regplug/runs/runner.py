@@ -145,6 +145,8 @@ class _Run:
         """Executes the run with these further tags, and reports how it ended."""
         tracked = self._open(tags)
         tracked.on_trouble(self._warn)
+        if self._config.system_metrics:
+            tracked.measure_system()
         try:
             with tracked, named_faults():
                 model = self._carry_out(tracked)

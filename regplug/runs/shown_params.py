@@ -24,6 +24,7 @@ NOT_PARAMETERS = (
         "fold",
         "checkpoint_every",
         "keep_predictions",
+        "system_metrics",
     ),
     *SHORTHANDS,
 )

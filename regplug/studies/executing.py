@@ -86,6 +86,8 @@ class Execution:
         keeper = self._keeper
         done = keeper.open()
         keeper.on_trouble(self._warn)
+        if self._study.config.base.system_metrics:
+            keeper.tracked.measure_system()
         try:
             with keeper, self._plugged:
                 result = self._carry_out(done)

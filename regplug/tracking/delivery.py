@@ -120,6 +120,14 @@ class Delivery:
         if self._thread is None and (is_due or params or tags):
             self.flush()
 
+    def put_quietly(self, metrics: Sequence[Any]) -> None:
+        """Adds metrics from another thread: errors of the store are left to the run's own thread."""
+        records = Records(metrics, (), {})
+        with self._wake:
+            self._records += records
+            if self.trouble is not None:
+                self.kept.add_records(records)
+
     def post(self, call: Call) -> None:
         """Adds a write for the thread; without a thread, sends it now."""
         if self._thread is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from regplug.errors import RegplugError, TrackingError, TrackingLostError
 from regplug.tracking import entries, limits
@@ -22,7 +22,7 @@ from regplug.tracking.files import all_or_nothing
 from regplug.tracking.liveness import writing
 from regplug.tracking.naming import param_text, safe_key
 from regplug.tracking.outbox import Outbox
-from regplug.tracking.patience import AT_THE_ENDS
+from regplug.tracking.patience import AT_THE_ENDS, WHILE_TRAINING, bounded
 from regplug.tracking.records import Call
 from regplug.tracking.reserve import Reserve
 from regplug.tracking.run_end import write_end
@@ -31,6 +31,8 @@ from regplug.tracking.trouble import tracking_trouble
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from regplug.tracking.system_metrics import SystemMetrics
 
 LONG_VALUES_FILE = "config/long_values.json"
 
@@ -81,6 +83,7 @@ class TrackedRun:
         self._delivery = Delivery(client, self.run_id, store, outbox=outbox, reach=reach)
         self._long_values: dict[str, str] = {}
         self._at_start: list[Call] = []
+        self._measures_system, self._system = False, cast("SystemMetrics | None", None)
 
     def on_trouble(self, tell: Callable[[str], None]) -> None:
         """Sets a function that is called, from another thread, when the store is lost and when it is back."""
@@ -99,10 +102,29 @@ class TrackedRun:
         Raises:
             TrackingError: The store refuses them.
         """
-        from mlflow.entities import Metric
+        self._delivery.put(metrics=_points(values, step))
 
-        now_ms = int(time.time() * 1000)
-        self._delivery.put(metrics=[Metric(safe_key(key), float(value), now_ms, step) for key, value in values.items()])
+    def measure_system(self) -> None:
+        """Logs the load of the machine as `system/...` during the `with` block, at intervals and at its end."""
+        self._measures_system = True
+
+    def _start_measuring(self) -> None:
+        from regplug.tracking.system_metrics import SystemMetrics
+
+        try:
+            with bounded(WHILE_TRAINING):
+                system = SystemMetrics(self.run_id, self._client.tracking_uri, self._log_system, self._tell)
+        except Exception as error:
+            self._tell(f"The load of the machine cannot be measured: {type(error).__name__}: {error}")
+            return
+        self._system = system
+        system.start()  # type: ignore[no-untyped-call]
+
+    def _tell(self, message: str) -> None:
+        self._delivery.tell(message)
+
+    def _log_system(self, values: Mapping[str, float], step: int) -> None:
+        self._delivery.put_quietly(_points(values, step))
 
     def flush(self) -> None:
         """Writes all waiting records now."""
@@ -297,11 +319,15 @@ class TrackedRun:
         self._delivery.start()
         for call in self._at_start:
             self._delivery.post(call)
+        if self._measures_system:
+            self._start_measuring()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._system is not None:
+            self._system.finish()
         if error is None:
             self.end(self.ends_as)
             return
@@ -350,3 +376,10 @@ class TrackedRun:
         if values:
             self._long_values |= values
             self.log_dict(self._long_values, LONG_VALUES_FILE)
+
+
+def _points(values: Mapping[str, float], step: int) -> list[Any]:
+    from mlflow.entities import Metric
+
+    now_ms = int(time.time() * 1000)
+    return [Metric(safe_key(key), float(value), now_ms, step) for key, value in values.items()]

@@ -44,6 +44,7 @@ _NO_AXES = {
             "device",
             "checkpoint_every",
             "keep_predictions",
+            "system_metrics",
         ),
         "It does not change what is trained.",
     ),

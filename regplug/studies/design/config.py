@@ -164,6 +164,7 @@ class StudyConfig:
             "threads",
             "checkpoint_every",
             "keep_predictions",
+            "system_metrics",
         ):
             document["base"].pop(name)
         document.pop("final_seeds")
