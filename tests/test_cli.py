@@ -98,7 +98,7 @@ def test_help_states_every_field_of_the_configuration_with_its_default(terminal,
     [
         (["run", "--lrr", "1"], "NoSuchOption", "--lrr"),
         (["run", "--lr", "fast"], "BadParameter", "--lr"),
-        (["run", "--lr", "-1"], "ParameterError", "lr=-1.0 is not allowed: float, between 0 and 1e+38"),
+        (["run", "--lr", "-1"], "ParameterError", "lr=-1.0 is not allowed: float, at least 0"),
         (["run", "--optimizer", "sdg"], "UnknownComponentError", "sdg"),
         (["run", "--reg", "dropuot"], "UnknownComponentError", "dropuot"),
         (["run", "--reg", "dropout:p=0.5"], "ParameterError", "p is unknown"),

@@ -25,6 +25,10 @@ _SIGNS: Mapping[type, tuple[str, str]] = {
 }
 
 
+TECHNICAL = 1e18
+"""Upper bounds from here on only keep numbers representable; nobody needs to know one before exceeding it."""
+
+
 def marks_of(hint: Any) -> Iterator[Any]:
     """Yields all metadata of an annotation, the outermost first."""
     yield from getattr(hint, "__metadata__", ())
@@ -52,9 +56,18 @@ def _parts(hint: Any) -> tuple[Any, ...]:
     return tuple(part for part in typing.get_args(hint) if part is not Ellipsis)
 
 
-def bounds_of(hint: Any) -> Iterator[str]:
-    """Yields the bounds of an annotation in words, such as `between 0 and 1`, which includes both."""
-    told = {attribute: text.format(getattr(bound, attribute)) for attribute, text, bound in _bounds(hint)}
+def bounds_of(hint: Any, *, is_complete: bool = False) -> Iterator[str]:
+    """Yields the bounds of an annotation in words, such as `between 0 and 1`, which includes both.
+
+    Args:
+        hint: The annotation.
+        is_complete: Whether technical upper bounds are included.
+    """
+    told = {
+        attribute: text.format(getattr(bound, attribute))
+        for attribute, text, bound in _bounds(hint)
+        if is_complete or not (attribute in ("le", "lt") and getattr(bound, attribute) >= TECHNICAL)
+    }
     lower, upper = (
         next((told.pop(each) for each in pair if each in told), "") for pair in (("ge", "gt"), ("le", "lt"))
     )
@@ -121,4 +134,4 @@ def _own_docs(cls: type) -> dict[str, str]:
     }
 
 
-__all__ = ["bounds_of", "docs_of", "leaves_of", "limits_of", "marks_of", "type_text"]
+__all__ = ["TECHNICAL", "bounds_of", "docs_of", "leaves_of", "limits_of", "marks_of", "type_text"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regplug.api import Component, InputFile, Needed, Schedulable, Search, Stackable
-from regplug.config.annotations import bounds_of, docs_of, leaves_of, limits_of, marks_of, type_text
+from regplug.config.annotations import TECHNICAL, bounds_of, docs_of, leaves_of, limits_of, marks_of, type_text
 from regplug.config.literals import plain_number
 from regplug.config.ramps import SHAPES, Ramp, read_ramp
 from regplug.config.values import faults_of, flat
@@ -108,7 +108,7 @@ def check_fields(cls: type, values: Mapping[str, Any], *, subject: str, hint: st
         try:
             checked[name] = _check(cls, name, value)
         except (ValueError, OverflowError):
-            problems.append(_refused_ramp(name, value, infos[name]) or _refused(name, value, infos[name]))
+            problems.append(_refused_ramp(name, value, infos[name]) or _refused(cls, name, value, infos[name]))
     if problems:
         raise ParameterError(f"{subject}: " + "\n  ".join(problems), hint=hint)
     return checked
@@ -123,10 +123,12 @@ def _unknown(name: str, infos: Mapping[str, ParameterInfo]) -> str:
     return f"{name} is unknown. {near}{known}"
 
 
-def _refused(name: str, value: Any, info: ParameterInfo) -> str:
+def _refused(cls: type, name: str, value: Any, info: ParameterInfo) -> str:
+    is_number = isinstance(value, int | float)
+    if is_number and value >= TECHNICAL:
+        info = dataclasses.replace(info, bounds=", ".join(bounds_of(_hints(cls)[name], is_complete=True)))
     lacking = [word for word in faults_of(value) if word != "finite" or "float" in info.type]
     text = f"{name}={value!r} is not allowed: {', '.join((info.allowed, *lacking))}."
-    is_number = isinstance(value, int | float)
     return f'{text} A number is text in quotes: "{value}".' if is_number and info.type.startswith("text") else text
 
 
