@@ -51,7 +51,7 @@ def is_measuring():
 @pytest.mark.parametrize("asked", ["run", "sweep", "cv"])
 def test_without_psutil_system_metrics_are_refused_before_anything_starts(asked, tmp_path, monkeypatch):
     monkeypatch.setattr(request, "find_spec", lambda name: None)
-    fields = {"sweep": {"grid": {"lr": [0.1, 0.2]}}, "cv": {"grid": {"lr": [0.1, 0.2]}, "folds": 2}}.get(asked, {})
+    fields = {"sweep": {"grid": ["lr=0.1,0.2"]}, "cv": {"grid": ["lr=0.1,0.2"], "folds": 2}}.get(asked, {})
     there = Place(tmp_path)
     with pytest.raises(RequestError) as caught:
         getattr(there, asked)(**fields, system_metrics=True)
@@ -125,7 +125,7 @@ def test_a_measurement_that_fails_is_reported_and_the_run_goes_on(store, monkeyp
 @needs_psutil
 @pytest.mark.slow
 def test_a_study_measures_once_and_its_runs_do_not(place):
-    study = place.sweep(grid={"lr": [0.1, 0.2]}, system_metrics=True)
+    study = place.sweep(grid=["lr=0.1,0.2"], system_metrics=True)
     run = place.run(system_metrics=True)
     assert PROCESSOR in place.store.find_run(run.run_id).metrics
     assert PROCESSOR in place.store.find_run(study.study_id).metrics

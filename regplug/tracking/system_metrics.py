@@ -46,7 +46,8 @@ class SystemMetrics(SystemMetricsMonitor):
         self.collect_metrics()  # type: ignore[no-untyped-call]
         for monitor in self.monitors:
             monitor.clear_metrics()  # type: ignore[no-untyped-call]
-        while not self._shutdown_event.is_set():
+        is_over = False
+        while not is_over:
             for _ in range(self.samples_before_logging):
                 is_over = self._shutdown_event.wait(self.sampling_interval)
                 self.collect_metrics()  # type: ignore[no-untyped-call]
