@@ -71,7 +71,7 @@ def read_idx(path: Path) -> Array:
         # Read into an array that may be written, which torch takes without a copy.
         data = _unpacked(path) if path.suffix == ".gz" else np.fromfile(path, dtype=np.uint8)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="Get the file anew.") from error
+        raise DataError(f"{path} cannot be read: {error}", hint="Download the file again.") from error
     num_axes = int(data[3]) if len(data) > 3 else 0
     lengths = data[4 : 4 + 4 * num_axes].tobytes()
     shape = tuple(int(side) for side in np.frombuffer(lengths[: len(lengths) // 4 * 4], ">u4"))
@@ -80,7 +80,7 @@ def read_idx(path: Path) -> Array:
     if data[:3].tobytes() != b"\0\0\x08" or len(shape) != num_axes or values.size != np.prod(shape):
         raise DataError(
             f"{path} is no whole idx file of bytes: {values.size} values for the shape {shape}.",
-            hint="Get the file anew.",
+            hint="Download the file again.",
         )
     return values.reshape(shape)
 
@@ -115,8 +115,14 @@ def _read(
 
 
 def _read_split(folder: Path, prefix: str) -> Split:
-    images = read_idx(_find(folder, f"{prefix}-images-idx3-ubyte"))
-    labels = read_idx(_find(folder, f"{prefix}-labels-idx1-ubyte"))
+    images_path, labels_path = (_find(folder, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
+        raise DataError(
+            f"{images_path} has the shape {images.shape} and {labels_path.name} beside it {labels.shape}, but images "
+            "have 28x28 pixels and one label each.",
+            hint="Download both files again.",
+        )
     return Split(x=images[:, None], y=labels.astype(np.int64))
 
 

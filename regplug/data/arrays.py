@@ -73,6 +73,19 @@ def raw_from_arrays(
         scale_targets=scale_targets and task.kind == "regression",
         groups=None if groups is None else groups[np.concatenate(index[:2])],
         weights=None if weights is None else check_weights(weights, index, "weights")[np.concatenate(index[:2])],
+        notes=_channel_notes(inputs_x.shape),
+    )
+
+
+def _channel_notes(shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Says how images are read whose channels seem to be last."""
+    channels = (1, 3, 4)
+    if len(shape) != 4 or shape[1] in channels or shape[3] not in channels:
+        return ()
+    _, first, height, width = shape
+    return (
+        f"x has shape {shape} and is read as {first} channels of {height}x{width} pixels. If its channels are last, "
+        "pass x.transpose(0, 3, 1, 2).",
     )
 
 
@@ -148,8 +161,14 @@ def _inputs(x: Array) -> tuple[Array, InputSpec]:
             "height, width).",
             hint="Grey images (rows, height, width) need a channel axis: x[:, None].",
         )
+    if 0 in x.shape[1:]:
+        raise DataError(f"x has shape {x.shape}: its rows have no values.", hint="Each row needs at least one value.")
     spec = describe_inputs(x.shape[1:], x.dtype)
-    return x.astype(spec.dtype, copy=spec.dtype != "uint8"), spec
+    try:
+        with np.errstate(over="raise"):
+            return x.astype(spec.dtype, copy=spec.dtype != "uint8"), spec
+    except FloatingPointError as error:
+        raise DataError("x has values beyond float32's range.", hint="Choose another unit for them.") from error
 
 
 def describe_inputs(shape: tuple[int, ...], dtype: np.dtype[Any]) -> InputSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,16 @@ from regplug.api import DataContext
 from regplug.data import Array, RawData, raw_from_arrays
 from regplug.errors import DataError
 from regplug_datasets.own_files import NpzParams
+
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,  # the file holds one array, as numpy.save writes it
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def npz(params: NpzParams, context: DataContext) -> RawData:
@@ -41,7 +52,7 @@ def _read(path: Path) -> dict[str, Array]:
         # Objects would be unpickled, which may run any code.
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as npz: {error}", hint="Save it as numpy.savez(FILE, x=inputs, y=targets)."
         ) from error

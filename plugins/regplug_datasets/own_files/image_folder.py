@@ -13,13 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from regplug.api import DataContext, Task
 from regplug.data import InputSpec, LazyRows, RawData, Split, split_indices
 from regplug.errors import DataError, some_of
 from regplug_datasets.own_files import ImagesParams
-from regplug_datasets.own_files.image_reading import GREY_MODES, ImageReader, decoded, fault, num_workers, refuse_bad
+from regplug_datasets.own_files.image_reading import (
+    BROKEN,
+    GREY_MODES,
+    ImageReader,
+    decoded,
+    fault,
+    num_workers,
+    refuse_bad,
+)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
@@ -43,12 +51,14 @@ class _File:
         label: Number of its class.
         size: Width and height as they are shown, EXIF orientation applied.
         is_grey: Whether it has no colours.
+        has_frames: Whether it has several frames or pages.
     """
 
     path: Path
     label: int
     size: tuple[int, int]
     is_grey: bool
+    has_frames: bool = False
 
 
 def images(params: ImagesParams, context: DataContext) -> RawData:
@@ -80,7 +90,7 @@ def images(params: ImagesParams, context: DataContext) -> RawData:
         inputs=InputSpec(layout="image", shape=shape, dtype="uint8", low=0, high=255),
         normalize=params.normalize,
         source=str(root),
-        notes=_size_notes(params, every, shape),
+        notes=(*_size_notes(params, every, shape), *_frame_notes(every)),
     )
 
 
@@ -90,6 +100,12 @@ def _split_folders(root: Path) -> dict[str, Path]:
         split: next((inner[name] for name in names if name in inner), None) for split, names in SPLIT_FOLDERS.items()
     }
     if named["train"] is None:
+        for folder in named.values():
+            if folder is not None and _folders(folder):
+                raise DataError(
+                    f"{root} has a folder {folder.name} with folders in it, but no folder train.",
+                    hint="Put the images to train on into PATH/train/CLASS.",
+                )
         return {"all": root}
     return {split: folder for split, folder in named.items() if folder is not None}
 
@@ -159,8 +175,12 @@ def _header(path: Path, label: int, bad: list[str]) -> _File | None:
             # The method of PNG files would decode all pixels first.
             is_turned = Image.Image.getexif(image).get(0x0112, 1) in (5, 6, 7, 8)
             size = (height, width) if is_turned else (width, height)
-            return _File(path=path, label=label, size=size, is_grey=image.mode in GREY_MODES)
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if image.mode == "F":
+                bad.append(f"{path} (its pixels are floating-point numbers, which have no known range)")
+                return None
+            frames = bool(getattr(image, "is_animated", False))
+            return _File(path=path, label=label, size=size, is_grey=image.mode in GREY_MODES, has_frames=frames)
+    except BROKEN as error:
         bad.append(fault(path, error))
         return None
 
@@ -186,6 +206,11 @@ def _size_notes(params: ImagesParams, files: Sequence[_File], shape: tuple[int, 
         f"images: {changed} of {len(files)} have another size than {height}x{width} and are scaled and {how} to it. "
         "size=[HEIGHT,WIDTH] asks for another size.",
     )
+
+
+def _frame_notes(files: Sequence[_File]) -> tuple[str, ...]:
+    several = [file.path.name for file in files if file.has_frames]
+    return (f"images: of files with several frames, the first is used: {some_of(several)}.",) if several else ()
 
 
 def _is_streamed(params: ImagesParams, root: Path, reader: ImageReader) -> bool:

@@ -6,6 +6,8 @@ Shape letters: B images, C channels, H height, W width.
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,19 @@ from regplug.data import Array, LazyRows, Reader, Split
 from regplug.errors import DataError, some_of
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+
+BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for files that are no whole images."""
 
 
 class ImageReader(Reader):
@@ -44,7 +59,7 @@ class ImageReader(Reader):
         path = Path(self.paths[row])
         try:
             return pixels(path, self.shape, self._fit)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except BROKEN as error:
             raise _refusal([fault(path, error)]) from error
 
 
