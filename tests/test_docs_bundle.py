@@ -103,7 +103,7 @@ def test_the_checks_of_a_stochastic_bundle_are_those_that_are_told(tmp_path: Pat
     graph |= {"no_reduction_over_batch", "weights_inside", "no_local_trace"}
     told = {
         key
-        for key in table("Stochastic", "\n## Without")
+        for key in table("Stochastic", "\n## Calibration")
         if key not in table("Stochastic", "A stochastic bundle has its own checks")
     }
     assert told | {"noise_off"} == made - graph

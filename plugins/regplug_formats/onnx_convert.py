@@ -41,7 +41,7 @@ def convert(captured: Captured, opset: int) -> Any:
                 dynamo=True,
                 opset_version=opset,
                 input_names=[captured.input_name],
-                output_names=[captured.output_name],
+                output_names=[captured.output_name, *captured.added_outputs],
                 external_data=False,
                 verbose=False,
             )

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run
+from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run, RunAll
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check
 from regplug_formats import OnnxParams
@@ -38,6 +38,7 @@ class Onnx(Format):
     """Writes, opens and walks through `model.onnx`."""
 
     holds_noise = True
+    holds_added_outputs = True
 
     def __init__(self, params: OnnxParams) -> None:
         self._params = params
@@ -63,6 +64,12 @@ class Onnx(Format):
     def open(self, path: Path, *, optimised: bool) -> Run:
         """An onnxruntime session on the CPU."""
         return _run(_session(str(path), optimised))
+
+    def open_outputs(self, path: Path, *, optimised: bool) -> RunAll:
+        """The same session, with all outputs."""
+        session = _session(str(path), optimised)
+        name = session.get_inputs()[0].name
+        return lambda rows: session.run(None, {name: rows})
 
     def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
         """The same graph with its noise off, given, and seen: changed in memory."""

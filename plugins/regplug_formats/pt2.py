@@ -11,10 +11,11 @@ import torch
 
 from regplug.api import NoParams
 from regplug.bundles.capture import judge
-from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run
+from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run, RunAll
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check
 from regplug_formats.torch_noise import draws_of, noise_runs
+from regplug_formats.torch_outputs import all_of, first_of
 from regplug_formats.torch_rounding import perturbed_run
 
 _MANIFEST = "regplug.manifest.json"
@@ -24,6 +25,7 @@ class Pt2(Format):
     """Writes, opens and walks through `model.pt2`."""
 
     holds_noise = True
+    holds_added_outputs = True
 
     def __init__(self, params: NoParams) -> None:
         del params
@@ -34,13 +36,17 @@ class Pt2(Format):
 
     def open(self, path: Path, *, optimised: bool) -> Run:
         """The loaded program as a module; it has no optimiser to turn off."""
+        run = self.open_outputs(path, optimised=optimised)
+        return lambda rows: run(rows)[0]
+
+    def open_outputs(self, path: Path, *, optimised: bool) -> RunAll:
+        """The same, with all outputs."""
         del optimised
         module = torch.export.load(path).module()
 
-        def run(rows: Array) -> Array:
+        def run(rows: Array) -> Sequence[Array]:
             with torch.no_grad():
-                output: Array = module(torch.from_numpy(rows)).numpy()
-            return output
+                return [output.numpy() for output in all_of(module(torch.from_numpy(rows)))]
 
         return run
 
@@ -51,7 +57,8 @@ class Pt2(Format):
 
     def open_perturbed(self, path: Path, *, seed: int) -> Run:
         """The loaded program, its operators' results moved as they run."""
-        return perturbed_run(torch.export.load(path).module(), seed)
+        module = torch.export.load(path).module()
+        return perturbed_run(lambda rows: first_of(module(rows)), seed)
 
     def manifest(self, path: Path) -> Mapping[str, Any]:
         """The manifest among the extra files."""

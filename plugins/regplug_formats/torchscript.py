@@ -20,11 +20,12 @@ from torch.overrides import TorchFunctionMode
 from regplug.api import NoParams
 from regplug.bundles.blame import is_users
 from regplug.bundles.causes import one_line
-from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run
+from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run, RunAll
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check, at_most
 from regplug.errors import ExportError
 from regplug_formats.torch_noise import draws_of, noise_runs
+from regplug_formats.torch_outputs import all_of, first_of
 from regplug_formats.torch_rounding import perturbed_run
 
 _MANIFEST = "regplug.manifest.json"
@@ -39,6 +40,7 @@ class TorchScript(Format):
     """Writes, opens and walks through `model.ts`."""
 
     holds_noise = True
+    holds_added_outputs = True
 
     def __init__(self, params: NoParams) -> None:
         del params
@@ -59,12 +61,16 @@ class TorchScript(Format):
 
     def open(self, path: Path, *, optimised: bool) -> Run:
         """A loaded module, with the profiling executor's optimisation on or off."""
+        run = self.open_outputs(path, optimised=optimised)
+        return lambda rows: run(rows)[0]
+
+    def open_outputs(self, path: Path, *, optimised: bool) -> RunAll:
+        """The same, with all outputs."""
         module = _load(path)
 
-        def run(rows: Array) -> Array:
+        def run(rows: Array) -> Sequence[Array]:
             with _deprecated(), torch.no_grad(), torch.jit.optimized_execution(optimised):  # type: ignore[attr-defined]
-                output: Array = module(torch.from_numpy(rows)).numpy()
-            return output
+                return [output.numpy() for output in all_of(module(torch.from_numpy(rows)))]
 
         return run
 
@@ -189,8 +195,7 @@ def _run_of(path: Path, optimised: bool) -> Callable[[torch.Tensor], torch.Tenso
 
     def run(rows: torch.Tensor) -> torch.Tensor:
         with _deprecated(), torch.jit.optimized_execution(optimised):  # type: ignore[attr-defined]
-            output: torch.Tensor = module(rows)
-        return output
+            return first_of(module(rows))
 
     return run
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from regplug.bundles.calibration.words import calibration_words
 from regplug.bundles.card_programs import Program, programs_of
 from regplug.bundles.formats import Array
 from regplug.bundles.layout import README, SAMPLE_INPUT, model_files, sha256_file
@@ -22,6 +23,7 @@ _PIPELINES = {
 _LIBRARIES = {"onnx": "onnx", "torchscript": "pytorch", "pt2": "pytorch", "openvino": "openvino"}
 _UNIT = re.compile(r"[(\[]([^()\[\]]{1,30})[)\]]\s*$")
 _MOST_COLUMNS = 200
+_ADDED = {"conformal": "It is the second output of each file."}
 
 
 def write_card(folder: Path, manifest: Mapping[str, Any], num_checks: int) -> None:
@@ -43,6 +45,10 @@ def _card(manifest: Mapping[str, Any], rows: Array, hashes: Mapping[str, str], n
     yield f"{_what(manifest)} regplug exported it, and {num_checks} checks of its files passed."
     yield from ("", "## Input", "", *input_lines(manifest, rows))
     yield from ("", "## Output", "", output_words(manifest))
+    part = manifest.get("calibration")
+    if part:
+        words = calibration_words(part)
+        yield from ("", "## Calibration", "", f"{words[0].upper()}{words[1:]}. {_ADDED.get(part['kind'], '')}".strip())
     for program in programs_of(manifest):
         yield from ("", f"## {program.title}", "", *_listing(program))
     yield from ("", "## Metrics", "", *_metric_lines(manifest))

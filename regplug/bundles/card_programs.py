@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from regplug.bundles.calibration.answers import conformal_part
+
 _CPP = {"uint8": "uint8_t", "float32": "float", "float64": "double", "float16": "Ort::Float16_t", "bool": "bool"}
 _TORCH = {
     "uint8": "kUInt8",
@@ -77,7 +79,8 @@ def _numpy(manifest: Mapping[str, Any], file: str) -> tuple[str, ...]:
 
 
 def _torch(manifest: Mapping[str, Any], opened: str) -> tuple[str, ...]:
-    given, answer = manifest["input"]["name"], manifest["output"]["name"]
+    given, answer, part = manifest["input"]["name"], manifest["output"]["name"], conformal_part(manifest)
+    added = f", {part['output']['name']}" if part else ""
     return (
         "import numpy as np",
         "import torch",
@@ -85,8 +88,8 @@ def _torch(manifest: Mapping[str, Any], opened: str) -> tuple[str, ...]:
         f'rows = torch.from_numpy(np.load("sample_input.npz")[{given!r}][:5])',
         f"model = {opened}",
         "with torch.no_grad():",
-        f"    {answer} = model(rows)",
-        f"print({answer})",
+        f"    {answer}{added} = model(rows)",
+        f"print({answer}{added})",
     )
 
 
@@ -127,12 +130,13 @@ def _cpp_onnxruntime(manifest: Mapping[str, Any], file: str) -> tuple[str, ...]:
 
 def _cpp_libtorch(manifest: Mapping[str, Any], file: str) -> tuple[str, ...]:
     shape = ", ".join(map(str, (1, *manifest["input"]["shape"][1:])))
+    first = ".toTuple()->elements()[0].toTensor()" if conformal_part(manifest) else ".toTensor()"
     return (
         "#include <torch/script.h>",
         "#include <iostream>",
         "int main() {",
         f'  auto model = torch::jit::load("{file}");',
         f"  auto row = torch::zeros({{{shape}}}, torch::{_TORCH[manifest['input']['dtype']]});  // one raw row",
-        '  std::cout << model.forward({row}).toTensor() << "\\n";',
+        f'  std::cout << model.forward({{row}}){first} << "\\n";',
         "}",
     )

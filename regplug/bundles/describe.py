@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from regplug.bundles.calibration.words import calibration_words
 from regplug.bundles.layout import model_files, model_kib, read_manifest, read_report, require_bundle
 from regplug.bundles.reading import require_plain
 from regplug.bundles.report import Report
@@ -37,6 +38,7 @@ def _lines(path: Path, manifest: dict[str, Any], report: Report) -> list[str]:
         f"task      {manifest['task']}, {_outputs(manifest)}",
         f"model     {_model(manifest)}",
         *_stochastic(manifest),
+        *_calibrated(manifest),
         f"input     {given['name']!r}: {given['dtype']} {_shape(given['shape'])}, {given['layout']}, {limits}",
         f"output    {output['name']!r}: {output['dtype']} {_shape(output['shape'])}; inside: {_baked_in(manifest)}",
         f"files     {', '.join(_file(path, name, facts) for name, facts in manifest['files'].items())}",
@@ -58,6 +60,12 @@ def _stochastic(manifest: dict[str, Any]) -> list[str]:
         f"noise     MC dropout, outputs differ each time: {layers}{others}; compared with {part['passes']} "
         "passes of torch"
     ]
+
+
+def _calibrated(manifest: dict[str, Any]) -> list[str]:
+    """Returns the line of a calibrated bundle."""
+    part = manifest.get("calibration")
+    return [f"calibrated {calibration_words(part)}"] if part else []
 
 
 def _runs(manifest: dict[str, Any]) -> str:

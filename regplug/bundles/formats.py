@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[Any]
 Run: TypeAlias = Callable[[Array], Array]
 """Runs a saved file: raw rows `(B, ...)` to outputs `(B, K)`, float32."""
+RunAll: TypeAlias = Callable[[Array], Sequence[Array]]
+"""Runs a saved file: raw rows `(B, ...)` to all of its outputs, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ class Captured:
         example: Three raw rows `(3, ...)`.
         input_name: Required name of the graph's input.
         output_name: Required name of the graph's output.
+        added_outputs: Names of further outputs. If there are any, `module` and `program` return a tuple.
     """
 
     module: nn.Module
@@ -59,6 +62,7 @@ class Captured:
     example: torch.Tensor
     input_name: str
     output_name: str
+    added_outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +93,9 @@ class Format(abc.ABC):
     holds_noise: bool = False
     """Whether a file may contain live dropout (`torch.rand_like` in the captured program); requires `open_noise`."""
 
+    holds_added_outputs: bool = False
+    """Whether a file may have further outputs; then `open` runs the first one, and `open_outputs` all of them."""
+
     def facts(self) -> Mapping[str, Any]:
         """Returns the facts about a file of this format for the manifest, such as the opset."""
         return {}
@@ -109,6 +116,14 @@ class Format(abc.ABC):
         Raises:
             Exception: The runtime cannot open it; the host reports a failed check.
         """
+
+    def open_outputs(self, path: Path, *, optimised: bool) -> RunAll:
+        """Opens a saved file as `open` does, with all of its outputs.
+
+        Raises:
+            Exception: The runtime cannot open it; the host reports a failed check.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} does not support further outputs")
 
     def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
         """Opens a saved stochastic file so that its noise can be turned off, supplied and inspected.

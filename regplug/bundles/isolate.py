@@ -25,7 +25,7 @@ Ending = Literal["", "softmax", "sigmoid"]
 
 
 class Deployed(nn.Module):
-    """Raw input to output: preprocessing, the trained network and, on request, softmax or sigmoid.
+    """Raw input to output: preprocessing, the trained network and, on request, a temperature, softmax or sigmoid.
 
     Args:
         preprocess: Raw `(B, ...)` to normalised `(B, ...)`.
@@ -33,29 +33,37 @@ class Deployed(nn.Module):
         ending: `softmax` over K or `sigmoid`, which give probabilities; empty to return the network's output.
 
     `noise` is the source of live dropout's draws; it is off by default. The output is float32, whatever the network's
-    floating type. If `writes_input` is true, the network changes its input in place and therefore receives a copy.
+    floating type. `temperature`, by default none, divides the logits. If
+    `writes_input` is true, the network changes its input in place and therefore receives a copy.
     """
 
     noise: Noise | None = None
     writes_input = False
+    temperature: Tensor | None
 
     def __init__(self, preprocess: nn.Module, network: nn.Module, ending: Ending) -> None:
         super().__init__()
         self.preprocess = preprocess
         self.network = network
         self.ending = ending
+        self.register_buffer("temperature", None)
 
     def forward(self, raw: Tensor) -> Any:
         """Maps raw `(B, ...)` to logits, probabilities or values `(B, K)`; other results are left to the checks."""
+        output = self.uncalibrated(raw)
+        return self.ended(output) if isinstance(output, Tensor) else output
+
+    def uncalibrated(self, raw: Tensor) -> Any:
+        """Returns the network's own logits or values."""
         output = self.network(self.preprocess(raw.clone() if self.writes_input else raw))
         if not isinstance(output, Tensor):
             return output
-        if output.dtype in _OTHER_FLOATS:
-            output = output.float()
-        return self.ended(output)
+        return output.float() if output.dtype in _OTHER_FLOATS else output
 
     def ended(self, output: Tensor) -> Tensor:
-        """Returns the network's output, or its probabilities."""
+        """Returns the network's output divided by the temperature, or its probabilities."""
+        if self.temperature is not None:
+            output = output / self.temperature
         if self.ending == "sigmoid":
             return output.sigmoid()
         return output.softmax(1) if self.ending else output

@@ -49,6 +49,7 @@ def _own(request: BundleRequest) -> dict[str, Any]:
         "output": {"name": request.output_name, "shape": ["batch", request.task.num_outputs], "dtype": "float32"},
         "baked_in": _baked_in(request),
         "stochastic": None,
+        "calibration": None,
         "files": {filename: {"format": name, **form.facts()} for name, filename, form in request.formats},
         **_onnx_facts(request),
         "state_sha256": state_sha256(request.module),
@@ -69,6 +70,7 @@ def _input(request: BundleRequest) -> Mapping[str, Any]:
 def _baked_in(request: BundleRequest) -> list[str]:
     preprocess = type(request.preprocess)
     steps = [f"{preprocess.__module__}.{preprocess.__qualname__}"]
+    steps += [request.calibration.kind] if request.calibration else []
     return [*steps, request.ending] if request.ending else steps
 
 

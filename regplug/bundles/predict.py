@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from regplug.bundles.calibration.answers import conformal_part, intervals_of, sets_of, softmax
 from regplug.bundles.formats import Array, Run
 from regplug.bundles.input_hints import merged_notes
 from regplug.bundles.inputs import Input, InputForm, files_in, read_input
@@ -45,6 +46,9 @@ class Prediction:
         values: The values of a regression.
         labels: All labels with their probabilities, in the order of the manifest; only of a multilabel classification.
         spread: For a stochastic bundle: the standard deviation over the passes of each probability or value.
+        prediction_set: For a conformal classification: the classes in the prediction set, the most probable first,
+            which may be none; otherwise `None`.
+        intervals: For a conformal regression: least and greatest plausible value, for each value.
     """
 
     source: str
@@ -53,6 +57,8 @@ class Prediction:
     values: tuple[float, ...] = ()
     labels: tuple[tuple[str, float], ...] = ()
     spread: tuple[float, ...] = ()
+    prediction_set: tuple[str, ...] | None = None
+    intervals: tuple[tuple[float, float], ...] = ()
 
     @property
     def label(self) -> str:
@@ -68,12 +74,16 @@ class Prediction:
         """Returns the prediction as JSON."""
         answer: dict[str, Any] = {"source": self.source, "row": self.row}
         if self.values:
-            return {**answer, "values": list(self.values), **({"spread": list(self.spread)} if self.spread else {})}
+            more: dict[str, Any] = {"spread": list(self.spread)} if self.spread else {}
+            more |= {"intervals": [list(ends) for ends in self.intervals]} if self.intervals else {}
+            return {**answer, "values": list(self.values), **more}
         if self.labels:
             spreads = {"spread": dict(zip(dict(self.labels), self.spread, strict=True))} if self.spread else {}
             return {**answer, "labels": list(self.present), "probabilities": dict(self.labels), **spreads}
         top = [{"label": label, "probability": probability} for label, probability in self.top]
         whole = {**answer, "label": self.label, "probability": self.top[0][1], "top": top}
+        if self.prediction_set is not None:
+            whole["set"] = list(self.prediction_set)
         if self.spread:
             whole["spread"] = self.spread[0]
             whole["top"] = [{**one, "spread": spread} for one, spread in zip(top, self.spread, strict=True)]
@@ -89,18 +99,20 @@ class Predictions:
         rows: One prediction per row.
         notes: Conversions of inputs, and warnings about them.
         passes: Number of averaged random passes; 0 if the bundle is not stochastic.
+        coverage: Promised coverage of the prediction sets or intervals; 0 if the bundle is not conformal.
     """
 
     task: str
     rows: tuple[Prediction, ...]
     notes: tuple[str, ...] = ()
     passes: int = 0
+    coverage: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Returns the document of `regplug predict --json`."""
-        passes = {"passes": self.passes} if self.passes else {}
+        more = {"passes": self.passes} if self.passes else {"coverage": self.coverage} if self.coverage else {}
         rows = [row.as_json() for row in self.rows]
-        return {"task": self.task, "predictions": rows, "notes": list(self.notes), **passes}
+        return {"task": self.task, "predictions": rows, "notes": list(self.notes), **more}
 
 
 def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | None = None) -> Predictions:
@@ -138,7 +150,8 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
         notes.append(
             f"dropout is live: means and standard deviations over {count} passes, which vary from call to call."
         )
-    return Predictions(task=manifest["task"], rows=tuple(rows), notes=tuple(notes), passes=count)
+    coverage = (conformal_part(manifest) or {}).get("coverage", 0.0)
+    return Predictions(task=manifest["task"], rows=tuple(rows), notes=tuple(notes), passes=count, coverage=coverage)
 
 
 def check_passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> int:
@@ -280,12 +293,24 @@ def predictions(
     """
     task, field = manifest["task"], _FIELDS[manifest["task"]]
     names = manifest["class_names"] or [str(index) for index in range(outputs.shape[1])]
+    conformal = conformal_part(manifest)
     for at, values in enumerate(outputs):
         kept = np.argsort(-values, kind="stable")[:top] if task == "classification" else np.arange(len(values))
         answers = tuple(float(values[c]) if task == "regression" else (names[c], float(values[c])) for c in kept)
         spread = () if spreads is None else tuple(float(spreads[at][c]) for c in kept)
         source, row = places[at]
-        yield Prediction(source=source, row=row, spread=spread, **{field: answers})  # type: ignore[arg-type]
+        more = {} if conformal is None else _conformal(values, conformal["thresholds"], task, names)
+        yield Prediction(source=source, row=row, spread=spread, **{field: answers}, **more)  # type: ignore[arg-type]
+
+
+def _conformal(values: Array, thresholds: Sequence[float], task: str, names: Sequence[str]) -> dict[str, Any]:
+    """Returns the prediction set or the intervals of one row, from its probabilities or values `(K,)`."""
+    if task == "regression":
+        return {
+            "intervals": tuple((float(low), float(high)) for low, high in intervals_of(values[None], thresholds)[0])
+        }
+    is_in = sets_of(values[None], thresholds[0])[0]
+    return {"prediction_set": tuple(names[c] for c in np.argsort(-values, kind="stable") if is_in[c])}
 
 
 def probabilities_or_values(run: Run, manifest: dict[str, Any]) -> Run:
@@ -327,14 +352,3 @@ def sigmoid(logits: Array) -> Array:
     """
     probabilities: Array = np.exp(-np.logaddexp(0, -logits))
     return probabilities
-
-
-def softmax(logits: Array) -> Array:
-    """exp(z) / sum exp(z) over the last axis, without overflow.
-
-    >>> softmax(np.array([[1000.0, 1000.0]]))
-    array([[0.5, 0.5]])
-    """
-    powers: Array = np.exp(logits - logits.max(-1, keepdims=True))
-    shares: Array = powers / powers.sum(-1, keepdims=True)
-    return shares

@@ -168,7 +168,7 @@ def rebuilt_equal(
             hint="The structure changed during training; build the model with that structure from the start.",
         ) from error
     again = Deployed(deployed.preprocess, fresh.to("cpu").float().eval(), deployed.ending)
-    again.writes_input = deployed.writes_input
+    again.writes_input, again.temperature = deployed.writes_input, deployed.temperature
     with torch.no_grad():
         outputs = again(torch.from_numpy(reference.inputs))
     error_size = float((outputs - torch.from_numpy(reference.outputs)).abs().max())

@@ -27,6 +27,7 @@ _MODEL = (
 
 _STILL = ("capture.no_random_operator",)
 _LIVE = ("model.live_dropout", "model.other_noise", "model.live_repeats_differ", "capture.random_operators")
+_CALIBRATED = "calibration.fitted"
 _OF_TASK = {
     "classification": ("argmax", "test_accuracy", "changed_answers"),
     "multilabel": ("labels", "test_accuracy", "changed_answers"),
@@ -52,6 +53,7 @@ def told_as_made(report: Report, made: Sequence[Check], manifest: Mapping[str, A
     """
     told = {check.name: check for check in report.checks}
     wanted = {*_MODEL, *(_LIVE if manifest["stochastic"] else _STILL), *(check.name for check in made)}
+    wanted |= {_CALIBRATED} if manifest.get("calibration") else set()
     other = {name for parts in _OF_TASK.values() for name in parts} - set(_OF_TASK[manifest["task"]])
     faults = [f"{name} is missing" for name in sorted(wanted - set(told))]
     faults += [f"{name} belongs to another task" for name in sorted(told) if set(name.split(".")) & other]

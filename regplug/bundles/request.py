@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from regplug.api import Task
+from regplug.bundles.calibration.request import Calibration
 from regplug.bundles.formats import Array, Format
 from regplug.bundles.isolate import Ending
 from regplug.bundles.layout import RESERVED
@@ -41,6 +42,7 @@ class BundleRequest:
         probabilities: Whether the graph ends in a softmax, or for labels in a sigmoid.
         stochastic: Whether dropout stays live in inference (MC dropout).
         live: With `stochastic`: the same network with dropout modules, if `module` no longer has them.
+        calibration: How the answers are calibrated, with the validation rows; `None` for not at all.
         rebuild: Returns a new, untrained network; used to check that the state contains everything that was learned.
         manifest: Additional fields for `manifest.json`: resolved configuration, run id, plugins; `column_names` for
             rows.
@@ -58,6 +60,7 @@ class BundleRequest:
     probabilities: bool = False
     stochastic: bool = False
     live: nn.Module | None = None
+    calibration: Calibration | None = None
     rebuild: Callable[[], nn.Module] | None = None
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
@@ -92,26 +95,39 @@ class BundleRequest:
                 f"The range {self.value_range} is empty.", hint="Give the smallest and the largest value."
             )
         if self.test is not None:
-            self._validate_test(*self.test)
+            self._validate_rows("Test", *self.test)
+        if self.calibration is not None:
+            self._validate_calibration(self.calibration)
 
-    def _validate_test(self, inputs: Array, targets: Array) -> None:
+    def _validate_calibration(self, calibration: Calibration) -> None:
+        calibration.validate(self.task, stochastic=self.stochastic)
+        self._validate_rows("Validation", *(calibration.rows or ()))
+        silent = [name for name, _, form in self.formats if not form.holds_added_outputs]
+        if calibration.kind == "conformal" and silent:
+            raise RequestError(
+                f"The format {', '.join(silent)} does not support the added output of a conformal calibration.",
+                hint="Leave the format out, or the calibration.",
+            )
+
+    def _validate_rows(self, which: str, inputs: Array, targets: Array) -> None:
         shape, width = np.shape(targets), self.task.num_outputs
         wanted: list[tuple[int, ...]] = [] if self.task.is_classification else [(len(inputs), width)]
         if self.task.is_classification or width == 1:
             wanted.append((len(inputs),))
         if inputs.shape[1:] != self.samples.shape[1:] or shape not in wanted or not len(inputs):
             raise RequestError(
-                f"Test inputs {inputs.shape} with targets {shape} do not fit samples {self.samples.shape}.",
-                hint="Give raw test inputs with the shape of the samples, and one target for each.",
+                f"{which} inputs {inputs.shape} with targets {shape} do not fit samples {self.samples.shape}.",
+                hint=f"Give raw {which.lower()} inputs with the shape of the samples, and one target for each.",
             )
         if self.task.is_classification and not np.isin(targets, np.arange(width)).all():
             raise RequestError(
-                f"A test target is not a class: there are {width}, 0 to {width - 1}.",
+                f"A {which.lower()} target is not a class: there are {width}, 0 to {width - 1}.",
                 hint="Give each row's class as a number, in the order of the class names.",
             )
         if self.task.is_multilabel and not np.isin(targets, (0, 1)).all():
             raise RequestError(
-                "A test target is not 0 or 1.", hint="Give 0 or 1 for each label, in the order of the names."
+                f"A {which.lower()} target is not 0 or 1.",
+                hint="Give 0 or 1 for each label, in the order of the names.",
             )
 
     def _validate_samples(self) -> None:

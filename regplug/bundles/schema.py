@@ -167,6 +167,28 @@ _METRIC = Fields(
     {"name": NAME, **dict.fromkeys(("value", "low", "high", "confidence"), NUMBER), "rows": COUNT},
     {},
 )
+_SHARE = Kind("a number between 0 and 1", lambda value: is_number(value) and 0 < value < 1)
+_ABOVE_ZERO = Kind("a number above 0", lambda value: is_number(value) and value > 0)
+_SCALED = dict.fromkeys(("nll_before", "nll_after", "ece_before", "ece_after"), NUMBER)
+_COVERED = dict.fromkeys(("coverage", "low", "high", "confidence", "mean_size"), NUMBER)
+_ADDED = Fields({"name": NAME, "shape": Kind("a list", lambda value: isinstance(value, list)), "dtype": NAME}, {})
+_CALIBRATION = {
+    "temperature": Fields(
+        {"kind": NAME, "temperature": _ABOVE_ZERO, "rows": COUNT},
+        {"test": Each(Fields({"rows": COUNT, **_SCALED}, {}), least=1)},
+    ),
+    "conformal": Fields(
+        {
+            "kind": NAME,
+            "method": _one_of("lac", "absolute_residual"),
+            "coverage": _SHARE,
+            "rows": COUNT,
+            "thresholds": Each(NUMBER, least=1),
+            "output": _ADDED,
+        },
+        {"test": Each(Fields({"rows": COUNT, **_COVERED}, {}), least=1)},
+    ),
+}
 
 MANIFEST_FORM = Fields(
     {
@@ -194,6 +216,7 @@ MANIFEST_FORM = Fields(
         "versions": Each(TEXT, is_mapping=True, least=1),
     },
     {
+        "calibration": Kind("null or a mapping", lambda value: value is None or isinstance(value, dict)),
         "column_names": Each(TEXT),
         "config": Fields({}, {"model": TEXT, "dataset": TEXT, "reg": Each(TEXT)}, is_open=True),
         "dataset": Fields({"name": TEXT, "digest": TEXT}, {}, is_open=True),
@@ -218,6 +241,8 @@ def manifest_fault(manifest: Any) -> str:
     found = next(_faults(manifest, MANIFEST_FORM, ""), "")
     if not found and manifest["stochastic"] is not None:
         found = next(_faults(manifest["stochastic"], _STOCHASTIC, "stochastic"), "")
+    if not found and manifest.get("calibration"):
+        found = next(_calibration_faults(manifest), "")
     if not found and manifest.get("preparation"):
         found = next(_preparation_faults(manifest["preparation"]), "")
     return found or next(_contradictions(manifest), "")
@@ -279,6 +304,28 @@ def _preparation_faults(part: Any) -> Iterator[str]:
     yield from (
         f"preparation.rows[{at}] has not {width} cells" for at, row in enumerate(part["rows"]) if len(row) != width
     )
+
+
+def _calibration_faults(manifest: Mapping[str, Any]) -> Iterator[str]:
+    part, width = manifest["calibration"], manifest["num_outputs"]
+    form = _CALIBRATION.get(part.get("kind"))
+    if form is None:
+        yield f"calibration.kind must be 'temperature' or 'conformal', but is {reprlib.repr(part.get('kind'))}"
+        return
+    yield from _faults(part, form, "calibration")
+    is_class = manifest["task"] == "classification"
+    if manifest["task"] == "multilabel" or (part["kind"] == "temperature" and not is_class) or manifest["stochastic"]:
+        yield f"a {part['kind']} calibration contradicts the task {manifest['task']!r} or live dropout"
+    if part["kind"] not in manifest["baked_in"]:
+        yield f"baked_in does not name the calibration {part['kind']!r}"
+    if part["kind"] == "conformal":
+        added = ("lac", "sets", ["batch", width], "bool", 1)
+        if not is_class:
+            added = ("absolute_residual", "intervals", ["batch", width, 2], "float32", width)
+        output = part["output"]
+        found = (part["method"], output["name"], output["shape"], output["dtype"], len(part["thresholds"]))
+        if found != added:
+            yield f"calibration has {found}; of this {manifest['task']} it is {added}"
 
 
 def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:

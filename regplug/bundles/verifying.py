@@ -11,6 +11,7 @@ from typing import Any
 
 from regplug.bundles import folder_checks
 from regplug.bundles.bounds import SEEDS, Perturbed
+from regplug.bundles.calibration.checks import check_added_output
 from regplug.bundles.cases import Reference
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.decisions import decision_of
@@ -174,6 +175,7 @@ def _file(
     checks, decision = check_graph(form, path, manifest), decision_of(manifest["task"], manifest["output"]["name"])
     if draws is None:
         checks += check_file(form, path, known, decision=decision)
+        checks += check_added_output(form, path, known, manifest)
     else:
         layers = manifest["stochastic"]["layers"]
         checks += check_stochastic_file(form, path, known, draws, layers, decision=decision)

@@ -6,13 +6,16 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from regplug.bundles.calibration.applying import apply_temperature, fit_conformal, measure
+from regplug.bundles.calibration.checks import check_added_output
+from regplug.bundles.calibration.graph import Conformal
 from regplug.bundles.capture import EXAMPLE_ROWS, capture
 from regplug.bundles.card import write_card
 from regplug.bundles.cases import REAL, Reference, make_cases
@@ -104,7 +107,7 @@ def write_bundle(request: BundleRequest, out: Path, signer: Signer | None = None
     attention = slow_attention() if request.stochastic else contextlib.nullcontext()
     with published(out) as folder, torch.random.fork_rng(devices=[]), attention:
         model = _proven_model(request, work)
-        manifest["stochastic"] = model.stochastic
+        manifest["stochastic"], manifest["calibration"] = model.stochastic, model.calibration
         more = draws_arrays(model.draws, request.output_name) if model.draws else {}
         write_samples(folder, model.known, request.input_name, request.output_name, more)
         _proven_files(request, folder, model, manifest, work)
@@ -121,21 +124,25 @@ class _Model:
     """The model after its checks.
 
     Args:
-        captured: The captured model for the formats.
+        deployed: Maps raw input to its output.
+        captured: The captured model for the formats; with a conformal calibration it has a second output.
         known: Its outputs without noise.
         draws: Its outputs with live dropout; `None` if not stochastic.
         stochastic: The manifest's part on live dropout.
+        calibration: The manifest's part on a calibration.
     """
 
+    deployed: Deployed
     captured: Captured
     known: Sequence[Reference]
     draws: Draws | None = None
     stochastic: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
 
     @property
     def live(self) -> contextlib.AbstractContextManager[None]:
         """Returns a context in which live dropout is active, if there is any."""
-        noise = self.captured.module.noise
+        noise = self.deployed.noise
         return noise.live() if isinstance(noise, Noise) else contextlib.nullcontext()
 
 
@@ -150,6 +157,7 @@ def _proven_model(request: BundleRequest, work: _Work) -> _Model:
     with work.stage("preflight"):
         work.checks += [weights_finite(deployed), *settle(request, deployed, raw)]
         draws, stochastic = _live_preflight(deployed, noise, cases[REAL], work) if noise else (None, None)
+        calibration = _with_temperature(request, deployed, work)
     with work.stage("capture"), noise.live() if noise else contextlib.nullcontext():
         program, checks = capture(deployed, raw[:EXAMPLE_ROWS], len(stochastic["layers"]) if stochastic else 0)
         work.checks += checks
@@ -164,7 +172,31 @@ def _proven_model(request: BundleRequest, work: _Work) -> _Model:
         input_name=request.input_name,
         output_name=request.output_name,
     )
-    return _Model(captured=captured, known=known, draws=draws, stochastic=stochastic)
+    if request.calibration is not None and request.calibration.kind == "conformal":
+        with work.stage("capture"):
+            part, check = fit_conformal(request.calibration, request, deployed, known[0].tolerance)
+            work.checks.append(check)
+            calibration, captured = part, _with_added_output(request, deployed, captured, part)
+    return _Model(
+        deployed=deployed, captured=captured, known=known, draws=draws, stochastic=stochastic, calibration=calibration
+    )
+
+
+def _with_temperature(request: BundleRequest, deployed: Deployed, work: _Work) -> dict[str, Any] | None:
+    if request.calibration is None or request.calibration.kind != "temperature":
+        return None
+    part, check = apply_temperature(request.calibration, deployed)
+    work.checks.append(check)
+    return part
+
+
+def _with_added_output(
+    request: BundleRequest, deployed: Deployed, captured: Captured, part: dict[str, Any]
+) -> Captured:
+    """Returns the model with prediction sets or intervals as its second output."""
+    module = Conformal(deployed, part["thresholds"], is_class=request.task.kind == "classification")
+    program, _ = capture(module, captured.example)
+    return replace(captured, module=module, program=program, added_outputs=(part["output"]["name"],))
 
 
 def _live_preflight(deployed: Deployed, noise: Noise, real: np.ndarray, work: _Work) -> tuple[Draws, dict[str, Any]]:
@@ -198,7 +230,9 @@ def _proven_files(
     work: _Work,
 ) -> None:
     files = {name: filename for name, filename, _ in request.formats}
-    test = _test_data(request, model.captured.module, model.known[0], work)
+    test = _test_data(request, model.deployed, model.known[0], work)
+    if test is not None and model.calibration is not None:
+        work.checks += measure(model.calibration, request, test)
     if test is not None:
         # Before the files are written, because they contain the manifest.
         threshold = 0.5 if request.probabilities else 0.0
@@ -250,7 +284,8 @@ def _check(
         layers = model.stochastic["layers"]
         checks += check_stochastic_file(form, path, model.known, model.draws, layers, decision=decision, test=test)
         return checks
-    return [*checks, *check_file(form, path, model.known, decision=decision, test=test)]
+    checks += check_file(form, path, model.known, decision=decision, test=test)
+    return [*checks, *check_added_output(form, path, model.known, manifest, test)]
 
 
 def _size(path: Path, module: torch.nn.Module) -> Check:

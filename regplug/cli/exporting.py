@@ -72,6 +72,25 @@ def export(
             help="Keep dropout live in inference (MC dropout): repeated outputs differ; has its own checks.",
         ),
     ] = False,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate",
+            metavar="<temperature|none>",
+            help="Divide the logits by a temperature fitted on the validation rows.  [default: as in the run]",
+            show_default=False,
+        ),
+    ] = None,
+    conformal: Annotated[
+        float | None,
+        typer.Option(
+            "--conformal",
+            metavar="<share>",
+            help="Add prediction sets, or intervals of a regression, with this coverage, fitted on the validation "
+            "rows; 0 for none.  [default: as in the run]",
+            show_default=False,
+        ),
+    ] = None,
     register: Annotated[
         str, typer.Option("--register", metavar="<name>", help="Register the ONNX file in MLflow.", show_default=False)
     ] = "",
@@ -121,7 +140,8 @@ def export(
     """
     registry = registry_of({"disable": disable, "plugin": plugin})
     names = [spelled(text) for text in formats or ()]
-    _check_runs(runs, ensemble=ensemble, register=register or alias)
+    is_calibrated = _check_calibration(calibrate, conformal)
+    _check_runs(runs, ensemble=ensemble, register=register or alias, is_calibrated=is_calibrated)
     _check(names, registry, register, alias, tracking_uri)
     from regplug.studies.delivery.exporting import export_named
 
@@ -131,6 +151,8 @@ def export(
             "out": out,
             "probabilities": probabilities,
             "stochastic": stochastic,
+            "calibrate": calibrate,
+            "conformal": conformal,
             "register": register,
             "alias": alias,
             "license_id": license_id,
@@ -148,10 +170,18 @@ def export(
         _tell(exported)
 
 
-def _check_runs(runs: list[str], *, ensemble: bool, register: str) -> None:
+def _check_calibration(calibrate: str | None, conformal: float | None) -> bool:
+    """Returns whether a calibration is requested, after checking the request."""
+    from regplug.config.calibration import check_calibration
+
+    check_calibration(calibrate or "none", conformal or 0.0)
+    return calibrate not in (None, "none") or bool(conformal)
+
+
+def _check_runs(runs: list[str], *, ensemble: bool, register: str, is_calibrated: bool) -> None:
     from regplug.runs.request import check_exported_runs
 
-    check_exported_runs(runs, is_ensemble=ensemble, register=register)
+    check_exported_runs(runs, is_ensemble=ensemble, register=register, is_calibrated=is_calibrated)
 
 
 def _check(formats: list[str], registry: Registry, register: str, alias: str, tracking_uri: str | None) -> None:

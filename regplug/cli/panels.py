@@ -26,6 +26,8 @@ _PANELS: Mapping[str, tuple[str, ...]] = {
         "system_metrics",
         "export",
         "format",
+        "calibrate",
+        "conformal",
         "out",
         "tracking_uri",
     ),

@@ -56,7 +56,7 @@ def predict(
 
 
 def _tell(answers: Predictions) -> None:
-    heading, spreads = [">spread"] if answers.passes else [], [_spread(row) for row in answers.rows]
+    heading, spreads = _headings(answers), [_more(row) for row in answers.rows]
     if answers.task == "classification":
         rows = [
             (row.source, str(row.row), row.label, f"{row.top[0][1]:.4f}", *spread, _others(row))
@@ -70,11 +70,25 @@ def _tell(answers: Predictions) -> None:
         ]
         say_table(("input", ">row", "labels", "probabilities", *heading), labels, folds="probabilities")
     else:
-        values = [(row.source, str(row.row), _numbers(row.values), *_spread(row)) for row in answers.rows]
+        values = [
+            (row.source, str(row.row), _numbers(row.values), *spread)
+            for row, spread in zip(answers.rows, spreads, strict=True)
+        ]
         say_table(("input", ">row", "values", *heading), values, folds="values")
 
 
-def _spread(row: Prediction) -> list[str]:
+def _headings(answers: Predictions) -> list[str]:
+    """Returns the headings of the columns that only a stochastic or a conformal bundle has."""
+    if answers.coverage:
+        return [f"{100 * answers.coverage:g} % {'intervals' if answers.task == 'regression' else 'set'}"]
+    return [">spread"] if answers.passes else []
+
+
+def _more(row: Prediction) -> list[str]:
+    if row.prediction_set is not None:
+        return [", ".join(row.prediction_set) or "no class"]
+    if row.intervals:
+        return [", ".join(f"{low:.6g} to {high:.6g}" for low, high in row.intervals)]
     if not row.spread:
         return []
     from regplug.cli.summary import format_figure
@@ -112,13 +126,19 @@ def csv_lines(answers: Predictions) -> Iterator[list[object]]:
     if answers.task == "classification":
         columns = ["label", "probability", *spread]
         more = range(2, 1 + len(first.top if first else ()))
-        yield ["input", "row", *columns, *(f"{name}_{rank}" for rank in more for name in columns)]
+        sets = ["set"] if answers.coverage else []
+        yield ["input", "row", *columns, *(f"{name}_{rank}" for rank in more for name in columns), *sets]
     elif answers.task == "multilabel":
         names = [name for name, _ in first.labels] if first else []
         yield ["input", "row", "labels", *(f"{what} of {name}" for what in ("probability", *spread) for name in names)]
     else:
         places = range(1, 1 + len(first.values if first else ()))
-        yield ["input", "row", *(f"{name}_{place}" for name in ("value", *spread) for place in places)]
+        ends = ("low", "high") if answers.coverage else ()
+        yield [
+            *("input", "row"),
+            *(f"{name}_{place}" for name in ("value", *spread) for place in places),
+            *(f"{name}_{place}" for place in places for name in ends),
+        ]
     for row in answers.rows:
         yield [row.source, row.row, *_cells(row)]
 
@@ -129,6 +149,8 @@ def _cells(row: Prediction) -> Iterator[object]:
         yield from (probability for _, probability in row.labels)
         yield from row.spread
     elif not row.top:
-        yield from (*row.values, *row.spread)
+        yield from (*row.values, *row.spread, *(end for ends in row.intervals for end in ends))
     for place, pair in enumerate(row.top):
         yield from (*pair, *row.spread[place : place + 1])
+    if row.prediction_set is not None:
+        yield ", ".join(row.prediction_set)

@@ -122,6 +122,10 @@ class RunConfig:
     "Formats in which the model is exported."
     export: bool = True
     "Whether it is exported and verified."
+    calibrate: Literal["none", "temperature"] = "none"
+    "Whether the bundle divides its logits by a temperature, fitted on validation rows."
+    conformal: Annotated[float, Ge(0), Lt(1)] = 0.0
+    "Coverage of the bundle's prediction sets or intervals, fitted on validation rows; 0 for none."
     out: str = ""
     "Folder for the bundle; empty for bundles/ and the start of the run id."
 

@@ -85,6 +85,7 @@ class Prepared:
         kept: How the inputs are kept while the run trains, in words.
         inputs: What one input of an exported file looks like.
         file_test: The test rows as an exported file takes them, and their targets in the user's units.
+        file_valid: The same of the validation rows, or `None`.
         preparation: What happens to a row of a table before an exported file takes it; `None` where nothing does.
         units: Scaled outputs of a regression to the user's units; `None` where the targets are not scaled.
         weights: What the loss of each training row counts, of mean 1, `(B,)`; `None` where all count the same.
@@ -98,6 +99,7 @@ class Prepared:
     digest: str
     inputs: InputSpec
     file_test: Split
+    file_valid: Split | None = None
     kept: str = ""
     preparation: Preparation | None = None
     units: Units | None = None
@@ -156,6 +158,7 @@ def prepare(raw: RawData, *, dtype: torch.dtype = torch.float32, device: torch.d
         digest=digest(raw),
         inputs=entering.inputs,
         file_test=entering.test,
+        file_valid=entering.valid,
         kept=_in_words(entering, kept, dtype),
         preparation=preparation,
         units=units,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,14 +34,27 @@ class Kept:
         info: The run.
         registry: The installed components.
         formats: Formats as components; empty for those of the run.
+        calibrate: As in the run's configuration; `None` for that of the run, or for none if `conformal` is given.
+        conformal: Likewise.
     """
 
-    def __init__(self, store: Store, info: RunInfo, registry: Registry, formats: Sequence[str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        info: RunInfo,
+        registry: Registry,
+        formats: Sequence[str],
+        *,
+        calibrate: str | None = None,
+        conformal: float | None = None,
+    ) -> None:
         self._store, self.info = store, info
         missing = [name for name in (CONFIG_FILE, STATE_FILE) if name not in store.artifact_names(info.run_id)]
         if missing:
             raise RequestError(f"Run {info.name} ({info.run_id[:8]}) has no {missing[0]}.", hint=_why(info))
-        flags = {"format": tuple(formats) or None, "export": True}
+        flags: dict[str, Any] = {"format": tuple(formats) or None, "export": True}
+        if calibrate is not None or conformal is not None:
+            flags |= {"calibrate": calibrate or "none", "conformal": conformal or 0.0}
         self.config: RunConfig = load_config(store.read_artifact(info.run_id, CONFIG_FILE), flags=flags)
         # The model is exported from the CPU, wherever it was trained.
         self._here = replace(self.config, device="cpu")

@@ -34,6 +34,8 @@ def export_ensemble(
     out: str | Path | None = None,
     probabilities: bool = False,
     stochastic: bool = False,
+    calibrate: str | None = None,
+    conformal: float | None = None,
     register: str = "",
     alias: str = "",
     license_id: str = "",
@@ -55,6 +57,8 @@ def export_ensemble(
             for a stochastic bundle.
         probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
         stochastic: Whether dropout stays live in inference (MC dropout).
+        calibrate: Must be `None` or `none`: the validation rows of one run may be training rows of another.
+        conformal: Must be `None` or 0, as `calibrate`.
         register: Must be empty: a registered model belongs to one run.
         alias: Must be empty, as `register`.
         license_id: The model's licence, such as `apache-2.0`; empty if unknown.
@@ -71,7 +75,8 @@ def export_ensemble(
 
     Source: Lakshminarayanan et al. 2017, Simple and Scalable Predictive Uncertainty Estimation.
     """
-    check_exported_runs(runs, is_ensemble=True, register=register or alias)
+    is_calibrated = calibrate not in (None, "none") or bool(conformal)
+    check_exported_runs(runs, is_ensemble=True, register=register or alias, is_calibrated=is_calibrated)
     registry, store = registry or default_registry(), open_store(tracking_uri, is_read=True)
     infos = _find(store, runs)
     owner = "+".join(sorted(info.run_id for info in infos))
@@ -171,6 +176,7 @@ def _as_one(requests: Sequence[BundleRequest], infos: Sequence[RunInfo]) -> Bund
         first,
         module=Ensemble([each.module for each in requests], kind).eval(),
         live=Ensemble(live, kind).eval() if live else None,
+        calibration=None,
         rebuild=lambda: Ensemble([each.rebuild() for each in requests if each.rebuild], kind),
         # The test rows of one run may be training rows of another.
         test=first.test if all(_same_rows(first, each) for each in requests) else None,

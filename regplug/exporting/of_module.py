@@ -13,6 +13,7 @@ from torch import nn
 from regplug.api import Task, TaskKind
 from regplug.bundles.answers import require_columns
 from regplug.bundles.blame import user_line, where_it_broke
+from regplug.bundles.calibration.request import calibration_of
 from regplug.bundles.causes import cause
 from regplug.bundles.formats import Array
 from regplug.bundles.isolate import isolate
@@ -43,8 +44,11 @@ def export_module(
     preprocess: nn.Module | None = None,
     probabilities: bool = False,
     stochastic: bool = False,
+    calibrate: str = "none",
+    conformal: float = 0.0,
     task: TaskKind | None = None,
     test: tuple[Any, Any] | None = None,
+    validation: tuple[Any, Any] | None = None,
     value_range: tuple[float, float] | None = None,
     column_names: Sequence[str] = (),
     manifest: Mapping[str, Any] | None = None,
@@ -64,9 +68,12 @@ def export_module(
         preprocess: Maps raw input to the input of `module`, such as a normalisation; becomes part of the graph.
         probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
         stochastic: Whether its dropout modules stay live in inference (MC dropout).
+        calibrate: `temperature` divides the logits by a number fitted on the validation rows; `none` does not.
+        conformal: Promised coverage of prediction sets or intervals, fitted on the validation rows; 0 for none.
         task: `classification`, `multilabel` or `regression`; by default a classification if there are class
             names or two or more outputs.
         test: Raw test inputs and targets, on which the files themselves are evaluated.
+        validation: Raw validation inputs and targets; only for `calibrate` or `conformal`.
         value_range: Smallest and largest raw value; by default 0 to 255 for uint8.
         column_names: Names of the columns of rows.
         manifest: Additional fields for `manifest.json`.
@@ -83,6 +90,11 @@ def export_module(
     transform = nn.Identity() if preprocess is None else preprocess
     for part in (module, transform):
         _require_module(part)
+    if validation is not None and calibrate == "none" and not conformal:
+        raise RequestError(
+            "Validation rows were given, but no calibration.",
+            hint="Request one: calibrate='temperature' or conformal=0.9; or leave the rows out.",
+        )
     require_free(Path(out), overwrite=overwrite, hint=OVERWRITE)
     signer = None if sign is None else load_signer(sign)
     samples = _array(example)
@@ -99,7 +111,8 @@ def export_module(
         task=_task(module, transform, samples, class_names, task),
         formats=[named_format(_chosen(text, registry or default_registry())) for text in _texts(formats)],
         value_range=value_range or (_UINT8_RANGE if samples.dtype == np.uint8 else None),
-        test=None if test is None else (_array(test[0]), _array(test[1])),
+        test=_pair(test),
+        calibration=calibration_of(calibrate, conformal, _pair(validation)),
         probabilities=probabilities,
         stochastic=stochastic,
         manifest={**(manifest or {}), "column_names": list(column_names)},
@@ -129,6 +142,10 @@ def _array(value: Any) -> Array:
         )
     # Python floats become float64, but inputs in deployment and torch's layers are float32.
     return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _pair(rows: tuple[Any, Any] | None) -> tuple[Array, Array] | None:
+    return None if rows is None else (_array(rows[0]), _array(rows[1]))
 
 
 def _layout(samples: Array) -> Layout:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from regplug.bundles.calibration.request import calibration_of
 from regplug.bundles.request import Bundle, BundleRequest
 from regplug.bundles.writing import write_bundle
 from regplug.config import RunConfig
@@ -65,7 +66,7 @@ def request_of_run(
         probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
         stochastic: Whether dropout stays live in inference.
     """
-    inputs, test, samples = data.inputs, _test_rows(data.file_test), data.file_test.x[:SAMPLE_ROWS]
+    inputs, test, samples = data.inputs, _file_rows(data.file_test), data.file_test.x[:SAMPLE_ROWS]
     has_range = inputs.low is not None and inputs.high is not None
     return BundleRequest(
         module=model,
@@ -78,14 +79,17 @@ def request_of_run(
         test=test,
         probabilities=probabilities,
         stochastic=stochastic,
+        calibration=calibration_of(
+            config.calibrate, config.conformal, None if data.file_valid is None else _file_rows(data.file_valid)
+        ),
         live=live_network(config, components, data, model) if stochastic else None,
         rebuild=lambda: rebuilt_network(config, components, data, count_members(list(model.state_dict()))),
         manifest=_manifest(config, components, data, run_id),
     )
 
 
-def _test_rows(split: Split) -> tuple[Array, Array]:
-    """The test rows on which files are checked; of those that do not fit into memory, an evenly spaced part."""
+def _file_rows(split: Split) -> tuple[Array, Array]:
+    """The rows on which files are calibrated or checked; of those that exceed memory, an evenly spaced part."""
     if not isinstance(split.x, LazyRows):
         return split.x, split.y
     number = max(1, STREAMED_TEST_BYTES // max(1, math.prod(split.x.shape[1:]) * split.x.dtype.itemsize))

@@ -36,6 +36,8 @@ def export_tracked(
     out: str | Path | None = None,
     probabilities: bool = False,
     stochastic: bool = False,
+    calibrate: str | None = None,
+    conformal: float | None = None,
     register: str = "",
     alias: str = "",
     license_id: str = "",
@@ -56,6 +58,8 @@ def export_tracked(
             stochastic bundle.
         probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
         stochastic: Whether dropout stays live in inference (MC dropout).
+        calibrate: `temperature`, `none`, or `None` for that of the run.
+        conformal: Coverage of prediction sets or intervals; 0 for none, `None` for that of the run.
         register: Name of the registered model that gets a new version; empty for none.
         alias: Alias that points to that version; empty for none.
         license_id: The model's licence, such as `apache-2.0`; empty if unknown.
@@ -76,7 +80,7 @@ def export_tracked(
     info = store.find_run(run)
     place = Path(out or f"bundles/{info.run_id[:8]}{'-stochastic' if stochastic else ''}")
     require_free(place, info.run_id, overwrite=overwrite, hint=OVERWRITE)
-    kept = Kept(store, info, registry, formats)
+    kept = Kept(store, info, registry, formats, calibrate=calibrate, conformal=conformal)
     signer = None if sign is None else load_signer(sign)
     if register:
         kept.require_deployable()

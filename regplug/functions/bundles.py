@@ -30,6 +30,8 @@ def export(
     formats: Sequence[str] = (),
     probabilities: bool = False,
     stochastic: bool = False,
+    calibrate: str | None = None,
+    conformal: float | None = None,
     license_id: str = "",
     sign: PathLike | None = None,
     overwrite: bool = False,
@@ -44,6 +46,7 @@ def export(
     preprocess: nn.Module | None = None,
     task: TaskKind | None = None,
     test: tuple[Any, Any] | None = None,
+    validation: tuple[Any, Any] | None = None,
     value_range: tuple[float, float] | None = None,
     column_names: Sequence[str] | None = None,
     manifest: Mapping[str, Any] | None = None,
@@ -60,6 +63,10 @@ def export(
         formats: Formats as components; by default those of the run, or ONNX and TorchScript.
         probabilities: Whether the graph ends in a softmax (for labels, a sigmoid).
         stochastic: Whether dropout stays live in inference, so that repeated outputs differ (MC dropout).
+        calibrate: `temperature` divides the logits by a number fitted on validation rows, `none` does not; by default
+            as in the run's configuration.
+        conformal: Promised coverage of prediction sets or intervals, fitted on validation rows; 0 for none; by default
+            as in the run's configuration.
         license_id: The model's licence for its card, such as `apache-2.0`.
         sign: The secret key (minisign) with which the bundle is signed; a password is read from
             `REGPLUG_SIGN_PASSWORD` or at the terminal.
@@ -76,6 +83,7 @@ def export(
         task: For a module: `classification` or `regression`; by default a classification if there are class names or
             two or more outputs.
         test: For a module: raw test inputs and targets, on which the files themselves are evaluated.
+        validation: For a module: raw validation inputs and targets, on which `calibrate` or `conformal` is fitted.
         value_range: For a module: smallest and largest raw value; by default 0 to 255 for uint8.
         column_names: For a module: names of the columns of rows.
         manifest: For a module: additional fields for `manifest.json`.
@@ -94,6 +102,7 @@ def export(
     """
     both: dict[str, Any] = {"formats": formats, "probabilities": probabilities, "stochastic": stochastic}
     both |= {"overwrite": overwrite, "license_id": license_id, "sign": None if sign is None else Path(sign)}
+    both |= _not_none({"calibrate": calibrate, "conformal": conformal})
     of_run = {"register": register, "alias": alias, "tracking_uri": tracking_uri, "model": model, "dataset": dataset}
     of_run["accept_changed_data"] = accept_changed_data
     of_module = {
@@ -101,6 +110,7 @@ def export(
         "preprocess": preprocess,
         "task": task,
         "test": test,
+        "validation": validation,
         "value_range": value_range,
         "column_names": column_names,
         "manifest": manifest,
@@ -128,7 +138,8 @@ def _export_runs(
     from regplug.studies.delivery.exporting import export_named
 
     register = asked.get("register") or asked.get("alias") or ""
-    check_exported_runs(runs, is_ensemble=is_ensemble, register=register)
+    is_calibrated = asked.get("calibrate") not in (None, "none") or bool(asked.get("conformal"))
+    check_exported_runs(runs, is_ensemble=is_ensemble, register=register, is_calibrated=is_calibrated)
     objects: dict[str, Any] = {name: asked.pop(name) for name in ("model", "dataset") if name in asked}
     _, known = take_over(objects, registry or default_registry())
     asked |= {"out": None if out is None else Path(out), "registry": known}

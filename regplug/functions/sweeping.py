@@ -62,6 +62,8 @@ def sweep(
     name: str | None = None,
     format: ComponentsLike | None = None,  # noqa: A002 - the name of the field
     export: bool | None = None,
+    calibrate: Literal["none", "temperature"] | None = None,
+    conformal: float | None = None,
     out: str | None = None,
     config: PathLike | None = None,
     overrides: Sequence[str] = (),
@@ -134,6 +136,9 @@ def sweep(
         name: Name of the run; empty for one that says what differs.
         format: Formats in which the model is exported. By default ['onnx', 'torchscript'].
         export: Whether it is exported and verified. By default True.
+        calibrate: Whether the bundle divides its logits by a temperature, fitted on validation rows. By default none.
+        conformal: Coverage of the bundle's prediction sets or intervals, fitted on validation rows; 0 for none. By
+            default 0.0. Must be at least 0 and less than 1.
         out: Folder for the bundle; empty for bundles/ and the start of the run id.
         config: A TOML or YAML study file.
         overrides: Values as for `--set`, for every run.

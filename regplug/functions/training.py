@@ -49,6 +49,8 @@ def run(
     name: str | None = None,
     format: ComponentsLike | None = None,  # noqa: A002 - the name of the field
     export: bool | None = None,
+    calibrate: Literal["none", "temperature"] | None = None,
+    conformal: float | None = None,
     out: str | None = None,
     config: PathLike | None = None,
     overrides: Sequence[str] = (),
@@ -105,6 +107,9 @@ def run(
         name: Name of the run; empty for one that says what differs.
         format: Formats in which the model is exported. By default ['onnx', 'torchscript'].
         export: Whether it is exported and verified. By default True.
+        calibrate: Whether the bundle divides its logits by a temperature, fitted on validation rows. By default none.
+        conformal: Coverage of the bundle's prediction sets or intervals, fitted on validation rows; 0 for none. By
+            default 0.0. Must be at least 0 and less than 1.
         out: Folder for the bundle; empty for bundles/ and the start of the run id.
         config: A TOML or YAML file.
         overrides: Values as for `--set`, such as `"model.hidden=[64]"`.

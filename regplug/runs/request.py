@@ -10,6 +10,7 @@ from pathlib import Path
 
 from regplug.bundles.publish import require_free
 from regplug.config import KIND_BY_FIELD, RunConfig
+from regplug.config.calibration import check_calibration
 from regplug.config.params import describe_params
 from regplug.config.spec import ComponentSpec
 from regplug.errors import DataError, MissingExtraError, ParameterError, RequestError
@@ -74,6 +75,7 @@ def check_parts(config: RunConfig, registry: Registry) -> dict[str, list[Chosen]
         RequestError: Something is wrong.
     """
     _check_threads(config.threads)
+    check_calibration(config.calibrate, config.conformal)
     if config.system_metrics and find_spec("psutil") is None:
         raise MissingExtraError("system_metrics", "psutil", extra="system")
     installed: dict[str, list[Chosen]] = {field: [] for field in KIND_BY_FIELD}
@@ -156,17 +158,20 @@ def _require_file(path: Path) -> None:
         raise DataError(f"No file {path}.", hint="Relative paths start from the current folder.")
 
 
-def check_exported_runs(runs: Sequence[str], *, is_ensemble: bool, register: str = "") -> None:
+def check_exported_runs(
+    runs: Sequence[str], *, is_ensemble: bool, register: str = "", is_calibrated: bool = False
+) -> None:
     """Checks how many runs an export names.
 
     Args:
         runs: The named runs.
         is_ensemble: Whether they are exported as one model.
         register: The registered model or the alias that was requested; empty for none.
+        is_calibrated: Whether a calibration was requested.
 
     Raises:
         RequestError: There are several runs for a bundle of one or one for an ensemble, a run is named twice, or an
-            ensemble should be registered.
+            ensemble should be registered or calibrated.
     """
     if not is_ensemble:
         if len(runs) == 1:
@@ -180,6 +185,11 @@ def check_exported_runs(runs: Sequence[str], *, is_ensemble: bool, register: str
     twice = sorted({run for run in runs if list(runs).count(run) > 1})
     if twice:
         raise RequestError(f"The run {twice[0]} is named twice.", hint="Name each run of an ensemble once.")
+    if is_calibrated:
+        raise RequestError(
+            "An ensemble cannot be calibrated, because the validation rows of one run may be training rows of another.",
+            hint="Leave out --calibrate and --conformal, or export one run.",
+        )
     if register:
         raise RequestError(
             "An ensemble cannot be registered, because a registered model belongs to one run.",

@@ -20,6 +20,8 @@ NOT_PARAMETERS = (
         "name",
         "experiment",
         "export",
+        "calibrate",
+        "conformal",
         "threads",
         "fold",
         "checkpoint_every",

@@ -39,6 +39,8 @@ _NO_AXES = {
             "out",
             "export",
             "format",
+            "calibrate",
+            "conformal",
             "probe",
             "threads",
             "device",

@@ -161,6 +161,8 @@ class StudyConfig:
             "out",
             "export",
             "format",
+            "calibrate",
+            "conformal",
             "threads",
             "checkpoint_every",
             "keep_predictions",

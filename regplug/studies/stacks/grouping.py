@@ -18,7 +18,10 @@ from regplug.studies.stacks.study_data import StudyData
 _STACKED = ("lr", "seed", "data_seed", "reg", "loss", "optimizer")
 """Fields in which runs of one stack may differ; components may differ only in parameters marked `Stackable`."""
 
-_NOT_TRAINED = ("name", "experiment", "out", "export", "format", "probe", "keep_predictions", "system_metrics")
+_NOT_TRAINED = (
+    *("name", "experiment", "out", "export", "format", "calibrate", "conformal"),
+    *("probe", "keep_predictions", "system_metrics"),
+)
 """Fields that do not affect training."""
 
 

@@ -1,0 +1,143 @@
+"""Fits a calibration to the isolated model, and measures it on the test rows, for the manifest and the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from regplug.bundles.calibration.answers import softmax
+from regplug.bundles.calibration.fitting import (
+    fit_intervals,
+    fit_sets,
+    fit_temperature,
+    measured_intervals,
+    measured_sets,
+    measured_temperature,
+    nll,
+    nll_change_in_errors,
+)
+from regplug.bundles.calibration.request import Calibration
+from regplug.bundles.formats import Array
+from regplug.bundles.isolate import Deployed
+from regplug.bundles.numbers import TestData, in_batches
+from regplug.bundles.report import Check, at_most
+from regplug.bundles.request import BundleRequest
+from regplug.errors import ExportError
+
+_MOST_ERRORS = 5.0
+"""Standard errors by which the NLL on test rows may rise."""
+
+
+def apply_temperature(calibration: Calibration, deployed: Deployed) -> tuple[dict[str, Any], Check]:
+    """Fits the temperature and puts it into the model.
+
+    Args:
+        calibration: The validation rows.
+        deployed: The isolated model; from now on it divides its logits.
+
+    Returns:
+        The manifest's part, and the check of the fit.
+
+    Raises:
+        ExportError: No temperature minimises the NLL.
+    """
+    inputs, targets = _rows(calibration)
+    logits = _finite(_run(deployed, inputs, is_calibrated=False))
+    temperature = fit_temperature(logits, targets)
+    deployed.temperature = torch.tensor(temperature)
+    part = {"kind": "temperature", "temperature": temperature, "rows": len(targets)}
+    before, after = nll(logits, targets), nll(logits, targets, temperature)
+    detail = f"NLL on {len(targets)} validation rows with temperature {temperature:.4g}; the limit is the NLL without"
+    return part, at_most("calibration.fitted", after, before, detail)
+
+
+def fit_conformal(
+    calibration: Calibration, request: BundleRequest, deployed: Deployed, rounding: float
+) -> tuple[dict[str, Any], Check]:
+    """Fits the conformal thresholds; the model is not changed.
+
+    Args:
+        calibration: Coverage and validation rows.
+        request: The bundle.
+        deployed: The isolated model.
+        rounding: Largest rounding error of its outputs.
+
+    Returns:
+        The manifest's part, and the check of the fit.
+    """
+    is_class = request.task.kind == "classification"
+    inputs, targets = _rows(calibration)
+    outputs = _finite(_run(deployed, inputs))
+    if is_class:
+        shares = _shares(outputs, request)
+        thresholds = [fit_sets(shares, targets, calibration.coverage)]
+        covered = measured_sets(shares, targets, thresholds[0])["coverage"]
+    else:
+        values = targets.reshape(outputs.shape)
+        thresholds = fit_intervals(outputs, values, calibration.coverage, rounding)
+        covered = min(one["coverage"] for one in measured_intervals(outputs, values, thresholds))
+    part = {
+        "kind": "conformal",
+        "method": "lac" if is_class else "absolute_residual",
+        "coverage": calibration.coverage,
+        "rows": len(targets),
+        "thresholds": thresholds,
+        "output": calibration.output_of(request.task),
+    }
+    detail = f"coverage on the {len(targets)} validation rows; the limit is the promised one"
+    passed = covered >= calibration.coverage
+    check = Check(name="calibration.fitted", passed=passed, figure=covered, limit=calibration.coverage, detail=detail)
+    return part, check
+
+
+def measure(part: dict[str, Any], request: BundleRequest, test: TestData) -> list[Check]:
+    """Measures a calibration on the test rows; writes `test` into the manifest's part.
+
+    Args:
+        part: The manifest's part.
+        request: The bundle.
+        test: The test rows with the calibrated model's outputs.
+
+    Returns:
+        The check of a temperature; the coverage of a conformal calibration is checked for each file.
+    """
+    if part["kind"] == "conformal":
+        if request.task.kind == "classification":
+            part["test"] = [measured_sets(_shares(test.outputs, request), test.targets, part["thresholds"][0])]
+        else:
+            values = test.targets.reshape(test.outputs.shape)
+            part["test"] = measured_intervals(test.outputs, values, part["thresholds"])
+        return []
+    temperature = part["temperature"]
+    logits = temperature * (np.log(np.maximum(test.outputs, 1e-38)) if request.probabilities else test.outputs)
+    part["test"] = [measured_temperature(logits, test.targets, temperature)]
+    change = nll_change_in_errors(logits, test.targets, temperature)
+    detail = f"change of the NLL on {len(logits)} test rows by the temperature, in standard errors"
+    return [at_most("calibration.test_nll", change, _MOST_ERRORS, detail)]
+
+
+def _rows(calibration: Calibration) -> tuple[Array, Array]:
+    inputs, targets = calibration.rows or ((), ())
+    return np.require(inputs, requirements=["C", "W"]), np.asarray(targets)
+
+
+def _run(deployed: Deployed, inputs: Array, *, is_calibrated: bool = True) -> Array:
+    run = deployed if is_calibrated else deployed.uncalibrated
+    with torch.no_grad():
+        return in_batches(lambda rows: run(torch.from_numpy(rows)).numpy(), inputs)
+
+
+def _shares(outputs: Array, request: BundleRequest) -> Array:
+    return outputs if request.probabilities else softmax(outputs)
+
+
+def _finite(outputs: Array) -> Array:
+    bad = int((~np.isfinite(outputs)).any(1).sum())
+    if bad:
+        raise ExportError(
+            f"The model's outputs for {bad} of {len(outputs)} validation rows are NaN or infinite.",
+            hint="A layer overflows or divides by zero: inspect the layers' outputs on the validation rows.",
+        )
+    return outputs

@@ -1,0 +1,92 @@
+"""Checks that a saved file's prediction sets or intervals follow from its own outputs. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regplug.bundles.calibration.answers import INTERVALS, SETS, added_answers, conformal_part, softmax
+from regplug.bundles.calibration.fitting import ALARM, Promise
+from regplug.bundles.cases import Reference
+from regplug.bundles.causes import cause
+from regplug.bundles.formats import Array, Format, RunAll
+from regplug.bundles.losses import widened
+from regplug.bundles.numbers import LEVELS, TestData, in_batches
+from regplug.bundles.report import Check, at_most, holds
+
+_NEAR = 1e-4
+"""Relative distance from the threshold within which a class may be in a set or not, because of rounding."""
+
+_LAST_BITS = 4 * float(np.finfo(np.float32).eps)
+
+
+def check_added_output(
+    form: Format, path: Path, known: Sequence[Reference], manifest: Mapping[str, Any], test: TestData | None = None
+) -> list[Check]:
+    """Compares the output that a conformal calibration adds with the file's first output, on every case.
+
+    Args:
+        form: Opens the file.
+        path: The file.
+        known: The cases.
+        manifest: The manifest with the thresholds.
+        test: The test set, on which the file's own coverage is compared with what was promised.
+
+    Returns:
+        No check for a bundle without such an output.
+    """
+    part = conformal_part(manifest)
+    if part is None:
+        return []
+    name = part["output"]["name"]
+    checks = []
+    for level, optimised in LEVELS.items():
+        try:
+            run = form.open_outputs(path, optimised=optimised)
+            wrong = sum(_wrong(run(one.inputs), form, manifest, part) for one in widened(known, form.loss))
+            checks.append(
+                at_most(f"{name}.{level}", wrong, 0, f"{name} that do not follow from the file's own outputs")
+            )
+            if test is not None and optimised:
+                checks += _on_test_rows(run, name, test, part)
+        except Exception as error:
+            checks.append(holds(f"{name}.{level}", False, f"the file raises: {cause(error)}"))
+    return checks
+
+
+def _wrong(answers: Sequence[Array], form: Format, manifest: Mapping[str, Any], part: Mapping[str, Any]) -> int:
+    """Returns how many entries of the added output are wrong in rows with finite outputs."""
+    outputs, added = answers
+    if added.shape != (len(outputs), *part["output"]["shape"][1:]) or str(added.dtype) != part["output"]["dtype"]:
+        return added.size or 1
+    is_finite = np.isfinite(outputs).all(1)
+    outputs, added = outputs[is_finite], added[is_finite]
+    lost = form.loss.relative_error if form.loss else 0.0
+    if part["output"]["name"] == INTERVALS:
+        wanted = added_answers(outputs, part)
+        scale = np.abs(wanted).max(initial=0.0)
+        return int((np.abs(added.astype(np.float64) - wanted) > max(lost, _LAST_BITS) * scale).sum())
+    shares, threshold = (softmax(outputs) if manifest["output"]["name"] == "logits" else outputs), part["thresholds"][0]
+    is_clear = np.abs(shares - threshold) > max(lost, _NEAR * threshold)
+    return int(((added != added_answers(shares, part)) & is_clear).sum())
+
+
+def _on_test_rows(run: RunAll, name: str, test: TestData, part: Mapping[str, Any]) -> list[Check]:
+    """Checks that the file covers the targets of test rows as often as exchangeable rows would be covered."""
+    added = in_batches(lambda rows: run(rows)[1], test.inputs)
+    promise = Promise(rows=part["rows"], coverage=part["coverage"])
+    if name == SETS:
+        covered_BK = added[np.arange(len(added)), test.targets][:, None]
+    else:
+        targets_BK = test.targets.reshape(added.shape[:2])
+        covered_BK = (added[..., 0] <= targets_BK) & (targets_BK <= added[..., 1])
+    coverage = float(covered_BK.mean(0).min())
+    least = promise.least(len(added), ALARM / covered_BK.shape[1])
+    detail = (
+        f"smallest coverage on {len(added)} test rows, with {part['coverage']:g} promised; the limit is the least that "
+        "rows like the validation rows have"
+    )
+    return [Check(name=f"{name}.test_coverage", passed=coverage >= least, figure=coverage, limit=least, detail=detail)]
