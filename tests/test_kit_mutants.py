@@ -90,9 +90,10 @@ def test_every_planted_bug_is_caught_by_the_check_that_is_made_for_it(tell, make
 
 
 def groups():
-    """Components that are right; first-party regularizers have a test of their own."""
+    """Components that are right; first-party regularizers and studies have tests of their own."""
+    with_tests = ("regularizer", "study")
     shipped = [
-        one for one in default_registry().components() if one.origin.is_first_party and one.kind != "regularizer"
+        one for one in default_registry().components() if one.origin.is_first_party and one.kind not in with_tests
     ]
     honest = [*kit_honest.HONEST, *kit_honest_schedules.HONEST]
     # In turn, so that there are some of every kind in each part.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from importlib import import_module
 
 import numpy as np
@@ -19,6 +20,7 @@ from regplug.registry import default_registry
 from regplug.registry.studies import find_study, installed_studies
 from regplug.reports import plots
 from regplug.reports.files import save_figures
+from regplug.testing import check_component
 
 pytest_plugins = ["installed_plugins"]
 
@@ -305,3 +307,11 @@ def test_quick_studies_refute_nothing(quick_results):
         assert json.dumps(result.document())
     assert quick_results["dropout-scaling"].verdict == "HOLDS"
     assert quick_results["weight-decay"].verdict == "UNDECIDED"
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not os.environ.get("REGPLUG_DATA_DIR"), reason="REGPLUG_DATA_DIR names no folder with images")
+@pytest.mark.parametrize("name", sorted(installed_studies()))
+def test_a_first_party_study_passes_the_kit(name):
+    report = check_component("study", installed_studies()[name])
+    assert report.passed, list(map(str, report.failures))

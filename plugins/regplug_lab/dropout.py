@@ -57,9 +57,9 @@ def _binomial() -> NDArray[Any]:
 
 
 def _sum_of_inputs() -> nn.Module:
-    model = nn.Sequential(nn.ReLU(), nn.Linear(ONES, 1, bias=False))
-    nn.init.ones_(model[1].weight)  # type: ignore[arg-type] # a Linear has a weight
-    return model
+    layer = nn.utils.skip_init(nn.Linear, ONES, 1, bias=False)  # type: ignore[no-untyped-call]
+    nn.init.ones_(layer.weight)
+    return nn.Sequential(nn.ReLU(), layer)
 
 
 def _one_row_of_ones() -> RawData:
