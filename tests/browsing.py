@@ -61,10 +61,15 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    made = browser.new_page(viewport={"width": 1280, "height": 1400})
+    """A page; the test fails if a script of it raised an error, or if it says at the end that something went wrong."""
+    made, problems = browser.new_page(viewport={"width": 1280, "height": 1400}), []
     made.set_default_timeout(PAGE_TIMEOUT_MS)
+    made.on("pageerror", lambda error: problems.append(str(error)))
     yield made
+    text = made.inner_text("body")
     made.close()
+    assert problems == []
+    assert "Something went wrong" not in text
 
 
 @pytest.fixture(scope="session")
