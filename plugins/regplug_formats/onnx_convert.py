@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from regplug.bundles.capture import where
+from regplug.bundles.capture import symbolic_recurrence, where
 from regplug.bundles.causes import cause, root_cause
-from regplug.bundles.formats import Captured
+from regplug.bundles.formats import Captured, Names
 from regplug.errors import ExportError
 from regplug_formats.onnx_attention import with_plain_attention
 from regplug_formats.quiet import quiet
@@ -32,7 +32,7 @@ def convert(captured: Captured, opset: int) -> Any:
     Raises:
         ExportError: An operator has no translation; it is named.
     """
-    with torch.no_grad(), quiet("torch.onnx", "onnxscript", "onnx_ir"):
+    with torch.no_grad(), quiet("torch.onnx", "onnxscript", "onnx_ir"), symbolic_recurrence(captured.program):
         given = with_plain_attention(captured.program)
         try:
             program = torch.onnx.export(
@@ -40,8 +40,10 @@ def convert(captured: Captured, opset: int) -> Any:
                 (),
                 dynamo=True,
                 opset_version=opset,
-                input_names=[captured.input_name],
-                output_names=[captured.output_name, *captured.added_outputs],
+                input_names=list(captured.names.inputs) if captured.names else [captured.input_name],
+                output_names=list(captured.names.outputs)
+                if captured.names
+                else [captured.output_name, *captured.added_outputs],
                 external_data=False,
                 verbose=False,
             )
@@ -49,15 +51,15 @@ def convert(captured: Captured, opset: int) -> Any:
             raise _explained(error, given) from error
         if program is None:
             raise ExportError("torch.onnx.export returned no program.", hint="Leave the format out, or report it.")
-        return stripped(program.model_proto, captured.input_name)
+        return stripped(program.model_proto, captured)
 
 
-def stripped(model: Any, input_name: str) -> Any:
-    """Takes out node metadata and inferred shapes, which carry local paths, and names the batch axis.
+def stripped(model: Any, captured: Captured) -> Any:
+    """Takes out node metadata and inferred shapes, which carry local paths, and names the symbolic axes.
 
     Args:
         model: An `onnx.ModelProto`; changed in place.
-        input_name: The input whose first axis is the batch.
+        captured: Has the name of the input whose first axis is the batch, or the names of all axes.
     """
     graph = model.graph
     del graph.value_info[:]
@@ -66,12 +68,23 @@ def stripped(model: Any, input_name: str) -> Any:
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         del item.metadata_props[:]
         item.doc_string = ""
-    symbol = next(value for value in graph.input if value.name == input_name).type.tensor_type.shape.dim[0].dim_param
-    for value in (*graph.input, *graph.output):
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param == symbol:
-                dim.dim_param = "batch"
+    if captured.names is not None:
+        _name_axes(graph, captured.names)
+        return model
+    values = {value.name: value.type.tensor_type.shape.dim for value in (*graph.input, *graph.output)}
+    symbol = values[captured.input_name][0].dim_param
+    for dim in (dim for dims in values.values() for dim in dims):
+        if dim.dim_param == symbol:
+            dim.dim_param = "batch"
     return model
+
+
+def _name_axes(graph: Any, names: Names) -> None:
+    for value in (*graph.input, *graph.output):
+        axes = {**names.inputs, **names.outputs}[value.name]
+        for dim, axis in zip(value.type.tensor_type.shape.dim, axes, strict=True):
+            if dim.dim_param and isinstance(axis, str):
+                dim.dim_param = axis
 
 
 def _explained(error: Exception, program: ExportedProgram) -> ExportError:

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run, RunAll
+from regplug.bundles.formats import Array, Captured, Format, NamedRun, NoiseRuns, Run, RunAll
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check
 from regplug_formats import OnnxParams
@@ -30,7 +30,9 @@ import sys
 import numpy, onnxruntime
 model, samples, name, output = sys.argv[1:]
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-numpy.save(output, session.run(None, {name: numpy.load(samples)[name]})[0])
+arrays = numpy.load(samples)
+answers = session.run(None, {given.name: arrays[given.name] for given in session.get_inputs()})
+numpy.save(output, answers[0] if name else numpy.hstack([answer.reshape(len(answer), -1) for answer in answers]))
 """
 
 
@@ -39,6 +41,7 @@ class Onnx(Format):
 
     holds_noise = True
     holds_added_outputs = True
+    holds_names = True
 
     def __init__(self, params: OnnxParams) -> None:
         self._params = params
@@ -82,6 +85,19 @@ class Onnx(Format):
             return lambda given: session.run(None, dict(given))
 
         return noise_runs(onnx.load(str(path), load_external_data=False), open_model)
+
+    def open_named(
+        self, path: Path, manifest: Mapping[str, Any], *, optimised: bool, seed: int | None = None
+    ) -> NamedRun:
+        """A session whose inputs and outputs have the names of the manifest."""
+        del manifest
+        if seed is None:
+            session = _session(str(path), optimised)
+        else:
+            changed = perturbed_model(onnx.load(str(path), load_external_data=False), seed)
+            session = _session(changed.SerializeToString(), optimised)
+        names = [output.name for output in session.get_outputs()]
+        return lambda arrays: dict(zip(names, session.run(None, dict(arrays)), strict=True))
 
     def open_perturbed(self, path: Path, *, seed: int) -> Run:
         """The same graph with a factor near 1 behind each operator: changed in memory."""

@@ -34,6 +34,7 @@ class _SmallOnnx(Onnx):
     kind = _FLOAT
     loss: Loss
     holds_noise = False
+    holds_names = False
 
     def __init__(self, params: OnnxParams) -> None:
         super().__init__(params)
@@ -80,7 +81,7 @@ class OnnxFp16(_SmallOnnx):
 
             half = convert_float_to_float16(super().convert(captured), keep_io_types=True)
         _sort(half.graph)
-        return stripped(half, captured.input_name)
+        return stripped(half, captured)
 
 
 class OnnxInt8(_SmallOnnx):
@@ -125,7 +126,7 @@ class OnnxInt8(_SmallOnnx):
         kept = [entry for entry in small.opset_import if not entry.domain or entry.domain in used]
         del small.opset_import[:]
         small.opset_import.extend(kept)
-        return stripped(small, captured.input_name)
+        return stripped(small, captured)
 
 
 def _sort(graph: Any) -> None:

@@ -11,6 +11,7 @@ from onnx import numpy_helper, shape_inference
 
 from regplug.bundles.calibration.answers import conformal_part
 from regplug.bundles.causes import one_line
+from regplug.bundles.formats import parts_of
 from regplug.bundles.report import Check, at_most, holds
 from regplug_formats.onnx_noise import random_nodes
 
@@ -64,7 +65,8 @@ def ir_version(model: Any, asked: int) -> Check:
 def interface(model: Any, manifest: Mapping[str, Any]) -> Check:
     """The inputs and outputs have the names, dtypes and shapes of the manifest, and a batch axis named `batch`."""
     conformal = conformal_part(manifest)
-    parts = (manifest["input"], manifest["output"], *([conformal["output"]] if conformal else []))
+    added = [conformal["output"]] if conformal else []
+    parts = (*parts_of(manifest, "input"), *parts_of(manifest, "output"), *added)
     want = [(part["name"], part["dtype"], list(part["shape"])) for part in parts]
     found = [_interface(value) for value in (*model.graph.input, *model.graph.output)]
     return holds("interface", found == want, f"{found}" if found == want else f"{found}; the manifest says {want}")

@@ -11,9 +11,10 @@ import torch
 
 from regplug.api import NoParams
 from regplug.bundles.capture import judge
-from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run, RunAll
+from regplug.bundles.formats import Array, Captured, Format, NamedRun, NoiseRuns, Run, RunAll
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check
+from regplug_formats.torch_named import named_run
 from regplug_formats.torch_noise import draws_of, noise_runs
 from regplug_formats.torch_outputs import all_of, first_of
 from regplug_formats.torch_rounding import perturbed_run
@@ -26,6 +27,7 @@ class Pt2(Format):
 
     holds_noise = True
     holds_added_outputs = True
+    holds_names = True
 
     def __init__(self, params: NoParams) -> None:
         del params
@@ -54,6 +56,13 @@ class Pt2(Format):
         """The loaded program, its operators watched as they run."""
         del optimised
         return noise_runs(torch.export.load(path).module())
+
+    def open_named(
+        self, path: Path, manifest: Mapping[str, Any], *, optimised: bool, seed: int | None = None
+    ) -> NamedRun:
+        """The loaded program, whose inputs and outputs have the order of the manifest."""
+        del optimised
+        return named_run(torch.export.load(path).module(), manifest, seed)
 
     def open_perturbed(self, path: Path, *, seed: int) -> Run:
         """The loaded program, its operators' results moved as they run."""

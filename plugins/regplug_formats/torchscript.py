@@ -20,10 +20,11 @@ from torch.overrides import TorchFunctionMode
 from regplug.api import NoParams
 from regplug.bundles.blame import is_users
 from regplug.bundles.causes import one_line
-from regplug.bundles.formats import Array, Captured, Format, NoiseRuns, Run, RunAll
+from regplug.bundles.formats import Array, Captured, Format, NamedRun, NoiseRuns, Run, RunAll
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check, at_most
 from regplug.errors import ExportError
+from regplug_formats.torch_named import named_run
 from regplug_formats.torch_noise import draws_of, noise_runs
 from regplug_formats.torch_outputs import all_of, first_of
 from regplug_formats.torch_rounding import perturbed_run
@@ -41,6 +42,7 @@ class TorchScript(Format):
 
     holds_noise = True
     holds_added_outputs = True
+    holds_names = True
 
     def __init__(self, params: NoParams) -> None:
         del params
@@ -76,11 +78,17 @@ class TorchScript(Format):
 
     def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
         """The loaded module, its operators watched as they run."""
-        return noise_runs(_run_of(path, optimised))
+        return noise_runs(_first_of(path, optimised))
+
+    def open_named(
+        self, path: Path, manifest: Mapping[str, Any], *, optimised: bool, seed: int | None = None
+    ) -> NamedRun:
+        """The loaded module, whose inputs and outputs have the order of the manifest."""
+        return named_run(_run_of(path, optimised), manifest, seed)
 
     def open_perturbed(self, path: Path, *, seed: int) -> Run:
         """The loaded module, its operators' results moved as they run."""
-        return perturbed_run(_run_of(path, False), seed)
+        return perturbed_run(_first_of(path, False), seed)
 
     def manifest(self, path: Path) -> Mapping[str, Any]:
         """The manifest among the extra files."""
@@ -154,7 +162,7 @@ def _require_true_trace(said: Sequence[warnings.WarningMessage], captured: Captu
 def _makes_constants_of_tensors(captured: Captured) -> bool:
     watch = _ConstantsWatch()
     with torch.no_grad(), watch:
-        captured.module(captured.example)
+        captured.module(*captured.examples)
     return watch.from_tensors
 
 
@@ -190,12 +198,17 @@ def _training(node: Any) -> object:
     return told[0].toIValue() if told else None
 
 
-def _run_of(path: Path, optimised: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+def _first_of(path: Path, optimised: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    run = _run_of(path, optimised)
+    return lambda rows: first_of(run(rows))
+
+
+def _run_of(path: Path, optimised: bool) -> Callable[..., Any]:
     module = _load(path)
 
-    def run(rows: torch.Tensor) -> torch.Tensor:
+    def run(*rows: torch.Tensor) -> Any:
         with _deprecated(), torch.jit.optimized_execution(optimised):  # type: ignore[attr-defined]
-            return first_of(module(rows))
+            return module(*rows)
 
     return run
 

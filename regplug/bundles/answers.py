@@ -23,7 +23,8 @@ def require_columns(output: object) -> Tensor:
         what, part = _parts(output)
         raise ExportError(
             f"The model returns {what}, where one tensor (batch, outputs) is needed.",
-            hint=f"Wrap it in a module that returns one tensor{f', such as net(x){part}' if part else ''}.",
+            hint="Name its outputs, to export all of them: outputs=('logits', ...). Or wrap it in a module that "
+            f"returns one tensor{f', such as net(x){part}' if part else ''}.",
         )
     if not output.is_floating_point():
         raise ExportError(

@@ -53,10 +53,10 @@ def capture(
     """
     with torch.no_grad():
         try:
-            with _quiet(), uncollected():  # the first export imports a thousand modules
+            with quiet_capture(), uncollected():  # the first export imports a thousand modules
                 program = torch.export.export(deployed, (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
         except Exception as error:
-            raise _explained(error) from error
+            raise explained(error) from error
         checks = judge(program, draws) if is_trained else [*_judge_structure(program), no_random_op(program)]
     return program, [replace(check, name=f"capture.{check.name}") for check in checks]
 
@@ -73,8 +73,29 @@ def judge(program: ExportedProgram, draws: int = 0) -> list[Check]:
     """
     checks = _judge_structure(program)
     # After decomposition an instance norm looks like batch statistics, so those are checked before it.
-    low_level = program if not draws and all(map(_is_plain, _operators(program))) else program.run_decompositions()
+    if not draws and all(map(_is_plain, _operators(program))):
+        low_level = program
+    else:
+        with symbolic_recurrence(program):
+            low_level = program.run_decompositions()
     return [*checks, no_random_op(low_level, draws), no_buffer_written(low_level)]
+
+
+@contextlib.contextmanager
+def symbolic_recurrence(program: ExportedProgram | None = None) -> Iterator[None]:
+    """Lets torch take a GRU or an LSTM apart without fixing the length of its sequences.
+
+    Args:
+        program: The context has an effect only if it has symbolic axes besides the batch; `None` for always.
+    """
+    if program is not None and len(program.range_constraints) < 2:
+        yield
+        return
+    # torch has no public function for it; torch.onnx.export uses these itself.
+    from torch.export import _patches
+
+    with _patches.register_gru_while_loop_decomposition(), _patches.register_lstm_while_loop_decomposition():
+        yield
 
 
 def _judge_structure(program: ExportedProgram) -> list[Check]:
@@ -83,15 +104,15 @@ def _judge_structure(program: ExportedProgram) -> list[Check]:
 
 
 def batch_symbolic(program: ExportedProgram) -> Check:
-    """Checks that the input's first axis has no fixed size.
+    """Checks that the first axis of each input has no fixed size.
 
     Raises:
-        ExportError: It has a fixed size.
+        ExportError: One has a fixed size.
     """
-    raw = next(node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs)
-    size = raw.meta["val"].shape[0]
-    if isinstance(size, int):
-        raise ExportError(f"The model takes batches of {size} rows only.", hint=_BATCH_HINT)
+    for raw in (node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs):
+        size = raw.meta["val"].shape[0]
+        if isinstance(size, int):
+            raise ExportError(f"The model takes batches of {size} rows only.", hint=_BATCH_HINT)
     return holds("batch_symbolic", True, "the batch axis has no fixed size")
 
 
@@ -99,13 +120,14 @@ def _require_every_row(program: ExportedProgram) -> None:
     # torch.export has already loaded it; a local import keeps it out of code that only reads a bundle.
     from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
-    answer = next(node for node in program.graph.nodes if node.op == "output").args[0][-1]
-    rows = answer.meta["val"].shape[0]
-    if not isinstance(rows, int) and free_unbacked_symbols(rows):
-        raise ExportError(
-            f"The number of rows that {where(answer)} returns depends on the input values.",
-            hint="Return an output for every row: use torch.where instead of x[mask].",
-        )
+    names = program.graph_signature.user_outputs
+    for answer in (node for node in program.graph.nodes if node.name in names):
+        rows = answer.meta["val"].shape[0]
+        if not isinstance(rows, int) and free_unbacked_symbols(rows):
+            raise ExportError(
+                f"The number of rows that {where(answer)} returns depends on the input values.",
+                hint="Return an output for every row: use torch.where instead of x[mask].",
+            )
 
 
 def training_arguments_off(program: ExportedProgram) -> Check:
@@ -215,7 +237,8 @@ def where(node: Node) -> str:
     return f"{place(name)}{f' ({kind})' if kind else ''}{f' at {lines[-1]}' if lines else ''}"
 
 
-def _explained(error: Exception) -> ExportError:
+def explained(error: Exception) -> ExportError:
+    """Returns the error for a model that torch.export cannot capture, with torch's reason."""
     text = f"{type(error).__name__}: {error}"
     line = user_line(error)
     at = f" at {line}" if line else ""
@@ -247,7 +270,7 @@ def _fixed_batch(text: str) -> ExportError:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_capture() -> Iterator[None]:
     """Silences torch's logs, prints and warnings during a capture; errors are reported in a shorter form.
 
     One warning, on the weights of nn.GRU, would be an error wherever warnings are errors.

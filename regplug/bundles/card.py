@@ -11,8 +11,9 @@ import numpy as np
 
 from regplug.bundles.calibration.words import calibration_words
 from regplug.bundles.card_programs import Program, programs_of
-from regplug.bundles.formats import Array
-from regplug.bundles.layout import README, SAMPLE_INPUT, model_files, sha256_file
+from regplug.bundles.formats import Array, parts_of
+from regplug.bundles.layout import README, SAMPLE_INPUT, is_named, model_files, sha256_file
+from regplug.bundles.named.card import named_input_lines, named_output_lines, named_programs, named_what
 
 NO_LICENSE = "unknown"
 _PIPELINES = {
@@ -34,22 +35,27 @@ def write_card(folder: Path, manifest: Mapping[str, Any], num_checks: int) -> No
         manifest: The manifest.
         num_checks: Number of checks, all passed.
     """
-    with np.load(folder / SAMPLE_INPUT) as samples:
-        rows = samples[manifest["input"]["name"]]
     hashes = {name: sha256_file(folder / name) for name in model_files(manifest)}
+    with np.load(folder / SAMPLE_INPUT) as samples:
+        rows = None if is_named(manifest) else samples[manifest["input"]["name"]]
     (folder / README).write_text("\n".join(_card(manifest, rows, hashes, num_checks)), encoding="utf-8")
 
 
-def _card(manifest: Mapping[str, Any], rows: Array, hashes: Mapping[str, str], num_checks: int) -> Iterator[str]:
+def _card(manifest: Mapping[str, Any], rows: Array | None, hashes: Mapping[str, str], num_checks: int) -> Iterator[str]:
     yield from ("---", front_matter(manifest).rstrip(), "---", "", f"# {_cell(title_of(manifest))}", "")
-    yield f"{_what(manifest)} regplug exported it, and {num_checks} checks of its files passed."
-    yield from ("", "## Input", "", *input_lines(manifest, rows))
-    yield from ("", "## Output", "", output_words(manifest))
+    what = _what(manifest) if rows is not None else named_what(manifest)
+    yield f"{what} regplug exported it, and {num_checks} checks of its files passed."
+    if rows is not None:
+        yield from ("", "## Input", "", *input_lines(manifest, rows))
+        yield from ("", "## Output", "", output_words(manifest))
+    else:
+        yield from ("", "## Inputs", "", *named_input_lines(manifest))
+        yield from ("", "## Outputs", "", *named_output_lines(manifest))
     part = manifest.get("calibration")
     if part:
         words = calibration_words(part)
         yield from ("", "## Calibration", "", f"{words[0].upper()}{words[1:]}. {_ADDED.get(part['kind'], '')}".strip())
-    for program in programs_of(manifest):
+    for program in programs_of(manifest) if rows is not None else named_programs(manifest):
         yield from ("", f"## {program.title}", "", *_listing(program))
     yield from ("", "## Metrics", "", *_metric_lines(manifest))
     yield from ("", "## Data", "", *_data_lines(manifest))
@@ -65,13 +71,15 @@ def front_matter(manifest: Mapping[str, Any]) -> str:
     """Returns the YAML at the head of the card."""
     import yaml
 
-    task, layout = manifest["task"], manifest["input"]["layout"]
-    pipeline = _PIPELINES.get((layout, task))
+    task = manifest["task"]
+    layouts = {part["layout"] for part in parts_of(manifest, "input")}
+    pipeline = _PIPELINES.get((layouts.pop(), task)) if len(layouts) == 1 else None
     known: dict[str, Any] = {"license": manifest.get("license") or NO_LICENSE}
     names = [_LIBRARIES[facts["format"]] for facts in manifest["files"].values() if facts["format"] in _LIBRARIES]
     known["library_name"] = names[0] if names else "onnx"
     known |= {"pipeline_tag": pipeline} if pipeline else {}
-    known["tags"] = ["regplug", *dict.fromkeys(facts["format"] for facts in manifest["files"].values()), task]
+    known["tags"] = ["regplug", *dict.fromkeys(facts["format"] for facts in manifest["files"].values())]
+    known["tags"] += [task] if task else []
     if manifest.get("metrics"):
         known["metrics"] = [metric["name"] for metric in manifest["metrics"]]
         known["model-index"] = [_index(manifest, pipeline or task)]
@@ -93,9 +101,9 @@ def title_of(manifest: Mapping[str, Any]) -> str:
     config = manifest.get("config") or {}
     if manifest.get("members"):
         return f"Ensemble of {len(manifest['members'])} models on {_dataset(manifest)}"
-    return (
-        f"{config['model']} on {_dataset(manifest)}" if "model" in config else f"{manifest['task'].capitalize()} model"
-    )
+    if "model" in config:
+        return f"{config['model']} on {_dataset(manifest)}"
+    return f"{manifest['task'].capitalize()} model" if manifest["task"] else "Model"
 
 
 def _dataset(manifest: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ class CleanProcess:
         program: See `Format.standalone`.
         model: The saved file.
         samples: `sample_input.npz`.
-        input_name: Name of the array in it.
+        input_name: Name of the array in it; empty for a file with several inputs or outputs.
     """
 
     def __init__(self, program: str, model: Path, samples: Path, input_name: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from regplug.bundles.calibration.words import calibration_words
-from regplug.bundles.layout import model_files, model_kib, read_manifest, read_report, require_bundle
+from regplug.bundles.formats import parts_of
+from regplug.bundles.layout import is_named, model_files, model_kib, read_manifest, read_report, require_bundle
 from regplug.bundles.reading import require_plain
 from regplug.bundles.report import Report
 
@@ -30,23 +32,37 @@ def inspect_bundle(path: Path) -> list[str]:
 
 
 def _lines(path: Path, manifest: dict[str, Any], report: Report) -> list[str]:
-    given, output, versions = manifest["input"], manifest["output"], manifest["versions"]
-    limits = "any value" if given["range"] is None else f"{given['range'][0]:g} to {given['range'][1]:g}"
+    versions, named = manifest["versions"], is_named(manifest)
     verdict = "passed" if report.passed else f"{len(report.failures)} FAILED"
     return [
         f"bundle    {path} (schema {manifest['schema_version']})",
-        f"task      {manifest['task']}, {_outputs(manifest)}",
+        f"task      {manifest['task'] or 'none'}, {_outputs(manifest)}",
         f"model     {_model(manifest)}",
         *_stochastic(manifest),
         *_calibrated(manifest),
-        f"input     {given['name']!r}: {given['dtype']} {_shape(given['shape'])}, {given['layout']}, {limits}",
-        f"output    {output['name']!r}: {output['dtype']} {_shape(output['shape'])}; inside: {_baked_in(manifest)}",
+        *(f"input     {_input(part)}" for part in parts_of(manifest, "input")),
+        *(f"axis      {_axis(name, axis)}" for name, axis in manifest.get("axes", {}).items()),
+        *(f"output    {_output(part)}; inside: {_baked_in(manifest)}" for part in parts_of(manifest, "output")),
         f"files     {', '.join(_file(path, name, facts) for name, facts in manifest['files'].items())}",
         f"state     sha256 {manifest['state_sha256'][:16]}, {_runs(manifest)}",
         f"proven    {len(report.checks)} checks {verdict} at export{_measured(report)}",
         f"made with {', '.join(f'{name} {version}' for name, version in versions.items() if version)}",
-        f"next      regplug verify {path}; regplug predict {path} INPUT",
+        f"next      regplug verify {path}; regplug predict {path} INPUT{'.npz' if named else ''}",
     ]
+
+
+def _input(part: Mapping[str, Any]) -> str:
+    limits = "any value" if part["range"] is None else f"{part['range'][0]:g} to {part['range'][1]:g}"
+    return f"{part['name']!r}: {part['dtype']} {_shape(part['shape'])}, {part['layout']}, {limits}"
+
+
+def _axis(name: str, axis: Mapping[str, Any]) -> str:
+    sizes = f"{axis['least']} to {axis['most']}" if axis["most"] else f"{axis['least']} or more"
+    return f"{name!r}: {sizes}, checked at {', '.join(map(str, sorted(set(axis['checked']))))}"
+
+
+def _output(part: Mapping[str, Any]) -> str:
+    return f"{part['name']!r}: {part['dtype']} {_shape(part['shape'])}"
 
 
 def _stochastic(manifest: dict[str, Any]) -> list[str]:
@@ -91,6 +107,8 @@ def _baked_in(manifest: dict[str, Any]) -> str:
 
 def _outputs(manifest: dict[str, Any]) -> str:
     names = manifest["class_names"]
+    if is_named(manifest) and not names:
+        return f"{len(manifest['inputs'])} inputs, {len(manifest['outputs'])} outputs"
     if not names:
         return f"{manifest['num_outputs']} {_OUTPUTS[manifest['task']]}"
     more = f", and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""

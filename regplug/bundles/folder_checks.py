@@ -12,11 +12,13 @@ from regplug.bundles.layout import (
     README,
     RESERVED,
     changed,
+    is_named,
     model_files,
     most_bytes_of_model,
     read_checksums,
     read_manifest,
 )
+from regplug.bundles.named.samples import most_bytes_named
 from regplug.bundles.reading import MOST_BYTES, read_small, why_not_plain
 from regplug.bundles.report import Check, at_most, holds
 from regplug.bundles.samples import most_bytes
@@ -42,7 +44,8 @@ def schema(path: Path) -> Check:
 def sizes(path: Path, manifest: Mapping[str, Any]) -> Check:
     """Checks, before anything is read, that no file is far larger than possible, packed or unpacked."""
     limits = {name: most_bytes_of_model(name) for name in manifest["files"]}
-    limits |= {**dict.fromkeys(RESERVED, MOST_BYTES), **most_bytes(manifest)}
+    samples = most_bytes_named(manifest) if is_named(manifest) else most_bytes(manifest)
+    limits |= {**dict.fromkeys(RESERVED, MOST_BYTES), **samples}
     found = {entry.name: entry.stat().st_size for entry in path.iterdir()}
     large = [
         f"{name} has {found[name]:,} bytes, but at most {limit:,} are possible"

@@ -29,6 +29,10 @@ RunAll: TypeAlias = Callable[[Array], Sequence[Array]]
 """Runs a saved file: raw rows `(B, ...)` to all of its outputs, in order."""
 
 
+NamedRun: TypeAlias = Callable[[Mapping[str, Array]], dict[str, Array]]
+"""Runs a saved file with several inputs and outputs: arrays `(B, ...)` by name to arrays `(B, ...)` by name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NoiseRuns:
     """Ways of running a stochastic file that only the verifier uses.
@@ -45,24 +49,54 @@ class NoiseRuns:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Names:
+    """Names in a graph with several inputs or outputs, or with symbolic axes besides the batch.
+
+    Args:
+        inputs: Name and axes of each input, in order; an axis is a size or a name, the first is `batch`.
+        outputs: The same of each output; the name of an axis may be a formula, such as `height//2`.
+    """
+
+    inputs: Mapping[str, Sequence[int | str]]
+    outputs: Mapping[str, Sequence[int | str]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Captured:
     """A model captured once for all formats.
 
     Args:
         module: Maps raw input to output; isolated: a copy on the CPU, float32, evaluation mode, no hooks.
         program: The same, captured by `torch.export` with a symbolic batch axis.
-        example: Three raw rows `(3, ...)`.
-        input_name: Required name of the graph's input.
-        output_name: Required name of the graph's output.
+        example: Three raw rows `(3, ...)`; with `names` a tuple of them, one for each input.
+        input_name: Required name of the graph's input; with `names` of the first.
+        output_name: Required name of the graph's output; with `names` of the first.
         added_outputs: Names of further outputs. If there are any, `module` and `program` return a tuple.
+        names: All names, for a format with `holds_names`; otherwise `None`. Several outputs are a tuple.
     """
 
     module: nn.Module
     program: ExportedProgram
-    example: torch.Tensor
+    example: Any
     input_name: str
     output_name: str
     added_outputs: tuple[str, ...] = ()
+    names: Names | None = None
+
+    @property
+    def examples(self) -> tuple[torch.Tensor, ...]:
+        """The raw rows of each input."""
+        return self.example if isinstance(self.example, tuple) else (self.example,)
+
+
+def parts_of(manifest: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    """Returns the inputs or the outputs of a manifest.
+
+    Args:
+        manifest: Has `input` and `output`, or `inputs` and `outputs` with several.
+        kind: `input` or `output`.
+    """
+    return list(manifest.get(f"{kind}s") or [manifest[kind]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +129,8 @@ class Format(abc.ABC):
 
     holds_added_outputs: bool = False
     """Whether a file may have further outputs; then `open` runs the first one, and `open_outputs` all of them."""
+    holds_names: bool = False
+    """Whether a file may have several inputs, outputs and other symbolic axes than the batch; requires `open_named`."""
 
     def facts(self) -> Mapping[str, Any]:
         """Returns the facts about a file of this format for the manifest, such as the opset."""
@@ -133,6 +169,22 @@ class Format(abc.ABC):
         """
         raise NotImplementedError(f"{type(self).__qualname__} does not support noise")
 
+    def open_named(
+        self, path: Path, manifest: Mapping[str, Any], *, optimised: bool, seed: int | None = None
+    ) -> NamedRun:
+        """Opens a saved file with several inputs or outputs.
+
+        Args:
+            path: The saved file.
+            manifest: The bundle's manifest, whose `inputs` and `outputs` are in the order of the graph's.
+            optimised: Whether the runtime's optimiser is fully on or off.
+            seed: If given, the last bits of every operator's result are changed at random; see `open_perturbed`.
+
+        Raises:
+            Exception: The runtime cannot open it; the host reports a failed check.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} does not support several inputs or outputs")
+
     def open_perturbed(self, path: Path, *, seed: int) -> Run | None:
         """Opens a saved file so that the last bits of every operator's result are changed at random.
 
@@ -163,6 +215,7 @@ class Format(abc.ABC):
         """Returns a Python program that needs neither regplug nor torch, or `None` if the runtime is torch.
 
         It is called as `python -c PROGRAM MODEL INPUT.npz NAME OUTPUT.npy`: it runs MODEL on the array NAME of
-        INPUT.npz and writes the outputs.
+        INPUT.npz and writes the outputs. With `holds_names`, NAME may be empty: then it runs MODEL on the arrays of
+        INPUT.npz with the names of the inputs, and writes all outputs of a row one after another, flattened.
         """
         return None

@@ -332,6 +332,24 @@ def read_image(path: Path, form: InputForm, content: bytes | None = None) -> Inp
     return _scaled(path, pixels.reshape(height, width, channels).transpose(2, 0, 1)[None], form)
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Returns width and height of an image without unpacking it.
+
+    Raises:
+        BundleError: It is not an image.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                width, height = image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BundleError(f"{path} cannot be read as an image: {error}", hint="Give a PNG or JPEG file.") from error
+    return width, height
+
+
 def _require_size(path: Path, size: tuple[int, int], wanted: tuple[int, int]) -> None:
     if size != wanted:
         raise BundleError(

@@ -60,6 +60,13 @@ class Deployed(nn.Module):
             return output
         return output.float() if output.dtype in _OTHER_FLOATS else output
 
+    def exact(self, raw: Tensor) -> Tensor:
+        """Returns the output in float64, for a model whose parameters are float64."""
+        # Always a copy, because the network may change it.
+        wide = raw.double() if raw.is_floating_point() else raw.clone()
+        output: Tensor = self.network(self.preprocess(wide).double())
+        return self.ended(output)
+
     def ended(self, output: Tensor) -> Tensor:
         """Returns the network's output divided by the temperature, or its probabilities."""
         if self.temperature is not None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from regplug.bundles.named.schema import named_fault
 from regplug.bundles.reading import COPY_AGAIN, WHAT, read_json, read_small, why_not_plain
 from regplug.bundles.report import Report
 from regplug.bundles.schema import is_plain_name, manifest_fault, report_fault
@@ -18,6 +19,9 @@ from regplug.errors import BundleError, VerificationError
 
 SCHEMA_VERSION = 1
 """Incremented when a reader of the older manifest could misread the newer one."""
+
+NAMED_VERSION = 2
+"""Schema version of manifests with several inputs or outputs, or symbolic axes besides the batch."""
 
 MANIFEST = "manifest.json"
 VERIFICATION = "verification.json"
@@ -178,12 +182,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     document = read_json(folder, MANIFEST)
     found = document.get("schema_version") if isinstance(document, dict) else None
-    if type(found) is not int or found != SCHEMA_VERSION:
+    if type(found) is not int or found not in (SCHEMA_VERSION, NAMED_VERSION):
         raise VerificationError(
-            f"{folder}: {MANIFEST} has schema version {reprlib.repr(found)}; this regplug reads {SCHEMA_VERSION}.",
+            f"{folder}: {MANIFEST} has schema version {reprlib.repr(found)}; this regplug reads {SCHEMA_VERSION} and "
+            f"{NAMED_VERSION}.",
             hint="Read it with the version of regplug named in the manifest, or export the run again.",
         )
-    fault = manifest_fault(document) or _reserved_fault(document)
+    fault = (named_fault if found == NAMED_VERSION else manifest_fault)(document) or _reserved_fault(document)
     if fault:
         raise VerificationError(f"{folder}: {MANIFEST} contradicts its schema: {fault}.", hint=COPY_AGAIN)
     return dict(document)
@@ -205,6 +210,11 @@ def model_kib(folder: Path, name: str, facts: Mapping[str, Any]) -> str:
     """
     names = [name, facts["weights"]] if "weights" in facts else [name]
     return f"{sum((folder / one).stat().st_size for one in names) / 2**10:,.0f} KiB"
+
+
+def is_named(manifest: Mapping[str, Any]) -> bool:
+    """Returns whether a manifest has several inputs or outputs, or symbolic axes besides the batch."""
+    return bool(manifest["schema_version"] == NAMED_VERSION)
 
 
 def _reserved_fault(manifest: Mapping[str, Any]) -> str:

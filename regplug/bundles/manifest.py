@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from regplug.bundles.formats import Format
 from regplug.bundles.layout import SCHEMA_VERSION, canonical_json
 from regplug.bundles.reading import parse_json
 from regplug.bundles.request import BundleRequest
@@ -50,10 +51,9 @@ def _own(request: BundleRequest) -> dict[str, Any]:
         "baked_in": _baked_in(request),
         "stochastic": None,
         "calibration": None,
-        "files": {filename: {"format": name, **form.facts()} for name, filename, form in request.formats},
-        **_onnx_facts(request),
+        **format_facts(request.formats),
         "state_sha256": state_sha256(request.module),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _DISTRIBUTIONS}},
+        "versions": versions(),
     }
 
 
@@ -74,10 +74,18 @@ def _baked_in(request: BundleRequest) -> list[str]:
     return [*steps, request.ending] if request.ending else steps
 
 
-def _onnx_facts(request: BundleRequest) -> dict[str, Any]:
-    """Returns opset and IR version of the first format that has them, for the top level of the manifest."""
-    facts = [form.facts() for _, _, form in request.formats]
-    return {key: next((fact[key] for fact in facts if key in fact), None) for key in ("opset", "ir_version")}
+def format_facts(formats: Sequence[tuple[str, str, Format]]) -> dict[str, Any]:
+    """Returns the facts of each file; opset and IR version of the first that has them are also at the top level."""
+    facts = [form.facts() for _, _, form in formats]
+    return {
+        "files": {filename: {"format": name, **form.facts()} for name, filename, form in formats},
+        **{key: next((fact[key] for fact in facts if key in fact), None) for key in ("opset", "ir_version")},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the libraries that write a bundle."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _DISTRIBUTIONS}}
 
 
 def _version(distribution: str) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from regplug.bundles.card import output_words, title_of, unit_of
+from regplug.bundles.formats import parts_of
 from regplug.bundles.layout import (
     bundle_digest,
+    is_named,
     model_files,
     model_kib,
     read_checksums,
@@ -16,6 +18,7 @@ from regplug.bundles.layout import (
     read_report,
     require_bundle,
 )
+from regplug.bundles.named.card import named_what
 from regplug.bundles.reading import require_plain
 
 _TEMPLATE = "inspect.html"
@@ -42,7 +45,7 @@ def bundle_page(path: Path) -> str:
     names = manifest.get("column_names") or ()
     return page.get_template(_TEMPLATE).render(
         title=title_of(manifest),
-        summary=output_words(manifest).replace("`", ""),
+        summary=(named_what if is_named(manifest) else output_words)(manifest).replace("`", ""),
         metrics=manifest.get("metrics") or (),
         facts=list(_facts(path, manifest)),
         columns=[(name, unit_of(name)) for name in names],
@@ -61,12 +64,16 @@ def bundle_page(path: Path) -> str:
 
 
 def _facts(path: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    given, output, config = manifest["input"], manifest["output"], manifest.get("config") or {}
-    yield "Task", manifest["task"]
-    yield "Input", f"{given['name']}: {given['dtype']} ({', '.join(map(str, given['shape']))}), {given['layout']}"
-    if given["range"] is not None:
-        yield "Range of the input", f"{given['range'][0]:g} to {given['range'][1]:g}"
-    yield "Output", f"{output['name']}: {output['dtype']} ({', '.join(map(str, output['shape']))})"
+    config = manifest.get("config") or {}
+    yield "Task", manifest["task"] or "none"
+    for given in parts_of(manifest, "input"):
+        yield "Input", f"{given['name']}: {given['dtype']} ({', '.join(map(str, given['shape']))}), {given['layout']}"
+        if given["range"] is not None:
+            yield "Range of the input", f"{given['range'][0]:g} to {given['range'][1]:g}"
+    for name, axis in manifest.get("axes", {}).items():
+        yield f"Sizes of {name}", f"{axis['least']} to {axis['most']}" if axis["most"] else f"{axis['least']} or more"
+    for output in parts_of(manifest, "output"):
+        yield "Output", f"{output['name']}: {output['dtype']} ({', '.join(map(str, output['shape']))})"
     if manifest["class_names"]:
         yield "Names", ", ".join(manifest["class_names"])
     yield "In the graph", ", ".join(manifest["baked_in"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from regplug.bundles.inputs import Input, InputForm, files_in, read_input
 from regplug.bundles.layout import (
     MANIFEST,
     MODEL_ONNX,
+    is_named,
     read_manifest,
     require_bundle,
     require_small_enough,
     require_unchanged,
 )
+from regplug.bundles.named.predict import checked_named_run, named_files, named_rows, named_top
+from regplug.bundles.named.signature import Signature
 from regplug.errors import BundleError, RequestError, VerificationError
 
 PASSES = 20
@@ -49,6 +52,7 @@ class Prediction:
         prediction_set: For a conformal classification: the classes in the prediction set, the most probable first,
             which may be none; otherwise `None`.
         intervals: For a conformal regression: least and greatest plausible value, for each value.
+        outputs: Every output by name, as numbers or nested lists; only of a bundle with named outputs.
     """
 
     source: str
@@ -59,6 +63,7 @@ class Prediction:
     spread: tuple[float, ...] = ()
     prediction_set: tuple[str, ...] | None = None
     intervals: tuple[tuple[float, float], ...] = ()
+    outputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -73,6 +78,8 @@ class Prediction:
     def as_json(self) -> dict[str, Any]:
         """Returns the prediction as JSON."""
         answer: dict[str, Any] = {"source": self.source, "row": self.row}
+        if self.outputs and not self.top:
+            return {**answer, "outputs": dict(self.outputs)}
         if self.values:
             more: dict[str, Any] = {"spread": list(self.spread)} if self.spread else {}
             more |= {"intervals": [list(ends) for ends in self.intervals]} if self.intervals else {}
@@ -87,7 +94,7 @@ class Prediction:
         if self.spread:
             whole["spread"] = self.spread[0]
             whole["top"] = [{**one, "spread": spread} for one, spread in zip(top, self.spread, strict=True)]
-        return whole
+        return {**whole, "outputs": dict(self.outputs)} if self.outputs else whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +102,14 @@ class Predictions:
     """The predictions for all rows of all files, in order.
 
     Args:
-        task: `classification`, `multilabel` or `regression`.
+        task: `classification`, `multilabel` or `regression`; `None` for a bundle with named outputs and no classes.
         rows: One prediction per row.
         notes: Conversions of inputs, and warnings about them.
         passes: Number of averaged random passes; 0 if the bundle is not stochastic.
         coverage: Promised coverage of the prediction sets or intervals; 0 if the bundle is not conformal.
     """
 
-    task: str
+    task: str | None
     rows: tuple[Prediction, ...]
     notes: tuple[str, ...] = ()
     passes: int = 0
@@ -134,7 +141,11 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
         raise RequestError(f"--top {top} selects no class.", hint="Give 1 or more.")
     if not inputs:
         raise RequestError("No input was given.", hint="Give .npy, .npz, .csv or image files.")
-    manifest, run = open_bundle(Path(bundle))
+    manifest, session, file = open_session(Path(bundle))
+    if is_named(manifest):
+        check_passes(Path(bundle), manifest, passes)
+        return _predict_named(session, file, manifest, inputs, top)
+    run = _checked_run(session, file, manifest)
     count = check_passes(Path(bundle), manifest, passes)
     form = InputForm.from_manifest(manifest)
     files, notes = _files(inputs, form)
@@ -152,6 +163,24 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
         )
     coverage = (conformal_part(manifest) or {}).get("coverage", 0.0)
     return Predictions(task=manifest["task"], rows=tuple(rows), notes=tuple(notes), passes=count, coverage=coverage)
+
+
+def _predict_named(
+    session: onnxruntime.InferenceSession, file: Path, manifest: dict[str, Any], inputs: Sequence[Path], top: int
+) -> Predictions:
+    signature = Signature.from_manifest(manifest)
+    run = checked_named_run(session, file, signature, _PROVE)
+    files, notes = named_files([path for given in inputs for path in _matching(given)], signature)
+    rows = tuple(
+        Prediction(
+            source=source,
+            row=row,
+            top=named_top(outputs, manifest, top),
+            outputs={name: output.tolist() for name, output in outputs.items()},
+        )
+        for source, row, outputs in named_rows(files, run, manifest, notes)
+    )
+    return Predictions(task=manifest["task"], rows=rows, notes=tuple(notes))
 
 
 def check_passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> int:
@@ -197,13 +226,29 @@ def _matching(given: Path) -> list[Path]:
 
 
 def open_bundle(bundle: Path) -> tuple[dict[str, Any], Run]:
-    """Opens a bundle's ONNX model.
+    """Opens the ONNX model of a bundle with one input and one output.
 
     Args:
         bundle: The bundle's folder. Its manifest and model must be the verified files.
 
     Returns:
         The manifest, and a function from raw rows to outputs that checks both.
+
+    Raises:
+        BundleError: The folder is not such a bundle, or has no ONNX file.
+        VerificationError: The manifest or the model is not the verified file, or cannot be opened.
+    """
+    manifest, session, file = open_session(bundle)
+    if is_named(manifest):
+        raise BundleError(
+            f"{bundle} has named inputs and outputs, or symbolic axes, which only `regplug predict` takes.",
+            hint=f"Use `regplug predict {bundle} INPUT.npz`, or onnxruntime as its README.md shows.",
+        )
+    return manifest, _checked_run(session, file, manifest)
+
+
+def open_session(bundle: Path) -> tuple[dict[str, Any], onnxruntime.InferenceSession, Path]:
+    """Opens a bundle's ONNX model; returns its manifest, the session and the file.
 
     Raises:
         BundleError: The folder is not a bundle, or has no ONNX file.
@@ -228,7 +273,7 @@ def open_bundle(bundle: Path) -> tuple[dict[str, Any], Run]:
             f"onnxruntime {onnxruntime.__version__} cannot open {file}: {error}",
             hint="Update onnxruntime, or export the run again with a lower opset.",
         ) from error
-    return manifest, _checked_run(session, file, manifest)
+    return manifest, session, file
 
 
 def _checked_run(session: onnxruntime.InferenceSession, file: Path, manifest: dict[str, Any]) -> Run:

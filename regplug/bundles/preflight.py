@@ -74,6 +74,8 @@ def takes_every_batch(deployed: Deployed, raw: Tensor, task: Task) -> Check:
         try:
             with torch.no_grad():
                 output = deployed(rows)
+        except ExportError:
+            raise
         except Exception as error:
             raise _broke(deployed, rows, size, error) from error
         require_output(output, size, task)

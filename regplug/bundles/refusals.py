@@ -29,11 +29,20 @@ def refuse_module(module: nn.Module) -> None:
     Raises:
         RequestError: It is lazy, quantized, TorchScript, on the meta device, or does not take exactly one input.
     """
+    refuse_parts(module)
+    _refuse_inputs(module)
+
+
+def refuse_parts(module: nn.Module) -> None:
+    """Refuses a module that cannot be exported, however many inputs it takes.
+
+    Raises:
+        RequestError: It is lazy, quantized, TorchScript or on the meta device.
+    """
     for name, part in module.named_modules():
         _refuse_part(name, part)
     for name, value in _tensors(module):
         _refuse_tensor(name, value)
-    _refuse_inputs(module)
 
 
 def _refuse_part(name: str, part: nn.Module) -> None:
@@ -102,10 +111,9 @@ def _refuse_inputs(module: nn.Module) -> None:
     if len(needed) > 1 or not takes_one:
         names = f" ({', '.join(needed)})" if needed else ""
         raise RequestError(
-            f"{type(module).__qualname__} takes {len(needed)} inputs{names}; modules with one input tensor are "
-            "supported.",
-            hint="Wrap it in a module whose forward takes one tensor (batch, ...); split that tensor into parts "
-            "there, and store constants as buffers.",
+            f"{type(module).__qualname__} takes {len(needed)} inputs{names}, but the example is one input tensor.",
+            hint="Give an example of each input by name: regplug.export(net, {'image': images, 'meta': rows}, ...). "
+            "Store constants as buffers.",
         )
 
 

@@ -52,17 +52,52 @@ def told_as_made(report: Report, made: Sequence[Check], manifest: Mapping[str, A
         model_limit: The limit of `model.row_alone`.
     """
     told = {check.name: check for check in report.checks}
-    wanted = {*_MODEL, *(_LIVE if manifest["stochastic"] else _STILL), *(check.name for check in made)}
+    wanted = {*_MODEL, *(_LIVE if manifest["stochastic"] else _STILL)}
     wanted |= {_CALIBRATED} if manifest.get("calibration") else set()
     other = {name for parts in _OF_TASK.values() for name in parts} - set(_OF_TASK[manifest["task"]])
-    faults = [f"{name} is missing" for name in sorted(wanted - set(told))]
+    faults = _faults(told, made, wanted)
     faults += [f"{name} belongs to another task" for name in sorted(told) if set(name.split(".")) & other]
-    faults += [f"{check.name} has a different limit" for check in made if not _agrees(told.get(check.name), check)]
-    faults += [f"{name} exceeds its limit" for name in _MODEL if name in told and _exceeds(told[name])]
     if not _is_near(told.get("model.row_alone", at_most("", 0, model_limit)).limit, model_limit):
         faults.append("model.row_alone has a different limit")
-    detail = "; ".join(faults[:5]) or f"{len(wanted)} checks agree with the report"
-    return [at_most("bundle.checks_at_export", len(faults), 0, detail)]
+    return [_verdict(faults, len(wanted | {check.name for check in made}))]
+
+
+def told_as_made_named(
+    report: Report, made: Sequence[Check], labels: Sequence[str], limits: Mapping[str, float]
+) -> list[Check]:
+    """Checks the same for a bundle with several inputs or outputs.
+
+    Args:
+        report: The export's report.
+        made: The checks made now.
+        labels: Each output, and each output at each other size of the symbolic axes.
+        limits: The limit of `model.row_alone` of each output.
+    """
+    told = {check.name: check for check in report.checks}
+    names = {"model.output_finite", "model.repeat", "model.row_alone"}
+    model = [name for name in _MODEL if name not in names]
+    model += [f"{name}.{label}" for name in ("model.output_finite", "model.repeat") for label in labels]
+    alone = {f"model.row_alone.{output}": limit for output, limit in limits.items()}
+    wanted = {*model, *alone, *_STILL}
+    faults = _faults(told, made, wanted)
+    faults += [
+        f"{name} has a different limit"
+        for name, limit in alone.items()
+        if not _is_near(told.get(name, at_most("", 0, limit)).limit, limit)
+    ]
+    return [_verdict(faults, len(wanted | {check.name for check in made}))]
+
+
+def _faults(told: Mapping[str, Check], made: Sequence[Check], wanted: set[str]) -> list[str]:
+    """Returns what differs between a report and the checks made now; `wanted` are those that only an export makes."""
+    faults = [f"{name} is missing" for name in sorted((wanted | {check.name for check in made}) - set(told))]
+    faults += [f"{check.name} has a different limit" for check in made if not _agrees(told.get(check.name), check)]
+    return faults + [f"{name} exceeds its limit" for name in sorted(wanted) if name in told and _exceeds(told[name])]
+
+
+def _verdict(faults: Sequence[str], count: int) -> Check:
+    detail = "; ".join(faults[:5]) or f"{count} checks agree with the report"
+    return at_most("bundle.checks_at_export", len(faults), 0, detail)
 
 
 def _agrees(told: Check | None, made: Check) -> bool:

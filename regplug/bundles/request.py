@@ -24,6 +24,12 @@ Layout = Literal["image", "row", "array"]
 _KINDS = "buif"
 
 
+def layout_of(samples: Array) -> Layout:
+    """Returns the layout of raw inputs `(N, ...)`."""
+    layouts: dict[int, Layout] = {2: "row", 4: "image"}
+    return layouts.get(samples.ndim, "array")
+
+
 @dataclass(frozen=True, kw_only=True)
 class BundleRequest:
     """A trained network and the specification of its files.

@@ -32,12 +32,13 @@ def inputs_follow(known: Sequence[Reference], manifest: Mapping[str, Any]) -> Ch
     if NORMAL in wanted:
         # These numbers are equal on all machines only up to this tolerance.
         wanted[LARGE] = found[NORMAL] * found[NORMAL].dtype.type(LARGE_FACTOR)
-    wrong = [case for case in wanted if not _is_close(found[case], wanted[case])]
+    wrong = [case for case in wanted if not is_close(found[case], wanted[case])]
     detail = f"cases with wrong inputs: {', '.join(wrong) or 'none'}"
     return at_most("samples.inputs", len(wrong), 0, detail)
 
 
-def _is_close(found: Array, wanted: Array) -> bool:
+def is_close(found: Array, wanted: Array) -> bool:
+    """Returns whether inputs are equal up to what differs between machines."""
     if wanted.dtype.kind != "f":
         return np.array_equal(found, wanted)
     share = max(_ROUNDING, 4 * float(np.finfo(wanted.dtype).eps))

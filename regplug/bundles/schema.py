@@ -18,8 +18,8 @@ _ENDING = {"classification": "softmax", "multilabel": "sigmoid"}
 RANKS = {"image": 4, "row": 2}
 """Layout -> number of axes of the input, including the batch axis; an `array` may have any."""
 
-_DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
-_DTYPES += tuple(f"float{bits}" for bits in (16, 32, 64))
+DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+DTYPES += tuple(f"float{bits}" for bits in (16, 32, 64))
 _MASK_AXIS = re.compile(r"([1-9]\d{0,8}\*)?batch")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_WIDE = 2**31
@@ -95,7 +95,8 @@ def _is_mask(value: Any) -> bool:
     )
 
 
-def _one_of(*words: str) -> Kind:
+def one_of(*words: str) -> Kind:
+    """Returns the kind of a value that is one of these words."""
     return Kind(" or ".join(repr(word) for word in words), lambda value: isinstance(value, str) and value in words)
 
 
@@ -112,6 +113,7 @@ COUNT_OR_NULL = Kind("a whole number or null", lambda value: value is None or is
 NUMBER = Kind("a finite number", is_number)
 NUMBER_OR_NULL = Kind("a finite number or null", lambda value: value is None or is_number(value))
 SHA256 = _matching(_SHA256, "64 hexadecimal digits")
+RANGE = Kind("null or [least, greatest]", _is_range)
 SHAPE = Kind('["batch", whole numbers]', _is_shape)
 
 _LAYER = Fields(
@@ -124,12 +126,12 @@ _LAYER = Fields(
     {},
 )
 _STOCHASTIC = Fields(
-    {"kind": _one_of("mc_dropout"), "layers": Each(_LAYER, least=1), "not_live": Each(TEXT), "passes": COUNT}, {}
+    {"kind": one_of("mc_dropout"), "layers": Each(_LAYER, least=1), "not_live": Each(TEXT), "passes": COUNT}, {}
 )
 _PREPARATION = Fields(
     {
         "missing": Each(TEXT),
-        "columns": Each(Fields({"name": TEXT, "kind": _one_of("number", "category")}, {}, is_open=True), least=1),
+        "columns": Each(Fields({"name": TEXT, "kind": one_of("number", "category")}, {}, is_open=True), least=1),
         "rows": Each(Each(TEXT)),
     },
     {},
@@ -180,7 +182,7 @@ _CALIBRATION = {
     "conformal": Fields(
         {
             "kind": NAME,
-            "method": _one_of("lac", "absolute_residual"),
+            "method": one_of("lac", "absolute_residual"),
             "coverage": _SHARE,
             "rows": COUNT,
             "thresholds": Each(NUMBER, least=1),
@@ -193,20 +195,20 @@ _CALIBRATION = {
 MANIFEST_FORM = Fields(
     {
         "schema_version": COUNT,
-        "task": _one_of(*TASKS),
+        "task": one_of(*TASKS),
         "num_outputs": COUNT,
         "class_names": Each(TEXT),
         "input": Fields(
             {
                 "name": NAME,
-                "layout": _one_of("image", "row", "array"),
-                "dtype": _one_of(*_DTYPES),
+                "layout": one_of("image", "row", "array"),
+                "dtype": one_of(*DTYPES),
                 "shape": SHAPE,
-                "range": Kind("null or [least, greatest]", _is_range),
+                "range": RANGE,
             },
             {},
         ),
-        "output": Fields({"name": NAME, "shape": SHAPE, "dtype": _one_of("float32")}, {}),
+        "output": Fields({"name": NAME, "shape": SHAPE, "dtype": one_of("float32")}, {}),
         "baked_in": Each(TEXT, least=1),
         "stochastic": Kind("null or a mapping", lambda value: value is None or isinstance(value, dict)),
         "files": Each(_FILE, is_mapping=True, least=1),
@@ -238,9 +240,9 @@ REPORT_FORM = Fields({"passed": TRUTH, "checks": Each(_CHECK, least=1)}, {})
 
 def manifest_fault(manifest: Any) -> str:
     """Returns what is wrong with a manifest, or an empty string."""
-    found = next(_faults(manifest, MANIFEST_FORM, ""), "")
+    found = next(faults(manifest, MANIFEST_FORM, ""), "")
     if not found and manifest["stochastic"] is not None:
-        found = next(_faults(manifest["stochastic"], _STOCHASTIC, "stochastic"), "")
+        found = next(faults(manifest["stochastic"], _STOCHASTIC, "stochastic"), "")
     if not found and manifest.get("calibration"):
         found = next(_calibration_faults(manifest), "")
     if not found and manifest.get("preparation"):
@@ -250,17 +252,17 @@ def manifest_fault(manifest: Any) -> str:
 
 def report_fault(document: Any) -> str:
     """Returns what is wrong with a report, or an empty string."""
-    found = next(_faults(document, REPORT_FORM, ""), "")
+    found = next(faults(document, REPORT_FORM, ""), "")
     if found:
         return found
     failed = sum(not check["passed"] for check in document["checks"])
     if document["passed"] != (not failed):
         return f"passed is {str(document['passed']).lower()}, and {failed} checks failed"
-    twice = _twice(check["name"] for check in document["checks"])
+    twice = repeated(check["name"] for check in document["checks"])
     return f"checks has {twice} twice" if twice else ""
 
 
-def _faults(value: Any, form: Form, where: str) -> Iterator[str]:
+def faults(value: Any, form: Form, where: str) -> Iterator[str]:
     """Yields everything that does not have its form, depth first."""
     if isinstance(form, Kind):
         if not form.holds(value):
@@ -276,7 +278,7 @@ def _faults(value: Any, form: Form, where: str) -> Iterator[str]:
             yield from (f"{_inside(where, key)} is an unknown key" for key in value if key not in known)
         for key in value:
             if key in known:
-                yield from _faults(value[key], known[key], _inside(where, key))
+                yield from faults(value[key], known[key], _inside(where, key))
 
 
 def _faults_of_each(value: Any, form: Each, where: str) -> Iterator[str]:
@@ -286,7 +288,7 @@ def _faults_of_each(value: Any, form: Each, where: str) -> Iterator[str]:
         yield f"{where} must be {words}, but is {reprlib.repr(value)}"
         return
     for key, item in value.items() if form.is_mapping else enumerate(value):
-        yield from _faults(item, form.form, f"{where}[{key!r}]")
+        yield from faults(item, form.form, f"{where}[{key!r}]")
 
 
 def _inside(where: str, key: str) -> str:
@@ -294,10 +296,10 @@ def _inside(where: str, key: str) -> str:
 
 
 def _preparation_faults(part: Any) -> Iterator[str]:
-    yield from _faults(part, _PREPARATION, "preparation")
+    yield from faults(part, _PREPARATION, "preparation")
     for at, column in enumerate(part["columns"]):
         where = f"preparation.columns[{at}]"
-        yield from _faults(column, _PREPARED[column["kind"]], where)
+        yield from faults(column, _PREPARED[column["kind"]], where)
         if column["kind"] == "number" and len(column["grid"]) != len(column["scores"]):
             yield f"{where}.grid has another length than its scores"
     width = len(part["columns"])
@@ -312,7 +314,7 @@ def _calibration_faults(manifest: Mapping[str, Any]) -> Iterator[str]:
     if form is None:
         yield f"calibration.kind must be 'temperature' or 'conformal', but is {reprlib.repr(part.get('kind'))}"
         return
-    yield from _faults(part, form, "calibration")
+    yield from faults(part, form, "calibration")
     is_class = manifest["task"] == "classification"
     if manifest["task"] == "multilabel" or (part["kind"] == "temperature" and not is_class) or manifest["stochastic"]:
         yield f"a {part['kind']} calibration contradicts the task {manifest['task']!r} or live dropout"
@@ -350,18 +352,19 @@ def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
     columns = manifest.get("column_names") or ()
     if columns and given["layout"] == "row" and given["shape"] != ["batch", len(columns)]:
         yield f"column_names holds {len(columns)} names, and input.shape is {given['shape']}"
-    yield from _file_contradictions(manifest)
+    yield from file_contradictions(manifest)
 
 
-def _file_contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
+def file_contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yields contradictions between `files`, `opset` and `ir_version`."""
     files = manifest["files"]
     odd = (name for name in files if not is_plain_name(name))
     yield from (f"files names {reprlib.repr(name)}, which is not a plain file name" for name in odd)
     weights = [facts["weights"] for facts in files.values() if "weights" in facts]
-    same = _twice([*files, *weights])
+    same = repeated([*files, *weights])
     if same:
         yield f"files names {same!r} twice"
-    twice = _twice(facts["format"] for facts in files.values())
+    twice = repeated(facts["format"] for facts in files.values())
     if twice:
         yield f"two files have the format {twice!r}"
     for key in ("opset", "ir_version"):
@@ -370,5 +373,6 @@ def _file_contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key} is {manifest[key]}, and that of no file"
 
 
-def _twice(words: Iterable[str]) -> str:
+def repeated(words: Iterable[str]) -> str:
+    """Returns a word that occurs twice, or an empty string."""
     return next((word for word, count in Counter(words).items() if count > 1), "")

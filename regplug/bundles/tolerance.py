@@ -82,7 +82,7 @@ def _reference(case: str, inputs: Array, outputs: Tensor, rounding: float) -> Re
 def _rounding(deployed: Deployed, raws: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[float]:
     double = copy.deepcopy(deployed).double()
     try:
-        exact = [_run_double(double, raw) for raw in raws]
+        exact = [double.exact(raw) for raw in raws]
     except Exception:
         # It runs in float32, but creates its own float32 tensors. The effect of the last bits of its weights also
         # measures its rounding.
@@ -90,8 +90,8 @@ def _rounding(deployed: Deployed, raws: Sequence[Tensor], outputs: Sequence[Tens
         return [_worst(output, others) for output, others in zip(outputs, nudged, strict=True)]
     few = [raw[:_NUDGED_ROWS] for raw in raws]
     # Run again instead of slicing `exact`, which would be wrong for a model that depends on the batch.
-    still = [_run_double(double, raw) for raw in few]
-    nudged = _nudged_outputs(double, _run_double, few)
+    still = [double.exact(raw) for raw in few]
+    nudged = _nudged_outputs(double, lambda model, raw: model.exact(raw), few)
     return [
         max(_difference(output, truth), _worst(unmoved, others))
         for output, truth, unmoved, others in zip(outputs, exact, still, nudged, strict=True)
@@ -113,13 +113,6 @@ def _perturbed(deployed: Deployed, rows: Tensor, seed: int) -> Tensor:
     with LastBits(seed):
         output: Tensor = deployed(rows)
     return output
-
-
-def _run_double(double: Deployed, raw: Tensor) -> Tensor:
-    # Always a copy, because the network may change it.
-    wide = raw.double() if raw.is_floating_point() else raw.clone()
-    output: Tensor = double.network(double.preprocess(wide).double())
-    return double.ended(output)
 
 
 def _nudged_outputs(

@@ -17,8 +17,9 @@ from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.decisions import decision_of
 from regplug.bundles.formats import Format
 from regplug.bundles.graph import check_graph
-from regplug.bundles.layout import SAMPLE_INPUT, read_manifest, read_report, require_bundle
+from regplug.bundles.layout import SAMPLE_INPUT, is_named, read_manifest, read_report, require_bundle
 from regplug.bundles.mixed import Pool
+from regplug.bundles.named.verifying import named_stages
 from regplug.bundles.numbers import check_file
 from regplug.bundles.origin import Origin, origin_checks
 from regplug.bundles.report import Check, Report, at_most, holds, prefixed
@@ -70,11 +71,13 @@ def verify_bundle(path: Path, formats: Mapping[str, Format] | None = None, origi
 def _verify(path: Path, formats: Mapping[str, Format], checks: list[Check]) -> None:
     manifest = _verify_folder(path, checks)
     report = _verify_report(path, checks)
+    if is_named(manifest):
+        forms = _forms(formats, manifest)
+        for stage in named_stages(path, manifest, report, forms, _facts(forms, manifest)):
+            _require(stage, checks)
+        return
     known, draws = _verify_samples(path, manifest, checks)
-    forms = {
-        filename: formats.get(facts["format"]) or _installed(facts["format"])
-        for filename, facts in manifest["files"].items()
-    }
+    forms = _forms(formats, manifest)
     opened = _Opened(path, forms, is_stochastic=draws is not None)
     _require([_facts(forms, manifest), tolerances_bounded(known, draws, opened.perturbed)], checks)
     made: list[Check] = []
@@ -82,6 +85,14 @@ def _verify(path: Path, formats: Mapping[str, Format], checks: list[Check]) -> N
         made += prefixed(manifest["files"][filename]["format"], _file(path / filename, form, manifest, known, draws))
     checks += made
     checks += told_as_made(report, made, manifest, Pool.of(known).tolerance)
+
+
+def _forms(formats: Mapping[str, Format], manifest: Mapping[str, Any]) -> dict[str, Format]:
+    """Returns the format of each file."""
+    return {
+        filename: formats.get(facts["format"]) or _installed(facts["format"])
+        for filename, facts in manifest["files"].items()
+    }
 
 
 def _require(found: Sequence[Check], checks: list[Check]) -> None:

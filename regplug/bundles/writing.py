@@ -70,7 +70,7 @@ from regplug.registry.uncollected import uncollected
 
 
 @dataclass
-class _Work:
+class Work:
     """The checks made and the time spent so far."""
 
     checks: list[Check] = field(default_factory=list)
@@ -78,6 +78,7 @@ class _Work:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Measures the time of a stage."""
         start = time.perf_counter()
         try:
             yield
@@ -103,7 +104,7 @@ def write_bundle(request: BundleRequest, out: Path, signer: Signer | None = None
     """
     request.validate()
     manifest = build_manifest(request)
-    work = _Work()
+    work = Work()
     attention = slow_attention() if request.stochastic else contextlib.nullcontext()
     with published(out) as folder, torch.random.fork_rng(devices=[]), attention:
         model = _proven_model(request, work)
@@ -111,7 +112,7 @@ def write_bundle(request: BundleRequest, out: Path, signer: Signer | None = None
         more = draws_arrays(model.draws, request.output_name) if model.draws else {}
         write_samples(folder, model.known, request.input_name, request.output_name, more)
         _proven_files(request, folder, model, manifest, work)
-        report = _finish(folder, manifest, work)
+        report = finish(folder, manifest, work)
         if signer is not None:
             signer.sign(folder)
         digest = bundle_digest(folder)
@@ -146,7 +147,7 @@ class _Model:
         return noise.live() if isinstance(noise, Noise) else contextlib.nullcontext()
 
 
-def _proven_model(request: BundleRequest, work: _Work) -> _Model:
+def _proven_model(request: BundleRequest, work: Work) -> _Model:
     cases = make_cases(request.samples, request.value_range)
     raw = torch.from_numpy(cases[REAL])
     with work.stage("isolate"):
@@ -182,7 +183,7 @@ def _proven_model(request: BundleRequest, work: _Work) -> _Model:
     )
 
 
-def _with_temperature(request: BundleRequest, deployed: Deployed, work: _Work) -> dict[str, Any] | None:
+def _with_temperature(request: BundleRequest, deployed: Deployed, work: Work) -> dict[str, Any] | None:
     if request.calibration is None or request.calibration.kind != "temperature":
         return None
     part, check = apply_temperature(request.calibration, deployed)
@@ -199,7 +200,7 @@ def _with_added_output(
     return replace(captured, module=module, program=program, added_outputs=(part["output"]["name"],))
 
 
-def _live_preflight(deployed: Deployed, noise: Noise, real: np.ndarray, work: _Work) -> tuple[Draws, dict[str, Any]]:
+def _live_preflight(deployed: Deployed, noise: Noise, real: np.ndarray, work: Work) -> tuple[Draws, dict[str, Any]]:
     """Returns the model's outputs with live dropout, and their part of the manifest."""
     raw = torch.from_numpy(real[:EXAMPLE_ROWS])
     layers, others = live_layers(deployed, noise, raw), other_noise(deployed, raw)
@@ -208,9 +209,7 @@ def _live_preflight(deployed: Deployed, noise: Noise, real: np.ndarray, work: _W
     return draws, {"kind": KIND, "layers": layers, "not_live": others, "passes": PASSES}
 
 
-def _preflight(
-    request: BundleRequest, deployed: Deployed, cases: dict[str, np.ndarray], work: _Work
-) -> list[Reference]:
+def _preflight(request: BundleRequest, deployed: Deployed, cases: dict[str, np.ndarray], work: Work) -> list[Reference]:
     raw = torch.from_numpy(cases[REAL])
     known = references(deployed, cases)
     work.checks += [output_finite(known[0]), repeats_equal(deployed, known[0])]
@@ -227,7 +226,7 @@ def _proven_files(
     folder: Path,
     model: _Model,
     manifest: dict[str, Any],
-    work: _Work,
+    work: Work,
 ) -> None:
     files = {name: filename for name, filename, _ in request.formats}
     test = _test_data(request, model.deployed, model.known[0], work)
@@ -241,7 +240,7 @@ def _proven_files(
         clean: list[tuple[str, Format, CleanProcess]] = []
         for name, filename, form in request.formats:
             with work.stage(f"{name}.write"), model.live:
-                _write(name, form, model.captured, folder / filename, manifest)
+                write_file(name, form, model.captured, folder / filename, manifest)
             program = form.standalone()
             if program is not None:
                 # It starts now and is checked last, so that it starts up while the other checks run.
@@ -255,7 +254,13 @@ def _proven_files(
                 work.checks += prefixed(name, [clean_check(process, form, folder / files[name], model.known, manifest)])
 
 
-def _write(name: str, form: Format, captured: Captured, path: Path, manifest: dict[str, Any]) -> None:
+def write_file(name: str, form: Format, captured: Captured, path: Path, manifest: dict[str, Any]) -> None:
+    """Writes the file of one format.
+
+    Raises:
+        ExportError: The format cannot hold the model.
+        OSError: The disk cannot be written.
+    """
     try:
         with torch.no_grad(), uncollected():
             form.write(captured, path, manifest)
@@ -296,7 +301,7 @@ def _size(path: Path, module: torch.nn.Module) -> Check:
     return Check(name="size", passed=True, figure=size / max(1, whole), detail=detail)
 
 
-def _test_data(request: BundleRequest, module: torch.nn.Module, real: Reference, work: _Work) -> TestData | None:
+def _test_data(request: BundleRequest, module: torch.nn.Module, real: Reference, work: Work) -> TestData | None:
     if request.test is None:
         return None
     inputs = np.require(request.test[0], requirements=["C", "W"])
@@ -322,13 +327,29 @@ def _listed(failures: Sequence[Check]) -> list[str]:
     return lines
 
 
-def _finish(folder: Path, manifest: dict[str, Any], work: _Work) -> Report:
+def finish(folder: Path, manifest: dict[str, Any], work: Work, formats: Sequence[str] = ()) -> Report:
+    """Writes everything but the model files, if every check passed.
+
+    Args:
+        folder: The bundle's folder.
+        manifest: The manifest.
+        work: Has all checks.
+        formats: The formats, for a hint about those without a failed check.
+
+    Raises:
+        VerificationError: A check failed.
+    """
     report = Report(checks=tuple(work.checks))
     if not report.passed:
+        failed = {check.name.partition(".")[0] for check in report.failures}
+        sound = [name for name in formats if name not in failed]
+        is_hinted = sound and failed <= set(formats)
         raise VerificationError(
             "The files differ from the model, so no bundle was written:\n"
             + "\n".join(f"  {line}" for line in _listed(report.failures)),
-            hint="Nothing was written. Leave out the format that fails (--format), or report it with the model.",
+            hint=f"Nothing was written. Every check of the other formats passed: export with formats={sound}."
+            if is_hinted
+            else "Nothing was written. Leave out the format that fails (--format), or report it with the model.",
         )
     (folder / MANIFEST).write_text(canonical_json(manifest) + "\n", encoding="utf-8")
     (folder / VERIFICATION).write_text(canonical_json(report.as_json()) + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,13 +18,18 @@ if TYPE_CHECKING:
     from regplug.bundles.predict import Prediction, Predictions
 
 app = new_app()
+_MOST_SHOWN = 6
+"""Numbers of a named output in the table; --json and --out have all."""
 
 
 @app.command(cls=Command)
 def predict(
     bundle: Annotated[str, typer.Argument(help="Folder of the bundle.")],
     inputs: Annotated[
-        list[str], typer.Argument(help="Files with raw values: .npy, .npz, .csv or images; or folders of them.")
+        list[str],
+        typer.Argument(
+            help="Files with raw values: .npy, .npz, .csv or images, .json for named inputs; or folders of them."
+        ),
     ],
     top: Annotated[int, typer.Option("--top", help="Number of most probable classes to print.")] = 3,
     passes: Annotated[
@@ -63,6 +68,9 @@ def _tell(answers: Predictions) -> None:
             for row, spread in zip(answers.rows, spreads, strict=True)
         ]
         say_table(("input", ">row", "label", ">probability", *heading, "then"), rows, folds="then")
+    elif answers.task is None:
+        outputs = [(row.source, str(row.row), _output_words(row)) for row in answers.rows]
+        say_table(("input", ">row", "outputs"), outputs, folds="outputs")
     elif answers.task == "multilabel":
         labels = [
             (row.source, str(row.row), ", ".join(row.present), _probabilities(row), *spread)
@@ -104,6 +112,23 @@ def _probabilities(row: Prediction) -> str:
     return ", ".join(f"{label} {share:.4f}" for label, share in row.labels)
 
 
+def _output_words(row: Prediction) -> str:
+    """Returns the named outputs of a row; of a long one only its beginning."""
+    shown = {name: list(_numbers_in(value)) for name, value in row.outputs.items()}
+    more = {name: f" ... ({len(numbers)} numbers)" for name, numbers in shown.items() if len(numbers) > _MOST_SHOWN}
+    return "; ".join(
+        f"{name}: {_numbers(numbers[:_MOST_SHOWN])}{more.get(name, '')}" for name, numbers in shown.items()
+    )
+
+
+def _numbers_in(value: Any) -> Iterator[float]:
+    if not isinstance(value, list):
+        yield value
+        return
+    for item in value:
+        yield from _numbers_in(item)
+
+
 def _others(row: Prediction) -> str:
     return ", ".join(f"{label} {share:.4f}" for label, share in row.top[1:])
 
@@ -127,7 +152,10 @@ def csv_lines(answers: Predictions) -> Iterator[list[object]]:
         columns = ["label", "probability", *spread]
         more = range(2, 1 + len(first.top if first else ()))
         sets = ["set"] if answers.coverage else []
-        yield ["input", "row", *columns, *(f"{name}_{rank}" for rank in more for name in columns), *sets]
+        more_columns = (*(f"{name}_{rank}" for rank in more for name in columns), *sets, *_output_columns(answers))
+        yield ["input", "row", *columns, *more_columns]
+    elif answers.task is None:
+        yield ["input", "row", *_output_columns(answers)]
     elif answers.task == "multilabel":
         names = [name for name, _ in first.labels] if first else []
         yield ["input", "row", "labels", *(f"{what} of {name}" for what in ("probability", *spread) for name in names)]
@@ -143,6 +171,21 @@ def csv_lines(answers: Predictions) -> Iterator[list[object]]:
         yield [row.source, row.row, *_cells(row)]
 
 
+def _output_columns(answers: Predictions) -> list[str]:
+    """Returns a column for each number of each named output.
+
+    Raises:
+        RequestError: The rows have outputs of different sizes.
+    """
+    widths = [{name: len(list(_numbers_in(value))) for name, value in row.outputs.items()} for row in answers.rows]
+    if any(each != widths[0] for each in widths):
+        raise RequestError(
+            "--out: the rows have outputs of different sizes, which do not fit one table.",
+            hint="Use --json, or predict inputs of different sizes separately.",
+        )
+    return [f"{name}_{place}" for name, width in (widths[0] if widths else {}).items() for place in range(1, 1 + width)]
+
+
 def _cells(row: Prediction) -> Iterator[object]:
     if row.labels:
         yield ", ".join(row.present)
@@ -154,3 +197,5 @@ def _cells(row: Prediction) -> Iterator[object]:
         yield from (*pair, *row.spread[place : place + 1])
     if row.prediction_set is not None:
         yield ", ".join(row.prediction_set)
+    for value in row.outputs.values():
+        yield from _numbers_in(value)

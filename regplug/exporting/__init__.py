@@ -7,6 +7,7 @@ from regplug.exporting.beforehand import require_exportable
 from regplug.exporting.deployment import DEPLOYED_FILE, deployment_requirements, deployment_samples
 from regplug.exporting.of_ensemble import export_ensemble
 from regplug.exporting.of_module import export_module
+from regplug.exporting.of_named import export_named, is_named_request
 from regplug.exporting.of_run import export_run
 from regplug.exporting.of_tracked import export_tracked
 from regplug.exporting.records import Exported, Registered
@@ -19,8 +20,10 @@ __all__ = [
     "deployment_samples",
     "export_ensemble",
     "export_module",
+    "export_named",
     "export_run",
     "export_tracked",
     "find_origin",
+    "is_named_request",
     "require_exportable",
 ]

@@ -15,11 +15,11 @@ from regplug.bundles.answers import require_columns
 from regplug.bundles.blame import user_line, where_it_broke
 from regplug.bundles.calibration.request import calibration_of
 from regplug.bundles.causes import cause
-from regplug.bundles.formats import Array
+from regplug.bundles.formats import Array, Format
 from regplug.bundles.isolate import isolate
 from regplug.bundles.publish import OVERWRITE, require_free
 from regplug.bundles.refusals import refuse_module
-from regplug.bundles.request import BundleRequest, Layout, licensed
+from regplug.bundles.request import BundleRequest, layout_of, licensed
 from regplug.bundles.signing import load_signer
 from regplug.bundles.writing import write_bundle
 from regplug.config.spec import ComponentSpec
@@ -89,7 +89,8 @@ def export_module(
     """
     transform = nn.Identity() if preprocess is None else preprocess
     for part in (module, transform):
-        _require_module(part)
+        require_module(part)
+        refuse_module(part)
     if validation is not None and calibrate == "none" and not conformal:
         raise RequestError(
             "Validation rows were given, but no calibration.",
@@ -97,7 +98,7 @@ def export_module(
         )
     require_free(Path(out), overwrite=overwrite, hint=OVERWRITE)
     signer = None if sign is None else load_signer(sign)
-    samples = _array(example)
+    samples = array_of(example)
     if column_names and samples.shape[1:] != (len(column_names),):
         raise RequestError(
             f"{len(column_names)} column names were given for inputs of shape {samples.shape}.",
@@ -107,9 +108,9 @@ def export_module(
         module=module,
         preprocess=transform,
         samples=samples,
-        layout=_layout(samples),
+        layout=layout_of(samples),
         task=_task(module, transform, samples, class_names, task),
-        formats=[named_format(_chosen(text, registry or default_registry())) for text in _texts(formats)],
+        formats=chosen_formats(formats, registry),
         value_range=value_range or (_UINT8_RANGE if samples.dtype == np.uint8 else None),
         test=_pair(test),
         calibration=calibration_of(calibrate, conformal, _pair(validation)),
@@ -120,20 +121,31 @@ def export_module(
     return Exported.of(write_bundle(licensed(request, license_id), Path(out), signer))
 
 
-def _require_module(module: object) -> None:
+def require_module(module: object) -> None:
+    """Refuses whatever is not a module.
+
+    Raises:
+        RequestError: It is not a `torch.nn.Module`.
+    """
     if not isinstance(module, nn.Module):
         raise RequestError(
             f"{module!r} is a {type(module).__name__}, not a torch.nn.Module.",
             hint="Give a trained module, or the id or name of a run; wrap a function in a module.",
         )
-    refuse_module(module)
 
 
-def _texts(formats: Sequence[str] | str) -> Sequence[str]:
-    return [formats] if isinstance(formats, str) else formats
+def chosen_formats(formats: Sequence[str] | str, registry: Registry | None) -> list[tuple[str, str, Format]]:
+    """Returns name, file name and object of each format."""
+    texts = [formats] if isinstance(formats, str) else formats
+    return [named_format(_chosen(text, registry or default_registry())) for text in texts]
 
 
-def _array(value: Any) -> Array:
+def array_of(value: Any) -> Array:
+    """Returns an input as an array, with float64 as float32.
+
+    Raises:
+        RequestError: It does not consist of numbers.
+    """
     array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
     if array.dtype.kind not in "buif":
         raise RequestError(
@@ -145,12 +157,7 @@ def _array(value: Any) -> Array:
 
 
 def _pair(rows: tuple[Any, Any] | None) -> tuple[Array, Array] | None:
-    return None if rows is None else (_array(rows[0]), _array(rows[1]))
-
-
-def _layout(samples: Array) -> Layout:
-    layouts: dict[int, Layout] = {2: "row", 4: "image"}
-    return layouts.get(samples.ndim, "array")
+    return None if rows is None else (array_of(rows[0]), array_of(rows[1]))
 
 
 def _task(

@@ -43,12 +43,14 @@ def export(
     model: ModelLike | None = None,
     dataset: DatasetLike | None = None,
     class_names: Sequence[str] | None = None,
-    preprocess: nn.Module | None = None,
+    preprocess: nn.Module | Mapping[str, nn.Module] | None = None,
     task: TaskKind | None = None,
     test: tuple[Any, Any] | None = None,
     validation: tuple[Any, Any] | None = None,
-    value_range: tuple[float, float] | None = None,
+    value_range: tuple[float, float] | Mapping[str, tuple[float, float]] | None = None,
     column_names: Sequence[str] | None = None,
+    outputs: Sequence[str] | str | None = None,
+    dynamic: Mapping[Any, Any] | None = None,
     manifest: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Writes a verified bundle of a tracked run's model (`regplug export`) or of your own trained module.
@@ -56,7 +58,8 @@ def export(
     Args:
         module: A trained module; or a run or a study: its id, the beginning of its id, or its name; or with `ensemble`
             a list of runs, or a study. Of a study the best setting is exported; a run of a study is trained again.
-        example: For a module: a few real inputs `(N, ...)`, with the dtype that they have in deployment.
+        example: For a module: a few real inputs `(N, ...)`, with the dtype that they have in deployment. Several inputs
+            are given by the names of its arguments: `{"image": images, "meta": rows}`.
         out: The bundle's folder; required for a module.
         ensemble: Whether to export the models of several runs as one, which averages their class probabilities or
             values.
@@ -86,6 +89,10 @@ def export(
         validation: For a module: raw validation inputs and targets, on which `calibrate` or `conformal` is fitted.
         value_range: For a module: smallest and largest raw value; by default 0 to 255 for uint8.
         column_names: For a module: names of the columns of rows.
+        outputs: For a module that returns several tensors: their names in order, such as `("logits", "embedding")`. A
+            dict or a named tuple has names; then these choose some of them.
+        dynamic: For a module: other symbolic axes than the batch: `{"image": {2: "height", 3: "width"}}`,
+            or with least and greatest size: `{"tokens": {1: ("length", 1, 512)}}`.
         manifest: For a module: additional fields for `manifest.json`.
 
     Returns:
@@ -113,6 +120,8 @@ def export(
         "validation": validation,
         "value_range": value_range,
         "column_names": column_names,
+        "outputs": outputs,
+        "dynamic": dynamic,
         "manifest": manifest,
     }
     if isinstance(module, str | list | tuple):
@@ -122,11 +131,13 @@ def export(
     _refuse("a module", {**of_run, "ensemble": ensemble or None}, "a module of yours is no tracked run")
     if out is None or example is None:
         raise RequestError("A module needs an example and a folder.", hint="regplug.export(module, example, out)")
-    from regplug.exporting import export_module
+    from regplug.exporting import export_module, export_named, is_named_request
 
     asked: dict[str, Any] = _not_none(of_module) | both
     if not formats:
         del asked["formats"]
+    if is_named_request(example, outputs, dynamic):
+        return export_named(module, example, Path(out), registry=registry, **asked)
     return export_module(module, example, Path(out), registry=registry, **asked)
 
 

@@ -1,0 +1,89 @@
+"""The parts of a model card that describe several inputs, outputs and symbolic axes, and the programs that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from regplug.bundles.card_programs import Program
+
+
+def named_what(manifest: Mapping[str, Any]) -> str:
+    """Returns a sentence on what the model is."""
+    inputs, outputs = ([f"`{part['name']}`" for part in manifest[kind]] for kind in ("inputs", "outputs"))
+    names = manifest["class_names"]
+    task = f" It classifies: {outputs[0]} holds the logits of {len(names)} classes." if names else ""
+    return f"A model that maps {_and(inputs)} to {_and(outputs)}.{task}"
+
+
+def named_input_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a table of the inputs and one of the symbolic axes."""
+    yield from ("| input | type | shape | range |", "|---|---|---|---|")
+    for part in manifest["inputs"]:
+        limits = "" if part["range"] is None else f"{part['range'][0]:g} to {part['range'][1]:g}"
+        yield f"| `{part['name']}` | {part['dtype']} | `{_shape(part)}` | {limits} |"
+    yield from ("", "Raw values; the file normalises them itself. All inputs have the same number of rows, `batch`.")
+    if manifest["axes"]:
+        yield from ("", "| axis | sizes | checked at |", "|---|---|---|")
+    for name, axis in manifest["axes"].items():
+        sizes = f"{axis['least']} to {axis['most']}" if axis["most"] else f"{axis['least']} or more"
+        yield f"| `{name}` | {sizes} | {', '.join(map(str, sorted(set(axis['checked']))))} |"
+
+
+def named_output_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a table of the outputs, and the order of the classes."""
+    yield from ("| output | type | shape |", "|---|---|---|")
+    yield from (f"| `{part['name']}` | {part['dtype']} | `{_shape(part)}` |" for part in manifest["outputs"])
+    if manifest["class_names"]:
+        shown = ", ".join(" ".join(name.split()) for name in manifest["class_names"])
+        yield from ("", f"The classes of `{manifest['outputs'][0]['name']}`, in order: {shown.replace('<', '&lt;')}.")
+
+
+def named_programs(manifest: Mapping[str, Any]) -> Iterator[Program]:
+    """Yields the programs for a bundle's files: numpy and onnxruntime, torch."""
+    files = {facts["format"]: name for name, facts in manifest["files"].items()}
+    inputs, outputs = ([part["name"] for part in manifest[kind]] for kind in ("inputs", "outputs"))
+    if "onnx" in files:
+        yield Program("Python with numpy and onnxruntime", "python", _numpy(inputs, files["onnx"]))
+    opened = {"torchscript": "torch.jit.load({!r})", "pt2": "torch.export.load({!r}).module()"}
+    kind = next((name for name in opened if name in files), None)
+    if kind:
+        yield Program("Python with torch", "python", _torch(inputs, outputs, opened[kind].format(files[kind])))
+
+
+def _numpy(inputs: Sequence[str], file: str) -> tuple[str, ...]:
+    return (
+        "import numpy as np",
+        "import onnxruntime",
+        "",
+        'samples = np.load("sample_input.npz")',
+        f"rows = {{name: samples[name][:5] for name in {inputs!r}}}",
+        f"session = onnxruntime.InferenceSession({file!r}, providers=['CPUExecutionProvider'])",
+        "names = [output.name for output in session.get_outputs()]",
+        "for name, output in zip(names, session.run(names, rows)):",
+        "    print(name, output.shape, output)",
+    )
+
+
+def _torch(inputs: Sequence[str], outputs: Sequence[str], opened: str) -> tuple[str, ...]:
+    # A single output is a tensor, several are a tuple.
+    answers = ", ".join(outputs)
+    return (
+        "import numpy as np",
+        "import torch",
+        "",
+        'samples = np.load("sample_input.npz")',
+        f"rows = [torch.from_numpy(samples[name][:5]) for name in {inputs!r}]",
+        f"model = {opened}",
+        "with torch.no_grad():",
+        f"    {answers} = model(*rows)",
+        f"print({answers})",
+    )
+
+
+def _shape(part: Mapping[str, Any]) -> str:
+    return f"({', '.join(map(str, part['shape']))})"
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

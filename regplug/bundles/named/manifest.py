@@ -1,0 +1,74 @@
+"""`manifest.json` of a bundle with several inputs or outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regplug.bundles.layout import NAMED_VERSION, canonical_json
+from regplug.bundles.manifest import format_facts, versions
+from regplug.bundles.named.request import NamedRequest
+from regplug.bundles.named.schema import named_fault
+from regplug.bundles.named.signature import BATCH, Signature
+from regplug.bundles.reading import parse_json
+from regplug.errors import RequestError
+from regplug.training.state_hash import state_sha256
+
+TASK = "classification"
+
+
+def named_manifest(request: NamedRequest, signature: Signature) -> dict[str, Any]:
+    """Builds the manifest.
+
+    Raises:
+        RequestError: The caller's fields use a reserved key, are not JSON, or do not conform to the schema.
+    """
+    own = _own(request, signature)
+    taken = sorted(set(own) & set(request.manifest))
+    if taken:
+        raise RequestError(f"These keys of the manifest are reserved: {', '.join(taken)}.", hint="Use other names.")
+    document = {**request.manifest, **own}
+    try:
+        fault = named_fault(parse_json(canonical_json(document).encode()))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RequestError(
+            f"The manifest is not JSON: {error}.", hint="Use only text, numbers, lists and mappings."
+        ) from error
+    if fault:
+        raise RequestError(f"The manifest would contradict its schema: {fault}.", hint="docs/bundle.md lists its keys.")
+    return document
+
+
+def _own(request: NamedRequest, signature: Signature) -> dict[str, Any]:
+    return {
+        "schema_version": NAMED_VERSION,
+        "task": TASK if request.class_names else None,
+        "class_names": list(request.class_names),
+        "inputs": [
+            {
+                "name": part.name,
+                "layout": part.layout,
+                "dtype": str(part.dtype),
+                "shape": [BATCH, *part.shape],
+                "range": None if part.range is None else list(part.range),
+            }
+            for part in signature.inputs
+        ],
+        "outputs": [
+            {
+                "name": part.name,
+                "shape": [BATCH, *part.shape],
+                "dtype": "float32",
+                "checked": [list(shape) for shape in part.checked],
+            }
+            for part in signature.outputs
+        ],
+        "axes": {
+            axis.name: {"least": axis.least, "most": axis.most, "checked": list(axis.checked)}
+            for axis in signature.axes
+        },
+        "baked_in": [f"{type(one).__module__}.{type(one).__qualname__}" for one in request.preprocess],
+        "stochastic": None,
+        **format_facts(request.formats),
+        "state_sha256": state_sha256(request.module),
+        "versions": versions(),
+    }

@@ -1,0 +1,112 @@
+"""Predicts with a bundle of several inputs or outputs, using onnxruntime and numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regplug.bundles.calibration.answers import softmax
+from regplug.bundles.formats import Array, NamedRun
+from regplug.bundles.named.inputs import form_words, read_named, suffixes_of
+from regplug.bundles.named.signature import OutputPart, Signature
+from regplug.errors import BundleError, VerificationError
+
+_ROWS_AT_ONCE = 512
+
+
+def checked_named_run(session: Any, file: Path, signature: Signature, hint: str) -> NamedRun:
+    """Returns a function from inputs to outputs by name that checks both.
+
+    Args:
+        session: An onnxruntime session.
+        file: Its file, for messages.
+        signature: The bundle's inputs and outputs.
+        hint: Hint for a file that differs from its manifest.
+    """
+    names = [part.name for part in signature.outputs]
+
+    def run(arrays: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            outputs = dict(zip(names, session.run(names, dict(arrays)), strict=True))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise VerificationError(f"{file} cannot run on inputs as in its manifest: {reason}", hint=hint) from None
+        rows = len(next(iter(arrays.values())))
+        for part in signature.outputs:
+            if not _fits(outputs[part.name], part, rows):
+                found = outputs[part.name]
+                raise VerificationError(
+                    f"{file} gives {part.name} {found.dtype} {found.shape}; its manifest says {part.shape}.", hint=hint
+                )
+        return outputs
+
+    return run
+
+
+def _fits(output: Array, part: OutputPart, rows: int) -> bool:
+    axes = zip(part.shape, output.shape[1:], strict=False)
+    fits = output.ndim == 1 + len(part.shape) and len(output) == rows and output.dtype == np.float32
+    return fits and all(isinstance(axis, str) or axis == size for axis, size in axes)
+
+
+def named_files(inputs: Sequence[Path], signature: Signature) -> tuple[list[Path], list[str]]:
+    """Returns the files to read: those that are named, and those in folders; and a note for each folder.
+
+    Raises:
+        BundleError: A folder has no file that the bundle takes.
+    """
+    files: list[Path] = []
+    notes: list[str] = []
+    for given in inputs:
+        if not given.is_dir():
+            files.append(given)
+            continue
+        visible = [
+            path
+            for path in sorted(given.rglob("*"))
+            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(given).parts)
+        ]
+        found = [path for path in visible if path.suffix.lower() in suffixes_of(signature)]
+        if not found:
+            raise BundleError(
+                f"The folder {given} has no file that this bundle takes: {form_words(signature)}.",
+                hint=f"Give {', '.join(suffixes_of(signature))} files.",
+            )
+        files += found
+        left = len(visible) - len(found)
+        notes += [f"{given}: {left} files that the model does not take were left out."] if left else []
+    return files, notes
+
+
+def named_rows(
+    files: Sequence[Path], run: NamedRun, manifest: Mapping[str, Any], notes: list[str]
+) -> Iterator[tuple[str, int, dict[str, Array]]]:
+    """Yields file, index and outputs of each row.
+
+    Args:
+        files: The files.
+        run: Runs the model.
+        manifest: The bundle's manifest.
+        notes: Receives the notes on each file.
+    """
+    signature = Signature.from_manifest(manifest)
+    for path in files:
+        arrays, told = read_named(path, signature)
+        notes += told
+        count = len(next(iter(arrays.values())))
+        for start in range(0, count, _ROWS_AT_ONCE):
+            outputs = run({name: array[start : start + _ROWS_AT_ONCE] for name, array in arrays.items()})
+            for at in range(len(next(iter(outputs.values())))):
+                yield str(path), start + at, {name: output[at] for name, output in outputs.items()}
+
+
+def named_top(outputs: Mapping[str, Array], manifest: Mapping[str, Any], top: int) -> tuple[tuple[str, float], ...]:
+    """Returns the most probable classes of a row with their probabilities; nothing without a task."""
+    if not manifest["task"]:
+        return ()
+    shares = softmax(outputs[manifest["outputs"][0]["name"]])
+    places = np.argsort(-shares, kind="stable")[:top]
+    return tuple((manifest["class_names"][place], float(shares[place])) for place in places)

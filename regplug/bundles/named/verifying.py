@@ -1,0 +1,114 @@
+"""Verifies a bundle with several inputs or outputs from its files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regplug.bundles.cases import REAL
+from regplug.bundles.clean_process import CleanProcess
+from regplug.bundles.formats import Format
+from regplug.bundles.layout import SAMPLE_INPUT
+from regplug.bundles.mixed import Pool
+from regplug.bundles.named.cases import sized_rows, wrong_cases
+from regplug.bundles.named.checking import check_named_file, clean_named_check, opened_named
+from regplug.bundles.named.samples import Setting, read_named_samples
+from regplug.bundles.named.signature import Signature
+from regplug.bundles.report import Check, Report, at_most, holds, prefixed
+from regplug.bundles.report_checks import told_as_made_named
+from regplug.bundles.sample_checks import impossible_tolerances, outputs_fit, tolerances_bounded
+from regplug.errors import VerificationError
+
+
+def named_stages(
+    path: Path, manifest: dict[str, Any], report: Report, forms: dict[str, Format], facts: Check
+) -> Iterator[list[Check]]:
+    """Yields the checks in stages; a stage is only sound if every earlier one has passed.
+
+    Args:
+        path: The bundle's folder, whose schema and checksums have been checked.
+        manifest: Its manifest.
+        report: The export's report.
+        forms: File name -> format.
+        facts: The check of the manifest's entries of the files.
+    """
+    signature = Signature.from_manifest(manifest)
+    try:
+        settings = read_named_samples(path, signature)
+    except VerificationError as error:
+        yield [holds("samples.arrays", False, error.message)]
+        return
+    yield [holds("samples.arrays", True, f"{len(settings[0].inputs)} cases, {len(settings)} sizes")]
+    yield [
+        check
+        for setting in settings
+        for known in setting.known.values()
+        for check in impossible_tolerances(known, None)
+    ]
+    yield [_inputs_follow(settings, signature), *_outputs_fit(settings)]
+    yield [facts, *_tolerances(path, manifest, signature, settings, forms)]
+    made: list[Check] = []
+    for filename, form in forms.items():
+        found = _file(path / filename, form, manifest, signature, settings)
+        made += prefixed(manifest["files"][filename]["format"], found)
+    limits = {part.name: Pool.of(settings[0].known[part.name]).tolerance for part in signature.outputs}
+    labels = [_label(part.name, setting) for part in signature.outputs for setting in settings]
+    yield [*made, *told_as_made_named(report, made, labels, limits)]
+
+
+def _label(output: str, setting: Setting) -> str:
+    return f"{output}.{setting.label}" if setting.label else output
+
+
+def _inputs_follow(settings: Sequence[Setting], signature: Signature) -> Check:
+    """Checks that the inputs of every case and size can be derived from the real rows and the declared ranges."""
+    real = settings[0].inputs[REAL]
+    if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in real.values()):
+        return holds("samples.inputs", False, "the real rows contain NaN or infinity")
+    wrong = wrong_cases(settings[0].inputs, signature.inputs)
+    for setting in settings[1:]:
+        wanted = sized_rows(real, signature.inputs, setting.sizes)
+        found = setting.inputs[REAL]
+        wrong += [f"{name} at {setting.label}" for name in wanted if not np.array_equal(found[name], wanted[name])]
+    return at_most("samples.inputs", len(wrong), 0, f"wrong inputs: {', '.join(wrong[:10]) or 'none'}")
+
+
+def _outputs_fit(settings: Sequence[Setting]) -> Iterator[Check]:
+    # Whether an output called "probabilities" sums to 1 is not known here.
+    unnamed = {"output": {"name": ""}}
+    for setting in settings:
+        for output, known in setting.known.items():
+            check = outputs_fit(known, None, unnamed)
+            yield Check(name=f"{check.name}.{_label(output, setting)}", passed=check.passed, detail=check.detail)
+
+
+def _tolerances(
+    path: Path,
+    manifest: dict[str, Any],
+    signature: Signature,
+    settings: Sequence[Setting],
+    forms: Mapping[str, Format],
+) -> Iterator[Check]:
+    for setting in settings:
+        for output, known in setting.known.items():
+            opened = partial(opened_named, forms, path, manifest, signature, setting.sizes, output)
+            check = tolerances_bounded(known, None, opened)
+            yield at_most(
+                f"{check.name}.{_label(output, setting)}", check.figure or 0.0, check.limit or 1.0, check.detail
+            )
+
+
+def _file(
+    path: Path, form: Format, manifest: dict[str, Any], signature: Signature, settings: Sequence[Setting]
+) -> list[Check]:
+    checks = check_named_file(form, path, manifest, signature, settings)
+    program = form.standalone()
+    if program is not None:
+        samples = path.with_name(SAMPLE_INPUT)
+        with CleanProcess(program, path, samples, "") as process:
+            checks.append(clean_named_check(process, signature, settings[0]))
+    return checks
