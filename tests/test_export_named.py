@@ -335,7 +335,17 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+CAPTURED = (
+    "linear layer on a flattened sequence",
+    "loop over the length",
+    "positions beyond a table",
+    "rows that see each other",
+)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in CAPTURED else name for name in REFUSED]
+)
 def test_what_cannot_have_names_or_symbolic_axes_is_refused_in_words(name, tmp_path, capfd):
     network, asked, words = REFUSED[name]
     with pytest.raises(RegplugError) as caught:

@@ -69,7 +69,7 @@ def style_of(module: nn.Module, names: Sequence[str], *, is_single: bool) -> Sty
     needed = [one.name for one in known if one.default is one.empty and one.name in named]
     takes_any = any(one.kind is one.VAR_KEYWORD for one in known)
     unknown = [name for name in names if name not in named]
-    if (not unknown or (takes_any and set(names) & {*named, *names})) and set(needed) <= set(names):
+    if (not unknown or takes_any) and set(needed) <= set(names):
         return "arguments"
     if len(unknown) == len(names) and len(needed) <= 1 and any(one.kind is not one.KEYWORD_ONLY for one in known):
         return "dict"
