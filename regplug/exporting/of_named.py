@@ -152,6 +152,10 @@ def _require_rows(samples: Mapping[str, Array]) -> None:
         raise RequestError(
             f"The example of {flat[0]!r} is a single number.", hint="Give a few rows; the first axis is the batch."
         )
+    rows = {len(array) for array in samples.values()}
+    if len(rows) != 1 or 0 in rows:
+        told = ", ".join(f"{name} has {len(array)}" for name, array in samples.items())
+        raise RequestError(f"The example has no common number of rows: {told}.", hint="Give every input the same rows.")
 
 
 def _by_input(dynamic: Mapping[Any, Any] | None, names: tuple[str, ...]) -> Mapping[str, Any]:

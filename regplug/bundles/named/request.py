@@ -52,12 +52,6 @@ class NamedRequest:
             RequestError: Names, samples or formats are inconsistent.
         """
         self._validate_names()
-        rows = {len(self.samples[part.name]) for part in self.inputs}
-        if len(rows) != 1 or 0 in rows:
-            told = ", ".join(f"{name} has {len(array)}" for name, array in self.samples.items())
-            raise RequestError(
-                f"The example has no common number of rows: {told}.", hint="Give the same rows for every input."
-            )
         for part in self.inputs:
             _validate_values(part, self.samples[part.name])
         unable = [name for name, _, form in self.formats if not form.holds_names]
