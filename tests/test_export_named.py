@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from cli_calls import Terminal
 from named_kinds import (
     IMAGES,
     MASK,
@@ -26,7 +27,6 @@ from named_kinds import (
     segmenting,
 )
 from torch import nn
-from typer.testing import CliRunner
 
 import regplug
 from regplug.bundles.layout import read_manifest
@@ -144,24 +144,22 @@ def test_a_size_beyond_the_checked_ones_and_an_unknown_array_are_noted(both, tmp
 
 
 @pytest.mark.slow
-def test_the_commands_show_and_predict_a_bundle_with_named_inputs(both, tmp_path):
-    from regplug.cli.app import app
-
+def test_the_commands_show_and_predict_a_bundle_with_named_inputs(both, tmp_path, capsys):
+    terminal = Terminal(capsys)
     np.savez(tmp_path / "rows.npz", image=IMAGES[:2], meta=META[:2])
-    run = CliRunner()
-    told = run.invoke(app, ["inspect", str(both[1]), "--html", str(tmp_path / "page.html")])
-    assert told.exit_code == 0
-    assert "input     'image': uint8 (batch, 3, height, width), image, 0 to 255" in told.output
-    assert "axis      'height': 4 or more, checked at 4, 8, 9, 19" in told.output
+    shown = terminal("inspect", both[1], "--html", tmp_path / "page.html")
+    assert shown.code == 0
+    assert "input     'image': uint8 (batch, 3, height, width), image, 0 to 255" in shown.out
+    assert "axis      'height': 4 or more, checked at 4, 8, 9, 19" in shown.out
     assert "Sizes of width" in (tmp_path / "page.html").read_text()
-    written = run.invoke(app, ["predict", str(both[1]), str(tmp_path / "rows.npz"), "--out", str(tmp_path / "o.csv")])
-    assert written.exit_code == 0, written.output
+    assert terminal("predict", both[1], tmp_path / "rows.npz", "--out", tmp_path / "o.csv").code == 0
     heading = (tmp_path / "o.csv").read_text().splitlines()[0]
     assert heading.startswith("input,row,label,probability,")
     assert heading.endswith("embedding_7,embedding_8")
-    refused = run.invoke(app, ["predict", str(both[1]), str(tmp_path / "o.csv")])
-    assert refused.exit_code == 2
-    assert "file type that this bundle does not take" in refused.output
+    refused = terminal("predict", both[1], tmp_path / "o.csv")
+    assert refused.code == 2
+    assert "file type that this bundle does not take" in refused.err
+    assert terminal("serve", both[1]).code == 2
     card = (both[1] / "README.md").read_text()
     assert "| `image` | uint8 | `(batch, 3, height, width)` | 0 to 255 |" in card
     assert "license: mit" in card
@@ -275,14 +273,17 @@ def test_images_of_any_size_are_read_by_a_fully_convolutional_network(tmp_path):
 
 @pytest.mark.slow
 def test_a_format_that_cannot_hold_a_symbolic_length_names_those_that_can(tmp_path):
-    def scaled(self, x):
-        return self.head(x.sum(1) / math.sqrt(x.shape[1]))
+    def limited(self, x):
+        if x.shape[1] > 40:
+            raise ValueError("too long")
+        return self.head(x.mean(1))
 
+    asked = {"dynamic": {1: ("length", 1, 40)}}
     with pytest.raises(RegplugError) as caught:
-        regplug.export(Of(scaled), SEQUENCES, tmp_path / "b", dynamic={1: "length"})
+        regplug.export(Of(limited), SEQUENCES, tmp_path / "b", **asked)
     assert "torchscript" in str(caught.value)
     assert "formats=['onnx', 'pt2']" in str(caught.value)
-    bundle = regplug.export(Of(scaled), SEQUENCES, tmp_path / "b", dynamic={1: "length"}, formats=["onnx", "pt2"])
+    bundle = regplug.export(Of(limited), SEQUENCES, tmp_path / "b", **asked, formats=["onnx", "pt2"])
     assert regplug.verify(bundle.path).passed
 
 
