@@ -129,7 +129,7 @@ INFINITE[3:5, 1] = np.inf
         (changed(lambda data: data[:200]), "cannot be read as npz"),
         (changed(lambda data: data[:150] + b"x" * 50 + data[200:]), "cannot be read as npz"),
         (changed(lambda _: b""), "cannot be read as npz"),
-        (one_array, "cannot be read as npz"),
+        (one_array, "holds one array"),
         (arrays(x=np.array([{}] * 20)), "cannot be read as npz: Object arrays"),
         (arrays(x=np.zeros((0, 3)), y=np.zeros(0, int)), "cannot be split"),
         (arrays(x=np.zeros((20, 0))), "its rows have no values"),

@@ -17,10 +17,10 @@ Impute = Literal["median", "mean", "zero"]
 Scaling = Literal["auto", "standard", "quantile", "none"]
 
 MOST_DEVIATIONS = 10.0
-"""Numbers further from the mean are cut off: in batches of 32 at a rate of 0.1, larger inputs make SGD diverge."""
+"""Numbers further from the mean are outliers: in batches of 32 at a rate of 0.1, such inputs make SGD diverge."""
 
 _MOST_QUANTILES = 1000
-_MOST_CUTS = 50
+_KNOTS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,9 @@ class TablePlan:
     Args:
         columns: The columns, fixed once.
         impute: The value for empty cells of a column of numbers: its median, its mean, or 0.
-        normalize: `standard` scales numbers to mean 0 and standard deviation 1, `auto` also cuts off what is further
-            than `MOST_DEVIATIONS` from the mean, `quantile` maps them to the quantiles of the normal distribution, and
-            `none` leaves them as they are.
+        normalize: `standard` scales numbers to mean 0 and standard deviation 1, `auto` also compresses columns that
+            have numbers further than `MOST_DEVIATIONS` from the mean, `quantile` maps them to the quantiles of the
+            normal distribution, and `none` leaves them as they are.
         rows: Cells of the first test rows, as text.
     """
 
@@ -56,7 +56,7 @@ class TablePlan:
         if self.normalize == "quantile":
             return _mapped(column, filled_B1, fill)
         if self.normalize == "auto" and has_outliers(filled_B1):
-            return _cut(column, filled_B1[:, 0], fill)
+            return _compressed(column, filled_B1[:, 0], fill)
         from sklearn.preprocessing import StandardScaler
 
         scaler = StandardScaler().fit(filled_B1)
@@ -98,20 +98,20 @@ def has_outliers(values: Array) -> bool:
     return max(float(values.max()) - mean, mean - float(values.min())) > MOST_DEVIATIONS * deviation
 
 
-def _cut(column: Column, values_B: Array, fill: float) -> Fitted:
-    """Scales a column, without a few huge numbers that would make all others nearly equal."""
-    # Of a column of zeros and rare other numbers, such as amounts, the others are no outliers.
-    low, high = np.quantile(np.unique(values_B), (0.01, 0.99), method="inverted_cdf")
-    cut_B, mean, deviation = values_B, float(values_B.mean()), float(values_B.std())
-    for _ in range(_MOST_CUTS):
-        before, reach = deviation, MOST_DEVIATIONS * deviation
-        cut_B = np.clip(cut_B, min(low, mean - reach), max(high, mean + reach))
-        mean, deviation = float(cut_B.mean()), float(cut_B.std())
-        if deviation > 0.99 * before:
-            break
-    reach = MOST_DEVIATIONS * deviation
-    grid = (max(float(values_B.min()), mean - reach), min(float(values_B.max()), mean + reach))
-    return Fitted(column=column, fill=fill, grid=grid, scores=tuple((value - mean) / deviation for value in grid))
+def _compressed(column: Column, values_B: Array, fill: float) -> Fitted:
+    """Scales asinh((value - median) / unit), which grows like a logarithm far from the median.
+
+    The unit is the median of all distances from the median that are not 0. So zeros and rare amounts stay apart, and a
+    few huge numbers do not make all others nearly equal. Numbers beyond those of training count as the nearest of them.
+    """
+    middle = float(np.median(values_B))
+    distances_B = np.abs(values_B - middle)
+    unit = float(np.median(distances_B[distances_B > 0]))
+    whole_B = np.arcsinh((values_B - middle) / unit)
+    grid = np.unique(np.quantile(np.unique(values_B), np.linspace(0, 1, _KNOTS)))
+    scores = (np.arcsinh((grid - middle) / unit) - whole_B.mean()) / whole_B.std()
+    cut = np.clip(scores, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+    return Fitted(column=column, fill=fill, grid=tuple(grid.tolist()), scores=tuple(cut.tolist()))
 
 
 def _mapped(column: Column, values_B1: Array, fill: float) -> Fitted:

@@ -62,7 +62,7 @@ class TableOptions(Parameters):
     impute: Literal["median", "mean", "zero"] = "median"
     "How missing numbers are filled, besides an indicator feature: a statistic of the training rows, or 0."
     normalize: Literal["auto", "standard", "quantile", "none"] = "auto"
-    "standard: mean 0, standard deviation 1 over the training rows; auto: cut off at 10 deviations too; quantile; none."
+    "standard: mean 0, standard deviation 1 over the training rows; auto: outliers are compressed too; quantile; none."
     scale_target: bool = True
     "Whether a regression trains on targets of mean 0 and standard deviation 1. Predictions keep your units."
     validation: Annotated[float, Ge(0), Lt(1)] = 0.2

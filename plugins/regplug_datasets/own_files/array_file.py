@@ -17,7 +17,6 @@ _UNREADABLE = (
     OSError,
     ValueError,
     EOFError,
-    TypeError,  # the file holds one array, as numpy.save writes it
     NotImplementedError,
     zipfile.BadZipFile,
     zlib.error,
@@ -52,6 +51,11 @@ def _read(path: Path) -> dict[str, Array]:
         # Objects would be unpickled, which may run any code.
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
+    except TypeError as error:
+        raise DataError(
+            f"{path} holds one array, as numpy.save writes it.",
+            hint="Save it as numpy.savez(FILE, x=inputs, y=targets).",
+        ) from error
     except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as npz: {error}", hint="Save it as numpy.savez(FILE, x=inputs, y=targets)."
