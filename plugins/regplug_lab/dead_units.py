@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regplug.lab import Claim, Findings, Lab, Runs, bounded, curves, exact, series
@@ -65,13 +67,20 @@ def dead_relu(lab: Lab) -> Findings:
                                                             "tanh": tanh.curves(ZEROS)}}),
             series("dead", "Dead units of the first layer", "Mean of the seeds and their range; leaky ReLU and He's "
                    "weights at learning rate 1.", list(rates),
-                   {"fraction of dead units": {"relu": np.asarray([dead[f"{rate:g}"] for rate in rates]).T}},
-                   x_name="learning rate", log_x=True,
-                   levels=[(name, float(np.mean(dead[name]))) for name in ("leaky_relu", "He")],
-                   y_limits=(-0.05, 1.05)),
+                   {"fraction of dead units": {
+                       "ReLU": np.asarray([dead[f"{rate:g}"] for rate in rates]).T,
+                       "ReLU, He's weights": _only_at(rates, 1.0, dead["He"]),
+                       "leaky ReLU": _only_at(rates, 1.0, dead["leaky_relu"]),
+                   }},
+                   x_name="learning rate", log_x=True, y_limits=(-0.05, 1.05)),
         ],
         text=TEXT,
     )  # fmt: skip
+
+
+def _only_at(rates: Sequence[float], rate: float, fractions: Sequence[float]) -> NDArray[np.float64]:
+    """Returns values (seeds, rates) that are known at one learning rate only."""
+    return np.where(np.asarray(rates) == rate, np.asarray(fractions)[:, None], np.nan)
 
 
 def _zero_claims(start: Runs, relu: Runs, tanh: Runs, leaky: list[float], short: str) -> list[Claim]:

@@ -98,9 +98,9 @@ def mlp_scratch(lab: Lab) -> Findings:
         text=SCRATCH_TEXT,
         figures=[
             curves("learning", "One hidden layer on Fashion-MNIST", "Mean of the seeds and one standard deviation.",
-                   {"loss": {"running training loss": runs.curves("train/running_loss")},
-                    "accuracy": {"running training accuracy": runs.curves("train/running_accuracy"),
-                                 "test accuracy": runs.curves("test/accuracy")}}),
+                   {"loss": {"training (running)": runs.curves("train/running_loss")},
+                    "accuracy": {"training (running)": runs.curves("train/running_accuracy"),
+                                 "test": runs.curves("test/accuracy")}}),
         ],
     )  # fmt: skip
 

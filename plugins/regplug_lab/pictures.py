@@ -19,6 +19,9 @@ HEADERS = {"images": 16, "labels": 8}
 
 BATCH = 64
 
+MEAN, STD = np.float32(0.2860), np.float32(0.3530)
+"""Mean and standard deviation of the pixels of Fashion-MNIST's training images, in [0, 1]."""
+
 
 @functools.lru_cache(maxsize=2)
 def training_images(folder: Path) -> NDArray[np.uint8]:
@@ -36,11 +39,12 @@ def _read(folder: Path, what: str, axes: int) -> NDArray[Any]:
 
 
 def one_batch(params: NoParams, context: DataContext) -> RawData:  # noqa: ARG001 - the call of every dataset
-    """Returns 64 random training images of Fashion-MNIST, in [0, 1], to train and to test on."""
+    """Returns 64 random training images of Fashion-MNIST, standardized, to train and to test on."""
     folder = Path(os.environ["REGPLUG_DATA_DIR"]).expanduser() / "FashionMNIST"
     images, labels = training_images(folder), _read(folder, "labels", 1)
     rows = np.random.default_rng(context.data_seed).choice(len(images), BATCH, replace=False)
-    split = Split(x=images[rows].astype(np.float32) / 255, y=labels[rows].astype(np.int64))
+    x_BF = (images[rows].astype(np.float32) / 255 - MEAN) / STD
+    split = Split(x=x_BF, y=labels[rows].astype(np.int64))
     task = Task(kind="classification", num_outputs=10, class_names=tuple(map(str, range(10))))
     inputs = InputSpec(layout="row", shape=(784,), dtype="float32")
     return RawData(name="one_batch", train=split, test=split, task=task, inputs=inputs)
@@ -50,5 +54,5 @@ ONE_BATCH = Dataset(
     name="one_batch",
     target="regplug_lab.pictures:one_batch",
     task="classification",
-    summary="64 random training images of Fashion-MNIST.",
+    summary="64 random training images of Fashion-MNIST, standardized.",
 )
