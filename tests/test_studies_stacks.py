@@ -142,6 +142,21 @@ def test_a_model_that_cannot_be_lifted_runs_one_by_one_with_the_reason(place):
     assert "cannot be stacked" in group["why"]
 
 
+@pytest.mark.slow
+def test_runs_without_epochs_are_evaluated_in_one_stack_without_a_measurement(place, monkeypatch):
+    def never(self, sizes):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(running.GroupRunner, "_measure", never)
+    result = place.sweep(name="untrained", seeds=3, epochs=0)
+    assert [group["sizes"] for group in result.started.stacked] == [[3]]
+    assert result.failed == ()
+    for each in result.results:
+        assert_close(each.metrics, place.run(seed=each.point.config.seed, epochs=0).metrics, 1e-5)
+    single = place.sweep(name="untrained gru", model=Recurrent, seeds=2, epochs=0)
+    assert (single.failed, len(single.results)) == ((), 2)
+
+
 OWN = """
 from dataclasses import dataclass
 from regplug.regularizer import RegularizerFunctions

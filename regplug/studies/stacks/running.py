@@ -99,10 +99,10 @@ class GroupRunner:
         if self._group.why_single or len(points) == 1:
             why = self._group.why_single or "it is the only run of its kind"
             return Chunks(sizes=(1,) * len(points), why=why)
-        if not self.epochs:
-            return Chunks(sizes=(1,) * len(points), why="nothing is trained")
         try:
             most = self._fitting()
+            if not self.epochs:
+                return Chunks(sizes=even_stacks(len(points), most), why="nothing is trained, so nothing is measured")
             with torch.random.fork_rng(devices=[]):
                 seconds = self._measure(candidate_sizes(most))
         except CannotLiftError as error:
