@@ -122,8 +122,9 @@ def regplug_studies() -> Iterator[Study]:
         question="Does dropout concentrate the weights of a network around zero, as weight decay does?",
         section=DROPOUT,
         source="Lecture notes; Srivastava et al. 2014",
-        seconds=(60, 15),
+        seconds=(300, 15),
         rows=("C1", "C3"),
+        seeds=80,
     )
     yield Study(
         name="dropout_scaling",
