@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -24,13 +24,26 @@ def build_manifest(request: BundleRequest) -> dict[str, Any]:
     Raises:
         RequestError: The caller's fields use a reserved key, are not JSON, or do not conform to the schema.
     """
-    own = _own(request)
-    taken = sorted(set(own) & set(request.manifest))
+    return complete(_own(request), request.manifest, manifest_fault)
+
+
+def complete(own: Mapping[str, Any], fields: Mapping[str, Any], fault_of: Callable[[Any], str]) -> dict[str, Any]:
+    """Adds the caller's fields to a manifest.
+
+    Args:
+        own: Keys that the bundle writes.
+        fields: The caller's.
+        fault_of: Returns how a document contradicts its schema.
+
+    Raises:
+        RequestError: The caller's fields use a reserved key, are not JSON, or do not conform to the schema.
+    """
+    taken = sorted(set(own) & set(fields))
     if taken:
         raise RequestError(f"These keys of the manifest are reserved: {', '.join(taken)}.", hint="Use other names.")
-    document = {**request.manifest, **own}
+    document = {**fields, **own}
     try:
-        fault = manifest_fault(parse_json(canonical_json(document).encode()))
+        fault = fault_of(parse_json(canonical_json(document).encode()))
     except (TypeError, ValueError, RecursionError) as error:
         raise RequestError(
             f"The manifest is not JSON: {error}.", hint="Use only text, numbers, lists and mappings."

@@ -62,8 +62,8 @@ def read_samples(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Refere
         VerificationError: A file is not an archive of exactly these arrays.
     """
     given, answer = manifest["input"]["name"], manifest["output"]["name"]
-    inputs = _read(folder, SAMPLE_INPUT, _input_extents(manifest))
-    outputs = _read(folder, SAMPLE_OUTPUT, _output_extents(manifest))
+    inputs = read_file(folder, SAMPLE_INPUT, _input_extents(manifest))
+    outputs = read_file(folder, SAMPLE_OUTPUT, _output_extents(manifest))
     known = [
         Reference(
             case=case,
@@ -84,7 +84,17 @@ def most_bytes(manifest: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _read(folder: Path, name: str, extents: Mapping[str, Extent]) -> dict[str, Array]:
+def read_file(folder: Path, name: str, extents: Mapping[str, Extent]) -> dict[str, Array]:
+    """Reads a file of samples.
+
+    Args:
+        folder: The bundle.
+        name: The file.
+        extents: Shape and dtype of each array.
+
+    Raises:
+        VerificationError: It does not contain such arrays.
+    """
     require_plain(folder, name)
     try:
         return read_arrays(folder / name, extents)

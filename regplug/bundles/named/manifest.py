@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from regplug.bundles.layout import NAMED_VERSION, canonical_json
-from regplug.bundles.manifest import format_facts, versions
+from regplug.bundles.layout import NAMED_VERSION
+from regplug.bundles.manifest import complete, format_facts, versions
 from regplug.bundles.named.request import NamedRequest
 from regplug.bundles.named.schema import named_fault
 from regplug.bundles.named.signature import BATCH, Signature
-from regplug.bundles.reading import parse_json
-from regplug.errors import RequestError
 from regplug.training.state_hash import state_sha256
 
 TASK = "classification"
@@ -22,20 +20,7 @@ def named_manifest(request: NamedRequest, signature: Signature) -> dict[str, Any
     Raises:
         RequestError: The caller's fields use a reserved key, are not JSON, or do not conform to the schema.
     """
-    own = _own(request, signature)
-    taken = sorted(set(own) & set(request.manifest))
-    if taken:
-        raise RequestError(f"These keys of the manifest are reserved: {', '.join(taken)}.", hint="Use other names.")
-    document = {**request.manifest, **own}
-    try:
-        fault = named_fault(parse_json(canonical_json(document).encode()))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise RequestError(
-            f"The manifest is not JSON: {error}.", hint="Use only text, numbers, lists and mappings."
-        ) from error
-    if fault:
-        raise RequestError(f"The manifest would contradict its schema: {fault}.", hint="docs/bundle.md lists its keys.")
-    return document
+    return complete(_own(request, signature), request.manifest, named_fault)
 
 
 def _own(request: NamedRequest, signature: Signature) -> dict[str, Any]:

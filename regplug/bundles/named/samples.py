@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from regplug.bundles.archives import Extent, most_bytes_of, read_arrays
+from regplug.bundles.archives import Extent, most_bytes_of
 from regplug.bundles.cases import EXTREME_ROWS, REAL, Reference
 from regplug.bundles.formats import Array
 from regplug.bundles.layout import SAMPLE_INPUT, SAMPLE_OUTPUT
 from regplug.bundles.named.cases import named_case_rows
 from regplug.bundles.named.signature import Signature, Sizes, flat, label_of, pack
-from regplug.bundles.reading import COPY_AGAIN, require_plain
-from regplug.errors import VerificationError
+from regplug.bundles.samples import read_file
 
 _TOLERANCE = "tolerance"
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -71,8 +70,8 @@ def read_named_samples(folder: Path, signature: Signature) -> list[Setting]:
     Raises:
         VerificationError: A file is not an archive of exactly these arrays.
     """
-    inputs = _read(folder, SAMPLE_INPUT, _input_extents(signature))
-    outputs = _read(folder, SAMPLE_OUTPUT, _output_extents(signature))
+    inputs = read_file(folder, SAMPLE_INPUT, _input_extents(signature))
+    outputs = read_file(folder, SAMPLE_OUTPUT, _output_extents(signature))
     return [_setting(signature, at, sizes, inputs, outputs) for at, sizes in enumerate(signature.settings)]
 
 
@@ -109,17 +108,6 @@ def most_bytes_named(manifest: Mapping[str, Any]) -> dict[str, int]:
         SAMPLE_INPUT: most_bytes_of(_input_extents(signature)),
         SAMPLE_OUTPUT: most_bytes_of(_output_extents(signature)),
     }
-
-
-def _read(folder: Path, name: str, extents: Mapping[str, Extent]) -> dict[str, Array]:
-    require_plain(folder, name)
-    try:
-        return read_arrays(folder / name, extents)
-    except Exception as error:
-        raise VerificationError(
-            f"{folder}: {name} does not contain the samples of such a bundle: {error or type(error).__name__}.",
-            hint=COPY_AGAIN,
-        ) from error
 
 
 def _cases(signature: Signature, at: int) -> dict[str, int]:
