@@ -2,63 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import json
-import re
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
-import torch
 from cli_calls import Terminal
-from made_docs import DOCS
-from runs import standing_in
+from mixed_tables import load, write
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
-from tracking_stores import copied_store
-from trainings import toy, trained, trainer
 
-import regplug
 from regplug.api import DataContext, Feature
-from regplug.config import load_config
 from regplug.data import prepare, raw_from_table
 from regplug.data.altering import alter_training, noisy_test_inputs
-from regplug.data.folds import fold_data
-from regplug.errors import BundleError, DataError, RequestError
-from regplug.registry import default_registry
-from regplug.registry.components import find_components
-from regplug.runs.caller_objects import take_over
+from regplug.errors import DataError
 from regplug.tables.kinds import find_kinds
 from regplug.tables.options import TableOptions
 from regplug.tables.preparation import Preparation
 from regplug.tables.reading import Table, read_table
 from regplug_datasets import TableParams
 from regplug_datasets.tables import table
-
-JOBS = ("cook", "nurse", "pilot")
-
-
-def write(folder, rows=120, name="mine.csv"):
-    """Columns: number with gaps, text with gaps, a rare category, number, class, quantity."""
-    random = np.random.default_rng(0)
-    lines = ["age,job,town,size,ill,cost"]
-    for row in range(rows):
-        age = "" if row % 9 == 4 else str(random.integers(20, 60))
-        job = "NA" if row % 7 == 3 else JOBS[row % 3]
-        size = f"{random.normal():.3f}"
-        town = "Rare" if row % 40 == 0 else "Ulm" if row % 2 else "Bonn"
-        lines.append(f"{age},{job},{town},{size},{'yes' if row % 3 else 'no'},{1000 + 50 * (row % 3) + row % 5}.5")
-    path = folder / name
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def load(path, seed=0, **options):
-    return raw_from_table(read_table(path), TableOptions(**options), seed=seed, name="mine")
 
 
 @pytest.fixture(scope="module")
@@ -183,31 +148,6 @@ def test_rows_in_an_order_and_in_groups_are_parted_so(tmp_path):
         load(tmp_path / "t.csv", group="month", order="day")
 
 
-def test_balanced_rows_weigh_the_same_for_each_class_and_weights_multiply(path):
-    raw = load(path, target="ill", balance=True)
-    weights, y = raw.weights[: len(raw.train)], raw.train.y
-    assert weights[y == 0].sum() == pytest.approx(weights[y == 1].sum())
-    assert prepare(raw).weights.mean().item() == pytest.approx(1)
-    both = load(path, target="ill", balance=True, weight="cost")
-    assert "cost" not in both.inputs.names
-    with pytest.raises(DataError, match="the target is a quantity"):
-        load(path, target="cost", balance=True)
-
-
-@pytest.mark.parametrize("reg", [[], ["focal"], ["generalized_cross_entropy"], ["poly", "curriculum"]])
-def test_rows_of_weight_zero_have_no_effect_whatever_computes_the_losses(reg):
-    raw = toy()
-    weights = np.r_[np.ones(60), np.zeros(len(raw.train) + len(raw.valid) - 60)]
-    ends = []
-    for label in (0, 1):
-        y = raw.train.y.copy()
-        y[60:] = label
-        data = dataclasses.replace(raw, train=dataclasses.replace(raw.train, y=y), weights=weights)
-        made, _ = trained(trainer(dataset=data, reg=reg, epochs=1))
-        ends.append(made.tensors_of(0)[0]["output.weight"])
-    torch.testing.assert_close(*ends)
-
-
 def test_a_parquet_file_and_a_text_file_give_the_same_rows(path, tmp_path):
     from pyarrow import csv as reader
     from pyarrow import parquet
@@ -216,94 +156,6 @@ def test_a_parquet_file_and_a_text_file_give_the_same_rows(path, tmp_path):
     one, other = load(path, target="ill"), load(tmp_path / "t.parquet", target="ill")
     np.testing.assert_array_equal(one.train.x, other.train.x)
     assert one.table.columns == other.table.columns
-
-
-class Streamed:
-    """A data frame of a library that is not known: it streams Arrow's columns, as those of polars do."""
-
-    def __init__(self, columns):
-        self._columns = columns
-
-    def __arrow_c_stream__(self, requested_schema=None):
-        return self._columns.__arrow_c_stream__(requested_schema)
-
-
-def taken(dataset, **fields):
-    """The raw data of what a caller passes."""
-    fields, registry = take_over({"dataset": dataset, **fields}, default_registry())
-    config = load_config(None, (), fields)
-    return find_components(config, registry).dataset.build(DataContext())
-
-
-def test_a_frame_that_streams_arrow_columns_is_a_dataset():
-    columns = pa.table({"a": [row % 13 for row in range(60)], "b": ["u", None, "v"] * 20, "y": ["p", "q"] * 30})
-    raw = taken(Streamed(columns), target="y")
-    assert (raw.inputs.names, raw.task.class_names) == (("a", "b"), ("p", "q"))
-    beside = taken((Streamed(columns.select(["a", "b"])), columns.column("y")))
-    np.testing.assert_array_equal(beside.train.x, raw.train.x)
-    with pytest.raises(DataError, match="column 2 has the same name 'a' as another one"):
-        taken(Streamed(pa.table([[1, 2], [3, 4], [0, 1]], names=["a", "a", "y"])))
-
-
-def test_weights_of_the_caller_follow_their_rows():
-    weights = np.arange(60.0)
-    columns = {"a": weights, "y": ["p", "q"] * 30}
-    for raw in (
-        taken(pd.DataFrame(columns), target="y", weights=weights),
-        taken((pd.DataFrame({"a": weights}), columns["y"]), weights=list(weights)),
-        taken(pa.table(columns), weights=weights),
-        taken((weights[:, None], np.arange(60) % 2), weights=weights),
-    ):
-        assert raw.inputs.shape == (1,)
-        np.testing.assert_array_equal(raw.weights, np.concatenate([raw.train.x, raw.valid.x])[:, 0])
-        fold = fold_data(raw, fold=1, folds=3, repeat=0, data_seed=0)
-        np.testing.assert_array_equal(fold.weights, np.concatenate([fold.train.x, fold.valid.x])[:, 0])
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        (np.ones(5), r"of shape \(5,\) for 60 rows|has 60 rows and \(weight\) has 5"),
-        (np.r_[np.ones(59), -1], "the weight of row 59 is -1"),
-        (np.r_[np.nan, np.ones(59)], "the weight of row 0 is nan"),
-        (np.zeros(60), "every training row has weight 0"),
-    ],
-)
-def test_weights_that_are_wrong_are_refused(weights, message):
-    frame = pd.DataFrame({"a": range(60), "y": ["p", "q"] * 30})
-    for dataset in (frame, (frame[["a"]].to_numpy(), frame["y"])):
-        with pytest.raises(DataError, match=message):
-            taken(dataset, weights=weights)
-
-
-def test_weights_need_data_of_the_callers():
-    with pytest.raises(RequestError, match="weights is an array, but dataset"):
-        taken("digits", weights=np.ones(5))
-
-
-def test_options_of_a_frame_beside_its_targets_are_kept():
-    frame = pd.DataFrame({"a": ["u", "v", "w"] * 20, "b": range(60)})
-    dataset = (frame, ["p", "q"] * 30)
-    fields, registry = take_over({"dataset": dataset}, default_registry())
-    config = load_config(None, ["dataset.rare=100"], fields)
-    raw = find_components(config, registry).dataset.build(DataContext())
-    assert raw.table.columns[0].categories == ()
-
-
-def test_booleans_of_a_frame_are_the_text_that_pandas_writes_for_new_rows(tmp_path):
-    frame = pd.DataFrame({"on": [True, False, None] * 20, "y": ["p", "q"] * 30})
-    (column,) = taken(frame, target="y").table.columns
-    frame.to_csv(tmp_path / "rows.csv", index=False)
-    written = find_kinds(read_table(tmp_path / "rows.csv"))["on"]
-    assert set(column.categories) - {""} == set(written.labels) - {""} == {"True", "False"}
-
-
-def test_settings_that_suit_tables_are_used_for_rows_of_the_caller_and_not_for_images():
-    rows, images = np.zeros((8, 3)), np.zeros((8, 1, 4, 4))
-    for dataset, suited in ((pd.DataFrame(rows), True), ((rows, [0, 1] * 4), True), ((images, [0, 1] * 4), False)):
-        fields, registry = take_over({"dataset": dataset}, default_registry())
-        config = load_config(None, (), fields, suggest=registry.settings_of)
-        assert (config.schedule != "constant") is suited
 
 
 def test_fewer_training_rows_are_what_a_tables_statistics_are_fitted_on(path):
@@ -337,92 +189,6 @@ def test_test_noise_moves_the_numbers_of_a_table_in_its_units_and_no_category(pa
     assert (moved != 0).all()
     if normalize == "standard":
         assert moved.std().item() == pytest.approx(0.5, rel=0.4)
-
-
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory, path):
-    """Of a classification and of a regression, with the table from which they came."""
-    with standing_in(tmp_path_factory.mktemp("runs")) as folder:
-        copied_store(folder)
-        runs = [
-            regplug.run(dataset=str(path), target=target, model="mlp:hidden=[8]", epochs=3, format=["onnx"], lr=0.1)
-            for target in ("ill", "cost")
-        ]
-        return [(run, (folder / run.bundle_path).absolute()) for run in runs]
-
-
-def numbers_of(rows):
-    """One number for each row: the value, or the probability of the first class by name."""
-    return np.array([row.values[0] if row.values else dict(row.top)["no"] for row in rows])
-
-
-def test_rows_as_the_table_has_them_are_predicted_in_the_users_units(bundles, path):
-    for run, bundle in bundles:
-        answer = regplug.predict(bundle, path)
-        assert len(answer.rows) == 120
-        assert any("are ignored" in note for note in answer.notes)
-        assert any(check.name == "samples.raw_rows" and check.passed for check in run.verification.checks)
-    assert 900 < numbers_of(regplug.predict(bundles[1][1], path).rows).mean() < 1200
-    assert bundles[1][0].metrics["test/rmse"] < 200
-    assert bundles[1][0].metrics["test/loss"] < 10
-
-
-def test_the_trained_module_answers_in_the_users_units(bundles):
-    run, bundle = bundles[1]
-    x = np.load(bundle / "sample_input.npz")["input"]
-    import torch
-
-    with torch.no_grad():
-        values = run.model(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(values, np.load(bundle / "sample_output.npz")["values"], rtol=1e-4)
-
-
-def test_the_documented_lines_of_numpy_prepare_rows(bundles, path):
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", (DOCS / "bundle.md").read_text(), re.S) if "prepare" in b]
-    scope = {}
-    exec(block, scope)  # noqa: S102 - the page's own code
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for _, bundle in bundles:
-        part = json.loads((bundle / "manifest.json").read_text())["preparation"]
-        ours = Preparation.from_json(part)
-        cells = [[row[name] for name in ours.names] for row in rows]
-        np.testing.assert_array_equal(scope["prepare"](rows, part), ours.apply(ours.encode(cells)))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("job,town\ncook,Ulm\n", "lacks the columns age, size, cost"),
-        ("age,job,town,size,cost\nold,cook,Ulm,1,1\n", "line 2, column 'age': 'old' is not a number"),
-        ("age,job,town,size,cost\n1,cook,Ulm,inf,1\n", "line 2, column 'size': the number is infinite"),
-    ],
-)
-def test_new_rows_that_do_not_fit_are_refused(bundles, tmp_path, text, message):
-    (tmp_path / "new.csv").write_text(text)
-    with pytest.raises(BundleError, match=message):
-        regplug.predict(bundles[0][1], tmp_path / "new.csv")
-
-
-def test_new_rows_may_have_gaps_unseen_categories_and_another_order(bundles, tmp_path):
-    (tmp_path / "new.csv").write_text("town;size;extra;job;cost;age\nMars;;1;astronaut;5;\nUlm;0.5;1;cook;6;33\n")
-    answer = regplug.predict(bundles[0][1], tmp_path / "new.csv")
-    assert len(answer.rows) == 2
-    told = "\n".join(answer.notes)
-    for part in ("ignored: extra", "town has 'Mars'", "job has 'astronaut'", "1 empty cells of size count as"):
-        assert part in told
-
-
-def test_a_preparation_that_was_changed_is_found_out(bundles):
-    from regplug.bundles.rows import rows_prepared
-
-    _, bundle = bundles[0]
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    real = np.load(bundle / "sample_input.npz")["input"]
-    assert all(check.passed for check in rows_prepared(manifest, real))
-    manifest["preparation"]["columns"][0]["fill"] += 1
-    manifest["preparation"]["columns"][0]["shift"] += 1
-    assert not all(check.passed for check in rows_prepared(manifest, real))
 
 
 @pytest.fixture
