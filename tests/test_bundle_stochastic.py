@@ -27,6 +27,8 @@ from regplug.errors import ExportError, RegplugError, RequestError
 from regplug_formats import OnnxParams
 from regplug_formats.onnx_small import OnnxFp16, OnnxInt8
 
+pytestmark = pytest.mark.slow
+
 CHECKS = {
     "noise_off.numbers", "noise_given", "layers_live", "rates", "masks", "finite", "batches", "repeats_differ",
     "rows_differ", "rows_independent", "mean", "spread",
@@ -111,7 +113,6 @@ class Steps(nn.Module):
         return self.head(self.block(self.embed(x_BTF).transpose(0, 1)).mean(0))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "masks"),
     [
@@ -130,14 +131,12 @@ def test_every_kind_of_torchs_dropout_is_live(make: Callable[[], nn.Module], mas
     assert verify_bundle(bundle).passed
 
 
-@pytest.mark.slow
 def test_each_call_of_a_layer_draws_by_itself_and_a_change_in_place_is_one(tmp_path: Path) -> None:
     torch.manual_seed(0)
     bundle = write_bundle(row_request(Twice(), stochastic=True, formats=all_three()), tmp_path / "bundle").path
     assert [layer["name"] for layer in read_manifest(bundle)["stochastic"]["layers"]] == ["drop", "drop", "in_place"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("make", "axis"), [(Transformer, 0), (Steps, 1)])
 def test_a_transformers_dropout_is_live_though_its_fused_path_never_calls_it(
     make: Callable[[], nn.Module], axis: int, tmp_path: Path
@@ -157,7 +156,6 @@ def test_a_transformers_dropout_is_live_though_its_fused_path_never_calls_it(
     assert "not live: block.self_attn" in "\n".join(inspect_bundle(bundle))
 
 
-@pytest.mark.slow
 def test_a_regression_of_flattened_steps_has_masks_that_hold_several_of_each_row(tmp_path: Path) -> None:
     class Flat(nn.Module):
         def __init__(self) -> None:
@@ -180,7 +178,6 @@ def test_a_regression_of_flattened_steps_has_masks_that_hold_several_of_each_row
     assert set(answer.as_json()["predictions"][0]) == {"source", "row", "values", "spread"}
 
 
-@pytest.mark.slow
 def test_what_is_random_in_training_by_other_means_is_told_however_rarely_it_is(tmp_path: Path) -> None:
     class Rarely(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -262,7 +259,6 @@ def test_live_noise_without_the_wish_stays_refused_and_the_hint_names_the_wish_w
     assert ("--stochastic" in caught.value.hint) == is_named
 
 
-@pytest.mark.slow
 def test_dropout_that_never_leaves_training_is_what_is_asked_for(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Linear(4, 16), StaysOn(0.5), nn.Linear(16, 3))
     assert write_bundle(refused(net, formats=onnx_only()), tmp_path / "bundle").verification.passed

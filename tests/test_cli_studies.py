@@ -11,6 +11,8 @@ from study_runs import Place
 import regplug
 from regplug.cli.live_study import LiveStudy
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--model", "linear", "--epochs", "2", "--lr", "0.1")
 
 
@@ -83,7 +85,6 @@ def test_a_study_file_is_read_and_flags_win(terminal, tmp_path):
     assert {run["epochs"] for run in document["runs"]} == {1}
 
 
-@pytest.mark.slow
 def test_cv_trains_and_exports_the_winner(terminal, tmp_path):
     out = tmp_path / "best"
     said = terminal("cv", *SMALL, "--grid", "reg=none,l2", "--folds", "3", "--out", out, "--format", "onnx", "--json")
@@ -155,7 +156,6 @@ def test_compare_ranks_a_study_and_writes_its_report(terminal, swept, place, fig
     assert (document["metric"], len(document["runs"])) == ("valid/loss", 6)
 
 
-@pytest.mark.slow
 def test_compare_by_reg_groups_the_plain_runs_of_an_experiment(terminal, place):
     for reg, seed in (((), 0), ((), 1), (("l2:strength=0.1",), 0), (("l2:strength=1",), 0)):
         place.run(dataset="digits", model="linear", epochs=1, reg=reg, seed=seed, experiment="plain")

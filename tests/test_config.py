@@ -213,6 +213,7 @@ def test_a_configuration_is_checked_however_it_is_made():
 TEXT = st.text(max_size=20)
 
 
+@pytest.mark.slow
 @given(TEXT, TEXT, st.floats(0, 10), st.integers(0, 2**63 - 1), st.booleans())
 def test_a_written_configuration_reads_back(name, out, lr, seed, shuffle):
     config = RunConfig(name=name, out=out, lr=lr, seed=seed, shuffle=shuffle, reg=("l2:strength=1e-3",))

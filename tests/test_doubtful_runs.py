@@ -16,6 +16,8 @@ from regplug.runs.choosing import find_choosers
 from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
 from regplug.studies.results import StudyObserver
 
+pytestmark = pytest.mark.slow
+
 DEAD = {"dataset": "digits", "model": "mlp:hidden=[16]", "epochs": 2, "lr": 9.0}
 
 

@@ -48,6 +48,7 @@ def terminal(run, capsys):
     return Terminal(capsys)
 
 
+@pytest.mark.slow
 def test_a_tracked_run_is_exported_again_from_its_configuration_and_state(run, tmp_path):
     exported = regplug.export(run.run_id[:8], out=tmp_path / "bundle", probabilities=True)
     assert exported.verification.passed
@@ -134,6 +135,7 @@ def test_a_run_that_is_not_there_is_told_with_near_names(terminal):
     assert (said.code, said.document["error"]["type"]) == (2, "RequestError")
 
 
+@pytest.mark.slow
 def test_a_state_that_was_changed_is_no_bundle(place):
     run = place.run(**DIGITS)
     file = Path(url2pathname(urlsplit(place.only_run().artifact_uri).path)) / "state.pt"
@@ -157,6 +159,7 @@ def test_data_that_were_changed_are_no_ground_for_a_bundle(place):
         regplug.export(run.run_id, formats=ONNX, out="bundle")
 
 
+@pytest.mark.slow
 def test_a_run_of_objects_is_exported_when_they_are_handed_over_again(place):
     net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
     run = place.run(model=net)
@@ -186,6 +189,7 @@ def pictures(count=20):
     return np.random.default_rng(0).integers(0, 256, (count, 3, 8, 8), np.uint8)
 
 
+@pytest.mark.slow
 def test_a_module_of_ones_own_becomes_a_bundle_and_stays_as_it_was(tmp_path):
     net = classifier()
     net(Center()(torch.from_numpy(pictures())))

@@ -19,6 +19,8 @@ from regplug.runs.caller_objects import take_over
 from regplug.runs.planning import make_plan
 from regplug.runs.request import check_request
 
+pytestmark = pytest.mark.slow
+
 
 class Net(nn.Module):
     """Eight numbers to three classes."""

@@ -23,6 +23,8 @@ from regplug.errors import RequestError
 from regplug.exporting.of_ensemble import require_alike
 from regplug.tracking import open_store
 
+pytestmark = pytest.mark.slow
+
 TINY = {"epochs": 1, "model": "mlp:hidden=[8]", "format": ["torchscript"]}
 
 
@@ -127,7 +129,6 @@ def test_the_summary_at_the_terminal_names_every_run(exported, capsys):
     assert all(run in said for run in exported.members)
 
 
-@pytest.mark.slow
 def test_a_regression_is_the_mean_in_the_units_of_the_user(place):
     data = replace(toy("regression"), scale_targets=True)
     made = [place.run(**TINY, dataset=data, seed=seed, reg=[]) for seed in (0, 1)]
@@ -138,7 +139,6 @@ def test_a_regression_is_the_mean_in_the_units_of_the_user(place):
     np.testing.assert_allclose(outputs, np.mean(alone, axis=0), atol=1e-5)
 
 
-@pytest.mark.slow
 def test_rows_of_another_split_are_not_tested(made, runs, tmp_path):
     """They may be training rows of another member."""
     split = made[0].run(**TINY, dataset="digits", data_seed=1)

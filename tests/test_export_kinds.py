@@ -15,8 +15,9 @@ from regplug.bundles.causes import LONGEST, cause, one_line
 from regplug.bundles.isolate import isolate, remove_hooks
 from regplug.errors import ExportError, RegplugError, RequestError
 
+pytestmark = pytest.mark.slow
+
 TORCHSCRIPT = ["torchscript"]
-QUICK = ("plain", "batch norm", "literal", "attention on three axes", "fft")
 
 
 def answers(network, rows):
@@ -31,9 +32,7 @@ def answers(network, rows):
     return output.float().numpy()
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SOUND]
-)
+@pytest.mark.parametrize("name", SOUND)
 def test_a_sound_module_is_exported_as_it_answers(name, tmp_path, capfd):
     make, rows = SOUND[name]
     network = make()

@@ -59,6 +59,7 @@ def test_ten_seeds_of_weight_decay_land_where_the_reference_does(row, tell):
         assert abs(statistics.mean(norms) - mean) <= 4 * deviation / math.sqrt(len(norms))
 
 
+@pytest.mark.slow
 def test_the_command_logs_the_norm_that_the_training_has(place):
     result = place.run(**COMMAND, **HALF, **DECAYED)
     norm, loss = seed_of(HALF | DECAYED, 0)

@@ -48,6 +48,8 @@ from regplug.testing.selection import checks_of
 from regplug.testing.subject import find_subject
 from regplug.testing.trainings import EPOCHS_UNTIL_WORSE, make_trainer
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["regplug.testing.fixtures"]
 
 PARAMS = """
@@ -200,13 +202,11 @@ def test_a_plugin_that_is_wrong_is_told_component_and_check(make_plugin, host):
         report.raise_if_failed()
 
 
-@pytest.mark.slow
 def test_a_descriptor_module_that_imports_torch_is_caught_in_a_process_of_its_own(make_plugin, host):
     make_plugin("my-regs", {"my_regs": "import torch\n" + PLUGIN, "my_impl": RIGHT})
     assert host.check("my-regs").outcome("descriptor_imports_nothing_heavy") == "failed"
 
 
-@pytest.mark.slow
 def test_the_checks_of_a_distribution_are_skips_and_passes_under_pytest(make_plugin, tmp_path):
     folder = make_plugin("my-regs", {"my_regs": PLUGIN, "my_impl": WRONG})
     (tmp_path / "test_mine.py").write_text(
@@ -258,7 +258,6 @@ def test_a_distribution_a_component_or_a_check_that_does_not_exist_is_refused_wi
         check_regularizer("l22")
 
 
-@pytest.mark.slow
 def test_a_tag_in_another_spelling_is_told():
     component = default_registry().find("regularizer", "dropout").component
     report = check_regularizer(dataclasses.replace(component, name="mine", tags=("stochastic", "keeps_mean")))

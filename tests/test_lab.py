@@ -107,6 +107,7 @@ def test_a_study_is_as_sure_as_its_weakest_claim():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_kind_of_figure_is_drawn_as_png_and_svg(tmp_path, figures_are_drawn):
     lines = {"a": [[(1, 1.0), (2, 0.5)], [(1, 2.0), (2, 0.0)]], "b": [[(1, 3.0), (2, 0.1)]]}
     xs = np.linspace(0, 1, 600)

@@ -112,6 +112,7 @@ def test_a_dataset_without_numbered_items_is_refused():
         regplug.run(dataset=Endless(), export=False)
 
 
+@pytest.mark.slow
 def test_a_run_trains_on_a_dataset_and_on_pairs_of_arrays_and_frames(place):
     x = np.random.default_rng(0).normal(size=(60, 3)).astype("f")
     y = (x[:, 0] > 0).astype(int)

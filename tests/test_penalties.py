@@ -133,6 +133,7 @@ class OneNetwork:
         return torch.func.grad(function)(x)
 
 
+@pytest.mark.slow
 def test_the_estimate_of_the_jacobian_is_unbiased():
     """The mean over 4,000 draws is within five standard errors of the full Jacobian's squared norm."""
     torch.manual_seed(0)

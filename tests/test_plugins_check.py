@@ -141,6 +141,7 @@ def test_what_fails_every_check_alike_is_told_once(installed, terminal):
     assert len(failed) > 8
 
 
+@pytest.mark.slow
 def test_a_package_that_is_not_installed_is_checked_by_its_path(terminal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     terminal("plugins", "new", "my-nearby")
@@ -202,6 +203,7 @@ class Shy(RegularizerFunctions):
 """
 
 
+@pytest.mark.slow
 def test_regularizers_are_checked_on_a_model_of_ones_own(installed, terminal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     net = "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"

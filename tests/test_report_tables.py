@@ -79,6 +79,7 @@ def test_an_unknown_kind_of_table_or_figure_is_refused(parts, tmp_path):
     assert "differences" in refused.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("figures_are_drawn")
 def test_figures_are_files_of_each_format_and_repeat(study, parts, tmp_path):
     drawn = figures.drawings(study, parts[0][1], {})[:1]

@@ -15,6 +15,8 @@ from regplug.registry import default_registry
 from regplug.studies.design.config import load_study, points_of
 from regplug.studies.stacks.study_data import StudyData
 
+pytestmark = pytest.mark.slow
+
 ROWS, COLUMNS = 500, 10
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from regplug.tracking import open_store, opening
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):

@@ -67,6 +67,7 @@ def written(store, parent, experiment, children):
     return [run_id for run_ids in store.log_children(parent.run_id, experiment, children) for run_id in run_ids]
 
 
+@pytest.mark.slow
 def test_children_written_in_bulk_are_those_that_mlflow_itself_would_write(store, monkeypatch):
     with start(store, experiment="bulk", name="study") as parent:
         ids = written(store, parent, "bulk", _children(3))

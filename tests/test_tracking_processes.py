@@ -16,6 +16,8 @@ from tracking_stores import EIGHT_WRITERS, ONE_WRITER, copied_store, insert_befo
 from regplug.errors import RequestError
 from regplug.tracking import burying, open_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch):
@@ -83,7 +85,6 @@ def test_a_run_whose_process_ends_while_the_store_is_opened_keeps_its_status(sto
     assert "regplug.error" not in info.tags
 
 
-@pytest.mark.slow
 def test_eight_processes_that_meet_a_fresh_store_at_once_lose_nothing(tmp_path):
     with start_writers(tmp_path, EIGHT_WRITERS) as writers:
         errors = writers.communicate()[1]
@@ -98,7 +99,6 @@ def test_eight_processes_that_meet_a_fresh_store_at_once_lose_nothing(tmp_path):
         assert store.read_artifact(info.run_id, "note.txt").read_text() == "done"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked once everything is imported")
 def test_eight_processes_that_log_the_same_data_for_the_first_time_all_finish(tmp_path):
     """The race as it is run by hand: `python tests/writers_race.py FOLDER 8`."""

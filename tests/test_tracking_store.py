@@ -213,6 +213,7 @@ def open_folder():
         yield Path(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="folders have other rights there")
 def test_a_folder_that_cannot_be_written_is_told_before_the_training(open_folder):
     empty, used = places = [open_folder / name / "mlruns" for name in ("empty", "used")]

@@ -96,6 +96,7 @@ def test_stacks_of_images_are_the_same_as_alone():
         assert greatest_difference(weights(together, number), weights(alone), relative=True) < 1e-9
 
 
+@pytest.mark.slow
 def test_in_float32_nearly_every_run_is_the_same_stacked_and_alone(tell):
     """A run may take the other side of a ReLU's kink: at least 95 % within 1e-4 of the greatest weight."""
     runs = [
