@@ -159,6 +159,7 @@ def test_a_field_that_could_be_right_and_is_not_ends_in_words(proven: Path, tmp_
         try:
             assert answers(bundle), name
         except AssertionError:
-            # Names of columns and classes are free as well, as long as they are as many.
-            assert name.startswith(("column_names", "class_names")), name
+            # Names of columns and classes are free as well, as long as they are as many; bundles that are older than
+            # calibration lack its key.
+            assert name.startswith(("column_names", "class_names")) or name == "calibration = Ellipsis", name
     assert tried > 10
