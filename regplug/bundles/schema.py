@@ -243,7 +243,7 @@ def manifest_fault(manifest: Any) -> str:
     found = next(faults(manifest, MANIFEST_FORM, ""), "")
     if not found and manifest["stochastic"] is not None:
         found = next(faults(manifest["stochastic"], _STOCHASTIC, "stochastic"), "")
-    if not found and manifest.get("calibration"):
+    if not found and manifest.get("calibration") is not None:
         found = next(_calibration_faults(manifest), "")
     if not found and manifest.get("preparation"):
         found = next(_preparation_faults(manifest["preparation"]), "")
@@ -310,7 +310,7 @@ def _preparation_faults(part: Any) -> Iterator[str]:
 
 def _calibration_faults(manifest: Mapping[str, Any]) -> Iterator[str]:
     part, width = manifest["calibration"], manifest["num_outputs"]
-    form = _CALIBRATION.get(part.get("kind"))
+    form = _CALIBRATION.get(str(part.get("kind")))
     if form is None:
         yield f"calibration.kind must be 'temperature' or 'conformal', but is {reprlib.repr(part.get('kind'))}"
         return
