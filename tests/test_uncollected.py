@@ -33,3 +33,12 @@ def test_objects_are_frozen_only_after_an_import_in_a_process_that_froze_others(
         if is_imported:
             monkeypatch.setitem(sys.modules, "newly_imported", ModuleType("newly_imported"))
     assert bool(froze) is (is_frozen and is_imported)
+
+
+def test_frozen_objects_are_not_counted_where_nothing_was_imported(monkeypatch):
+    def count():
+        raise AssertionError("counted")
+
+    monkeypatch.setattr(gc, "get_freeze_count", count)
+    with uncollected():
+        pass
