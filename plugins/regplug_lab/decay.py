@@ -16,6 +16,9 @@ BASE: dict[str, Any] = {
 }  # fmt: skip
 """200 features, 20 rows to train on, 100 to test on, 400 steps."""
 
+CONCISE = "normal:std=1,bias=same"
+"""FACTS K2: the bias, too, starts from N(0, 1)."""
+
 LAMBDAS = "0,0.3,1,3,10"
 OFF, ON = "l2.strength=0", "l2.strength=3"
 
@@ -48,7 +51,7 @@ def weight_decay(lab: Lab) -> Findings:
     """Rows A1 to A4: two conventions, with and without λ = 3."""
     runs = {
         "scratch": lab.sweep("scratch", grid=[f"reg.l2.strength={LAMBDAS}"], loss="half_squared_error", **BASE),
-        "concise": lab.sweep("concise", grid=["reg.l2.strength=0,3"], loss="mse", **BASE),
+        "concise": lab.sweep("concise", grid=["reg.l2.strength=0,3"], loss="mse", **{**BASE, "init": CONCISE}),
     }
     values: dict[str, list[float]] = {}
     claims: list[Claim] = []

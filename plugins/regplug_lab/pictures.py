@@ -19,8 +19,8 @@ HEADERS = {"images": 16, "labels": 8}
 
 BATCH = 64
 
-MEAN, STD = np.float32(0.2860), np.float32(0.3530)
-"""Mean and standard deviation of the pixels of Fashion-MNIST's training images, in [0, 1]."""
+MEAN, STD = np.float32(0.1307), np.float32(0.3081)
+"""Mean and standard deviation of the pixels of MNIST's training images, in [0, 1]."""
 
 
 @functools.lru_cache(maxsize=2)
@@ -39,8 +39,8 @@ def _read(folder: Path, what: str, axes: int) -> NDArray[Any]:
 
 
 def one_batch(params: NoParams, context: DataContext) -> RawData:  # noqa: ARG001 - the call of every dataset
-    """Returns 64 random training images of Fashion-MNIST, standardized, to train and to test on."""
-    folder = Path(os.environ["REGPLUG_DATA_DIR"]).expanduser() / "FashionMNIST"
+    """Returns 64 random training images of MNIST, standardized, to train and to test on."""
+    folder = Path(os.environ["REGPLUG_DATA_DIR"]).expanduser() / "MNIST"
     images, labels = training_images(folder), _read(folder, "labels", 1)
     rows = np.random.default_rng(context.data_seed).choice(len(images), BATCH, replace=False)
     x_BF = (images[rows].astype(np.float32) / 255 - MEAN) / STD
@@ -54,5 +54,5 @@ ONE_BATCH = Dataset(
     name="one_batch",
     target="regplug_lab.pictures:one_batch",
     task="classification",
-    summary="64 random training images of Fashion-MNIST, standardized.",
+    summary="64 random training images of MNIST, standardized.",
 )

@@ -20,8 +20,8 @@ from regplug_lab.judging import near
 SYMMETRY_TEXT = """
 Hidden units that start equal get equal gradients, so they stay equal: the layer computes what one unit would. L2 and L1
 add the same pull to each of them and change nothing; the notes' claim that regularization breaks the symmetry is wrong
-for penalties. Dropout does break it, because it drops one unit and not the other. Equal are the *units* (rows of W1),
-not "all elements of W1": the entries of one unit differ, since their inputs do.
+for penalties. Dropout does break it, because it drops one unit and not the other. What stays equal is the *units*
+(rows of W1), not "all elements of W1": the entries of one unit differ, since their inputs do.
 """
 
 CONSTANT = "constant:value=0.1"

@@ -29,7 +29,7 @@ SIZES: tuple[tuple[str, str, int, str, tuple[float, float] | None, float | None]
 """FACTS E: mean |gradient| of the first over the last hidden layer, 100 wide, first batch of 64.
 
 FACTS names neither the images nor what counts as a hidden layer. Tried by hand, without regplug, over thirty seeds, one
-reading gives all of its values: standardized images of Fashion-MNIST, a layer from the pixels to 100 units that is not
+reading gives all of its values: standardized images of MNIST, a layer from the pixels to 100 units that is not
 counted, 2, 5 or 20 layers of 100 to 100 units, and biases of zero with Xavier's and He's weights. Images in [0, 1], or
 a layer from the pixels that counts as the first, give other values, such as 0.07 to 0.33 instead of 0.148 for two
 layers of sigmoid.
@@ -128,7 +128,7 @@ def _learning(lab: Lab) -> tuple[dict[tuple[str, int], list[float]], list[Claim]
 
 def _starts(lab: Lab) -> dict[tuple[str, int, str], Runs]:
     """Returns untrained networks by activation, depth and initializer."""
-    lab.data_folder("FashionMNIST")
+    lab.data_folder("MNIST")
     common: dict[str, Any] = {
         "model": "mlp",
         "dataset": ONE_BATCH,
