@@ -48,7 +48,7 @@ def offered(home, *words):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["pl"], ["plan", "plugins", "plot"]),
+        (["pl"], ["plan", "plot", "plugins"]),
         (["plugins", "do"], ["doctor"]),
         (["run", "--label"], ["--label-noise"]),
         (["run", "--reg", "label_s"], ["label_smoothing"]),
