@@ -256,7 +256,7 @@ KILLED = """
 import json, os, signal, sys
 import regplug
 from regplug.bundles import writing
-writing._finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+writing.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 regplug.sweep(**json.loads(sys.argv[1]))
 """
 """A study whose process is killed while it verifies the bundle."""
