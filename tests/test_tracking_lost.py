@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from functools import partial
 
 import pytest
 from tracking_stores import copied_store, start, wait_until
@@ -187,7 +188,41 @@ def test_a_write_that_succeeds_after_it_was_given_up_stays_for_the_process_that_
     call = Call("files", "A file could not be logged", send=list, keep=lambda place: {"kind": "files"})
     keeping.add_call(call)
     keeping.end("FINISHED", "")
+    keeping.release()
     with taken(outbox.path) as kept:
         keeping.drop_call(call)
         (write,) = kept.writes()
         kept.drop(write[0])
+
+
+def test_nothing_is_delivered_twice_while_a_write_that_was_given_up_may_still_succeed(tmp_path, monkeypatch):
+    monkeypatch.setattr(delivery, "_GIVE_UP_AFTER_S", 0.2)
+    monkeypatch.setattr("regplug.tracking.reaching.STUCK_AFTER_S", 0.2)
+    outbox = Outbox(tmp_path, {"run_id": "1", "name": "a run", "experiment_id": "0", "store": "a server"})
+    answers, carried_out = threading.Event(), []
+
+    def reach():
+        if not answers.is_set():
+            raise TrackingError("The server does not respond.")
+
+    def send(name):
+        assert answers.wait(30)
+        carried_out.append(name)
+
+    sending = Delivery(None, "1", "a server", outbox=outbox, reach=reach)
+    monkeypatch.setattr(sending, "_send_records", lambda patience: None)
+    sending.start()
+    for name in ("first", "second"):
+        sending.post(
+            Call(name, "It could not be logged", send=partial(send, name), keep=lambda place: {"kind": "files"})
+        )
+    assert sending.stop() == ["first", "second"]
+    assert sending.leave("FINISHED", "") == outbox.path
+    with taken(outbox.path) as kept:
+        assert kept is None
+    answers.set()
+    wait_until(lambda: not outbox.is_used)
+    assert carried_out == ["first"]
+    with taken(outbox.path) as kept:
+        ((_, entry),) = kept.writes()
+        assert entry["what"] == "second"

@@ -65,7 +65,7 @@ class Delivery:
         self._held: tempfile.TemporaryDirectory[str] | None = None
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
-        self._is_over = self._is_flushing = self._is_given_up = False
+        self._is_over = self._is_flushing = self._is_given_up = self._is_worker_over = False
         # Guards everything that waits, and is held briefly; never while something is sent.
         self._wake = threading.Condition(threading.RLock())
         self._busy_since: float | None = None
@@ -103,6 +103,25 @@ class Delivery:
         if not missing:
             self.kept.discard()
         return missing
+
+    def leave(self, status: str, why: str) -> Path | None:
+        """Keeps how the run ended, and leaves everything to `regplug runs sync`.
+
+        A write that was given up may still succeed when the store responds again; until it has ended, nothing else
+        delivers the run, because two deliveries would write its records twice.
+
+        Args:
+            status: How the run ended.
+            why: The error, or an empty string.
+
+        Returns:
+            Where the records are, or `None` if they could not be kept.
+        """
+        with self._wake:
+            place = self.kept.end(status, why)
+            if self._is_worker_over or not self._is_given_up:
+                self.kept.release()
+        return place
 
     def put(
         self, metrics: Sequence[Any] = (), params: Sequence[Any] = (), tags: Mapping[str, str] | None = None
@@ -194,14 +213,22 @@ class Delivery:
     # The threads.
 
     def _work(self) -> None:
-        while True:
+        try:
+            self._send_until_over()
+        finally:
+            with self._wake:
+                self._is_worker_over = True
+                if self._is_given_up:
+                    self.kept.release()
+
+    def _send_until_over(self) -> None:
+        is_over = False
+        while not is_over and not self._is_given_up:
             with self._wake:
                 self._wake.wait_for(lambda: self._is_over or self._is_due(), timeout=_LOOK_EVERY_S)
                 is_over, is_flushing, is_due = self._is_over, self._is_flushing, self._is_due()
             if is_over or is_due:
                 self._send(AT_THE_ENDS if is_over or is_flushing else WHILE_TRAINING)
-            if is_over:
-                return
 
     def _watch(self) -> None:
         while not self._ended.wait(_LOOK_EVERY_S):

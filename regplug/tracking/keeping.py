@@ -72,7 +72,7 @@ class Keeping:
                 self._outbox.drop_call(place)
 
     def end(self, status: str, why: str) -> Path | None:
-        """Keeps how the run ended, and leaves all to `regplug runs sync`; returns where, or `None` if it could not."""
+        """Keeps how the run ended; returns where, or `None` if it could not."""
         if self._outbox is None:
             return None
         try:
@@ -80,8 +80,12 @@ class Keeping:
         except OSError as error:
             self._give_up(error)
             return None
-        self._outbox.release()
         return self._outbox.path
+
+    def release(self) -> None:
+        """Leaves everything to be delivered later, by any process."""
+        if self._outbox is not None:
+            self._outbox.release()
 
     def discard(self) -> None:
         """Removes all, because it was delivered."""

@@ -313,7 +313,7 @@ class TrackedRun:
         finally:
             writing.discard(self.run_id)
         if missing or unended:
-            raise self._lost(missing, trouble or unended, self._delivery.kept.end(wanted, reason))
+            raise self._lost(missing, trouble or unended, self._delivery.leave(wanted, reason))
 
     def __enter__(self) -> TrackedRun:
         self._delivery.start()

@@ -31,7 +31,7 @@ class Synced:
         delivered: What was delivered, and how many: metric values, parameters, tags, files, datasets, runs, models.
         why: Why something is left; empty if nothing is.
         path: Where it is kept.
-        is_busy: Whether it is left because another process is writing or delivering the run.
+        is_busy: Whether it is left because it is being written or delivered already.
     """
 
     run_id: str
@@ -173,7 +173,7 @@ def _left_alone(path: Path, run: Mapping[str, str]) -> Synced:
         run_id=run["run_id"],
         name=run["name"],
         store=run["store"],
-        why="Another process is writing or delivering the run.",
+        why="The run is being written or delivered already.",
         path=path,
         is_busy=True,
     )
