@@ -29,7 +29,7 @@ VARIABLES = ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch):
     # A write that an earlier test gave up still holds MLflow's timeouts until it fails.
-    wait_until(lambda: all(thread.name != "regplug-tracking" for thread in threading.enumerate()))
+    wait_until(lambda: not set(VARIABLES) & set(os.environ))
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", *VARIABLES):
         monkeypatch.delenv(name, raising=False)
 
