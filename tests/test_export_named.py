@@ -237,12 +237,19 @@ def test_a_dict_in_and_a_dict_out_with_a_symbolic_length(tmp_path):
         regplug.predict(bundle, tmp_path / "long.npz")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("layer", [nn.GRU, nn.LSTM])
-def test_a_recurrent_network_takes_sequences_of_any_length(layer, tmp_path):
+@pytest.mark.parametrize(
+    ("layer", "formats"),
+    [
+        pytest.param(nn.GRU, ("onnx", "torchscript"), marks=pytest.mark.slow),
+        pytest.param(nn.LSTM, ("onnx",), marks=pytest.mark.slow),
+        # Once, among a thousand other tests, torch.export fixed the length in this file, and the proof refused it.
+        pytest.param(nn.GRU, ("onnx", "pt2"), marks=pytest.mark.full),
+    ],
+    ids=["GRU", "LSTM", "GRU in pt2"],
+)
+def test_a_recurrent_network_takes_sequences_of_any_length(layer, formats, tmp_path):
     torch.manual_seed(0)
     network = Recurrent(layer)
-    formats = ALL if layer is nn.GRU else ("onnx",)
     bundle = regplug.export(network, SEQUENCES, tmp_path / "b", dynamic={1: "length"}, formats=formats).path
     assert [part["name"] for part in read_manifest(bundle)["outputs"]] == list(Quantiles._fields)
     rows = np.tile(SEQUENCES, (1, 4, 1))[:, :23]
