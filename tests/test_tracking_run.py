@@ -14,6 +14,7 @@ from tracking_stores import copied_store, start, wait_until
 
 from regplug.errors import RequestError, TrackingError, TrackingLostError
 from regplug.tracking import delivery, open_store
+from regplug.tracking.watch import LOOK_EVERY_S
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +77,7 @@ def test_metrics_wait_for_a_batch_and_not_longer_than_the_limit(store, monkeypat
     monkeypatch.setattr(delivery, "FLUSH_EVERY_S", 1e9)
     with start(store) as run:
         run.log_metrics({"x": 1.0}, step=0)
-        time.sleep(2 * delivery._LOOK_EVERY_S)
+        time.sleep(2 * LOOK_EVERY_S)
         assert store.metric_history(run.run_id, "x") == []
         monkeypatch.setattr(delivery, "FLUSH_EVERY_S", 0.0)
         wait_until(lambda: len(store.metric_history(run.run_id, "x")) == 1)

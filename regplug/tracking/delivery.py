@@ -6,8 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ from regplug.tracking.liveness import HEARTBEAT_EVERY_S, heartbeat_tags
 from regplug.tracking.outbox import Outbox
 from regplug.tracking.patience import AT_THE_ENDS, WHILE_TRAINING, Patience, bounded
 from regplug.tracking.records import Call, Records
-from regplug.tracking.trouble import explain, is_refusal, tracking_trouble
+from regplug.tracking.trouble import is_refusal, tracking_trouble
+from regplug.tracking.watch import LOOK_EVERY_S, Watch
 
 FLUSH_EVERY_S = 2.0
 """Longest time that metrics wait."""
 
-_LOOK_EVERY_S = 0.5
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _GIVE_UP_AFTER_S = 8.0
@@ -37,7 +36,7 @@ class Delivery:
     store is lost, this is reported once, and unsent records wait in memory and on disk and are sent again. If the
     store refuses a record, the next call raises the error.
 
-    A second thread notices a store that no longer responds, long before the write itself fails.
+    A second thread notices a store that no longer responds: see `Watch`.
 
     Args:
         client: MLflow's client.
@@ -64,11 +63,10 @@ class Delivery:
         self._refused: Exception | None = None
         self._held: tempfile.TemporaryDirectory[str] | None = None
         self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
+        self._watch = Watch(reach)
         self._is_over = self._is_flushing = self._is_given_up = self._is_worker_over = False
         # Guards everything that waits, and is held briefly; never while something is sent.
         self._wake = threading.Condition(threading.RLock())
-        self._busy_since: float | None = None
         self._sent_at = self._beat_at = time.monotonic()
         self._pause_s, self._again_at = _FIRST_PAUSE_S, 0.0
 
@@ -76,8 +74,7 @@ class Delivery:
         """Starts the threads."""
         self._thread = threading.Thread(target=self._work, name="regplug-tracking", daemon=True)
         self._thread.start()
-        if self._reach is not None:
-            threading.Thread(target=self._watch, name="regplug-tracking-watch", daemon=True).start()
+        self._watch.start(self._lose, lambda: self.trouble is not None)
 
     def stop(self) -> list[str]:
         """Ends the thread, which tries to send the rest; returns a description of what is missing from the store.
@@ -94,7 +91,7 @@ class Delivery:
             self._is_over = True
             self._wake.notify_all()
         self._join(self._thread)
-        self._ended.set()
+        self._watch.stop()
         self._thread = None
         if self._held is not None:
             self._held.cleanup()
@@ -225,37 +222,18 @@ class Delivery:
         is_over = False
         while not is_over and not self._is_given_up:
             with self._wake:
-                self._wake.wait_for(lambda: self._is_over or self._is_due(), timeout=_LOOK_EVERY_S)
+                self._wake.wait_for(lambda: self._is_over or self._is_due(), timeout=LOOK_EVERY_S)
                 is_over, is_flushing, is_due = self._is_over, self._is_flushing, self._is_due()
             if is_over or is_due:
                 self._send(AT_THE_ENDS if is_over or is_flushing else WHILE_TRAINING)
 
-    def _watch(self) -> None:
-        while not self._ended.wait(_LOOK_EVERY_S):
-            since = self._busy_since
-            if self.trouble is not None or since is None or time.monotonic() - since < reaching.STUCK_AFTER_S:
-                continue
-            error = self._unreached()
-            if error is not None and self._busy_since == since:
-                self._lose(error)
-
     def _join(self, thread: threading.Thread) -> None:
         """Waits for the thread, but not for a write to a store that does not respond."""
         while thread.is_alive():
-            thread.join(_LOOK_EVERY_S)
-            since = self._busy_since
-            is_stuck = since is not None and time.monotonic() - since > _GIVE_UP_AFTER_S
-            if is_stuck and self.trouble is not None and self._reach is not None and self._unreached() is not None:
+            thread.join(LOOK_EVERY_S)
+            if self.trouble is not None and self._watch.is_stuck(_GIVE_UP_AFTER_S):
                 self._is_given_up = True
                 return
-
-    def _unreached(self) -> TrackingError | None:
-        try:
-            if self._reach is not None:
-                self._reach()
-        except Exception as error:  # whatever it is, nothing can be sent
-            return explain("The tracking store does not respond", error)
-        return None
 
     def _add(self, call: Call) -> None:
         self._calls.append(call)
@@ -301,7 +279,7 @@ class Delivery:
             self._sent, self._records = self._records, Records()
         sent = self._sent
         try:
-            with tracking_trouble("Metrics could not be logged"), bounded(patience), self._busy():
+            with tracking_trouble("Metrics could not be logged"), bounded(patience), self._watch.busy():
                 self._log(sent + Records(tags=heartbeat_tags()) if is_beat else sent)
         except TrackingError as error:
             if not is_refusal(error):
@@ -323,7 +301,7 @@ class Delivery:
         trouble: TrackingError | None = None
         for call in list(self._calls):
             try:
-                with self._busy():
+                with self._watch.busy():
                     call.carry_out()
             except Exception as error:
                 if call not in self._calls:
@@ -340,14 +318,6 @@ class Delivery:
                 return
         if trouble is not None:
             raise trouble
-
-    @contextmanager
-    def _busy(self) -> Iterator[None]:
-        self._busy_since = time.monotonic()
-        try:
-            yield
-        finally:
-            self._busy_since = None
 
     def _take_off(self, call: Call) -> None:
         with self._wake:
