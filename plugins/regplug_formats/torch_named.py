@@ -11,6 +11,7 @@ import torch
 
 from regplug.bundles.formats import Array, NamedRun
 from regplug.bundles.perturbing import LastBits
+from regplug_formats.torch_outputs import all_of
 
 
 def named_run(run: Callable[..., Any], manifest: Mapping[str, Any], seed: int | None) -> NamedRun:
@@ -26,8 +27,7 @@ def named_run(run: Callable[..., Any], manifest: Mapping[str, Any], seed: int | 
     def named(arrays: Mapping[str, Array]) -> dict[str, Array]:
         tensors = [torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in given]
         with torch.no_grad(), contextlib.nullcontext() if seed is None else LastBits(seed):
-            answer = run(*tensors)
-        answers = answer if isinstance(answer, tuple | list) else (answer,)
+            answers = all_of(run(*tensors))
         return {name: one.numpy() for name, one in zip(names, answers, strict=True)}
 
     return named

@@ -1,4 +1,4 @@
-"""The outputs of a torch program, of which a conformal calibration adds a second one."""
+"""The outputs of a torch program, one or several."""
 
 from __future__ import annotations
 
