@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ RECIPE: dict[str, Any] = {
     "loss": "mse", "probe": (), "keep_models": True,
 }  # fmt: skip
 STEPS = 2000
+
+Ranges = Mapping[str, tuple[float, float]]
 
 NONE = {"train": (0.0, 1.5e-4)}
 DECAY = {"train": (0.007, 0.039), "sd": (0.009, 0.015)}
@@ -42,38 +44,44 @@ smoother, by its mean second difference, differs from seed to seed.
 
 def noisy_line_weight_decay(lab: Lab) -> Findings:
     """Rows C1 and C2."""
-    runs = _trained(lab, {"none": [], "decay": ["l2:strength=0.01"]})
-    values = _values(runs)
-    too_short = _too_short(lab)
-    claims = [
-        *_rows("C1", "none", NONE, values, too_short),
-        *_rows("C2", "decay", DECAY, values, too_short),
-        greater("narrower", "Decay makes the weights of the second layer narrower.", values["none/sd"],
-                values["decay/sd"], source="FACTS C1, C2", undecided=too_short),
-        greater("near_zero", "Decay brings more weights below 0.01 in size.", values["decay/tiny"],
-                values["none/tiny"], source="FACTS C1, C2", undecided=too_short),
-    ]  # fmt: skip
-    return Findings(claims=claims, values=values, text=DECAY_TEXT, figures=_figures(lab, runs))
+    differences = [
+        ("narrower", "Decay makes the weights of the second layer narrower.", "none/sd", "decay/sd"),
+        ("near_zero", "Decay brings more weights below 0.01 in size.", "decay/tiny", "none/tiny"),
+    ]
+    return _compared(lab, "decay", "l2:strength=0.01", ("C2", DECAY), differences, "FACTS C1, C2", DECAY_TEXT)
 
 
 def noisy_line_dropout(lab: Lab) -> Findings:
     """Rows C1 and C3."""
-    runs = _trained(lab, {"none": [], "dropout": ["dropout:drop_probability=0.5"]})
+    wider = "Dropout makes the weights of the second layer wider, not narrower."
+    differences = [
+        ("wider", wider, "dropout/sd", "none/sd"),
+        ("smoother", "Dropout makes the fitted function smoother.", "none/roughness", "dropout/roughness"),
+    ]
+    return _compared(
+        lab, "dropout", "dropout:drop_probability=0.5", ("C3", DROPOUT), differences, "FACTS C3", DROPOUT_TEXT
+    )
+
+
+def _compared(
+    lab: Lab,
+    name: str,
+    reg: str,
+    row: tuple[str, Ranges],
+    differences: Sequence[tuple[str, str, str, str]],
+    source: str,
+    text: str,
+) -> Findings:
+    """Compares a regularizer with none; a difference is name, sentence, and the larger and the smaller value."""
+    runs = _trained(lab, {"none": [], name: [reg]})
     values = _values(runs)
-    too_short = _too_short(lab)
-    claims = [
-        *_rows("C1", "none", NONE, values, too_short),
-        *_rows("C3", "dropout", DROPOUT, values, too_short),
-        greater("wider", "Dropout makes the weights of the second layer wider, not narrower.", values["dropout/sd"],
-                values["none/sd"], source="FACTS C3", undecided=too_short),
-        greater("smoother", "Dropout makes the fitted function smoother.", values["none/roughness"],
-                values["dropout/roughness"], source="FACTS C3", undecided=too_short),
-    ]  # fmt: skip
-    return Findings(claims=claims, values=values, text=DROPOUT_TEXT, figures=_figures(lab, runs))
-
-
-def _too_short(lab: Lab) -> str:
-    return lab.shortened("400 steps instead of 2,000")
+    too_short = lab.shortened("400 steps instead of 2,000")
+    claims = [*_rows("C1", "none", NONE, values, too_short), *_rows(row[0], name, row[1], values, too_short)]
+    claims += [
+        greater(one, sentence, values[larger], values[smaller], source=source, undecided=too_short)
+        for one, sentence, larger, smaller in differences
+    ]
+    return Findings(claims=claims, values=values, text=text, figures=_figures(lab, runs))
 
 
 def _trained(lab: Lab, regs: Mapping[str, list[str]]) -> dict[str, Runs]:
@@ -115,9 +123,7 @@ def _roughness(model: nn.Module) -> float:
     return float(np.abs(np.diff(_function(model), n=2)).mean() / (GRID[1] - GRID[0]) ** 2)
 
 
-def _rows(
-    row: str, name: str, ranges: Mapping[str, tuple[float, float]], values: Mapping[str, list[float]], too_short: str
-) -> list[Claim]:
+def _rows(row: str, name: str, ranges: Ranges, values: Mapping[str, list[float]], too_short: str) -> list[Claim]:
     told = {"train": "training error", "sd": "standard deviation of the second layer's weights"}
     return [
         within(f"{row.lower()}_{what}", f"The {told[what]} ({name}) is that of the reference.",
