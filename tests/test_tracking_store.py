@@ -128,12 +128,16 @@ def test_a_server_that_is_down_is_told_within_seconds():
     assert time.monotonic() - began < SOON_S
 
 
-def test_a_server_that_never_answers_is_told_within_the_timeout(monkeypatch):
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [("http://127.0.0.1:{}", "cannot be used"), ("postgresql+psycopg://me@127.0.0.1:{}/runs", "timed out")],
+)
+def test_a_store_that_never_answers_is_told_within_the_timeout(uri, told, monkeypatch):
     monkeypatch.setattr(reaching, "REACH_TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         began = time.monotonic()
-        with pytest.raises(TrackingError, match="cannot be used"):
-            open_store(f"http://127.0.0.1:{mute.getsockname()[1]}")
+        with pytest.raises(TrackingError, match=told):
+            open_store(uri.format(mute.getsockname()[1]))
         assert time.monotonic() - began < SOON_S
 
 
@@ -144,15 +148,6 @@ def test_a_store_whose_name_does_not_resolve_is_told_within_seconds(scheme, chec
     with pytest.raises(TrackingError, match=f"{scheme}://me:\\*\\*\\*@no-such-machine.invalid.* cannot be used"):
         check(f"{scheme}://me:secret@no-such-machine.invalid/runs")
     assert time.monotonic() - began < SOON_S
-
-
-def test_a_database_that_never_answers_is_told_within_the_timeout(monkeypatch):
-    monkeypatch.setattr(reaching, "REACH_TIMEOUT_S", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        began = time.monotonic()
-        with pytest.raises(TrackingError, match="timed out"):
-            open_store(f"postgresql+psycopg://me@127.0.0.1:{mute.getsockname()[1]}/runs")
-        assert time.monotonic() - began < SOON_S
 
 
 def test_a_proxy_whose_server_is_gone_is_no_server():
