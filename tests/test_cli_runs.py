@@ -17,10 +17,11 @@ from regplug.tracking.kinds import CHECKPOINT_TAG, FINAL_TAG, STUDY_TAG
 
 
 def write(store, name, *, status="FINISHED", files=("config.toml",), metrics=(), **more):
-    """A run that ended with a status; one that is RUNNING is not ended."""
+    """A run that ended with a status; one that is RUNNING is not ended, and has no thread that would outlive it."""
     given = {"experiment": "digits/mlp", "params": {"model": "mlp", "dataset": "digits"}, "tags": {}, **more}
     run = store.start_run(name=name, **given)
-    run.__enter__()
+    if status != "RUNNING":
+        run.__enter__()
     for file in files:
         run.log_text("", file)
     run.log_metrics(dict(metrics), 1)
