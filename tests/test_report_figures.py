@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -96,6 +97,31 @@ def test_strengths_spaced_by_factors_have_a_logarithmic_axis(xs, is_log):
     band = plots.Band(label="", xs=sorted(xs), mean=[0.5] * len(xs), low=[0.4] * len(xs), high=[0.6] * len(xs))
     scale = plots.bands_figure("x", "y", [band], is_log=is_log).axes[0].get_xscale()
     assert scale == (("symlog" if 0 in xs else "log") if is_log else "linear")
+
+
+def panel_of(xs, **options):
+    """Returns the axes of a panel with one line, after it was drawn."""
+    line = plots.Band(label="", xs=xs, mean=[0.5] * len(xs), low=[0.4] * len(xs), high=[0.6] * len(xs))
+    figure = plots.panels_figure([plots.Panel(y_name="y", lines=[line], **options)])
+    figure.canvas.draw()
+    return figure.axes[0]
+
+
+def test_the_greatest_strength_beside_zero_is_inside_the_panel():
+    axes = panel_of([0, 0.3, 1, 3, 10], x_name="strength", is_log_x=True, is_log_y=True)
+    left, right = (axes.transData.transform((x, 0.5))[0] for x in (0, 10))
+    assert left - axes.bbox.x0 == pytest.approx(axes.bbox.x1 - right)
+    assert left - axes.bbox.x0 < 0.06 * axes.bbox.width
+
+
+@pytest.mark.parametrize("epochs", [3, 100, 2000])
+def test_labels_of_epochs_are_round_and_do_not_touch(epochs):
+    axes = panel_of(list(range(1, epochs + 1)), x_name="epoch")
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert all(left.x1 + 3 < right.x0 for left, right in pairwise(boxes))
+    shown = [x for x in axes.get_xticks() if 0 < x <= epochs]
+    assert len(shown) >= 3
+    assert f"{shown[1] - shown[0]:g}".rstrip("0") in ("1", "2", "5")
 
 
 def test_the_band_is_the_interval_of_the_table():

@@ -123,10 +123,10 @@ def visible(label: str) -> str:
 
 
 def tick_at_integers(axes: Axes) -> None:
-    """Puts the ticks of x at integers."""
+    """Puts the ticks of x at round integers, no more of them than have room."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 def make_logarithmic(axes: Axes, xs: Sequence[float]) -> None:
@@ -136,6 +136,8 @@ def make_logarithmic(axes: Axes, xs: Sequence[float]) -> None:
         axes.set_xscale("log")
     elif positive:
         axes.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
+        # The limits may have been fitted on a linear scale, which symlog keeps.
+        axes.autoscale(axis="x")
     values = sorted(set(xs))
     if len(values) <= MOST_TICKS:
         axes.set_xticks(values, [f"{x:.4g}" for x in values], parse_math=False)
