@@ -38,8 +38,17 @@ def test_a_section_has_the_question_the_settings_and_the_command(name):
     section, study = sections()[name], STUDIES[name]
     assert f"**{study.question}** {study.summary}" in section
     assert f"regplug lab run {name}" in section
-    assert re.search(r"^\*\*(HOLDS|UNDECIDED|DOES NOT HOLD)\*\* \(\d+ seeds?", section, flags=re.MULTILINE)
     assert study.source in section
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_section_and_its_line_in_the_contents_tell_the_seeds_and_whether_the_study_was_shortened(name):
+    verdict = r"^\*\*(HOLDS|UNDECIDED|DOES NOT HOLD)\*\* \((\d+ seeds? in (?:full|quick mode))\)"
+    found = re.search(verdict, sections()[name], flags=re.MULTILINE)
+    assert found
+    line = re.search(rf"^\| \[{name}\]\(#{name}\) .*$", PAGE, flags=re.MULTILINE)
+    assert line
+    assert line[0].endswith(f"| {found[1]} | {found[2]} |")
 
 
 def test_the_figures_of_the_page_exist_and_are_small():

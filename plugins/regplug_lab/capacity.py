@@ -75,8 +75,8 @@ def capacity(lab: Lab) -> Findings:
                     "loss": {"train": np.array([each[width].values("train/loss") for width in WIDTHS]).T,
                              "test": np.array([loss[width] for width in WIDTHS]).T}},
                    x_name="parameters", log_x=True),
-            curves("learning", "Test loss over the epochs", "Mean of the seeds and one standard deviation.",
-                   {"test loss": {f"{width} unit{'s' * (width > 1)}": each[width].curves("test/loss")
-                                  for width in WIDTHS}}),
+            curves("learning", "Test loss over the epochs", "Three of the widths; mean of the seeds and one standard "
+                   "deviation.", {"test loss": {f"{width} unit{'s' * (width > 1)}": each[width].curves("test/loss")
+                                                for width in (least, best, most)}}),
         ],
     )  # fmt: skip

@@ -82,6 +82,13 @@ MLP_ROWS: dict[str, tuple[dict[str, Any], int, tuple[float, float], tuple[float,
     "D4": ({"lr": 0.5}, 10, (0.786, 0.868), (0.883, 0.893)),
 }  # fmt: skip
 
+MLP_LABELS = {
+    "D1": "D1: dropout 0.1 and 0.6 from N(0, 0.01), five epochs",
+    "D2": "D2: dropout 0.2 and 0.5, ten epochs",
+    "D3": "D3: as D2, from N(0, 0.01)",
+    "D4": "D4: as D2, without dropout",
+}
+
 MLP_TEXT = """
 Ten epochs are too few for dropout to raise the test accuracy reliably: with and without it the seeds overlap, and
 single epochs differ more than the settings. What dropout does change in every seed is the training: the running
@@ -145,6 +152,6 @@ def _mlp_figures(runs: dict[str, Runs]) -> list[Drawing]:
                    "test accuracy": {label: each.curves("test/accuracy") for label, each in pair.items()},
                }),
         spreads("test", "Test accuracy", "Each seed, the mean, and the range of the reference.",
-                {row: each.values("test/accuracy") for row, each in runs.items()}, x_name="test accuracy",
-                references={row: test for row, (_, _, test, _) in MLP_ROWS.items()}),
+                {MLP_LABELS[row]: each.values("test/accuracy") for row, each in runs.items()}, x_name="test accuracy",
+                references={MLP_LABELS[row]: test for row, (_, _, test, _) in MLP_ROWS.items()}),
     ]  # fmt: skip

@@ -64,7 +64,8 @@ def noise_is_tikhonov(lab: Lab) -> Findings:
                     x_name="share of the way"),
             series("expansion", "Loss added by noise on the input of a network",
                    "The expected increase, over std² times the mean of |f'|² + (f - y) f''.", SIGMAS,
-                   {"ratio": {"tanh network, y = sin 3x": ratios}}, x_name="std", log_x=True, levels=[("1", 1.0)]),
+                   {"increase over its expansion": {"tanh network, y = sin 3x": ratios}}, x_name="std of the noise",
+                   log_x=True, levels=[("the expansion is exact", 1.0)]),
         ],
     )  # fmt: skip
 

@@ -143,9 +143,9 @@ def _figures(lab: Lab, runs: Mapping[str, Runs]) -> list[Drawing]:
         histograms("weights", "Weights of the second layer", "All seeds together.",
                    {"weight": weights}, limits=(-0.15, 0.15), bins=60, log=True),
         functions("first", "The fitted function of the first seed", "With its ten training points.", GRID,
-                  {"y": {"truth": 1.5 * GRID, **first}}, dots=[points]),
+                  {"y": {**first, "truth": 1.5 * GRID}}, dots=[points]),
         functions("all", "The fitted functions of all seeds", "Mean and range over the seeds.", GRID,
-                  {"y": {"truth": 1.5 * GRID, **mean}}),
+                  {"y": {**mean, "truth": 1.5 * GRID}}),
         curves("loss", "Training loss", "In evaluation mode; mean of the seeds and one standard deviation.",
                {"training loss": losses}, log=True),
     ]  # fmt: skip

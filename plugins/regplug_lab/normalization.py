@@ -149,16 +149,15 @@ def _means_figure(x: Tensor) -> Drawing:
         "group norm, 3 groups": nn.GroupNorm(3, 6), "instance norm": nn.InstanceNorm2d(6),
     }  # fmt: skip
     outputs = {name: _of(norm, x) for name, norm in norms.items()}
-    panels = {
-        "channel": {name: each.mean((0, 2, 3)).tolist() for name, each in outputs.items()},
-        "image": {name: each.mean((1, 2, 3)).tolist()[:6] for name, each in outputs.items()},
+    means = {
+        "mean over the batch | channels": {name: each.mean((0, 2, 3)).tolist() for name, each in outputs.items()},
+        "mean over the image | images": {name: each.mean((1, 2, 3)).tolist()[:6] for name, each in outputs.items()},
     }
     return series(
         "means", "What each normalization makes zero",
         "Left: mean of each channel over the batch, zero after batch norm and instance norm. Right: mean of each of "
         "six images, zero after layer, group and instance norm.",
-        list(range(1, 7)), {"mean | of each channel over the batch": panels["channel"], "mean | of each image":
-                            panels["image"]}, x_name="number",
+        list(range(1, 7)), means, x_name="number of the channel or image",
     )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def _figures(lab: Lab, runs: dict[str, Runs], values: dict[str, list[float]]) ->
                {f"loss | {name}": {split: each.curves(f"{split}/loss") for split in ("train", "test")}
                 for name, each in runs.items()}, log=True),
         functions("fits", "Fitted functions", "Mean and range of the seeds; the dots are the rows of one seed.", xs,
-                  {"y": {"truth": _basis(xs, 4) @ np.array(TRUE), **fits}},
+                  {"y": {**fits, "truth": _basis(xs, 4) @ np.array(TRUE)}},
                   dots=[Dots(label="training rows", xs=list(train.x[:, 0]), ys=list(train.y[:, 0]))],
                   y_limits=(-45, 35)),
         spreads("weights", "Fitted weights", "Each seed, the mean, and the range of the reference.",

@@ -32,10 +32,8 @@ def _lines(document: Mapping[str, Any], mark: str, images: str) -> Iterator[str]
     for figure in document["figures"]:
         file = next(name for name in figure["files"] if name.endswith(".png"))
         yield from (f"![{figure['title']}]({images}{file})", "", f"*{figure['title']}.* {figure['caption']}", "")
-    mode = " in quick mode" if document["quick"] else ""
-    seeds = f"{document['seeds']} seed{'s' * (document['seeds'] > 1)}"
     source = f" Source: {document['source']}." if document["source"] else ""
-    yield from (f"**{document['verdict']}** ({seeds}{mode}).{source}", "")
+    yield from (f"**{document['verdict']}** ({_seeds(document)}).{source}", "")
     yield from ("| claim | statement | expected by | verdict | statistics |", "|---|---|---|---|---|")
     for claim in document["claims"]:
         cells = (claim["text"], claim["source"], claim["verdict"], claim["why"])
@@ -43,6 +41,11 @@ def _lines(document: Mapping[str, Any], mark: str, images: str) -> Iterator[str]
     if document["values"]:
         yield from ("", *_values(document["values"].values()))
     yield from ("", f"`regplug lab run {document['study']}`", "")
+
+
+def _seeds(document: Mapping[str, Any]) -> str:
+    mode = "in quick mode" if document["quick"] else "in full"
+    return f"{document['seeds']} seed{'s' * (document['seeds'] > 1)} {mode}"
 
 
 def _values(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -146,8 +149,9 @@ values and figures under the names that stand here; a figure's name is that of i
 
 
 def _contents(documents: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["| study | question | rows | verdict |", "|---|---|---|---|"]
+    lines = ["| study | question | rows | verdict | from |", "|---|---|---|---|---|"]
     for each in documents:
         link = f"[{each['study']}](#{each['study']})"
-        lines.append(f"| {link} | {_cell(each['question'])} | {', '.join(each['rows'])} | {each['verdict']} |")
+        cells = (link, _cell(each["question"]), ", ".join(each["rows"]), each["verdict"], _seeds(each))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
