@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from runs import standing_in
 from tracking_stores import copied_store
 
 from regplug.bundles import publish
-from regplug.tracking import ChildRun, liveness
+from regplug.tracking import ChildRun, liveness, reading, tables
 from regplug.tracking.kinds import CHECKPOINT_TAG, FINAL_TAG, STUDY_TAG
 
 
@@ -41,7 +42,7 @@ def filled(tmp_path_factory):
         ids["good"] = write(store, "good", metrics={"test/accuracy": 0.9}, params=_params("mlp", "dropout+l2", 0.1))
         ids["weak"] = write(store, "weak", metrics=accuracy, params=_params("linear", "l2", 0.02))
         ids["killed"] = write(store, "killed", status="KILLED", params=_params("mlp", "dropout", 3e-3))
-        ids["hopeless"] = write(store, "hopeless", status="FAILED", files=())
+        ids["hopeless"] = write(store, "hopeless", status="FAILED", files=(), metrics={"test/accuracy": math.nan})
         ids["alive"] = write(store, "alive", status="RUNNING", experiment="other")
         study = {STUDY_TAG: "sweep"}
         ids["study"] = write(store, "sweep of lr", status="KILLED", files=("study.json",), tags=study)
@@ -99,6 +100,31 @@ def test_runs_are_sorted_by_metrics_and_by_parameters_as_numbers(filled, termina
     assert listed(terminal, "--sort", "lr", "--limit", "4") == ["child 0", "killed", "weak", "good"]
     assert listed(terminal, "--sort=-lr", "--limit", "2") == ["child 2", "child 1"]
     assert listed(terminal, "--sort", "run", "--limit", "2") == ["alive", "child 0"]
+
+
+COLUMNS = ["test/accuracy", "lr", "params.lr", "kind", "seconds", "regplug.study", "nothing"]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_the_database_sorts_runs_as_they_are_sorted_when_all_are_read(filled, terminal, monkeypatch, column):
+    options = [(f"--sort={sign}{column}", f"--limit={limit}") for sign in ("", "-") for limit in (3, 30)]
+    options.append((f"--sort={column}", "--filter=params.model = 'mlp'", "--limit=2"))
+    fast = [listed(terminal, *each) for each in options]
+    monkeypatch.setattr(tables, "KNOWN_VERSIONS", ())
+    assert fast == [listed(terminal, *each) for each in options]
+
+
+def test_sorted_runs_are_not_all_read(filled, terminal, monkeypatch):
+    read, to_info = [], reading.to_info
+    monkeypatch.setattr(reading, "to_info", lambda run, experiment: read.append(run) or to_info(run, experiment))
+    assert listed(terminal, "--sort=-lr", "--limit", "2") == ["child 2", "child 1"]
+    assert len(read) <= 2 + len(["alive"])  # the RUNNING ones are looked at to see whether their process is there
+
+
+def test_a_metric_that_is_not_a_number_comes_after_the_numbers_and_before_none(filled, terminal):
+    in_order = ["weak", "good", "hopeless"]
+    assert listed(terminal, "--sort", "test/accuracy", "--limit", "3") == in_order
+    assert listed(terminal, "--sort=-test/accuracy", "--limit", "3") == ["good", "weak", "hopeless"]
 
 
 def test_columns_are_metrics_parameters_and_properties(filled, terminal):

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from regplug.errors import RequestError, did_you_mean
-from regplug.tracking import reading
+from regplug.tracking import reading, tables
 from regplug.tracking.location import Location
+from regplug.tracking.ranking import ranked_ids
 from regplug.tracking.reading import MetricPoint, RunInfo
 from regplug.tracking.selecting import Selection
 from regplug.tracking.trouble import tracking_trouble
@@ -75,8 +76,16 @@ class ReadStore:
         """
         with tracking_trouble("Runs could not be read"):
             wanted, order = self._experiments_named(experiment), selection.order
+            if limit is not None and (ranked := self._ranked_ids(selection, wanted)):
+                return reading.first_of(self._client, wanted, selection, ranked, limit)
             found = reading.select(self._client, wanted, selection, limit if order else None)
         return found if order else selection.in_order(found)[:limit]
+
+    def _ranked_ids(self, selection: Selection, experiments: Mapping[str, str]) -> list[str]:
+        """Returns the ids of all runs in the order of a selection; none where MLflow is to sort."""
+        if self._sql_store is None or selection.is_by_attribute or not tables.are_known():
+            return []
+        return ranked_ids(self._sql_store, experiments, selection)
 
     def status_of(self, run_id: str) -> str | None:
         """Returns the status of a run, `DELETED` if it is deleted, or `None` if the store does not know it."""

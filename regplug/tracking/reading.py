@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ _PREFIX = re.compile(r"[0-9a-f]{4,31}")
 _PAGE = 1000
 _NEWEST = "attributes.start_time DESC"
 _NEAR_NAMES_FROM = 500
+_MOST_IDS = 500
+"""Most ids in one filter: MLflow's parser takes at most some thousands of words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +89,8 @@ def to_info(run: Any, experiment: str) -> RunInfo:
         experiment_id=str(run.info.experiment_id),
         status=run.info.status,
         is_stale=is_stale(run.info.run_id, run.info.status, tags),
-        started=_when(run.info.start_time or 0),
-        ended=_when(run.info.end_time) if run.info.end_time else None,
+        started=when(run.info.start_time or 0),
+        ended=when(run.info.end_time) if run.info.end_time else None,
         params={**defaults_of(tags), **run.data.params},
         tags=tags,
         metrics=dict(run.data.metrics),
@@ -161,11 +164,50 @@ def select(
     Raises:
         RequestError: MLflow cannot read the filter.
     """
+    with _filter_trouble(selection):
+        order = selection.order or _NEWEST
+        return search(client, experiments, selection.where, limit, order=order, suits=selection.suits)
+
+
+def first_of(
+    client: Any, experiments: Mapping[str, str], selection: Selection, run_ids: Sequence[str], limit: int
+) -> list[RunInfo]:
+    """Returns the first selected runs among ranked ones.
+
+    Args:
+        client: MLflow's client.
+        experiments: The experiments to search, id -> name.
+        selection: Which runs.
+        run_ids: Ids of runs, in order.
+        limit: Maximum number of runs.
+
+    Raises:
+        RequestError: MLflow cannot read the filter.
+    """
+    found: list[RunInfo] = []
+    start, size = 0, min(limit, _MOST_IDS)
+    while start < len(run_ids) and len(found) < limit:
+        places = {run_id: place for place, run_id in enumerate(run_ids[start : start + size])}
+        listed = ", ".join(f"'{run_id}'" for run_id in places)
+        wanted = " AND ".join(part for part in (f"attributes.run_id IN ({listed})", selection.where) if part)
+        with _filter_trouble(selection):
+            some = search(client, experiments, wanted, suits=selection.suits)
+        found += sorted(some, key=lambda run: places[run.run_id])
+        start, size = start + size, min(4 * size, _MOST_IDS)
+    return found[:limit]
+
+
+@contextmanager
+def _filter_trouble(selection: Selection) -> Iterator[None]:
+    """Tells of a filter that MLflow cannot read.
+
+    Raises:
+        RequestError: It cannot.
+    """
     from mlflow.exceptions import MlflowException
 
-    order = selection.order or _NEWEST
     try:
-        return search(client, experiments, selection.where, limit, order=order, suits=selection.suits)
+        yield
     except MlflowException as error:
         if not selection.text or error.error_code != "INVALID_PARAMETER_VALUE":
             raise
@@ -233,5 +275,6 @@ def _near(client: Any, experiments: Mapping[str, str], text: str) -> str:
     return hint
 
 
-def _when(milliseconds: int) -> datetime:
+def when(milliseconds: int) -> datetime:
+    """Returns MLflow's milliseconds as a time."""
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)

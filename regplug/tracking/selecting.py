@@ -74,6 +74,11 @@ class Selection:
         return " AND ".join(parts)
 
     @property
+    def is_by_attribute(self) -> bool:
+        """Whether MLflow sorts by a property of the run itself, which is fast."""
+        return self.sort.removeprefix("-") in {"", *_ATTRIBUTES}
+
+    @property
     def order(self) -> str:
         """The order as MLflow's clause; empty if only `in_order` can sort."""
         column, direction = self.sort.removeprefix("-"), "DESC" if self.sort.startswith("-") else "ASC"
@@ -92,12 +97,11 @@ class Selection:
         return not self.statuses or any(_IS[status](run) for status in self.statuses)
 
     def in_order(self, runs: Sequence[RunInfo]) -> list[RunInfo]:
-        """Returns runs sorted by a parameter, as numbers where they are numbers; those without it come last."""
+        """Returns runs sorted by a column, as numbers where they are numbers; NaN and those without it come last."""
         column, is_reversed = self.sort.removeprefix("-"), self.sort.startswith("-")
-        texts = {run.run_id: value_of(run, column) for run in runs}
-        there = [run for run in runs if texts[run.run_id] is not None]
-        there.sort(key=lambda run: _sortable(str(texts[run.run_id])), reverse=is_reversed)
-        return [*there, *(run for run in runs if texts[run.run_id] is None)]
+        values = {run.run_id: value_of(run, column) for run in runs}
+        by_value = sorted(runs, key=lambda run: _sortable(values[run.run_id]), reverse=is_reversed)
+        return sorted(by_value, key=lambda run: _missing(values[run.run_id]))
 
     def _excluded(self) -> list[str]:
         """The statuses of MLflow that no wanted status can have."""
@@ -179,9 +183,20 @@ def _plain(name: str) -> str:
     return name
 
 
-def _sortable(text: str) -> tuple[bool, float, str]:
+def _sortable(value: str | float | None) -> tuple[bool, float, str]:
+    """Returns a key that sorts numbers before texts."""
+    number = _number(value)
+    return (True, 0.0, str(value)) if number is None or math.isnan(number) else (False, number, "")
+
+
+def _missing(value: str | float | None) -> int:
+    """Returns 0 for a value, 1 for NaN, 2 for none: so MLflow sorts metrics in both directions."""
+    number = _number(value)
+    return 2 if value is None else int(number is not None and math.isnan(number))
+
+
+def _number(value: str | float | None) -> float | None:
     try:
-        value = float(text)
+        return None if value is None else float(value)
     except ValueError:
-        return True, 0.0, text
-    return (False, value, "") if not math.isnan(value) else (True, 0.0, "nan")
+        return None
