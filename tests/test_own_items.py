@@ -170,6 +170,19 @@ def test_saved_images_keep_their_splits_and_class_names(saved):
     prepare(raw)
 
 
+def test_saved_images_without_a_test_split_take_it_from_the_training_rows(saved):
+    parts = {"train": pictures(20), "validation": pictures(6)}
+    raw = saved(parts)
+    assert {name: len(split) for name, split in raw.splits()} == {"train": 16, "valid": 6, "test": 4}
+    # The red of each picture counts the rows: each training row is in one split, and no validation row in another.
+    reds = {name: sorted((split.x[:, 0, 0, 0] // 10).tolist()) for name, split in raw.splits()}
+    assert sorted(reds["train"] + reds["test"]) == list(range(20))
+    assert reds["valid"] == list(range(6))
+    assert (np.bincount(raw.test.y) == 2).all()
+    assert len(saved(parts, test=0.5).test) == 10
+    prepare(raw)
+
+
 def test_a_saved_table_is_prepared_as_a_data_frame_is(saved):
     raw = saved(saved_table())
     assert isinstance(raw, RawData)

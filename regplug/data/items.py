@@ -40,14 +40,20 @@ def as_items(value: Any) -> tuple[Any, ...]:
 
 
 def raw_from_items(
-    parts: Sequence[Any], *, valid: float = 0.2, test: float = 0.2, seed: int = 0, name: str = "items"
+    parts: Sequence[Any] | Mapping[str, Any],
+    *,
+    valid: float = 0.2,
+    test: float = 0.2,
+    seed: int = 0,
+    name: str = "items",
 ) -> RawData:
     """Returns map-style datasets as a dataset. Each item is read once: what is random in it stays as it was drawn.
 
     Args:
         parts: One dataset, which is split at random; or those for training and test; or for training, validation and
-            test. An item is a pair: inputs (an array, a tensor or an image), and a class or values.
-        valid: Share or number of validation rows, where they have no dataset of their own.
+            test; or some of these by name: train, valid and test. An item is a pair: inputs (an array, a tensor or an
+            image), and a class or values.
+        valid: Share or number of validation rows, drawn from the training rows where they have no dataset of their own.
         test: Likewise, of the test rows.
         seed: The data's seed.
         name: Of the dataset.
@@ -56,16 +62,16 @@ def raw_from_items(
         RequestError: A part is no map-style dataset.
         DataError: It is empty, or an item is no pair, cannot be read, or has another shape than the first.
     """
-    names = _PARTS[len(parts)]
-    for part, which in zip(parts, names, strict=True):
-        _check_map_style(part, f"{name}, {which}" if len(parts) > 1 else name)
-    whole = {which: _read(part, f"{name}, {which}") for part, which in zip(parts, names, strict=True)}
-    targets, task = _task(whole, parts[0])
+    own = parts if isinstance(parts, Mapping) else dict(zip(_PARTS[len(parts)], parts, strict=True))
+    for which, part in own.items():
+        _check_map_style(part, f"{name}, {which}" if len(own) > 1 else name)
+    whole = {which: _read(part, f"{name}, {which}") for which, part in own.items()}
+    targets, task = _task(whole, own["train"])
     splits = {which: Split(x=x, y=targets[which]) for which, (x, _) in whole.items()}
     labels = targets["train"] if task.is_classification else None
     index = split_indices(
         len(splits["train"]),
-        valid=0 if len(parts) == 3 else valid,
+        valid=0 if "valid" in splits else valid,
         test=0 if "test" in splits else test,
         seed=seed,
         labels=labels,
@@ -80,9 +86,9 @@ def raw_from_items(
         task=task,
         inputs=inputs,
         normalize="unit" if inputs.dtype == "uint8" else "standard",
-        source=f"{type(parts[0]).__name__} of the caller's",
+        source=f"{type(own['train']).__name__} of the caller's",
         scale_targets=task.kind == "regression",
-        notes=_notes(parts[0], name),
+        notes=_notes(own["train"], name),
     )
 
 

@@ -43,14 +43,7 @@ def huggingface(params: HuggingFaceParams, context: DataContext) -> RawData:
         )
     _refuse_table_options(params, path)
     items = {which: _Items(part, names[0], targets[0], params) for which, part in parts.items()}
-    ordered = [items[which] for which in ("train", "valid", "test") if which in items]
-    if "valid" in items and "test" not in items:
-        raise DataError(
-            f"{path} has a validation split and no test split.", hint="Save it with a test split, or as one split."
-        )
-    return raw_from_items(
-        ordered, valid=params.validation, test=params.test, seed=context.data_seed, name="huggingface"
-    )
+    return raw_from_items(items, valid=params.validation, test=params.test, seed=context.data_seed, name="huggingface")
 
 
 def _load(path: Path) -> Any:
