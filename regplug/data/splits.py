@@ -56,12 +56,12 @@ def split_indices(
             f"{num_rows} rows cannot be split into {sizes[0]} validation, {sizes[1]} test and some training rows.",
             hint="Choose other shares: each split that is asked for needs a row, and so does the training split.",
         )
-    rest = np.arange(num_rows)
-    held: list[NDArray[np.intp]] = []
-    for purpose, size in zip(("valid", "test"), sizes, strict=True):
+    rest, part_of = np.arange(num_rows), np.zeros(num_rows, dtype=np.uint8)
+    for number, (purpose, size) in enumerate(zip(("valid", "test"), sizes, strict=True), start=1):
         rest, out = _part(rest, size, derive_seed(seed, "split", purpose), labels)
-        held.append(np.sort(out))
-    return np.sort(rest), held[0], held[1]
+        part_of[out] = number
+    train, validation, testing = (np.flatnonzero(part_of == number) for number in range(3))
+    return train, validation, testing
 
 
 def _part(

@@ -24,18 +24,17 @@ from regplug.data.targets import (
     target_names,
 )
 from regplug.errors import DataError, some_of
+from regplug.tables.blocks import codes_of_splits
 from regplug.tables.fitting import TablePlan, fit_categories, has_outliers
 from regplug.tables.kinds import Found, find_kinds
 from regplug.tables.options import TableOptions
-from regplug.tables.preparation import Column, codes_of_labels
+from regplug.tables.preparation import Column
 from regplug.tables.reading import Table
 
 PROVING_ROWS = 16
 """Number of test rows whose cells a bundle keeps, to verify that it prepares rows as in training."""
 
 Rows = NDArray[np.intp]
-
-_COLUMNS_AT_A_TIME, _ROWS_AT_A_TIME = 8, 4096
 
 
 def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str) -> RawData:
@@ -72,7 +71,8 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
     else:
         notes += check_varied(table, targets, y[index[0]], task)
     plan = _plan(columns, index, options)
-    train, valid, test = _splits(columns, plan, y, index)
+    codes = codes_of_splits(list(zip(columns.values(), plan.columns, strict=True)), index)
+    train, valid, test = (Split(x=part, y=y[rows]) for part, rows in zip(codes, index, strict=True))
     known = np.concatenate(index[:2])
     groups = cells_of(found[options.group])[known] if options.group else None
     return RawData(
@@ -179,8 +179,9 @@ def _check_class_sizes(table: Table, target: str, task: Task, classes: Array, nu
 
 def _check_classes(table: Table, target: str, task: Task, parts: Sequence[Array]) -> None:
     """Groups, or an order, may leave a class out of the training rows."""
-    unlearned = sorted(set(np.unique(np.concatenate(parts))) - set(np.unique(parts[0])))
-    if unlearned:
+    learned, *others = (np.bincount(part, minlength=task.num_outputs) for part in parts)
+    unlearned = np.flatnonzero((learned == 0) & (np.sum(others, axis=0) > 0))
+    if len(unlearned):
         names = some_of(task.class_names[label] for label in unlearned)
         raise DataError(
             f"{table.source}, column {target}: no training row has the class {names}, which other splits have.",
@@ -203,30 +204,6 @@ def _column(one: Found, train: Rows, rare: int) -> Column:
     if values is not None:
         return Column(name=one.name, kind="number", has_gaps=bool(one.gaps and np.isnan(values[train]).any()))
     return fit_categories(one.name, places_of(one)[train], one.labels, rare)
-
-
-def _splits(columns: Mapping[str, Found], plan: TablePlan, y: Array, index: tuple[Rows, Rows, Rows]) -> list[Split]:
-    # A few columns at a time into the splits: all columns together, before they are split, would be a second table.
-    parts = [np.empty((len(rows), len(columns)), dtype=np.float32) for rows in index]
-    pairs = list(zip(columns.values(), plan.columns, strict=True))
-    for start in range(0, len(pairs), _COLUMNS_AT_A_TIME):
-        codes = [_codes(one, column) for one, column in pairs[start : start + _COLUMNS_AT_A_TIME]]
-        for part_BC, rows in zip(parts, index, strict=True):
-            _write_columns(part_BC, start, codes, rows)
-    return [Split(x=part_BC, y=y[rows]) for part_BC, rows in zip(parts, index, strict=True)]
-
-
-def _write_columns(part_BC: Array, start: int, codes: Sequence[Array], rows: Rows) -> None:
-    """Writes columns from a position on, in blocks of rows that stay in the processor's cache."""
-    for first in range(0, len(rows), _ROWS_AT_A_TIME):
-        block = slice(first, first + _ROWS_AT_A_TIME)
-        for offset, codes_B in enumerate(codes):
-            part_BC[block, start + offset] = codes_B[rows[block]]
-
-
-def _codes(one: Found, column: Column) -> Array:
-    values = one.values
-    return codes_of_labels(column, one.labels)[places_of(one)] if values is None else values
 
 
 def _is_plain(plan: TablePlan, columns: Mapping[str, Found]) -> bool:

@@ -55,6 +55,10 @@ class Found:
         """
         return self.numbers if self.numbers is None or isinstance(self.numbers, np.ndarray) else _floats(self.numbers)
 
+    def values_of(self, rows: slice) -> Array:
+        """Returns the numbers of some rows as floats, with NaN for empty cells; only for a column of numbers."""
+        return _floats(self.numbers[rows])
+
     @property
     def marked_number(self) -> str:
         """A cell of a column of text that has numbers with commas or percent signs; empty for other columns."""
@@ -173,7 +177,7 @@ def _of_dictionary(name: str, cells: Any) -> Found:
     if not pa.types.is_dictionary(whole.type):
         whole = pc.dictionary_encode(pc.cast(whole, pa.string()))
     different = [str(value).strip() for value in whole.dictionary.to_pylist()]
-    places = whole.indices.fill_null(len(different)).to_numpy().astype(np.intp)
+    places = whole.indices.fill_null(len(different)).to_numpy()
     return _of_places(name, ["" if text in MISSING_TEXTS else text for text in (*different, "")], places)
 
 
@@ -188,9 +192,10 @@ def _of_places(name: str, texts: list[str], places: Array) -> Found:
     numbers = _as_numbers(texts)
     if numbers is not None:
         return _of_numbers(name, numbers[places])
-    used = sorted({texts[place] for place in np.unique(places)})
+    used = sorted({texts[place] for place in np.flatnonzero(np.bincount(places))})
     at = {text: place for place, text in enumerate(used)}
-    return _classified(name, tuple(used), np.array([at.get(text, 0) for text in texts])[places])
+    new = np.array([at.get(text, 0) for text in texts], dtype=np.min_scalar_type(len(used)))
+    return _classified(name, tuple(used), new[places])
 
 
 def _as_numbers(texts: list[str]) -> Array | None:

@@ -21,6 +21,8 @@ DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "bar": 
 _ENCODING = "utf-8-sig"
 """Skips the byte order mark that spreadsheets write; it would become part of the first name."""
 
+_BLOCK_BYTES, _BLOCK_BYTES_OF_COLUMN, _MOST_BLOCK_BYTES = 1 << 20, 2 << 10, 8 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
@@ -78,7 +80,7 @@ def read_table(path: Path, delimiter: str = "auto", options: TableOptions | None
     try:
         sign, names = _header(path, delimiter)
         _check_header(path, names)
-        columns = _read_columns(path, sign, _exact(names, options))
+        columns = _read_columns(path, sign, names, _exact(names, options))
     except FileNotFoundError as error:
         raise DataError(f"No file {path}.", hint="Relative paths start from the current folder.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -153,27 +155,37 @@ def check_names(source: str, names: Sequence[str], *, may_lack_first: bool = Fal
             raise DataError(f"{source}: column {position + 1} has {fault}.", hint="Give each column a unique name.")
 
 
-def _read_columns(path: Path, sign: str, exact: Collection[str]) -> pa.Table:
+def _read_columns(path: Path, sign: str, names: Sequence[str], exact: Collection[str]) -> pa.Table:
     """Reads a text file. Numbers become float32, except in exact columns."""
     try:
-        types = _narrow_types(path, sign, exact)
-        read = _read_stream(path, sign, types)
+        block = _block(len(names))
+        read = _read_stream(path, sign, _narrow_types(path, sign, exact, block), block)
         return _read_whole(path, sign) if read is None else read
     except pa.ArrowException as error:
         raise _fault(path, sign, error) from error
 
 
-def _narrow_types(path: Path, sign: str, exact: Collection[str]) -> dict[str, Any]:
-    """Returns types for columns by their first rows: float32 for numbers, text for booleans."""
+def _narrow_types(path: Path, sign: str, exact: Collection[str], block: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns types for columns by their first rows: float32 for numbers, a dictionary for text and booleans."""
     from pyarrow import csv as reader
 
-    with reader.open_csv(path, **_options(sign)) as opened:
+    with reader.open_csv(path, **block, **_options(sign)) as opened:
         fields = list(opened.schema)
     numbers = [one for one in fields if pa.types.is_integer(one.type) or pa.types.is_floating(one.type)]
-    return {one.name: pa.float32() for one in numbers if one.name.strip() not in exact} | _truths(fields)
+    texts = [one for one in fields if pa.types.is_string(one.type) or pa.types.is_boolean(one.type)]
+    narrow = {one.name: pa.float32() for one in numbers if one.name.strip() not in exact}
+    return narrow | {one.name: pa.dictionary(pa.int32(), pa.string()) for one in texts}
 
 
-def _read_stream(path: Path, sign: str, types: Mapping[str, Any]) -> pa.Table | None:
+def _block(num_columns: int) -> dict[str, Any]:
+    """Returns how much is read at a time: with few rows at a time, the parts of a column take more than its cells."""
+    from pyarrow import csv as reader
+
+    size = min(max(_BLOCK_BYTES, num_columns * _BLOCK_BYTES_OF_COLUMN), _MOST_BLOCK_BYTES)
+    return {"read_options": reader.ReadOptions(block_size=size)}
+
+
+def _read_stream(path: Path, sign: str, types: Mapping[str, Any], block: Mapping[str, Any]) -> pa.Table | None:
     """Reads a few rows at a time, which needs a quarter of the memory of reading all rows at once.
 
     Returns `None` if later rows do not have the types of the first ones, or have numbers beyond float32.
@@ -181,10 +193,11 @@ def _read_stream(path: Path, sign: str, types: Mapping[str, Any]) -> pa.Table | 
     from pyarrow import csv as reader
 
     try:
-        with reader.open_csv(path, **_options(sign, types)) as opened:
+        with reader.open_csv(path, **block, **_options(sign, types)) as opened:
             read = pa.Table.from_batches(list(opened), opened.schema)
     except pa.ArrowInvalid:
         return None
+    pa.default_memory_pool().release_unused()
     narrow = (read.column(name) for name, kind in types.items() if pa.types.is_float32(kind))
     return None if any(pc.any(pc.is_inf(column)).as_py() for column in narrow) else read
 

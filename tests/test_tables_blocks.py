@@ -1,0 +1,83 @@
+"""Large tables: they are read and split a block at a time, and come out as small ones do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas
+import pyarrow as pa
+import pytest
+
+from regplug.tables import blocks, reading
+from regplug.tables.blocks import codes_of_splits
+from regplug.tables.kinds import find_kinds
+from regplug.tables.options import TableOptions
+from regplug.tables.preparation import Column, codes_of_labels
+from regplug.tables.reading import Table, read_table
+
+ROWS = 3000
+
+
+@pytest.fixture(scope="module")
+def frame():
+    """Numbers, numbers with gaps, whole numbers, few texts and 300 texts."""
+    random = np.random.default_rng(0)
+    return pandas.DataFrame(
+        {
+            "size": random.normal(size=ROWS).round(3),
+            "age": np.where(random.random(ROWS) < 0.1, np.nan, random.normal(size=ROWS).round(3)),
+            "count": random.integers(0, 50, ROWS),
+            "town": random.choice(["Bonn", " Ulm", None, "Köln"], ROWS),
+            "place": [f"place {number}" for number in random.integers(0, 300, ROWS)],
+            "open": random.choice(["true", "false"], ROWS),
+        }
+    )
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    for name in ("_BLOCK_BYTES", "_BLOCK_BYTES_OF_COLUMN", "_MOST_BLOCK_BYTES"):
+        monkeypatch.setattr(reading, name, 4000)
+    monkeypatch.setattr(blocks, "_FEWEST_ROWS", 100)
+    monkeypatch.setattr(blocks, "_MOST_ROWS", 100)
+
+
+def test_a_file_read_in_blocks_has_the_cells_of_the_file_as_a_whole(frame, small_blocks, tmp_path):
+    path = tmp_path / "large.csv"
+    frame.to_csv(path, index=False)
+    read = read_table(path, options=TableOptions(target="open"))
+    assert read.columns.column("size").num_chunks > 20
+    assert {str(kind) for kind in read.columns.schema.types[3:]} == {
+        "dictionary<values=string, indices=int32, ordered=0>"
+    }
+    found = find_kinds(read)
+    for name in ("size", "age", "count"):
+        assert np.array_equal(found[name].values, frame[name].to_numpy(np.float32), equal_nan=True)
+    for name in ("town", "place", "open"):
+        one = found[name]
+        assert one.kind == "category"
+        assert [one.labels[at] for at in one.places] == frame[name].fillna("").str.strip().tolist()
+    assert found["town"].labels == ("", "Bonn", "Köln", "Ulm")
+    assert found["town"].gaps == frame["town"].isna().sum()
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_blocks_of_rows_come_to_their_splits(frame, small_blocks, in_order):
+    found = find_kinds(Table(source="here", columns=pa.Table.from_pandas(frame)))
+    kept = tuple(label for label in found["place"].labels if label < "place 2")
+    columns = [
+        Column(name=name, kind="category" if one.places is not None else "number", categories=kept)
+        for name, one in found.items()
+    ]
+    rows = np.random.default_rng(1).permutation(ROWS)
+    index = [np.sort(part) if in_order else part for part in np.split(rows, [1500, 2000])]
+    index[2] = index[2][:-7]  # Not every row has to be in a split.
+    whole = [
+        one.values if one.places is None else codes_of_labels(column, one.labels)[one.places]
+        for one, column in zip(found.values(), columns, strict=True)
+    ]
+    wanted = np.stack(whole, axis=1).astype(np.float32)
+    for part, rows in zip(codes_of_splits(list(zip(found.values(), columns, strict=True)), index), index, strict=True):
+        assert part.dtype == np.float32
+        assert np.array_equal(part, wanted[rows], equal_nan=True)
+    none = codes_of_splits(list(zip(found.values(), columns, strict=True)), [index[0], index[1], index[2][:0]])[2]
+    assert none.shape == (0, 6)
