@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import regplug
+from regplug import exporting
 from regplug.errors import RequestError
 from regplug.runs import checkpoints, runner
 from regplug.studies.keeping import Keeper
@@ -93,14 +94,14 @@ MOMENTS = {
     "during the logging of the figures": lambda: setattr(
         TrackedRun, "log_figure_png", after(TrackedRun.log_figure_png)
     ),
-    "after the export": lambda: setattr(runner, "export_run", after(runner.export_run)),
+    "after the export": lambda: setattr(exporting, "export_run", after(exporting.export_run)),
     "after the checkpoint is removed": lambda: setattr(
         checkpoints.Checkpoints, "remove", after(checkpoints.Checkpoints.remove)
     ),
     "before its end is written": lambda: setattr(tracked_run, "write_end", die),
     "between two stacks": lambda: setattr(Keeper, "keep", after(Keeper.keep)),
     "during the write of a checkpoint": lambda: setattr(checkpoints.torch, "save", half_written),
-    "during the export": lambda: setattr(runner, "export_run", die),
+    "during the export": lambda: setattr(exporting, "export_run", die),
     "after the children are written": lambda: setattr(Store, "log_children", _one_then_die(Store.log_children)),
 }
 

@@ -205,7 +205,7 @@ def test_an_interrupt_while_exporting_leaves_no_bundle(place, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("regplug.runs.runner.export_run", interrupted)
+    monkeypatch.setattr("regplug.exporting.export_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         place.run(export=True, out="mine")
     assert place.statuses() == ["KILLED"]

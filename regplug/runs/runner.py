@@ -6,22 +6,13 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
-from regplug.bundles.origin import digest_tag
-from regplug.bundles.request import Bundle
 from regplug.config import Fold
 from regplug.errors import RegplugError, raise_after_start
-from regplug.exporting import (
-    DEPLOYED_FILE,
-    deployment_requirements,
-    deployment_samples,
-    export_run,
-    require_exportable,
-)
 from regplug.measuring.final_metrics import Final, measure_final
 from regplug.measuring.metric_log import MetricLog
 from regplug.measuring.metrics import calibration_bins, confusion_matrix, probabilities
@@ -53,6 +44,9 @@ from regplug.tracking.kinds import CHECKPOINT_TAG
 from regplug.tracking.views import EXPERIMENT_VIEW
 from regplug.training.course import EpochRecord
 from regplug.training.state_hash import state_sha256
+
+if TYPE_CHECKING:
+    from regplug.bundles.request import Bundle
 
 
 @named_faults()
@@ -96,6 +90,8 @@ def execute(
     with stages.stage("building"):
         made = assemble(config, components, data)
     if config.export:
+        from regplug.exporting import require_exportable  # a run without an export does not pay for its imports
+
         with stages.stage("checking that the model can be exported"), threads(made.num_threads()):
             require_exportable(made)
     with stages.stage("opening the tracking store"):
@@ -359,6 +355,8 @@ class _Run:
             observer.warned(doubt)
 
     def _export(self, run_id: str, model: nn.Module) -> Bundle:
+        from regplug.exporting import export_run
+
         return export_run(self._made, model, run_id=run_id, out=Path(self._config.out or f"bundles/{run_id[:8]}"))
 
     def _log(self, tracked: TrackedRun, values: dict[str, float], epoch: int, *, is_final: bool = False) -> None:
@@ -370,6 +368,9 @@ class _Run:
 
 
 def _log_bundle(tracked: TrackedRun, bundle: Bundle) -> None:
+    from regplug.bundles.origin import digest_tag
+    from regplug.exporting import DEPLOYED_FILE
+
     tracked.log_folder(bundle.path, "bundle")
     tracked.set_tags({"regplug.bundle": str(bundle.path.absolute()), **digest_tag(bundle.digest)})
     if DEPLOYED_FILE in bundle.files:
@@ -377,6 +378,8 @@ def _log_bundle(tracked: TrackedRun, bundle: Bundle) -> None:
 
 
 def _log_deployed(tracked: TrackedRun, bundle: Bundle) -> None:
+    from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples
+
     inputs, outputs = deployment_samples(bundle)
     tracked.keep_onnx_model(
         bundle.path / DEPLOYED_FILE,
