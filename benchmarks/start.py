@@ -28,7 +28,9 @@ IMPORTS = ("torch", "mlflow", "sklearn.metrics", "onnx", "onnxscript", "onnxrunt
 
 def process(*command: str, folder: Path) -> Callable[[], Callable[[], object]]:
     """Prepares a process that must succeed; its output is not shown unless it fails."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("REGPLUG_", "MLFLOW_"))}
+    # As installed: pip compiles a package, and a process that may not keep compiled code compiles it at each start.
+    left_out = ("REGPLUG_", "MLFLOW_", "PYTHONDONTWRITEBYTECODE")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
 
     def go() -> object:
         done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True)
