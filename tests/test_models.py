@@ -167,6 +167,12 @@ def test_lenet_has_its_sizes_with_and_without_normalization(norm, per_layer):
     assert lenet(LeNetParams(), context(3, 12, 31))(torch.zeros(2, 3, 12, 31)).shape == (2, 10)
 
 
+@pytest.mark.parametrize(("pool", "kind"), [("average", nn.AvgPool2d), ("max", nn.MaxPool2d)])
+def test_lenet_pools_as_it_is_told(pool, kind):
+    model = lenet(LeNetParams(pool=pool), context(1, 28, 28))
+    assert [type(layer) for name, layer in model.named_children() if name.startswith("pool")] == [kind, kind]
+
+
 def test_lenet_refuses_images_of_which_nothing_would_be_left():
     with pytest.raises(ModelError, match="at least 12x12 pixels; this dataset gives 8x8"):
         lenet(LeNetParams(), context(1, 8, 8))

@@ -56,6 +56,8 @@ class LeNetParams(Parameters):
 
     norm: Literal["none", "batch"] = "none"
     "batch: a batch normalization before each activation."
+    pool: Literal["average", "max"] = "average"
+    "average: as in 1998; max: as in most later code."
 
 
 class TabularResNetParams(Parameters):
@@ -155,7 +157,7 @@ def regplug_models() -> Iterator[Model]:
         name="lenet",
         target="regplug_models.images:lenet",
         params=LeNetParams,
-        summary="LeNet-5: two 5x5 convolutions with average pooling, then layers of 120 and 84; images only.",
+        summary="LeNet-5: two 5x5 convolutions with pooling, then layers of 120 and 84; images only.",
         source="LeCun, Bottou, Bengio and Haffner 1998",
     )
     yield Model(

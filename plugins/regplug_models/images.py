@@ -20,7 +20,7 @@ Activation = Callable[[], nn.Module]
 
 
 def lenet(params: LeNetParams, context: ModelContext) -> nn.Module:
-    """Returns LeNet-5 for images `(C, H, W)`, with average pooling.
+    """Returns LeNet-5 for images `(C, H, W)`.
 
     Layers: `conv1` (6 channels, 5x5, padding 2), `pool1`, `conv2` (16 channels, 5x5), `pool2`, `flatten`, `hidden1`
     (120), `hidden2` (84), `output`; behind each layer but the last its `activation`, and with `norm=batch` a `norm`
@@ -33,6 +33,7 @@ def lenet(params: LeNetParams, context: ModelContext) -> nn.Module:
     """
     channels, height, width = _image_shape("lenet", context.input_shape, LENET_SIDE)
     activation = context.activation or nn.ReLU
+    pool = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}[params.pool]
     layers = OrderedDict[str, nn.Module]()
 
     def add(name: str, layer: nn.Module, number: int, norm: nn.Module) -> None:
@@ -42,9 +43,9 @@ def lenet(params: LeNetParams, context: ModelContext) -> nn.Module:
         layers[f"activation{number}"] = activation()
 
     add("conv1", nn.Conv2d(channels, 6, 5, padding=2), 1, nn.BatchNorm2d(6))
-    layers["pool1"] = nn.AvgPool2d(2)
+    layers["pool1"] = pool(2)
     add("conv2", nn.Conv2d(6, 16, 5), 2, nn.BatchNorm2d(16))
-    layers["pool2"] = nn.AvgPool2d(2)
+    layers["pool2"] = pool(2)
     layers["flatten"] = nn.Flatten()
     add("hidden1", nn.Linear(16 * _lenet_side(height) * _lenet_side(width), 120), 3, nn.BatchNorm1d(120))
     add("hidden2", nn.Linear(120, 84), 4, nn.BatchNorm1d(84))
