@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from regplug.lab import Lab
 from regplug_lab.dead_units import dead_fraction
 from regplug_lab.judging import near
+from regplug_lab.normalization import IMAGES
 from regplug_lab.products import BALANCED, EXPONENT, log_sizes
 from regplug_lab.starts import spread_of_units
 
@@ -63,3 +68,15 @@ def test_a_mean_is_near_within_four_of_its_standard_errors_and_a_rounded_digit()
     assert near("a", "A.", values, 1.1 + 4.1 * error, **claim).verdict == "DOES NOT HOLD"
     assert near("a", "A.", values, 1.1 + 4.1 * error, 0.1, **claim).verdict == "HOLDS"
     assert near("a", "A.", values[:4], 5, **claim).verdict == "UNDECIDED"
+
+
+def test_lenet_trains_on_every_image_of_the_folder_train(tmp_path: Path):
+    for split, count in (("train", 5), ("test", 2)):
+        for name in ("airplane", "automobile"):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for at in range(count):
+                Image.new("RGB", (32, 32), (20 * at, 0, 0)).save(folder / f"{at}.png")
+    raw = Lab(study="s", quick=True, seeds=1).data(f"images:path={tmp_path},{IMAGES}")
+    assert raw.valid is None
+    assert (len(raw.train.y), len(raw.test.y)) == (10, 4)
