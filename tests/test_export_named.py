@@ -237,15 +237,11 @@ def test_a_dict_in_and_a_dict_out_with_a_symbolic_length(tmp_path):
         regplug.predict(bundle, tmp_path / "long.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "formats"),
-    [
-        pytest.param(nn.GRU, ("onnx", "torchscript"), marks=pytest.mark.slow),
-        pytest.param(nn.LSTM, ("onnx",), marks=pytest.mark.slow),
-        # Once, among a thousand other tests, torch.export fixed the length in this file, and the proof refused it.
-        pytest.param(nn.GRU, ("onnx", "pt2"), marks=pytest.mark.full),
-    ],
-    ids=["GRU", "LSTM", "GRU in pt2"],
+    [(nn.GRU, ("onnx", "torchscript")), (nn.LSTM, ("onnx",)), (nn.RNN, ("onnx", "pt2"))],
+    ids=["GRU", "LSTM", "RNN"],
 )
 def test_a_recurrent_network_takes_sequences_of_any_length(layer, formats, tmp_path):
     torch.manual_seed(0)
@@ -259,6 +255,17 @@ def test_a_recurrent_network_takes_sequences_of_any_length(layer, formats, tmp_p
     np.save(tmp_path / "rows.npy", rows)
     found = regplug.predict(bundle, tmp_path / "rows.npy").rows
     assert math.isclose(found[3].outputs["median"], float(wanted.median[3]), abs_tol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_length_stays_symbolic_after_the_export_of_the_same_layer_with_a_fixed_one(tmp_path):
+    torch.manual_seed(0)
+    last = Of(lambda self, x: self.head(self.rnn(x)[0][:, -1]), 6)
+    last.rnn = nn.GRU(4, 6, batch_first=True)
+    # torch compiles a loop for the fixed length and keeps it; its guards used to fix the length of the next export.
+    regplug.export(last, SEQUENCES, tmp_path / "fixed", formats=["onnx"])
+    bundle = regplug.export(Recurrent(), SEQUENCES, tmp_path / "b", dynamic={1: "length"}, formats=["onnx", "pt2"])
+    assert bundle.verification.passed
 
 
 @pytest.mark.slow

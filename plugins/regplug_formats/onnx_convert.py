@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from regplug.bundles.capture import symbolic_recurrence, where
+from regplug.bundles.capture import where
 from regplug.bundles.causes import cause, root_cause
 from regplug.bundles.formats import Captured, Names
+from regplug.bundles.recurrence import symbolic_recurrence
 from regplug.errors import ExportError
-from regplug_formats.onnx_attention import with_plain_attention
+from regplug_formats.onnx_recurrent import translations
+from regplug_formats.onnx_written_out import without_untranslated
 from regplug_formats.quiet import quiet
 
 _NODE = re.compile(r"Error when translating node %(\w+)")
@@ -32,8 +34,9 @@ def convert(captured: Captured, opset: int) -> Any:
     Raises:
         ExportError: An operator has no translation; it is named.
     """
+    _require_fixed_pooling(captured.program)
     with torch.no_grad(), quiet("torch.onnx", "onnxscript", "onnx_ir"), symbolic_recurrence(captured.program):
-        given = with_plain_attention(captured.program)
+        given = without_untranslated(captured.program)
         try:
             program = torch.onnx.export(
                 given,
@@ -45,6 +48,7 @@ def convert(captured: Captured, opset: int) -> Any:
                 if captured.names
                 else [captured.output_name, *captured.added_outputs],
                 external_data=False,
+                custom_translation_table=translations(),
                 verbose=False,
             )
         except Exception as error:
@@ -52,6 +56,21 @@ def convert(captured: Captured, opset: int) -> Any:
         if program is None:
             raise ExportError("torch.onnx.export returned no program.", hint="Leave the format out, or report it.")
         return stripped(program.model_proto, captured)
+
+
+def _require_fixed_pooling(program: ExportedProgram) -> None:
+    """Refuses adaptive pooling of a symbolic size to more than one value, which torch.onnx translates wrongly."""
+    for node in program.graph.nodes:
+        if "adaptive_avg_pool" not in str(node.target):
+            continue
+        wanted = node.args[1] if isinstance(node.args[1], list | tuple) else [node.args[1]]
+        sizes = node.args[0].meta["val"].shape[-len(wanted) :]
+        if any(want != 1 and not isinstance(size, int) for want, size in zip(wanted, sizes, strict=True)):
+            raise ExportError(
+                f"ONNX has no adaptive pooling of a symbolic size to {' x '.join(map(str, wanted))} values "
+                f"({where(node)}).",
+                hint="Pool to one value, such as nn.AdaptiveAvgPool2d(1), or leave the axis out of dynamic.",
+            )
 
 
 def stripped(model: Any, captured: Captured) -> Any:
@@ -93,7 +112,9 @@ def _explained(error: Exception, program: ExportedProgram) -> ExportError:
     if found:
         return ExportError(
             f"ONNX has no operator for {found[1]} (format onnx, plugin regplug_formats).",
-            hint="Write the operation in simpler ones, or leave ONNX out: `--format torchscript`.",
+            hint="Write the operation in simpler ones, or leave ONNX out: `--format torchscript`."
+            if found[1].startswith("aten")
+            else "Write the operation in torch's own ones.",
         )
     named = _NODE.search(text)
     nodes = [node for node in program.graph.nodes if named and node.name == named[1]]

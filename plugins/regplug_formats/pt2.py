@@ -16,6 +16,7 @@ from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check
 from regplug_formats.torch_named import named_run
 from regplug_formats.torch_noise import draws_of, noise_runs
+from regplug_formats.torch_operators import require_torchs_operators
 from regplug_formats.torch_outputs import all_of, first_of
 from regplug_formats.torch_rounding import perturbed_run
 
@@ -34,6 +35,7 @@ class Pt2(Format):
 
     def write(self, captured: Captured, path: Path, manifest: Mapping[str, Any]) -> None:
         """Saves the captured program."""
+        require_torchs_operators(captured.program, "pt2")
         torch.export.save(captured.program, path, extra_files={_MANIFEST: canonical_json(manifest)})
 
     def open(self, path: Path, *, optimised: bool) -> Run:

@@ -26,6 +26,7 @@ from regplug.bundles.report import Check, at_most
 from regplug.errors import ExportError
 from regplug_formats.torch_named import named_run
 from regplug_formats.torch_noise import draws_of, noise_runs
+from regplug_formats.torch_operators import require_torchs_operators
 from regplug_formats.torch_outputs import all_of, first_of
 from regplug_formats.torch_rounding import perturbed_run
 
@@ -49,6 +50,7 @@ class TorchScript(Format):
 
     def write(self, captured: Captured, path: Path, manifest: Mapping[str, Any]) -> None:
         """Traces and freezes the model: dropout is gone, batch norm has constants, `.train()` changes nothing."""
+        require_torchs_operators(captured.program, "torchscript")
         with _deprecated(), torch.no_grad():
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", TracerWarning)

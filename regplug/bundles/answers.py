@@ -29,7 +29,9 @@ def require_columns(output: object) -> Tensor:
     if not output.is_floating_point():
         raise ExportError(
             f"The model returns {output.dtype}, where one tensor of floats (batch, outputs) is needed.",
-            hint="Return the logits or values themselves, not class indices.",
+            hint="Return real numbers: output.abs(), or torch.view_as_real(output).flatten(1)."
+            if output.is_complex()
+            else "Return the logits or values themselves, not class indices.",
         )
     if output.ndim != 2:
         hint = "output.flatten(1)" if output.ndim > 2 else "output.unsqueeze(1)"

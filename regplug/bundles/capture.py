@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import re
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
+from torch.nn.utils.rnn import PackedSequence
 
 from regplug.bundles.blame import STOCHASTIC_HINT, is_users, place, user_line
 from regplug.bundles.causes import cause
+from regplug.bundles.recurrence import symbolic_recurrence
 from regplug.bundles.report import Check, holds
 from regplug.errors import ExportError
 from regplug.registry.uncollected import uncollected
@@ -81,23 +84,6 @@ def judge(program: ExportedProgram, draws: int = 0) -> list[Check]:
     return [*checks, no_random_op(low_level, draws), no_buffer_written(low_level)]
 
 
-@contextlib.contextmanager
-def symbolic_recurrence(program: ExportedProgram | None = None) -> Iterator[None]:
-    """Lets torch take a GRU or an LSTM apart without fixing the length of its sequences.
-
-    Args:
-        program: The context has an effect only if it has symbolic axes besides the batch; `None` for always.
-    """
-    if program is not None and len(program.range_constraints) < 2:
-        yield
-        return
-    # torch has no public function for it; torch.onnx.export uses these itself.
-    from torch.export import _patches
-
-    with _patches.register_gru_while_loop_decomposition(), _patches.register_lstm_while_loop_decomposition():
-        yield
-
-
 def _judge_structure(program: ExportedProgram) -> list[Check]:
     _require_every_row(program)
     return [batch_symbolic(program), training_arguments_off(program)]
@@ -139,11 +125,12 @@ def training_arguments_off(program: ExportedProgram) -> Check:
     told = [(node, training) for node in _operators(program) if (training := _training(node)) is not None]
     for node, training in told:
         if training is not False:
-            so = ", so the model is random in evaluation mode" if _is_random(node) else ""
+            is_random = _is_random(node)
+            so = ", so the model is random in evaluation mode" if is_random else ""
+            other = "" if is_random else "; a batch norm needs running statistics (track_running_stats=True)"
             raise ExportError(
                 f"{where(node)} applies {node.target} in training mode{so}.",
-                hint="Pass training=self.training; a batch norm needs running statistics (track_running_stats=True)."
-                + _stochastic_hint(node),
+                hint=f"Pass training=self.training{other}.{_stochastic_hint(node)}",
             )
     return holds("training_arguments", True, f"{len(told)} operators are in evaluation mode")
 
@@ -246,6 +233,12 @@ def explained(error: Exception) -> ExportError:
         return _fixed_batch(text)
     if _NUMPY.search(text):
         return ExportError(f"The model's forward uses numpy{at}.", hint="Use torch's functions instead.")
+    if _packs(error):
+        return ExportError(
+            f"The model's forward packs sequences{at}, which torch.export cannot capture.",
+            hint="Pass padded sequences to the recurrent layer, and take the output of each row's last step: "
+            "output[torch.arange(len(output)), lengths - 1].",
+        )
     if _DATA_DEPENDENT.search(text):
         return ExportError(
             f"The model's forward branches on tensor values{at}.",
@@ -255,6 +248,12 @@ def explained(error: Exception) -> ExportError:
         f"The model cannot be captured{at}: {cause(error)}",
         hint="This is an error of torch.export. Write this part in plain tensor operations on the whole batch.",
     )
+
+
+def _packs(error: BaseException) -> bool:
+    """Returns whether an error was raised where a packed sequence is used."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(isinstance(value, PackedSequence) for frame in frames for value in list(frame.f_locals.values()))
 
 
 def _fixed_batch(text: str) -> ExportError:

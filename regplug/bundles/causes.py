@@ -7,6 +7,9 @@ import re
 LONGEST = 1500
 """Most characters of a cause to show. Converters print whole graphs after the actual error."""
 
+_OF_TORCHSCRIPT = re.compile(r"The following operation failed in the TorchScript interpreter\..*\n\w+: (.+)", re.DOTALL)
+"""TorchScript puts two tracebacks of its own before the actual error."""
+
 _ESCAPE_CODE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -16,7 +19,8 @@ def one_line(text: str) -> str:
     >>> one_line("step \x1b[96m3/3\x1b[0m\n  failed")
     'step 3/3 failed'
     """
-    plain = " ".join(_ESCAPE_CODE.sub("", text).split())
+    found = _OF_TORCHSCRIPT.match(text)
+    plain = " ".join(_ESCAPE_CODE.sub("", found[1] if found else text).split())
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]} ..."
 
 

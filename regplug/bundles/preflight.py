@@ -5,6 +5,7 @@ Each failure is a separate error that names the module and a fix.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -15,6 +16,7 @@ from regplug.bundles.answers import require_output
 from regplug.bundles.blame import dropout_hint, title, user_line, where_it_broke, where_they_part
 from regplug.bundles.cases import BATCHES, Reference
 from regplug.bundles.causes import one_line
+from regplug.bundles.copying import without_history
 from regplug.bundles.isolate import Deployed, evaluation_mode, largest_gap
 from regplug.bundles.outside_state import loose_tensors
 from regplug.bundles.report import Check, at_most, holds
@@ -111,12 +113,19 @@ def repeats_equal(deployed: Deployed, reference: Reference) -> Check:
     """Checks that the same rows give bit-identical outputs again.
 
     Raises:
-        ExportError: A module is random in evaluation mode; the message names it.
+        ExportError: A module is random in evaluation mode, which the message names, or keeps values between calls.
     """
     raw, before = torch.from_numpy(reference.inputs), torch.from_numpy(reference.outputs)
     with torch.no_grad():
         error = largest_gap(deployed(raw), before)
     if not error <= 0:
+        if _copies_agree(deployed, raw):
+            raise ExportError(
+                f"The model keeps values from one call to the next: the same input gives outputs that differ by "
+                f"{error:.3g}.",
+                hint="A file has no memory between calls: do not set attributes in forward in evaluation mode, or "
+                "take such values as an input and return them as an output.",
+            )
         raise ExportError(
             f"The model is random in evaluation mode: the same input gives outputs that differ by {error:.3g}. "
             f"It starts in {where_they_part(deployed, raw, raw, torch.equal)}.",
@@ -124,6 +133,13 @@ def repeats_equal(deployed: Deployed, reference: Reference) -> Check:
             + dropout_hint(deployed, raw),
         )
     return at_most("model.repeat", error, 0.0, "largest difference of a repeat")
+
+
+def _copies_agree(deployed: Deployed, raw: Tensor) -> bool:
+    """Returns whether copies of a model that have seen the same calls give the same outputs."""
+    with torch.no_grad():
+        first, second = (copy.deepcopy(deployed, without_history(deployed))(raw) for _ in range(2))
+    return torch.equal(first, second)
 
 
 def state_unchanged(deployed: Deployed, raw: Tensor) -> Check:

@@ -150,8 +150,9 @@ def _found(name: str, key: Key, result: Any) -> Any:
 
 def _require_part(name: str, part: Any, rows: int) -> Tensor:
     if not isinstance(part, Tensor):
+        kind = "None" if part is None else f"a {type(part).__name__}"
         raise ExportError(
-            f"The output {name!r} is a {type(part).__name__}, where a tensor (batch, ...) is needed.",
+            f"The output {name!r} is {kind}, where a tensor (batch, ...) is needed.",
             hint="Return a tensor, or leave it out: outputs=(names of the others) of a dict or a named tuple.",
         )
     if not part.is_floating_point():

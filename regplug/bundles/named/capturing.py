@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from regplug.bundles.capture import EXAMPLE_ROWS, explained, judge, quiet_capture, symbolic_recurrence
+from regplug.bundles.capture import EXAMPLE_ROWS, explained, judge, quiet_capture
 from regplug.bundles.named.axes import Declared, capture_sizes
 from regplug.bundles.named.deployed import NamedDeployed
 from regplug.bundles.named.signature import BATCH, Axis, InputPart, sized_inputs
+from regplug.bundles.recurrence import symbolic_recurrence
 from regplug.bundles.report import Check
 from regplug.errors import ExportError
 from regplug.registry.uncollected import uncollected

@@ -1,4 +1,6 @@
-"""Attention written out, for torch.onnx translates scaled_dot_product_attention of tensors with four axes only.
+"""Layers written out in simpler operators, because torch.onnx cannot translate them or gets them wrong.
+
+torch.onnx translates scaled_dot_product_attention only with four axes, and no LSTM with a projection (proj_size).
 
 Shape letters: Q queries, K keys, E features; "..." stands for batch, heads and whatever else comes first.
 """
@@ -6,23 +8,35 @@ Shape letters: Q queries, K keys, E features; "..." stands for batch, heads and 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+from torch.fx import Node
 
+_LSTM = torch.ops.aten.lstm.input
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _TRANSLATED = 4
 
 
-def with_plain_attention(program: ExportedProgram) -> ExportedProgram:
-    """Writes out the attention that torch.onnx cannot translate; without any, the program as it is."""
-    calls = [node for node in program.graph.nodes if node.target is _ATTENTION]
-    if all(call.args[0].meta["val"].ndim == _TRANSLATED for call in calls):
-        return program
-    plain: ExportedProgram = program.run_decompositions({_ATTENTION: attention})
-    return plain
+def without_untranslated(program: ExportedProgram) -> ExportedProgram:
+    """Writes out the attention and the LSTMs that torch.onnx cannot translate; without any, the program as it is."""
+    nodes = list(program.graph.nodes)
+    written: dict[Any, Callable[..., Any]] = {}
+    if any(node.target is _ATTENTION and node.args[0].meta["val"].ndim != _TRANSLATED for node in nodes):
+        written[_ATTENTION] = attention
+    if any(node.target is _LSTM and _has_projection(node) for node in nodes):
+        written[_LSTM] = torch._decomp.decomposition_table[_LSTM]
+    return program.run_decompositions(written) if written else program
+
+
+def _has_projection(lstm: Node) -> bool:
+    """Returns whether a projection makes the hidden state smaller than the cell state; ONNX has only one size."""
+    states: Any = lstm.args[1]
+    hidden, cell = (state.meta["val"].shape[-1] for state in states)
+    return bool(hidden != cell)
 
 
 def attention(
