@@ -150,8 +150,9 @@ class Turned(nn.Module):
         return self.head(F.grid_sample(x, grid, align_corners=False).flatten(1))
 
 
-def encoder() -> nn.Module:
-    return nn.TransformerEncoder(nn.TransformerEncoderLayer(WIDTH, 2, 12), 1, enable_nested_tensor=False)
+def encoder(*, batch_first: bool = False) -> nn.Module:
+    layer = nn.TransformerEncoderLayer(WIDTH, 2, 12, batch_first=batch_first)
+    return nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
 
 
 def read_last(self: Any, x: Tensor) -> Tensor:
@@ -182,29 +183,29 @@ COMPUTED: dict[str, Callable[[], nn.Module]] = {
 """Networks with a weight that is computed from other numbers."""
 
 SOUND: dict[str, tuple[Callable[[], nn.Module], np.ndarray]] = {
-    "plain": (plain, ROWS),
+    "linear layers": (plain, ROWS),
     "float64": (lambda: plain().double(), ROWS),
     "bfloat16": (lambda: plain().bfloat16(), ROWS),
     "batch norm": (lambda: trained(nn.Sequential(nn.Linear(WIDTH, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))), ROWS),
-    "tied": (tied, ROWS),
-    "shared": (shared, ROWS),
-    "hooked": (hooked, ROWS),
-    "keeps a loss": (lambda: trained(keeping_a_loss()), ROWS),
+    "weight tied to another layer's": (tied, ROWS),
+    "layer used twice": (shared, ROWS),
+    "hooks that change nothing": (hooked, ROWS),
+    "loss kept as an attribute": (lambda: trained(keeping_a_loss()), ROWS),
     "frozen in part": (lambda: nn.Sequential(plain(last=4).requires_grad_(False), nn.Linear(4, 3)), ROWS),
-    "in place on its input": (lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(WIDTH, 3)), ROWS),
+    "ReLU in place on its input": (lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(WIDTH, 3)), ROWS),
     "scales its input in place": (lambda: Of(lambda self, x: self.head(x.mul_(2))), ROWS),
-    "list of activations": (lambda: InList(nn.ReLU(), nn.Tanh()), ROWS),
-    "literal": (lambda: Of(lambda self, x: self.head(x) * torch.tensor([1.0, 2.0, 3.0])), ROWS),
-    "literal index": (lambda: Of(lambda self, x: self.head(x[:, torch.tensor([0, 2, 4])]), width=3), ROWS),
+    "activations in a plain list": (lambda: InList(nn.ReLU(), nn.Tanh()), ROWS),
+    "constant tensor in forward": (lambda: Of(lambda self, x: self.head(x) * torch.tensor([1.0, 2.0, 3.0])), ROWS),
+    "constant index in forward": (lambda: Of(lambda self, x: self.head(x[:, torch.tensor([0, 2, 4])]), width=3), ROWS),
     "answers in bfloat16": (lambda: Of(lambda self, x: self.head(x).bfloat16()), ROWS),
     "answers in float64": (lambda: Of(lambda self, x: self.head(x).double()), ROWS),
     "autocast to float16": (lambda: Autocast(torch.float16), ROWS),
-    "data parallel": (lambda: nn.DataParallel(plain()), ROWS),
+    "nn.DataParallel": (lambda: nn.DataParallel(plain()), ROWS),
     "attention on three axes": (lambda: Of(attended), SEQUENCES),
     "causal attention on three axes": (lambda: Of(lambda self, x: attended(self, x, is_causal=True)), SEQUENCES),
     "attention on five axes": (lambda: Of(lambda self, x: attended(self, x[:, None, None])), SEQUENCES),
-    "lstm": (lambda: Of(read_last, rnn=nn.LSTM(WIDTH, WIDTH, batch_first=True)), SEQUENCES),
-    "pruned lstm": (
+    "LSTM": (lambda: Of(read_last, rnn=nn.LSTM(WIDTH, WIDTH, batch_first=True)), SEQUENCES),
+    "LSTM, pruned": (
         lambda: Of(
             read_last, rnn=prune.l1_unstructured(nn.LSTM(WIDTH, WIDTH, batch_first=True), "weight_hh_l0", 0.5)
         ),
@@ -214,12 +215,12 @@ SOUND: dict[str, tuple[Callable[[], nn.Module], np.ndarray]] = {
         lambda: Of(lambda self, x: self.head(self.enc(x.transpose(0, 1)).mean(0)), enc=encoder()), SEQUENCES,
     ),
     "embedding": (lambda: Of(lambda self, x: self.head(self.embed(x).mean(1)), embed=nn.Embedding(9, WIDTH)), TOKENS),
-    "bag of words": (lambda: Of(lambda self, x: self.head(self.embed(x)), embed=nn.EmbeddingBag(9, WIDTH)), TOKENS),
+    "nn.EmbeddingBag": (lambda: Of(lambda self, x: self.head(self.embed(x)), embed=nn.EmbeddingBag(9, WIDTH)), TOKENS),
     "grid_sample": (Turned, IMAGES),
     "fft": (lambda: Of(lambda self, x: self.head(torch.fft.rfft(x).abs()), 4), ROWS),
     "topk": (lambda: Of(lambda self, x: self.head(x.topk(3, dim=1).values), 3), ROWS),
     "einsum": (lambda: Of(lambda self, x: torch.einsum("btf,kf->bk", x, self.head.weight)), SEQUENCES),
-    "pooling": (
+    "upsampling, transposed convolution, group and instance norm": (
         lambda: nn.Sequential(
             nn.Upsample(scale_factor=2, mode="bilinear"), nn.ConvTranspose2d(3, 4, 3, stride=2), nn.GroupNorm(2, 4),
             nn.InstanceNorm2d(4, affine=True), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3),
@@ -232,25 +233,37 @@ SOUND |= {name: (make, ROWS) for name, make in COMPUTED.items()}
 
 Refused = tuple[Callable[[], nn.Module], np.ndarray, list[str]]
 REFUSED: dict[str, Refused] = {
-    "lazy": (lambda: nn.Sequential(nn.LazyLinear(8), nn.LazyLinear(3)), ROWS, ["'0.weight'", "lazy", "once"]),
-    "lazy norm": (lambda: nn.Sequential(nn.LazyBatchNorm1d(affine=False)), ROWS, ["'0.running_mean'", "lazy"]),
+    "lazy layer, never called": (
+        lambda: nn.Sequential(nn.LazyLinear(8), nn.LazyLinear(3)),
+        ROWS,
+        ["'0.weight'", "lazy", "once"],
+    ),
+    "lazy norm, never called": (
+        lambda: nn.Sequential(nn.LazyBatchNorm1d(affine=False)),
+        ROWS,
+        ["'0.running_mean'", "lazy"],
+    ),
     "quantized": (lambda: quantized(converted=True), ROWS, ["Module '0'", "is quantized", "onnx_int8"]),
     "quantized dynamically": (dynamic, ROWS, ["Module '0'", "is quantized", "onnx_int8"]),
-    "observed": (lambda: quantized(converted=False), ROWS, ["observer", "torch.ao.quantization.convert"]),
-    "quantization-aware": (lambda: quantized(converted=False, aware=True), ROWS, ["observer", "convert", "onnx_int8"]),
-    "sparse": (
+    "quantization observers": (lambda: quantized(converted=False), ROWS, ["observer", "torch.ao.quantization.convert"]),
+    "quantization-aware training": (
+        lambda: quantized(converted=False, aware=True),
+        ROWS,
+        ["observer", "convert", "onnx_int8"],
+    ),
+    "sparse buffer": (
         lambda: Of(lambda self, x: self.head((self.links @ x.T).T), links=nn.Buffer(torch.eye(WIDTH).to_sparse())),
         ROWS,
         ["'links'", "sparse", "to_dense()"],
     ),
-    "list of layers": (
+    "layers in a plain list": (
         lambda: InList(nn.Linear(WIDTH, WIDTH), nn.ReLU()),
         ROWS,
         ["not registered", "the model: layers", "nn.ModuleList"],
     ),
-    "list with batch norm": (lambda: InList(nn.BatchNorm1d(WIDTH)), ROWS, ["not registered", "nn.ModuleList"]),
-    "list with dropout": (lambda: InList(nn.Dropout()), ROWS, ["not registered", "nn.ModuleList"]),
-    "weights in a list": (
+    "batch norm in a plain list": (lambda: InList(nn.BatchNorm1d(WIDTH)), ROWS, ["not registered", "nn.ModuleList"]),
+    "dropout in a plain list": (lambda: InList(nn.Dropout()), ROWS, ["not registered", "nn.ModuleList"]),
+    "tensor in a plain list": (
         lambda: Of(lambda self, x: self.head(x @ self.more[0]), more=[torch.eye(WIDTH)]),
         ROWS,
         ["not in the state_dict", "the model: more"],
@@ -260,44 +273,64 @@ REFUSED: dict[str, Refused] = {
         ROWS,
         ["no kernel for Gemm", "without torch.autocast", "(and onnx.open.disabled"],
     ),
-    "two inputs": (lambda: nn.Bilinear(WIDTH, WIDTH, 3), ROWS, ["takes 2 inputs (input1, input2)", "one input tensor"]),
-    "no input": (lambda: type("Silent", (nn.Module,), {"forward": lambda self: None})(), ROWS, ["takes 0 inputs"]),
-    "dict": (
+    "two inputs, example of one": (
+        lambda: nn.Bilinear(WIDTH, WIDTH, 3),
+        ROWS,
+        ["takes 2 inputs (input1, input2)", "one input tensor"],
+    ),
+    "forward without an input": (
+        lambda: type("Silent", (nn.Module,), {"forward": lambda self: None})(),
+        ROWS,
+        ["takes 0 inputs"],
+    ),
+    "dict as output, not named": (
         lambda: Of(lambda self, x: {"logits": self.head(x)}),
         ROWS,
         ["a dict of logits", "net(x)['logits']"],
     ),
-    "tuple": (lambda: Of(lambda self, x: (self.head(x), x)), ROWS, ["a tuple of 2", "net(x)[0]"]),
-    "classes": (lambda: Of(lambda self, x: self.head(x).argmax(1)), ROWS, ["torch.int64", "logits"]),
-    "one axis": (lambda: Of(lambda self, x: self.head(x)[:, 0]), ROWS, ["(2,)", "unsqueeze(1)"]),
-    "a map": (lambda: nn.Conv2d(3, 2, 3), IMAGES, ["(2, 2, 6, 6)", "flatten(1)"]),
-    "raises": (lambda: Of(lambda self, x: {}["mode"]), ROWS, ["KeyError: 'mode'", "module_kinds.py:", "(40, 6)"]),
-    "rows left out": (lambda: Of(lambda self, x: self.head(x[x[:, 0] < 9])), ROWS, ["number of rows", "torch.where"]),
-    "branch on the batch": (
+    "tuple as output, not named": (lambda: Of(lambda self, x: (self.head(x), x)), ROWS, ["a tuple of 2", "net(x)[0]"]),
+    "class indices as output": (lambda: Of(lambda self, x: self.head(x).argmax(1)), ROWS, ["torch.int64", "logits"]),
+    "output of one axis": (lambda: Of(lambda self, x: self.head(x)[:, 0]), ROWS, ["(2,)", "unsqueeze(1)"]),
+    "feature map as output, not named": (lambda: nn.Conv2d(3, 2, 3), IMAGES, ["(2, 2, 6, 6)", "flatten(1)"]),
+    "forward raises an error": (
+        lambda: Of(lambda self, x: {}["mode"]),
+        ROWS,
+        ["KeyError: 'mode'", "module_kinds.py:", "(40, 6)"],
+    ),
+    "rows left out by a mask": (
+        lambda: Of(lambda self, x: self.head(x[x[:, 0] < 9])),
+        ROWS,
+        ["number of rows", "torch.where"],
+    ),
+    "branch on tensor values": (
         lambda: Of(lambda self, x: self.head(x if x.sum() > 0 else -x)),
         ROWS,
         ["branches on tensor values", "module_kinds.py:", "torch.where"],
     ),
-    "float()": (lambda: Of(lambda self, x: self.head(x) * float(x.amax())), ROWS, ["tensor values", "float()"]),
+    "float() of a tensor": (
+        lambda: Of(lambda self, x: self.head(x) * float(x.amax())),
+        ROWS,
+        ["tensor values", "float()"],
+    ),
     "cdist": (
         lambda: Of(lambda self, x: torch.cdist(x, self.head.weight)),
         ROWS,
         ["larger or smaller batches", "batch <= 25", ".norm(dim=-1)"],
     ),
-    "rows one by one": (
+    "loop over the rows": (
         lambda: Of(lambda self, x: torch.stack([self.head(row) for row in x])),
         ROWS,
         ["has a fixed batch size", "loops over the rows"],
     ),
-    "autograd function": (
+    "torch.autograd.Function": (
         lambda: Of(lambda self, x: Clip.apply(self.head(x))),
         ROWS,
         ["torchscript cannot hold Clip", "--format onnx"],
     ),
-    "no operator in ONNX": (
+    "torch.linalg.inv": (
         lambda: Of(lambda self, x: self.head(torch.linalg.inv(x[:, :4].view(-1, 2, 2) + torch.eye(2)).flatten(1)), 4),
         ROWS,
         ["ONNX has no operator for aten.linalg_inv_ex", "--format torchscript"],
     ),
-}  # fmt: skip
+}
 """Networks of which none is made, with raw inputs and words of the refusal."""

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from made_kinds import FORMATS, reason_of, row_of, rows_of_page, tried
 from module_kinds import COMPUTED, REFUSED, ROWS, SOUND, WIDTH, InList, Of, plain, trained
 from torch import nn
 from torch.nn.utils import parametrize
@@ -36,7 +37,8 @@ def answers(network, rows):
 def test_a_sound_module_is_exported_as_it_answers(name, tmp_path, capfd):
     make, rows = SOUND[name]
     network = make()
-    exported = regplug.export(network, rows, tmp_path / "b")
+    exported = regplug.export(network, rows, tmp_path / "b", formats=list(FORMATS))
+    assert rows_of_page()[name] == row_of(name, dict.fromkeys(FORMATS))
     session = onnxruntime.InferenceSession(str(exported.path / "model.onnx"))
     low = any(value.dtype in (torch.bfloat16, torch.float64) for value in network.parameters()) or "float16" in name
     np.testing.assert_allclose(
@@ -56,8 +58,35 @@ def test_what_cannot_be_exported_is_refused_in_words(name, tmp_path, capfd):
     message = str(caught.value)
     assert [word for word in words if word not in message] == [], message
     assert "\x1b" not in message
+    assert rows_of_page()[name].endswith(f"| {reason_of(caught.value)} |")
     assert not list(tmp_path.iterdir())
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "formats", "words"),
+    [
+        ("cache kept as an attribute", TORCHSCRIPT, ["keeps values from one call to the next", "take such values as"]),
+        ("packed sequence", TORCHSCRIPT, ["packs sequences at", "module_kinds_more.py:", "Pass padded sequences"]),
+        ("custom operator", TORCHSCRIPT, ["regplug_tests::twice, which torch alone", "a torchscript file"]),
+        ("custom operator", ["pt2"], ["module_kinds", "could load a pt2 file", "--format onnx"]),
+        ("custom operator", ["onnx"], ["ONNX has no operator for regplug_tests.twice", "torch's own ones."]),
+        ("deform_conv2d", ["pt2"], ["module 'conv'", "torchvision::deform_conv2d, which torch alone"]),
+        ("complex output", TORCHSCRIPT, ["torch.complex64", "torch.view_as_real(output).flatten(1)."]),
+        ("None as an output", TORCHSCRIPT, ["The output 'attention' is None"]),
+        ("adaptive pooling to 2 x 2, any size", ["onnx"], ["symbolic size to 2 x 2 values", "AdaptiveAvgPool2d(1)"]),
+        ("F.rrelu, always on", TORCHSCRIPT, ["aten.rrelu.default in training mode", "Pass training=self.training."]),
+    ],
+)
+def test_a_refusal_says_what_to_do_next(name, formats, words):
+    message = str(tried(name, *formats))
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_the_tracebacks_of_torchscript_are_left_out():
+    error = tried("gradient in forward", *TORCHSCRIPT)
+    assert "torchscript.numbers.all.real: the file raises: RuntimeError: " in str(error)
+    assert "Traceback" not in str(error)
 
 
 _OF_PYTHON, _OF_RECURRENT_LAYERS = "__slotnames__", "_flat_weight_refs"
@@ -104,14 +133,14 @@ class Snapshot:
 
 OFTEN_CHANGED = (
     "batch norm",
-    "tied",
-    "shared",
-    "hooked",
-    "keeps a loss",
+    "weight tied to another layer's",
+    "layer used twice",
+    "hooks that change nothing",
+    "loss kept as an attribute",
     "frozen in part",
     "scales its input in place",
-    "data parallel",
-    "pruned lstm",
+    "nn.DataParallel",
+    "LSTM, pruned",
 )
 
 

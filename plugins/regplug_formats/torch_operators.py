@@ -25,7 +25,7 @@ def require_torchs_operators(program: ExportedProgram, name: str) -> None:
         target = node.target
         if isinstance(target, OpOverload) and target.namespace not in _TORCHS:
             raise ExportError(
-                f"Format {name} cannot hold {target.namespace}::{target._opname} of {where(node)}: only a process that "
-                "has imported the package of this operator could load the file.",
+                f"{where(node)} uses the operator {target.namespace}::{target._opname}, which torch alone does not "
+                f"have. Only a process that has imported its package could load a {name} file.",
                 hint="Write it in torch's own operators, or leave the format out: `--format onnx`.",
             )

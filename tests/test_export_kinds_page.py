@@ -1,0 +1,18 @@
+"""The table of kinds of modules in docs/export.md says what the code does."""
+
+from __future__ import annotations
+
+import pytest
+from made_kinds import KINDS, outcomes, row_of, rows_of_page
+
+
+@pytest.mark.slow
+def test_the_page_has_a_row_for_each_kind_and_no_other():
+    assert list(rows_of_page()) == list(KINDS)
+    assert len(KINDS) >= 40
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", KINDS)
+def test_the_page_says_what_each_format_makes_of_a_kind(name):
+    assert rows_of_page()[name] == row_of(name, outcomes(name))
