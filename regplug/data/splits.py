@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regplug.data.drawing import draw_rows
 from regplug.data.raw import Array
 from regplug.errors import DataError
 from regplug.seeds import derive_seed
@@ -69,18 +70,14 @@ def _part(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     if size == 0:
         return rows, rows[:0]
-    from sklearn.model_selection import train_test_split  # half a second that no other use of this module pays
-
-    stratify = None if labels is None else labels[rows]
     try:
-        # scikit-learn takes 32 bits.
-        rest, out = train_test_split(rows, test_size=size, random_state=seed % 2**32, stratify=stratify)
+        rest, out = draw_rows(len(rows), size, seed % 2**32, None if labels is None else labels[rows])
     except ValueError as error:
         raise DataError(
-            f"{len(rows)} rows cannot be split with the same share of each class: {error}",
+            f"{len(rows)} rows cannot be split with the same share of each class: {error}.",
             hint="Leave out or merge the rare classes, or ask for larger or fewer splits.",
         ) from error
-    return rest, out
+    return rows[rest], rows[out]
 
 
 def split_groups(

@@ -73,8 +73,7 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
     plan = _plan(columns, index, options)
     codes = codes_of_splits(list(zip(columns.values(), plan.columns, strict=True)), index)
     train, valid, test = (Split(x=part, y=y[rows]) for part, rows in zip(codes, index, strict=True))
-    known = np.concatenate(index[:2])
-    groups = cells_of(found[options.group])[known] if options.group else None
+    groups = cells_of(found[options.group])[np.concatenate(index[:2])] if options.group else None
     return RawData(
         name=name,
         train=train,
@@ -200,19 +199,18 @@ def _plan(columns: Mapping[str, Found], index: tuple[Rows, Rows, Rows], options:
 
 
 def _column(one: Found, train: Rows, rare: int) -> Column:
-    values = one.values
-    if values is not None:
-        return Column(name=one.name, kind="number", has_gaps=bool(one.gaps and np.isnan(values[train]).any()))
-    return fit_categories(one.name, places_of(one)[train], one.labels, rare)
+    if one.places is not None:
+        return fit_categories(one.name, one.places[train], one.labels, rare)
+    values = one.values if one.gaps else None
+    return Column(name=one.name, kind="number", has_gaps=values is not None and bool(np.isnan(values[train]).any()))
 
 
 def _is_plain(plan: TablePlan, columns: Mapping[str, Found]) -> bool:
     """Whether the columns are numbers that only have to be scaled, in training as well as in all other rows."""
-    for one in columns.values():
-        values = one.values
-        if values is None or one.gaps or (plan.normalize == "auto" and has_outliers(values)):
-            return False
-    return plan.normalize != "quantile"
+    if plan.normalize == "quantile" or any(one.gaps or one.places is not None for one in columns.values()):
+        return False
+    numbers = (values for one in columns.values() if (values := one.values) is not None)
+    return plan.normalize != "auto" or not any(map(has_outliers, numbers))
 
 
 def _weights(
@@ -223,7 +221,7 @@ def _weights(
     task: Task,
     index: tuple[Rows, Rows, Rows],
 ) -> Array | None:
-    known, weights = np.concatenate(index[:2]), None
+    weights = None
     if options.weight:
         one = found[options.weight]
         values = cells_of(one) if one.values is None else one.values
@@ -235,4 +233,4 @@ def _weights(
         sizes = np.bincount(y[index[0]], minlength=task.num_outputs)
         balanced = (len(index[0]) / (task.num_outputs * sizes))[y]
         weights = balanced if weights is None else weights * balanced
-    return None if weights is None else weights[known]
+    return None if weights is None else weights[np.concatenate(index[:2])]

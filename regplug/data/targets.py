@@ -121,7 +121,7 @@ def refuse_cells(table: Table, one: Found) -> None:
         )
     if one.kind == "empty":
         raise DataError(f"{table.source}, column {one.name} is empty.", hint=f"Leave it out: {leave}.")
-    values = one.values
+    values = one.values if one.infinities or not one.is_float32 else None
     if values is None:
         return
     if one.infinities:
@@ -191,7 +191,7 @@ def _classes(table: Table, one: Found) -> tuple[Array, Task]:
         names = tuple(one.labels[place] for place in used)
     if len(names) < 2:
         raise DataError(f"{table.source}, column {one.name}: every row has the class {names[0]}.")
-    return classes.astype(np.int64), Task(kind="classification", num_outputs=len(names), class_names=names)
+    return classes.astype(np.int64, copy=False), Task(kind="classification", num_outputs=len(names), class_names=names)
 
 
 def _labels(table: Table, targets: Sequence[Found]) -> tuple[Array, Task]:

@@ -55,6 +55,11 @@ class Found:
         """
         return self.numbers if self.numbers is None or isinstance(self.numbers, np.ndarray) else _floats(self.numbers)
 
+    @property
+    def is_float32(self) -> bool:
+        """Whether its numbers are float32."""
+        return bool(self.numbers is not None and getattr(self.numbers, "type", None) == pa.float32())
+
     def values_of(self, rows: slice) -> Array:
         """Returns the numbers of some rows as floats, with NaN for empty cells; only for a column of numbers."""
         return _floats(self.numbers[rows])

@@ -21,7 +21,7 @@ DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "bar": 
 _ENCODING = "utf-8-sig"
 """Skips the byte order mark that spreadsheets write; it would become part of the first name."""
 
-_BLOCK_BYTES, _BLOCK_BYTES_OF_COLUMN, _MOST_BLOCK_BYTES = 1 << 20, 2 << 10, 8 << 20
+_BLOCK_BYTES, _BLOCK_BYTES_OF_COLUMN, _MOST_BLOCK_BYTES = 1 << 19, 2 << 10, 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
