@@ -250,8 +250,21 @@ def test_a_changed_byte_is_refused_before_it_answers(table_bundle: Path, tmp_pat
 def test_a_bundle_without_onnx_says_so(tmp_path: Path) -> None:
     request = row_request(nn.Linear(4, 3), formats=[("torchscript", "model.ts", TorchScript(NoParams()))])
     bundle = write_bundle(request, tmp_path / "bundle").path
-    with pytest.raises(BundleError, match=r"has no model\.onnx"):
+    with pytest.raises(BundleError, match=r"has no model\.onnx") as caught:
         predict(bundle, [saved(tmp_path / "x.npy", rows(1))])
+    assert "predict with `--format torchscript`" in caught.value.hint
+
+
+def test_another_format_predicts_in_its_own_runtime(tmp_path: Path) -> None:
+    bundle, raw = write_bundle(row_request(NETWORK), tmp_path / "bundle").path, rows(5)
+    path = saved(tmp_path / "x.npy", raw)
+    np.testing.assert_allclose(shares(predict(bundle, [path], file_format="torchscript")), expected(raw), atol=1e-6)
+    with pytest.raises(BundleError, match="has no file of the format 'onnx-int8'") as caught:
+        predict(bundle, [path], file_format="onnx-int8")
+    assert caught.value.hint == "It has: onnx, torchscript. Or export the run with `--format onnx-int8`."
+    (bundle / "model.ts").write_bytes(b"")
+    with pytest.raises(VerificationError, match=r"model\.ts is not the verified file"):
+        predict(bundle, [path], file_format="torchscript")
 
 
 def test_what_is_no_bundle_and_no_input_is_refused(tmp_path: Path, table_bundle: Path) -> None:

@@ -145,6 +145,15 @@ class Format(abc.ABC):
             OSError: The disk cannot be written; the host cleans up.
         """
 
+    def largest_batch(self, path: Path) -> int | None:
+        """Returns the most rows that a saved file takes in one call, or `None`; the host splits larger batches.
+
+        Raises:
+            Exception: The runtime cannot open the file; the host reports a failed check.
+        """
+        del path
+        return None
+
     @abc.abstractmethod
     def open(self, path: Path, *, optimised: bool) -> Run:
         """Opens a saved file with the runtime's optimiser fully on or off.

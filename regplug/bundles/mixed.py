@@ -92,11 +92,16 @@ def mixed_batches(run: Run, pool: Pool) -> Iterator[Mixed]:
     seconds_per_row = math.inf
     for size in BATCHES:
         start = time.thread_time()
-        batch = compared(run, pool, _order(size, len(pool.inputs)))
+        batch = mixed_batch(run, pool, size)
         seconds_per_row = min(seconds_per_row, (time.thread_time() - start) / size)
         yield batch
     if _LARGE_BATCH * seconds_per_row <= _MOST_S and _LARGE_BATCH * pool.inputs[0].nbytes <= _MOST_BYTES:
-        yield compared(run, pool, _order(_LARGE_BATCH, len(pool.inputs)))
+        yield mixed_batch(run, pool, _LARGE_BATCH)
+
+
+def mixed_batch(run: Run, pool: Pool, size: int) -> Mixed:
+    """Runs one batch of so many rows of the pool, in an order that depends on the size."""
+    return compared(run, pool, _order(size, len(pool.inputs)))
 
 
 def sizes_of(batches: Sequence[Mixed]) -> str:

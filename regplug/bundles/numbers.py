@@ -14,8 +14,9 @@ from regplug.bundles.causes import cause
 from regplug.bundles.decisions import Decision
 from regplug.bundles.formats import Array, Format, Loss, Run
 from regplug.bundles.losses import lost_classes, lost_values, widened
-from regplug.bundles.mixed import Pool, mixed_batches, sizes_of
+from regplug.bundles.mixed import Pool, mixed_batch, mixed_batches, sizes_of
 from regplug.bundles.report import Check, at_most, holds
+from regplug.bundles.splitting import open_split
 
 LEVELS = {"all": True, "disabled": False}
 """Name in a check -> whether the runtime's optimisation is on."""
@@ -46,11 +47,13 @@ def check_file(
     asked = widened(references, form.loss)
     for level, optimised in LEVELS.items():
         try:
-            run = form.open(path, optimised=optimised)
+            run, most = open_split(form, path, optimised=optimised), form.largest_batch(path)
         except Exception as error:
             checks.append(cannot_open(level, error))
             continue
         checks += check_run(run, level, asked, decision=decision)
+        if most is not None:
+            checks.append(check_largest(run, level, asked, most))
         if test is not None and optimised:
             checks += check_test(run, test, decision=decision, loss=form.loss)
     return checks
@@ -87,6 +90,23 @@ def check_run(run: Run, level: str, references: Sequence[Reference], *, decision
         # Some cases may not be checked for a format that computes with fewer bits.
         return checks
     return [*checks, _mixed(f"mixed_batches.{level}", run, Pool.of(references))]
+
+
+def check_largest(run: Run, level: str, references: Sequence[Reference], most: int) -> Check:
+    """Checks a file that takes only so many rows at its largest batch.
+
+    Args:
+        run: Runs the file.
+        level: Name of the runtime's optimisation.
+        references: The model's outputs, with the cases `real` and `varied`.
+        most: The largest batch.
+    """
+    name, pool = f"largest_batch.{level}", Pool.of(references)
+    try:
+        error = mixed_batch(run, pool, most).error
+    except Exception as raised:
+        return holds(name, False, f"the file raises: {_line(raised)}")
+    return at_most(name, error, pool.tolerance, f"largest difference from torch in a batch of {most} rows")
 
 
 def _mixed(name: str, run: Run, pool: Pool) -> Check:

@@ -1,4 +1,4 @@
-"""Predicts with a bundle, using onnxruntime and numpy: imports neither torch nor mlflow."""
+"""Predicts with a bundle, by default with onnxruntime and numpy: then it imports neither torch nor mlflow."""
 
 from __future__ import annotations
 
@@ -8,34 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from regplug.bundles.calibration.answers import conformal_part, intervals_of, sets_of, softmax
 from regplug.bundles.formats import Array, Run
 from regplug.bundles.input_hints import merged_notes
 from regplug.bundles.inputs import Input, InputForm, files_in, read_input
-from regplug.bundles.layout import (
-    MANIFEST,
-    MODEL_ONNX,
-    is_named,
-    read_manifest,
-    require_bundle,
-    require_small_enough,
-    require_unchanged,
-)
-from regplug.bundles.named.predict import checked_named_run, named_files, named_rows, named_top
+from regplug.bundles.layout import is_named
+from regplug.bundles.named.predict import named_files, named_rows, named_top
 from regplug.bundles.named.signature import Signature
-from regplug.errors import BundleError, RequestError, VerificationError
+from regplug.bundles.opening import OpenFile, open_file
+from regplug.errors import BundleError, RequestError
 
 PASSES = 20
 """Default number of random passes over which a stochastic bundle averages."""
 
 _ROWS_AT_ONCE = 512
-_WARNINGS_AND_ABOVE = 3
 _PATTERN = "*?["
 _FIELDS = {"classification": "top", "multilabel": "labels", "regression": "values"}
 """Task -> the field of a prediction that holds its answer."""
-_PROVE = "Run `regplug verify` to see what is wrong with the bundle, or export the run again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +112,10 @@ class Predictions:
         return {"task": self.task, "predictions": rows, "notes": list(self.notes), **more}
 
 
-def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | None = None) -> Predictions:
-    """Runs a bundle's ONNX model on files.
+def predict(
+    bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | None = None, file_format: str | None = None
+) -> Predictions:
+    """Runs a bundle's model on files.
 
     Args:
         bundle: The bundle's folder. Its manifest and model must be the verified files.
@@ -131,9 +123,11 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
             name match several.
         top: Number of most probable classes in a prediction, at least 1.
         passes: For a stochastic bundle: number of random passes to average, at least 2; 20 by default.
+        file_format: The format of the file that predicts; by default the ONNX file does, in onnxruntime.
 
     Raises:
-        BundleError: The folder is not a bundle, or an input does not fit it; the message says what is needed.
+        BundleError: The folder is not a bundle or has no file of that format, or an input does not fit it; the message
+            says what is needed.
         VerificationError: The manifest or the model is not the verified file.
         RequestError: `top` is below 1, there is no input, or `passes` is given for a bundle that is not stochastic.
     """
@@ -141,16 +135,17 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
         raise RequestError(f"--top {top} selects no class.", hint="Give 1 or more.")
     if not inputs:
         raise RequestError("No input was given.", hint="Give .npy, .npz, .csv or image files.")
-    manifest, session, file = open_session(Path(bundle))
+    opened = open_file(Path(bundle), file_format)
+    manifest = opened.manifest
     if is_named(manifest):
         check_passes(Path(bundle), manifest, passes)
-        return _predict_named(session, file, manifest, inputs, top)
-    run = _checked_run(session, file, manifest)
+        return _predict_named(opened, inputs, top)
+    run = opened.run()
     count = check_passes(Path(bundle), manifest, passes)
     form = InputForm.from_manifest(manifest)
     files, notes = _files(inputs, form)
     # A file with fewer bits may share one scale in a batch; then each input file is computed by itself.
-    is_alone = "may_lose" in manifest["files"][onnx_file(manifest)]
+    is_alone = "may_lose" in manifest["files"][opened.path.name]
     rows: list[Prediction] = []
     told: list[tuple[str, str]] = []
     for chunk in _in_chunks(files, form, 1 if is_alone else _ROWS_AT_ONCE):
@@ -165,11 +160,9 @@ def predict(bundle: Path, inputs: Sequence[Path], top: int = 3, passes: int | No
     return Predictions(task=manifest["task"], rows=tuple(rows), notes=tuple(notes), passes=count, coverage=coverage)
 
 
-def _predict_named(
-    session: onnxruntime.InferenceSession, file: Path, manifest: dict[str, Any], inputs: Sequence[Path], top: int
-) -> Predictions:
+def _predict_named(opened: OpenFile, inputs: Sequence[Path], top: int) -> Predictions:
+    manifest, run = opened.manifest, opened.named_run()
     signature = Signature.from_manifest(manifest)
-    run = checked_named_run(session, file, signature, _PROVE)
     files, notes = named_files([path for given in inputs for path in _matching(given)], signature)
     rows = tuple(
         Prediction(
@@ -223,81 +216,6 @@ def _matching(given: Path) -> list[Path]:
     if not found:
         raise BundleError(f"No file matches {given}.", hint="Give .npy, .npz, .csv or image files.")
     return found
-
-
-def open_bundle(bundle: Path) -> tuple[dict[str, Any], Run]:
-    """Opens the ONNX model of a bundle with one input and one output.
-
-    Args:
-        bundle: The bundle's folder. Its manifest and model must be the verified files.
-
-    Returns:
-        The manifest, and a function from raw rows to outputs that checks both.
-
-    Raises:
-        BundleError: The folder is not such a bundle, or has no ONNX file.
-        VerificationError: The manifest or the model is not the verified file, or cannot be opened.
-    """
-    manifest, session, file = open_session(bundle)
-    if is_named(manifest):
-        raise BundleError(
-            f"{bundle} has named inputs and outputs, or symbolic axes, which only `regplug predict` takes.",
-            hint=f"Use `regplug predict {bundle} INPUT.npz`, or onnxruntime as its README.md shows.",
-        )
-    return manifest, _checked_run(session, file, manifest)
-
-
-def open_session(bundle: Path) -> tuple[dict[str, Any], onnxruntime.InferenceSession, Path]:
-    """Opens a bundle's ONNX model; returns its manifest, the session and the file.
-
-    Raises:
-        BundleError: The folder is not a bundle, or has no ONNX file.
-        VerificationError: The manifest or the model is not the verified file, or cannot be opened.
-    """
-    require_bundle(bundle)
-    require_unchanged(bundle, [MANIFEST])
-    manifest = read_manifest(bundle)
-    name = onnx_file(manifest)
-    if not name:
-        raise BundleError(f"{bundle} has no {MODEL_ONNX}.", hint="Export the run with `--format onnx`.")
-    require_small_enough(bundle, name)
-    require_unchanged(bundle, [name])
-    file = bundle / name
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _WARNINGS_AND_ABOVE
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise VerificationError(
-            f"onnxruntime {onnxruntime.__version__} cannot open {file}: {error}",
-            hint="Update onnxruntime, or export the run again with a lower opset.",
-        ) from error
-    return manifest, session, file
-
-
-def _checked_run(session: onnxruntime.InferenceSession, file: Path, manifest: dict[str, Any]) -> Run:
-    """Returns a function from raw rows to outputs that checks both against the manifest."""
-    given, width = manifest["input"]["name"], manifest["num_outputs"]
-
-    def run(rows: Array) -> Array:
-        try:
-            outputs: Array = session.run(None, {given: rows})[0]
-        except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise VerificationError(f"{file} cannot run on inputs as in its manifest: {reason}", hint=_PROVE) from None
-        if not isinstance(outputs, np.ndarray) or outputs.dtype.kind != "f" or outputs.shape != (len(rows), width):
-            found = f"{outputs.dtype} {outputs.shape}" if isinstance(outputs, np.ndarray) else type(outputs).__name__
-            raise VerificationError(f"{file} gives {found}; its manifest says {(len(rows), width)}.", hint=_PROVE)
-        return outputs
-
-    return run
-
-
-def onnx_file(manifest: dict[str, Any]) -> str:
-    """Returns the ONNX file that predicts, or an empty string; one with fewer bits only if there is no other."""
-    names = (MODEL_ONNX, *sorted(manifest["files"]))
-    return next((name for name in names if name in manifest["files"] and name.endswith(".onnx")), "")
 
 
 def _in_chunks(files: Sequence[Path], form: InputForm, most_rows: int) -> Iterator[list[tuple[Path, Input]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.decisions import decision_of
 from regplug.bundles.formats import Format
 from regplug.bundles.graph import check_graph
+from regplug.bundles.installed import installed_format
 from regplug.bundles.layout import SAMPLE_INPUT, is_named, read_manifest, read_report, require_bundle
 from regplug.bundles.mixed import Pool
 from regplug.bundles.named.verifying import named_stages
@@ -29,11 +29,7 @@ from regplug.bundles.sample_checks import impossible_tolerances, inputs_follow, 
 from regplug.bundles.samples import read_samples
 from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
 from regplug.bundles.stochastic.record import Draws
-from regplug.config.spec import ComponentSpec
-from regplug.errors import BundleError, VerificationError
-from regplug.registry import build, default_registry
-
-_PLAIN_NAME = re.compile(r"(?:(?P<distribution>[\w.-]+)/)?(?P<name>[a-z][a-z0-9_-]*)")
+from regplug.errors import VerificationError
 
 
 class _StoppedError(Exception):
@@ -90,7 +86,7 @@ def _verify(path: Path, formats: Mapping[str, Format], checks: list[Check]) -> N
 def _forms(formats: Mapping[str, Format], manifest: Mapping[str, Any]) -> dict[str, Format]:
     """Returns the format of each file."""
     return {
-        filename: formats.get(facts["format"]) or _installed(facts["format"])
+        filename: formats.get(facts["format"]) or installed_format(facts["format"])
         for filename, facts in manifest["files"].items()
     }
 
@@ -196,16 +192,3 @@ def _file(
         with CleanProcess(program, path, samples, manifest["input"]["name"]) as process:
             checks.append(clean_check(process, form, path, known, manifest))
     return checks
-
-
-def _installed(name: str) -> Format:
-    """Finds an installed format; a name from a manifest never makes the host import code by path."""
-    match = _PLAIN_NAME.fullmatch(name)
-    if match is None:
-        raise BundleError(
-            f"The format {name!r} is the user's own code, which a bundle does not contain.",
-            hint="Verify it from Python: verify_bundle(path, formats={name: the format object}).",
-        )
-    spec = ComponentSpec(name=match["name"], distribution=match["distribution"])
-    form: Format = build(default_registry().find("format", spec), {})
-    return form

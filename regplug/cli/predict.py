@@ -1,4 +1,4 @@
-"""`regplug predict`: imports neither torch nor mlflow."""
+"""`regplug predict`: imports neither torch nor mlflow, unless another format than ONNX is asked for."""
 
 from __future__ import annotations
 
@@ -41,6 +41,15 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="<name>",
+            help="Predict with the bundle's file of this format, in its own runtime.  [default: onnx]",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[str | None, typer.Option("--out", help="Write a CSV file instead of printing a table.")] = None,
     json: Json = False,
 ) -> None:
@@ -48,7 +57,7 @@ def predict(
     require_bundle(Path(bundle))
     from regplug.bundles.predict import predict as answer
 
-    answers = answer(Path(bundle), [Path(path) for path in inputs], top, passes)
+    answers = answer(Path(bundle), [Path(path) for path in inputs], top, passes, file_format)
     note(*(f"note: {line}" for line in answers.notes))
     if out is not None:
         _write(Path(out), answers)

@@ -201,21 +201,27 @@ def verify(
 
 
 def predict(
-    bundle: PathLike, inputs: PathLike | Sequence[PathLike], *, top: int = 3, passes: int | None = None
+    bundle: PathLike,
+    inputs: PathLike | Sequence[PathLike],
+    *,
+    top: int = 3,
+    passes: int | None = None,
+    format: str | None = None,  # noqa: A002 - the name of the command line's option
 ) -> Predictions:
-    """Predicts with onnxruntime and numpy: `regplug predict`. Does not import torch.
+    """Predicts with onnxruntime and numpy: `regplug predict`. Then it does not import torch.
 
     Args:
         bundle: The bundle's folder.
         inputs: Files with raw inputs: .npy, .npz, .csv or images.
         top: Number of most probable classes to return for each row.
         passes: Number of random passes over which a stochastic bundle averages; 20 by default.
+        format: Format of the file that predicts, in its own runtime; by default the ONNX file does.
 
     Raises:
-        BundleError: The path is not a bundle, or an input does not fit it.
+        BundleError: The path is not a bundle, has no such file, or an input does not fit it.
         VerificationError: The model file was changed.
     """
     from regplug.bundles.predict import predict as predict_files
 
     paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    return predict_files(Path(bundle), [Path(path) for path in paths], top, passes)
+    return predict_files(Path(bundle), [Path(path) for path in paths], top, passes, format)

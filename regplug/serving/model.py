@@ -13,14 +13,8 @@ from typing import Any
 from regplug.bundles.formats import Array, Run
 from regplug.bundles.inputs import InputForm
 from regplug.bundles.layout import bundle_digest, require_bundle
-from regplug.bundles.predict import (
-    check_passes,
-    mean_and_spread,
-    onnx_file,
-    open_bundle,
-    predictions,
-    probabilities_or_values,
-)
+from regplug.bundles.opening import onnx_file, open_bundle
+from regplug.bundles.predict import check_passes, mean_and_spread, predictions, probabilities_or_values
 from regplug.errors import RequestError, VerificationError
 
 _CHANGED = "The bundle was changed while it was verified."

@@ -16,6 +16,7 @@ from regplug.bundles.formats import Array, Format, RunAll
 from regplug.bundles.losses import widened
 from regplug.bundles.numbers import LEVELS, TestData, in_batches
 from regplug.bundles.report import Check, at_most, holds
+from regplug.bundles.splitting import open_outputs_split
 
 _NEAR = 1e-4
 """Relative distance from the threshold within which a class may be in a set or not, because of rounding."""
@@ -45,7 +46,7 @@ def check_added_output(
     checks = []
     for level, optimised in LEVELS.items():
         try:
-            run = form.open_outputs(path, optimised=optimised)
+            run = open_outputs_split(form, path, optimised=optimised)
             wrong = sum(_wrong(run(one.inputs), form, manifest, part) for one in widened(known, form.loss))
             checks.append(
                 at_most(f"{name}.{level}", wrong, 0, f"{name} that do not follow from the file's own outputs")

@@ -16,8 +16,9 @@ from regplug.bundles.formats import Array, Format, NamedRun
 from regplug.bundles.graph import check_graph
 from regplug.bundles.named.samples import Setting
 from regplug.bundles.named.signature import Signature, Sizes, packed_run
-from regplug.bundles.numbers import LEVELS, cannot_open, check_run, worst_error
+from regplug.bundles.numbers import LEVELS, cannot_open, check_largest, check_run, worst_error
 from regplug.bundles.report import Check, at_most, prefixed
+from regplug.bundles.splitting import open_named_split
 
 
 def check_named_file(
@@ -35,12 +36,23 @@ def check_named_file(
     checks = check_graph(form, path, manifest)
     for level, optimised in LEVELS.items():
         try:
-            run = form.open_named(path, manifest, optimised=optimised)
+            run = open_named_split(form, path, manifest, optimised=optimised)
+            most = form.largest_batch(path)
         except Exception as error:
             checks.append(cannot_open(level, error))
             continue
         for setting in settings:
             checks += _check_setting(run, level, manifest, signature, setting)
+        if most is not None:
+            checks += _check_largest(run, level, most, signature, settings[0])
+    return checks
+
+
+def _check_largest(run: NamedRun, level: str, most: int, signature: Signature, setting: Setting) -> list[Check]:
+    checks = []
+    for part in signature.outputs:
+        one = packed_run(run, signature, setting.sizes, part.name)
+        checks += prefixed(part.name, [check_largest(one, level, setting.known[part.name], most)])
     return checks
 
 

@@ -17,20 +17,19 @@ from regplug.errors import BundleError, VerificationError
 _ROWS_AT_ONCE = 512
 
 
-def checked_named_run(session: Any, file: Path, signature: Signature, hint: str) -> NamedRun:
+def checked_named_run(raw: NamedRun, file: Path, signature: Signature, hint: str) -> NamedRun:
     """Returns a function from inputs to outputs by name that checks both.
 
     Args:
-        session: An onnxruntime session.
+        raw: Runs the file without checks.
         file: Its file, for messages.
         signature: The bundle's inputs and outputs.
         hint: Hint for a file that differs from its manifest.
     """
-    names = [part.name for part in signature.outputs]
 
     def run(arrays: Mapping[str, Array]) -> dict[str, Array]:
         try:
-            outputs = dict(zip(names, session.run(names, dict(arrays)), strict=True))
+            outputs = raw(arrays)
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             raise VerificationError(f"{file} cannot run on inputs as in its manifest: {reason}", hint=hint) from None
