@@ -19,8 +19,9 @@ from benchmarks.measure import Case, Claim, take_turns
 from benchmarks.report import Report
 
 OPEN_SESSION = "import numpy, onnxruntime; onnxruntime.InferenceSession({path!r}, providers=['CPUExecutionProvider'])"
-NEEDED = ("torch", "mlflow", "sklearn.metrics", "matplotlib.figure", "pydantic")
-"""What `run --no-export` imports."""
+LIBRARIES = ("torch", "mlflow", "sklearn.metrics", "matplotlib.figure", "pydantic")
+NEEDED = (*LIBRARIES, "mlflow.store.tracking.sqlalchemy_store", "typer")
+"""The libraries that `run --no-export` imports; `import mlflow` alone leaves out its store, and SQLAlchemy with it."""
 
 FIRST_COMMAND = ("run", "--reg", "dropout", "--model", "mlp")
 IMPORTS = ("torch", "mlflow", "sklearn.metrics", "onnx", "onnxscript", "onnxruntime", "matplotlib.figure", "pydantic")
@@ -60,6 +61,7 @@ def bench(repeats: int) -> Report:
             "run --epochs 0": (*regplug, *run_nothing),
             "without export": (*regplug, *run_nothing, "--no-export"),
             "imports without export": (*python, f"import {', '.join(NEEDED)}"),
+            "imports without the store": (*python, f"import {', '.join(LIBRARIES)}"),
             "first command": (*regplug, *FIRST_COMMAND),
             "first command by hand": (sys.executable, str(Path(__file__).with_name("script_first.py"))),
             "python": (*python, "pass"),
@@ -75,6 +77,7 @@ def bench(repeats: int) -> Report:
         Claim(case="plugins list", over="import typer", limit=3.0),
         Claim(case="predict", over="onnxruntime session", limit=1.5),
         Claim(case="without export", over="imports without export", limit=1.15),
+        Claim(case="without export", over="imports without the store"),
         Claim(case="first command", over="first command by hand", limit=0.9),
         *(Claim(case=f"import {name}", over="run --epochs 0") for name in IMPORTS),
     ]
