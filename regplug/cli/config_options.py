@@ -48,7 +48,8 @@ def takes_config(command: _Function) -> _Function:
     """
     declared = inspect.signature(command, eval_str=True).parameters
     own = {name: _keyword(name, one.annotation, one.default) for name, one in declared.items() if name != "given"}
-    fields = {info.name: _parameter(info) for info in describe_params(RunConfig)}
+    hints = typing.get_type_hints(RunConfig)
+    fields = {info.name: _parameter(info, _plain(hints[info.name])) for info in describe_params(RunConfig)}
     common = {name: _keyword(name, hint, default) for name, (hint, default) in _COMMON.items()}
     parameters = {**fields, **own, **common}
     command.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined] # read by typer
@@ -79,9 +80,8 @@ def suggesting(given: Mapping[str, Any]) -> Suggest:
     return suggest
 
 
-def _parameter(info: ParameterInfo) -> inspect.Parameter:
+def _parameter(info: ParameterInfo, hint: Any) -> inspect.Parameter:
     flag = info.name.replace("_", "-")
-    hint = _plain(typing.get_type_hints(RunConfig)[info.name])
     declaration = f"--{flag}/--no-{flag}" if hint is bool else f"--{flag}"
     # typer gets no default, because a flag that was not given must not override the file.
     metavar = f"<{KIND_BY_FIELD[info.name]}>" if info.name in KIND_BY_FIELD else None
