@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
+import sys
+from importlib import import_module
 
 import pytest
 from cli_calls import Terminal
 from tracking_stores import copied_store
+from waiting import free_port
 
+import regplug
+from regplug.cli import output
 from regplug.cli.app import COMMANDS
+from regplug.runs.results import Observer
 
 SMALL = ("--model", "linear", "--epochs", "1")
 GRID = (*SMALL, "--grid", "lr=0.1,0.2", "--no-export")
@@ -50,6 +58,8 @@ RIGHT = {
     "sweep": GRID,
     "cv": (*GRID, "--folds", "2"),
     "lab list": (),
+    "lab run": ("tiny", "--seeds", "1", "--plugin", "tiny_lab.py"),
+    "lab page": ("mlruns/lab", "--out", "lab.md", "--plugin", "tiny_lab.py"),
     "compare": ("digits/linear", "--metric", "valid/accuracy", "--out", "compared.html"),
     "plugins list": (),
     "plugins show": ("dropout",),
@@ -59,17 +69,33 @@ RIGHT = {
     "data show": ("rows.csv",),
     "runs list": (),
     "runs show": ("made",),
+    "runs resume": ("broken off",),
     "runs clean": (),
     "runs sync": (),
     "plot activations": ("gelu",),
+    "ui": ("--port", "PORT"),
     "export": ("made", "--format", "onnx", "--out", "again"),
     "verify": ("bundle",),
     "predict": ("bundle", "bundle/sample_input.npz"),
+    "serve": ("bundle", "--port", "0"),
     "inspect": ("bundle",),
     "runs delete": ("made", "--yes"),
 }
-"""Command -> arguments that are right, beside a run `made` with a bundle. Not: `ui` and `serve`, which do not end;
-`lab`, whose studies take minutes; and `runs resume`, which needs a run that was interrupted."""
+"""Command -> arguments that are right, beside a run `made` with a bundle and an interrupted run `broken off`."""
+
+STUDY = """
+from regplug.api import Study, hookimpl
+
+@hookimpl
+def regplug_studies():
+    yield Study(name="tiny", target="tiny_lab:study", summary="One run.", question="Does it run?")
+
+def study(lab):
+    from regplug.lab import Findings, bounded
+
+    loss = lab.run("one", model="linear", dataset="moons", epochs=1).metrics["test/loss"]
+    return Findings(claims=[bounded("finite", "It does.", [loss], low=0, source="a test")])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +104,7 @@ def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("json")
     copied_store(made)
     (made / "rows.csv").write_text("a,b\n1,x\n2,y\n3,x\n")
+    (made / "tiny_lab.py").write_text(STUDY)
     return made
 
 
@@ -94,7 +121,7 @@ def test_the_table_has_every_command(terminal):
         under = re.findall(r"^  (\w+)  ", terminal(command, "--help").out.partition("Commands:")[2], re.MULTILINE)
         leaves += [f"{command} {leaf}" for leaf in under] or [command]
     assert leaves == [*WRONG]
-    assert {*WRONG} - {*RIGHT} == {"run", "ui", "serve", "lab run", "lab page", "runs resume"}
+    assert {*WRONG} - {*RIGHT} == {"run"}
 
 
 def assert_is_an_error(said, code=2):
@@ -113,12 +140,38 @@ def test_a_wrong_request_is_one_document_and_exit_code_two(terminal, folder, com
     assert sorted(folder.iterdir()) == before
 
 
+class Interrupts(Observer):
+    """Breaks a run off after its first epoch."""
+
+    def epoch_ended(self, record):
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def ended_once_they_answer(monkeypatch):
+    """The servers receive Ctrl-C after they have printed their document; a page of files stands in for MLflow's UI."""
+
+    def emit(document):
+        output.emit(document)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def command(location, host, port):
+        return [sys.executable, "-m", "http.server", str(port), "--bind", host]
+
+    for name in ("ui", "serve"):
+        monkeypatch.setattr(import_module(f"regplug.cli.{name}"), "emit", emit)
+    monkeypatch.setattr("regplug.tracking.ui.ui_command", command)
+
+
 @pytest.mark.slow
-def test_what_is_done_is_one_document_and_exit_code_zero(terminal, folder):
+def test_what_is_done_is_one_document_and_exit_code_zero(terminal, folder, ended_once_they_answer):
     made = terminal("run", *SMALL, "--name", "made", "--format", "onnx", "--out", "bundle", "--json")
     assert (made.code, made.document["status"]) == (0, "FINISHED"), made.err
+    with pytest.raises(KeyboardInterrupt):
+        regplug.run(model="linear", epochs=2, name="broken off", export=False, observers=[Interrupts()])
     for command, args in RIGHT.items():
-        said = terminal(*command.split(), *args, "--json")
+        given = [str(free_port()) if arg == "PORT" else arg for arg in args]
+        said = terminal(*command.split(), *given, "--json")
         assert said.code == 0, f"{command}: {said.err}"
         assert isinstance(said.document, dict), command
         assert "error" not in said.document, command
