@@ -23,6 +23,16 @@ def test_the_collector_is_as_it_was_also_after_an_error(is_on):
         (gc.enable if was_on else gc.disable)()
 
 
+@pytest.fixture(autouse=True)
+def asked_for_the_first_time(monkeypatch):
+    monkeypatch.setattr("regplug.registry.uncollected._Process.has_frozen", False)
+
+
+def imported_something(monkeypatch, name):
+    with uncollected():
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+
+
 @pytest.mark.parametrize("is_frozen", [True, False])
 @pytest.mark.parametrize("is_imported", [True, False])
 def test_objects_are_frozen_only_after_an_import_in_a_process_that_froze_others(monkeypatch, is_frozen, is_imported):
@@ -42,3 +52,12 @@ def test_frozen_objects_are_not_counted_where_nothing_was_imported(monkeypatch):
     monkeypatch.setattr(gc, "get_freeze_count", count)
     with uncollected():
         pass
+
+
+def test_frozen_objects_are_counted_once(monkeypatch):
+    counts, froze = [], []
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: counts.append(1) or 7)
+    monkeypatch.setattr(gc, "freeze", lambda: froze.append(True))
+    imported_something(monkeypatch, "first_imported")
+    imported_something(monkeypatch, "then_imported")
+    assert (len(counts), len(froze)) == (1, 2)

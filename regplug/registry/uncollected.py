@@ -20,8 +20,17 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
-        # Asked last: counting walks through all frozen objects, which takes a tenth of a second on the command line.
-        if len(sys.modules) > known and gc.get_freeze_count():
+        if len(sys.modules) > known and _has_frozen():
             gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+def _has_frozen() -> bool:
+    """Returns whether this process has frozen objects. Asks only until it has: counting them walks through them all."""
+    _Process.has_frozen = _Process.has_frozen or gc.get_freeze_count() > 0
+    return _Process.has_frozen
+
+
+class _Process:
+    has_frozen = False
