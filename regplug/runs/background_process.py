@@ -7,6 +7,7 @@ help, because an import holds the interpreter's lock.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import pickle
@@ -28,6 +29,10 @@ _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from regplug.runs.background_process import serve; serve()"
 )
+
+
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+"""As on the command line: with the default, imports trigger a hundred collections that find nothing."""
 
 
 class Executor(Protocol):
@@ -139,6 +144,7 @@ def _call(name: str) -> None:
 def serve() -> None:
     """Computes the functions that arrive on stdin until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of libraries must not mix with the results
     with contextlib.suppress(EOFError, BrokenPipeError):
