@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from made_kinds import FORMATS, reason_of, row_of, rows_of_page, tried
+from made_kinds import reason_of, rows_of_page, tried
 from module_kinds import COMPUTED, REFUSED, ROWS, SOUND, WIDTH, InList, Of, plain, trained
 from torch import nn
 from torch.nn.utils import parametrize
@@ -37,8 +37,8 @@ def answers(network, rows):
 def test_a_sound_module_is_exported_as_it_answers(name, tmp_path, capfd):
     make, rows = SOUND[name]
     network = make()
-    exported = regplug.export(network, rows, tmp_path / "b", formats=list(FORMATS))
-    assert rows_of_page()[name] == row_of(name, dict.fromkeys(FORMATS))
+    exported = regplug.export(network, rows, tmp_path / "b")
+    assert rows_of_page()[name].startswith(f"| {name} | yes | yes |")
     session = onnxruntime.InferenceSession(str(exported.path / "model.onnx"))
     low = any(value.dtype in (torch.bfloat16, torch.float64) for value in network.parameters()) or "float16" in name
     np.testing.assert_allclose(
