@@ -22,7 +22,7 @@ from serving_calls import JSON_TYPE, Client, Server, form_of, serving
 import regplug
 from regplug.bundles.inputs import InputForm
 from regplug.bundles.layout import read_manifest, write_checksums
-from regplug.bundles.opening import open_bundle
+from regplug.bundles.opening import open_file
 from regplug.bundles.predict import softmax
 from regplug.bundles.writing import write_bundle
 from regplug.errors import BundleError
@@ -227,7 +227,7 @@ async def client_of(number: int, port: int, expected: Any) -> list[str]:
 def test_sixty_four_clients_with_one_bad_request_in_five_lose_no_answer_and_mix_none_up(
     row_server: Server, bundles: dict[str, Path], tell: Any
 ) -> None:
-    _, run = open_bundle(bundles["rows"])
+    run = open_file(bundles["rows"]).run()
 
     async def all_of_them() -> list[list[str]]:
         return await asyncio.gather(

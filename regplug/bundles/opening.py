@@ -71,28 +71,6 @@ class OpenFile:
         return checked_named_run(self.raw, self.path, Signature.from_manifest(self.manifest), _PROVE)
 
 
-def open_bundle(bundle: Path) -> tuple[dict[str, Any], Run]:
-    """Opens the ONNX model of a bundle with one input and one output.
-
-    Args:
-        bundle: The bundle's folder. Its manifest and model must be the verified files.
-
-    Returns:
-        The manifest, and a function from raw rows to outputs that checks both.
-
-    Raises:
-        BundleError: The folder is not such a bundle, or has no ONNX file.
-        VerificationError: The manifest or the model is not the verified file, or cannot be opened.
-    """
-    opened = open_file(bundle)
-    if is_named(opened.manifest):
-        raise BundleError(
-            f"{bundle} has named inputs and outputs, or symbolic axes, which only `regplug predict` takes.",
-            hint=f"Use `regplug predict {bundle} INPUT.npz`, or onnxruntime as its README.md shows.",
-        )
-    return opened.manifest, opened.run()
-
-
 def open_file(bundle: Path, file_format: str | None = None) -> OpenFile:
     """Opens a bundle's model file.
 

@@ -165,15 +165,30 @@ def _predict_named(opened: OpenFile, inputs: Sequence[Path], top: int) -> Predic
     signature = Signature.from_manifest(manifest)
     files, notes = named_files([path for given in inputs for path in _matching(given)], signature)
     rows = tuple(
-        Prediction(
-            source=source,
-            row=row,
-            top=named_top(outputs, manifest, top),
-            outputs={name: output.tolist() for name, output in outputs.items()},
-        )
+        named_prediction(source, row, outputs, manifest, top)
         for source, row, outputs in named_rows(files, run, manifest, notes)
     )
     return Predictions(task=manifest["task"], rows=rows, notes=tuple(notes))
+
+
+def named_prediction(
+    source: str, row: int, outputs: Mapping[str, Array], manifest: Mapping[str, Any], top: int
+) -> Prediction:
+    """Returns the prediction for a row of a bundle with named outputs.
+
+    Args:
+        source: The row's file.
+        row: Its index in the file.
+        outputs: Its outputs by name, without the batch.
+        manifest: The bundle's manifest.
+        top: Number of most probable classes.
+    """
+    return Prediction(
+        source=source,
+        row=row,
+        top=named_top(outputs, manifest, top),
+        outputs={name: output.tolist() for name, output in outputs.items()},
+    )
 
 
 def check_passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> int:

@@ -57,7 +57,7 @@ def serve(
     require_bundle(Path(bundle))
     _check(port, max_body_mib)
     _require_libraries()
-    from regplug.serving.model import load_verified
+    from regplug.serving.loading import load_verified
     from regplug.serving.running import open_socket
     from regplug.serving.running import serve as serve_model
 

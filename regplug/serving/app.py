@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from regplug.errors import RegplugError, RequestError
 from regplug.serving.batching import Batcher, OverloadedError
-from regplug.serving.bodies import Asked, MalformedError, read_files, read_json_body
+from regplug.serving.bodies import Asked, MalformedError
 from regplug.serving.metrics import Metrics
 from regplug.serving.model import ServedModel
 
@@ -53,7 +53,7 @@ def make_app(model: ServedModel, *, most_bytes: int) -> FastAPI:
         model: The model.
         most_bytes: Size of the largest body.
     """
-    metrics = Metrics(model.digest, model.manifest["task"])
+    metrics = Metrics(model.digest, model.manifest["task"] or "none")
     batcher = Batcher(model.compute, is_batched=model.is_batched, observe=metrics.computed)
 
     @asynccontextmanager
@@ -100,7 +100,7 @@ class _Endpoints:
             outputs, spreads = await self._batcher.submit(asked.rows)
         except OverloadedError:
             raise FaultError(503, "Too many rows are waiting.", "Send the request again later.") from None
-        wrong = ~np.isfinite(outputs).all(axis=1)
+        wrong = self._model.not_finite(outputs)
         if wrong.any():
             row = int(np.argmax(wrong))
             raise FaultError(422, f"The model's output for row {row} is not finite.", "Check the size of its values.")
@@ -117,13 +117,11 @@ class _Endpoints:
         if kind not in ("application/json", "multipart/form-data"):
             raise FaultError(415, f"The content type is {kind or 'missing'}.", f"Send {_TYPES}.")
         body = await self._body(request)
-        form = self._model.form
         if kind == "application/json":
-            read = partial(read_json_body, body, form)
+            read = partial(self._model.read_json, body)
         else:
-            files = await _files(request, body)
-            read = partial(read_files, files, form)
-        is_quick = len(body) <= _MOST_READ_HERE and form.layout != "image"
+            read = partial(self._model.read_files, await _files(request, body))
+        is_quick = len(body) <= _MOST_READ_HERE and self._model.is_quick_to_read
         try:
             return read() if is_quick else await asyncio.to_thread(read)
         except MalformedError as error:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,8 +22,11 @@ MOST_WAITING = 16_384
 """Rows that may wait; further requests are refused until there is room."""
 
 Result: TypeAlias = tuple[Array, Array]
-Compute: TypeAlias = Callable[[Array], Result]
-_Job: TypeAlias = "tuple[Array, asyncio.Future[Result]]"
+Rows: TypeAlias = Any
+"""An array `(B, ...)`, or anything else with a length and slices if requests share no batch."""
+
+Compute: TypeAlias = Callable[[Rows], Result]
+_Job: TypeAlias = "tuple[Rows, asyncio.Future[Result]]"
 
 
 MOST_BLOCKING_S = 0.002
@@ -40,7 +43,7 @@ class Batcher:
     No request waits for others to arrive: a free model takes whatever waits. Under load, batches grow by themselves.
 
     Args:
-        compute: Maps rows `(B, ...)` to two arrays `(B, K)`; called in one thread.
+        compute: Maps rows `(B, ...)` to two arrays with as many rows; called in one thread.
         is_batched: Whether rows of several requests may share a batch.
         observe: Receives the number of rows of each batch.
     """
@@ -71,7 +74,7 @@ class Batcher:
                 await self._worker
         self._thread.shutdown()
 
-    async def submit(self, rows: Array) -> Result:
+    async def submit(self, rows: Rows) -> Result:
         """Returns the results of the rows of one request.
 
         Raises:
@@ -100,7 +103,7 @@ class Batcher:
                 else:
                     future.set_result(result)
 
-    async def _compute_somewhere(self, parts: Sequence[Array]) -> list[Result | Exception]:
+    async def _compute_somewhere(self, parts: Sequence[Rows]) -> list[Result | Exception]:
         """Computes here what takes less time than waking a thread twice, and anything else in the thread."""
         count = sum(map(len, parts))
         if self._row_s * count < MOST_BLOCKING_S:
@@ -118,7 +121,7 @@ class Batcher:
             self._is_filled.clear()
         return batch
 
-    def _compute_all(self, parts: Sequence[Array]) -> list[Result | Exception]:
+    def _compute_all(self, parts: Sequence[Rows]) -> list[Result | Exception]:
         """Returns the result of each part; if a batch fails, each part is computed alone."""
         try:
             return list(self._together(parts))
@@ -127,7 +130,7 @@ class Batcher:
                 return [error]
             return [self._compute_all([part])[0] for part in parts]
 
-    def _together(self, parts: Sequence[Array]) -> list[Result]:
+    def _together(self, parts: Sequence[Rows]) -> list[Result]:
         rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
         starts = range(0, len(rows), MOST_ROWS)
         pieces = []

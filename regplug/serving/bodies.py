@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from regplug.bundles.formats import Array
 from regplug.bundles.inputs import Input, InputForm, checked, read_image
 from regplug.bundles.rows import extra_notes, prepare_cells
 from regplug.errors import BundleError, some_of
@@ -35,13 +34,13 @@ class Asked:
     """What a request asks.
 
     Args:
-        rows: Raw rows `(B, ...)`.
+        rows: Raw rows `(B, ...)`; with several inputs rows of each of them.
         sources: The name of each row's file; empty strings if there are none.
         notes: Conversions, and warnings.
         top: Number of most probable classes.
     """
 
-    rows: Array
+    rows: Any
     sources: Sequence[str]
     notes: Sequence[str]
     top: int = TOP
@@ -58,9 +57,7 @@ def read_json_body(body: bytes, form: InputForm) -> Asked:
         MalformedError: It is not JSON.
         BundleError: It does not fit the bundle.
     """
-    document = _parsed(body)
-    if not isinstance(document, dict):
-        raise BundleError("The body is not a JSON object.", hint=_HINT)
+    document = parsed_object(body, _HINT)
     unknown = [key for key in document if key not in (*_KEYS, "top")]
     given = [key for key in _KEYS if key in document]
     if unknown or len(given) != 1:
@@ -71,7 +68,7 @@ def read_json_body(body: bytes, form: InputForm) -> Asked:
         raise BundleError(f"{key} is not a list.", hint=_HINT)
     if not document[key]:
         raise BundleError(f"{key} is empty.", hint="Give at least one row.")
-    top = _top(document.get("top", TOP))
+    top = top_of(document.get("top", TOP))
     read = {"rows": _rows, "inputs": _inputs, "images": _images}[key](document[key], form)
     return Asked(rows=read.rows, sources=[""] * len(read.rows), notes=read.notes, top=top)
 
@@ -92,6 +89,19 @@ def read_files(files: Sequence[tuple[str, bytes]], form: InputForm) -> Asked:
         raise BundleError("The form has no file.", hint="Send images as files: curl -F image=@1.png URL.")
     read = _joined([read_image(Path(name or "image"), form, content) for name, content in files])
     return Asked(rows=read.rows, sources=[name for name, _ in files], notes=read.notes)
+
+
+def parsed_object(body: bytes, hint: str) -> dict[str, Any]:
+    """Returns the JSON object of a body.
+
+    Raises:
+        MalformedError: It is not JSON.
+        BundleError: It is not an object.
+    """
+    document = _parsed(body)
+    if not isinstance(document, dict):
+        raise BundleError("The body is not a JSON object.", hint=hint)
+    return document
 
 
 def _parsed(body: bytes) -> Any:
@@ -120,7 +130,12 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _top(value: Any) -> int:
+def top_of(value: Any) -> int:
+    """Returns the number of most probable classes that a body asks for.
+
+    Raises:
+        BundleError: It is not a number of classes.
+    """
     if type(value) is not int or value < 1:
         raise BundleError(f"top is {value!r}.", hint="Give a whole number of at least 1.")
     return value

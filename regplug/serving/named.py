@@ -1,0 +1,100 @@
+"""The served model of a bundle with several inputs or outputs, or with symbolic axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from regplug.bundles.formats import Array, NamedRun
+from regplug.bundles.named.inputs import checked_inputs, form_words, json_arrays
+from regplug.bundles.named.signature import Signature
+from regplug.bundles.predict import named_prediction
+from regplug.errors import BundleError, some_of
+from regplug.serving.bodies import TOP, Asked, parsed_object, top_of
+from regplug.serving.model import ServedModel, without_source
+
+_KEYS = ("inputs", "rows")
+_HINT = 'Give {"inputs": {"NAME": [row, row]}} or {"rows": [{"NAME": value}]}.'
+
+
+@dataclass(frozen=True)
+class NamedRows:
+    """Rows of all inputs by name `(B, ...)`, which are counted and cut together."""
+
+    arrays: dict[str, Array]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def __getitem__(self, rows: slice) -> NamedRows:
+        return NamedRows({name: array[rows] for name, array in self.arrays.items()})
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NamedModel(ServedModel):
+    """A model with named inputs and outputs.
+
+    Args:
+        signature: Its inputs, outputs and axes.
+        named_run: Maps arrays by name to outputs by name.
+    """
+
+    signature: Signature
+    named_run: NamedRun
+
+    @property
+    def is_quick_to_read(self) -> bool:
+        """Whether a small body is read in the event loop."""
+        return True
+
+    def compute(self, rows: NamedRows) -> tuple[Array, Array]:
+        """Returns the outputs of each row by name `(B,)`, and zeros for their spread."""
+        outputs = self.named_run(rows.arrays)
+        by_row = np.empty(len(rows), object)
+        for at in range(len(rows)):
+            by_row[at] = {name: output[at] for name, output in outputs.items()}
+        return by_row, np.zeros(len(rows))
+
+    def not_finite(self, outputs: Array) -> Array:
+        """Returns whether an output of each row is not finite `(B,)`."""
+        return np.array([not all(np.isfinite(one).all() for one in row.values()) for row in outputs], bool)
+
+    def answer(self, sources: Sequence[str], outputs: Array, spreads: Array, top: int) -> list[dict[str, Any]]:
+        """Returns the prediction of each row as JSON."""
+        del spreads
+        made = [named_prediction(source, at, outputs[at], self.manifest, top) for at, source in enumerate(sources)]
+        return without_source(made)
+
+    def read_json(self, body: bytes) -> Asked:
+        """Reads a JSON body: arrays by name, or rows of values by name.
+
+        Raises:
+            MalformedError: It is not JSON.
+            BundleError: It does not fit the bundle.
+        """
+        document = parsed_object(body, _HINT)
+        given, unknown = [key for key in _KEYS if key in document], sorted({*document} - {*_KEYS, "top"})
+        if unknown or len(given) != 1:
+            told = f"unknown keys: {some_of(unknown)}" if unknown else f"{' and '.join(given) or 'no inputs'}"
+            raise BundleError(f"The body has {told}; exactly one of {', '.join(_KEYS)} is needed.", hint=_HINT)
+        (key,) = given
+        if not isinstance(document[key], dict if key == "inputs" else list):
+            raise BundleError(f"{key} is not {'an object' if key == 'inputs' else 'a list'}.", hint=_HINT)
+        arrays, notes = checked_inputs(key, json_arrays(key, document[key]), self.signature)
+        rows: Any = NamedRows(arrays)
+        if not len(rows):
+            raise BundleError(f"{key} is empty.", hint="Give at least one row.")
+        return Asked(rows=rows, sources=[""] * len(rows), notes=notes, top=top_of(document.get("top", TOP)))
+
+    def read_files(self, files: Sequence[tuple[str, bytes]]) -> Asked:
+        """Refuses files.
+
+        Raises:
+            BundleError: Always.
+        """
+        del files
+        raise BundleError(f"Files were sent, but this bundle takes {form_words(self.signature)}.", hint="Send JSON.")

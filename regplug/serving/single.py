@@ -1,0 +1,55 @@
+"""The served model of a bundle with one input and one output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from regplug.bundles.formats import Array, Run
+from regplug.bundles.inputs import InputForm
+from regplug.bundles.predict import mean_and_spread, predictions
+from regplug.serving.bodies import Asked, read_files, read_json_body
+from regplug.serving.model import ServedModel, without_source
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SingleModel(ServedModel):
+    """A model with one input and one output.
+
+    Args:
+        form: What an input looks like.
+        run: Maps raw rows to probabilities or values.
+    """
+
+    form: InputForm
+    run: Run
+
+    @property
+    def is_quick_to_read(self) -> bool:
+        """Whether a small body is read in the event loop; images take longer."""
+        return self.form.layout != "image"
+
+    def read_json(self, body: bytes) -> Asked:
+        """Reads rows, arrays or images in base64."""
+        return read_json_body(body, self.form)
+
+    def read_files(self, files: Sequence[tuple[str, bytes]]) -> Asked:
+        """Reads images."""
+        return read_files(files, self.form)
+
+    def compute(self, rows: Array) -> tuple[Array, Array]:
+        """Returns outputs `(B, K)` and their spread over the passes, zeros without passes."""
+        return mean_and_spread(self.run, rows, self.passes)
+
+    def not_finite(self, outputs: Array) -> Array:
+        """Returns whether an output of each row is not finite `(B,)`."""
+        return np.asarray(~np.isfinite(outputs).all(axis=1))
+
+    def answer(self, sources: Sequence[str], outputs: Array, spreads: Array, top: int) -> list[dict[str, Any]]:
+        """Returns the prediction of each row as JSON; `source` only where a row has one."""
+        spread, places = spreads if self.passes else None, [(source, at) for at, source in enumerate(sources)]
+        return without_source(predictions(places, outputs, spread, self.manifest, top))
