@@ -43,12 +43,42 @@ class Draws(nn.Module):
         return x + torch.rand_like(x)
 
 
+class InPlace(nn.Module):
+    """Writes results of its own operators in place, as residual networks do, also through a view."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.norm = nn.BatchNorm1d(4)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        y = self.relu(self.norm(self.linear(x)))
+        y += x
+        y[:, :2].mul_(2)
+        return self.relu(y)
+
+
+class WritesAlias(nn.Module):
+    """Writes a buffer through a chain of views and operators in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("total", torch.zeros(1, 4))
+
+    def forward(self, x):
+        self.total.view(4).relu_().unsqueeze(0).add_(1)
+        return x + self.total
+
+
 def captured(module, *shape):
     with torch.no_grad():
         return torch.export.export(module.eval(), (torch.ones(3, *shape),), dynamic_shapes=({0: Dim("batch")},))
 
 
-@pytest.mark.parametrize(("make", "shape"), [(mlp, (4,)), (cnn, (1, 8, 8))], ids=["mlp", "cnn"])
+@pytest.mark.parametrize(
+    ("make", "shape"), [(mlp, (4,)), (cnn, (1, 8, 8)), (InPlace, (4,))], ids=["mlp", "cnn", "in place"]
+)
 def test_a_network_of_plain_operators_is_judged_without_the_cost_of_decomposing_it(make, shape, monkeypatch):
     program = captured(make(), *shape)
     monkeypatch.setattr(ExportedProgram, "run_decompositions", lambda self: pytest.fail("it was decomposed"))
@@ -60,10 +90,11 @@ def test_a_network_of_plain_operators_is_judged_without_the_cost_of_decomposing_
     ("module", "shape", "words"),
     [
         (Counts(), (2,), "Inference writes to count"),
+        (WritesAlias(), (4,), "Inference writes to total"),
         (Normalizes(), (4, 5), "Inference writes to mean, variance"),
         (Draws(), (2,), "draws random numbers in evaluation mode"),
     ],
-    ids=["in place", "running statistics", "random"],
+    ids=["in place", "through views", "running statistics", "random"],
 )
 def test_an_operator_that_may_write_or_draw_is_found(module, shape, words):
     with pytest.raises(ExportError) as caught:

@@ -159,8 +159,39 @@ def _is_plain(node: Node) -> bool:
         return getattr(target, "__module__", "") == "_operator"  # arithmetic of sizes
     is_statistic = any(argument.name == "running_mean" for argument in target._schema.arguments)
     may_write = is_statistic or torch.Tag.maybe_aliasing_or_mutating in target.tags
-    is_quiet = not target._schema.is_mutable and not _is_random(node)
+    is_quiet = _writes_no_state(node, target) and not _is_random(node)
     return target.namespace == "aten" and is_quiet and (not may_write or _training(node) is False)
+
+
+def _writes_no_state(node: Node, target: OpOverload) -> bool:
+    """Returns whether an operator certainly writes no input, parameter or buffer, but possibly an intermediate value.
+
+    A ReLU in place and `x += y` write the result of the operator before them.
+    """
+    if not target._schema.is_mutable:
+        return True
+    # Operators with an underscore in front are torch's own; some draw random numbers without saying so.
+    name = target._schema.name.removeprefix("aten::")
+    return name.endswith("_") and not name.startswith("_") and all(map(_is_fresh, _written(node, target)))
+
+
+def _written(node: Node, target: OpOverload) -> list[object]:
+    return [
+        node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
+        for place, argument in enumerate(target._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+
+
+def _is_fresh(value: object) -> bool:
+    """Returns whether an operator of the graph allocated a value, which is then no view of an input or of the state."""
+    while isinstance(value, Node) and isinstance(value.target, OpOverload):
+        target = value.target
+        is_view = any(returned.alias_info is not None for returned in target._schema.returns)
+        if not is_view and torch.Tag.maybe_aliasing_or_mutating not in target.tags:
+            return True
+        value = value.args[0]
+    return False
 
 
 def no_random_op(program: ExportedProgram, draws: int = 0) -> Check:
