@@ -83,8 +83,8 @@ MLP_ROWS: dict[str, tuple[dict[str, Any], int, tuple[float, float], tuple[float,
 }  # fmt: skip
 
 MLP_LABELS = {
-    "D1": "D1: dropout 0.1 and 0.6 from N(0, 0.01), five epochs",
-    "D2": "D2: dropout 0.2 and 0.5, ten epochs",
+    "D1": "D1: dropout 0.1 and 0.6, N(0, 0.01), 5 epochs",
+    "D2": "D2: dropout 0.2 and 0.5, 10 epochs",
     "D3": "D3: as D2, from N(0, 0.01)",
     "D4": "D4: as D2, without dropout",
 }
