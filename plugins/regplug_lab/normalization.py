@@ -195,10 +195,9 @@ before the loss overflows, and the accuracy stays at one half.
 def batchnorm_lenet(lab: Lab) -> Findings:
     """LeNet on airplanes and automobiles from three starts, with and without batch norm."""
     folder = lab.data_folder("cifar2")
-    starts = lab.pick(STARTS, {label: init for label, init in STARTS.items() if label != "Xavier"})
     short = lab.shortened("one epoch instead of ten")
     base = {**LENET, "dataset": f"images:path={folder},{IMAGES}", "epochs": lab.pick(10, 1)}
-    runs = {label: lab.sweep(_key(label), init=init, **base) for label, init in starts.items()}
+    runs = {label: lab.sweep(_key(label), init=init, **base) for label, init in STARTS.items()}
     parts = {(label, norm): each[f"model.norm={norm}"] for label, each in runs.items() for norm in ("none", "batch")}
     accuracy = {f"{label}, {_NAMES[norm]}": part.values("test/accuracy") for (label, norm), part in parts.items()}
     wild = parts["N(0, 1)", "none"]
@@ -214,7 +213,7 @@ def batchnorm_lenet(lab: Lab) -> Findings:
         ],
         values={f"test_accuracy/{_key(label)}": each for label, each in accuracy.items()},
         figures=[
-            _lenet_curves(parts, list(starts)),
+            _lenet_curves(parts, list(STARTS)),
             spreads("accuracy", "Test accuracy", "Each seed, the mean with its interval, and the reference's range. A "
                     "diverged run has no accuracy.", accuracy, x_name="test accuracy",
                     references={"default, batch norm": (0.86, 0.905)}),
