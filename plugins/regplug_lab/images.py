@@ -150,10 +150,14 @@ def trained_by_hand(
 RATES = {"activation1": 0.2, "activation2": 0.5}
 
 MC_TEXT = """
-With dropout left on, each pass is another network; their mean is a better-calibrated prediction than the single pass
-without dropout, in every seed, at the same accuracy. The mutual information between prediction and mask, the part of
-the entropy on which the passes disagree, tells digits from clothes better than the entropy of the mean, and that better
-than the entropy of the deterministic network.
+With dropout left on, each pass is another network; their mean is a slightly better prediction than the single pass
+without dropout on average, though not in every seed, at the same accuracy. The mutual information between prediction
+and mask, the part of the entropy on which the passes disagree, tells digits from clothes better than the entropy of the
+mean, and that better than the entropy of the deterministic network.
+Over ten seeds the means of the three AUROC lie inside the ranges of the reference, but five to nine seeds do not: their
+standard deviation is 0.02 to 0.03, and the ranges are only 0.03 to 0.05 wide. So it is in plain torch: of five networks
+four lie outside the range of the deterministic network, four outside that of the entropy, and one outside that of
+mutual information; the mean of the passes has the lower loss in two of the five.
 """
 
 
