@@ -21,6 +21,7 @@ import regplug
 from regplug import exporting
 from regplug.errors import RequestError
 from regplug.runs import checkpoints, runner
+from regplug.studies.delivery import delivering
 from regplug.studies.keeping import Keeper
 from regplug.studies.stacks import running
 from regplug.tracking import Store, TrackedRun, open_store
@@ -85,6 +86,12 @@ def after(function, calls=1):
     return and_die
 
 
+def exports(replace):
+    """Replaces what exports a run at its end, and what exports the best setting of a cross-validation."""
+    for module, name in ((exporting, "export_run"), (delivering, "export_tracked")):
+        setattr(module, name, replace(getattr(module, name)))
+
+
 MOMENTS = {
     "right after the start": lambda: setattr(Store, "start_run", after(Store.start_run)),
     "right after the training began": lambda: setattr(checkpoints.Checkpoints, "offer", die),
@@ -94,14 +101,14 @@ MOMENTS = {
     "during the logging of the figures": lambda: setattr(
         TrackedRun, "log_figure_png", after(TrackedRun.log_figure_png)
     ),
-    "after the export": lambda: setattr(exporting, "export_run", after(exporting.export_run)),
+    "after the export": lambda: exports(after),
     "after the checkpoint is removed": lambda: setattr(
         checkpoints.Checkpoints, "remove", after(checkpoints.Checkpoints.remove)
     ),
     "before its end is written": lambda: setattr(tracked_run, "write_end", die),
     "between two stacks": lambda: setattr(Keeper, "keep", after(Keeper.keep)),
     "during the write of a checkpoint": lambda: setattr(checkpoints.torch, "save", half_written),
-    "during the export": lambda: setattr(exporting, "export_run", die),
+    "during the export": lambda: exports(lambda _: die),
     "after the children are written": lambda: setattr(Store, "log_children", _one_then_die(Store.log_children)),
 }
 
