@@ -36,6 +36,7 @@ ROOMS = {
     "torch.jit": ("regplug/bundles/", "plugins/regplug_formats/"),
     "torch.onnx": ("regplug/bundles/", "plugins/regplug_formats/"),
     "openvino": ("plugins/regplug_formats/",),
+    "executorch": ("plugins/regplug_formats/",),
     "fastapi": ("regplug/serving/",),
     "starlette": ("regplug/serving/",),
     "uvicorn": ("regplug/serving/",),

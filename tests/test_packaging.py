@@ -111,9 +111,10 @@ def test_everything_that_is_imported_is_a_dependency():
     extras = PROJECT["project"]["optional-dependencies"]
     # Imported only on request; a message says how to install the extra.
     optional = {"datasets": "datasets", "minisign": "py-minisign", "prometheus_client": "prometheus-client"}
-    optional |= {"openvino": "openvino"}
+    optional |= {"openvino": "openvino", "executorch": "executorch"}
     optional |= {"fastapi": "fastapi", "starlette": "fastapi", "uvicorn": "uvicorn"}
-    lines = [line for extra in ("huggingface", "openvino", "serve", "sign", "system") for line in extras[extra]]
+    asked_for = ("executorch", "huggingface", "openvino", "serve", "sign", "system")
+    lines = [line for extra in asked_for for line in extras[extra]]
     assert set(optional.values()) <= {_plain(Requirement(line).name) for line in lines}
     distributions = packages_distributions()
     files = [file for folder in ("regplug", "plugins") for file in (ROOT / folder).rglob("*.py")]

@@ -1,9 +1,11 @@
-"""First-party formats: ONNX of 32, 16 and 8 bits, TorchScript, torch.export's own, OpenVINO. Imports nothing heavy."""
+"""First-party formats: ONNX of 32, 16 and 8 bits, TorchScript, torch.export's own, OpenVINO, ExecuTorch. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
 
 from regplug.api import Format, Parameters, hookimpl
 
@@ -13,6 +15,13 @@ class OnnxParams(Parameters):
 
     opset: Literal[18, 20] = 20
     "Version of the operator set; 18 for runtimes from 2023 on, 20 for those from 2024 on."
+
+
+class PteParams(Parameters):
+    """Parameters of the ExecuTorch format."""
+
+    largest_batch: Annotated[int, Ge(1), Le(65536)] = 64
+    "Most rows that the file takes in one call; it reserves memory for that many."
 
 
 @hookimpl
@@ -63,4 +72,12 @@ def regplug_formats() -> Iterator[Format]:
         params=OnnxParams,
         summary="OpenVINO IR, a graph and a file of weights: for Intel's processors; needs regplug[openvino]",
         source="docs.openvino.ai, OpenVINO IR format",
+    )
+    yield Format(
+        name="pte",
+        target="regplug_formats.executorch_pte:Pte",
+        filename="model.pte",
+        params=PteParams,
+        summary="ExecuTorch's program, with XNNPACK: for phones and small devices; needs regplug[executorch]",
+        source="docs.pytorch.org/executorch, PTE file format",
     )

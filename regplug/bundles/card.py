@@ -21,7 +21,7 @@ _PIPELINES = {
     ("row", "classification"): "tabular-classification",
     ("row", "regression"): "tabular-regression",
 }
-_LIBRARIES = {"onnx": "onnx", "torchscript": "pytorch", "pt2": "pytorch", "openvino": "openvino"}
+_LIBRARIES = {"onnx": "onnx", "torchscript": "pytorch", "pt2": "pytorch", "openvino": "openvino", "pte": "executorch"}
 _UNIT = re.compile(r"[(\[]([^()\[\]]{1,30})[)\]]\s*$")
 _MOST_COLUMNS = 200
 _ADDED = {"conformal": "It is the second output of each file."}

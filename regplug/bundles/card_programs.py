@@ -39,7 +39,7 @@ class Program:
 
 
 def programs_of(manifest: Mapping[str, Any]) -> Iterator[Program]:
-    """Yields the programs for a bundle's files: numpy and onnxruntime, torch, OpenVINO, C++."""
+    """Yields the programs for a bundle's files: numpy and onnxruntime, torch, OpenVINO, ExecuTorch, C++."""
     files = {facts["format"]: name for name, facts in manifest["files"].items()}
     onnx = next((name for name in (files.get("onnx"), *files.values()) if name and name.endswith(".onnx")), None)
     if onnx:
@@ -50,6 +50,8 @@ def programs_of(manifest: Mapping[str, Any]) -> Iterator[Program]:
         yield Program("Python with torch", "python", _torch(manifest, f"torch.export.load({files['pt2']!r}).module()"))
     if "openvino" in files:
         yield Program("Python with OpenVINO", "python", _openvino(manifest, files["openvino"]))
+    if "pte" in files:
+        yield Program("Python with ExecuTorch", "python", _executorch(manifest, files["pte"]))
     if onnx:
         yield Program("C++ with onnxruntime", "cpp", _cpp_onnxruntime(manifest, onnx))
     if "torchscript" in files and manifest["input"]["dtype"] in _TORCH:
@@ -104,6 +106,23 @@ def _openvino(manifest: Mapping[str, Any], file: str) -> tuple[str, ...]:
         f"model = openvino.compile_model({file!r}, 'CPU', {{'INFERENCE_PRECISION_HINT': 'f32'}})",
         f"{answer} = model([rows])[0]",
         f"print({answer})",
+    )
+
+
+def _executorch(manifest: Mapping[str, Any], file: str) -> tuple[str, ...]:
+    given, answer, part = manifest["input"]["name"], manifest["output"]["name"], conformal_part(manifest)
+    largest = manifest["files"][file]["largest_batch"]
+    answers = f"{answer}, {part['output']['name']}" if part else answer
+    return (
+        "import numpy as np",
+        "import torch",
+        "from executorch.runtime import Runtime",
+        "",
+        f'rows = torch.from_numpy(np.load("sample_input.npz")[{given!r}][:{min(5, largest)}])',
+        f"# At most {largest} rows in one call.",
+        f"program = Runtime.get().load_program({file!r})",
+        f"({answers},) = program.load_method('forward').execute([rows])",
+        f"print({answers})",
     )
 
 

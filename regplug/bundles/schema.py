@@ -159,7 +159,7 @@ _MAY_LOSE = Fields(
 _PLAIN_NAME = Kind("a plain file name", is_plain_name)
 _FILE = Fields(
     {"format": NAME},
-    {"opset": COUNT, "ir_version": COUNT, "may_lose": _MAY_LOSE, "weights": _PLAIN_NAME},
+    {"opset": COUNT, "ir_version": COUNT, "may_lose": _MAY_LOSE, "weights": _PLAIN_NAME, "largest_batch": COUNT},
     is_open=True,
 )
 _MEMBER = Fields({"run_id": NAME, "state_sha256": SHA256}, {"run_name": TEXT}, is_open=True)

@@ -40,7 +40,7 @@ def named_output_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def named_programs(manifest: Mapping[str, Any]) -> Iterator[Program]:
-    """Yields the programs for a bundle's files: numpy and onnxruntime, torch."""
+    """Yields the programs for a bundle's files: numpy and onnxruntime, torch, ExecuTorch."""
     files = {facts["format"]: name for name, facts in manifest["files"].items()}
     inputs, outputs = ([part["name"] for part in manifest[kind]] for kind in ("inputs", "outputs"))
     if "onnx" in files:
@@ -49,6 +49,8 @@ def named_programs(manifest: Mapping[str, Any]) -> Iterator[Program]:
     kind = next((name for name in opened if name in files), None)
     if kind:
         yield Program("Python with torch", "python", _torch(inputs, outputs, opened[kind].format(files[kind])))
+    if "pte" in files:
+        yield Program("Python with ExecuTorch", "python", _executorch(inputs, outputs, files["pte"]))
 
 
 def _numpy(inputs: Sequence[str], file: str) -> tuple[str, ...]:
@@ -77,6 +79,21 @@ def _torch(inputs: Sequence[str], outputs: Sequence[str], opened: str) -> tuple[
         f"model = {opened}",
         "with torch.no_grad():",
         f"    {answers} = model(*rows)",
+        f"print({answers})",
+    )
+
+
+def _executorch(inputs: Sequence[str], outputs: Sequence[str], file: str) -> tuple[str, ...]:
+    answers = ", ".join(outputs)
+    return (
+        "import numpy as np",
+        "import torch",
+        "from executorch.runtime import Runtime",
+        "",
+        'samples = np.load("sample_input.npz")',
+        f"rows = [torch.from_numpy(samples[name][:1]) for name in {inputs!r}]",
+        f"program = Runtime.get().load_program({file!r})",
+        f"({answers},) = program.load_method('forward').execute(rows)",
         f"print({answers})",
     )
 
