@@ -70,7 +70,7 @@ def test_what_cannot_be_exported_is_refused_in_words(name, tmp_path, capfd):
         ("packed sequence", TORCHSCRIPT, ["packs sequences at", "module_kinds_more.py:", "Pass padded sequences"]),
         ("custom operator", TORCHSCRIPT, ["regplug_tests::twice, which torch alone", "a torchscript file"]),
         ("custom operator", ["pt2"], ["module_kinds", "could load a pt2 file", "--format onnx"]),
-        ("custom operator", ["onnx"], ["ONNX has no operator for regplug_tests.twice", "torch's own ones."]),
+        ("custom operator", ["onnx"], ["ONNX has no operator for regplug_tests.twice", "torch's own operations"]),
         ("deform_conv2d", ["pt2"], ["module 'conv'", "torchvision::deform_conv2d, which torch alone"]),
         ("complex output", TORCHSCRIPT, ["torch.complex64", "torch.view_as_real(output).flatten(1)."]),
         ("None as an output", TORCHSCRIPT, ["The output 'attention' is None"]),

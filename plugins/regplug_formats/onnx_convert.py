@@ -110,11 +110,10 @@ def _explained(error: Exception, program: ExportedProgram) -> ExportError:
     text = _whole_text(error)
     found = _UNSUPPORTED.search(text)
     if found:
+        in_what = "in simpler ones" if found[1].startswith(("aten", "prims")) else "with torch's own operations"
         return ExportError(
             f"ONNX has no operator for {found[1]} (format onnx, plugin regplug_formats).",
-            hint="Write the operation in simpler ones, or leave ONNX out: `--format torchscript`."
-            if found[1].startswith("aten")
-            else "Write the operation in torch's own ones.",
+            hint=f"Write the operation {in_what}, or leave ONNX out: `--format torchscript`.",
         )
     named = _NODE.search(text)
     nodes = [node for node in program.graph.nodes if named and node.name == named[1]]
