@@ -37,8 +37,9 @@ def rewrite(bundle: Path, preprocess: nn.Module, network: nn.Module, filename: s
     with np.load(bundle / "sample_input.npz") as samples:
         example = torch.from_numpy(samples[given][:3])
     deployed = Deployed(preprocess, network, "").eval().requires_grad_(False)
-    # A trace needs no capture, which some faults would not pass.
-    program: Any = None if filename == "model.ts" else capture(deployed, example)[0]
+    # A traced file holds nothing of the captured program, and some faults cannot be captured.
+    plain = Deployed(nn.Identity(), nn.Identity(), "")
+    program = capture(plain if filename == "model.ts" else deployed, example)[0]
     captured = Captured(module=deployed, program=program, example=example, input_name=given, output_name=answer)
     with quietly():
         for _, name, form in all_three():

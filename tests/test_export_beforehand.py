@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from catalogue import REGULARIZERS, fields, of
@@ -44,6 +46,11 @@ class RarelyRandom(Net):
 
 
 class RandomByPython(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x) * random.random()
+
+
+class Remembers(Net):
     def __init__(self) -> None:
         super().__init__()
         self.calls = 0
@@ -115,6 +122,7 @@ HOPELESS = [
     (AlwaysRandom, ["draws random numbers in evaluation mode", "self.training"]),
     (RarelyRandom, ["draws random numbers in evaluation mode"]),
     (RandomByPython, ["random in evaluation mode"]),
+    (Remembers, ["keeps values from one call to the next"]),
     (RowByRow, ["has a fixed batch size"]),
     (Branches, ["branches on tensor values", "test_export_beforehand.py:"]),
     (LooseStatistics, ["not in the state_dict", "the model: mean", "register_buffer"]),
