@@ -17,39 +17,27 @@ op: Any = opset18
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Returns translations of torch's operators, for `custom_translation_table`."""
-    return {torch.ops.aten.rnn_tanh.input: rnn_tanh, torch.ops.aten.rnn_relu.input: rnn_relu}
+    aten = torch.ops.aten
+    return {aten.rnn_tanh.input: _translation("Tanh"), aten.rnn_relu.input: _translation("Relu")}
 
 
-def rnn_tanh(
-    steps: FLOAT,
-    hidden: FLOAT,
-    params: Sequence[FLOAT],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> Any:
-    """Translates `aten.rnn_tanh.input`. torch.onnx reads the types of the arguments."""
-    del dropout, train
-    return _rnn("Tanh", steps, hidden, params, has_biases, num_layers, bidirectional, batch_first)
+def _translation(activation: str) -> Callable[..., Any]:
+    # torch.onnx reads the names and types of the arguments, which are those of the operator.
+    def rnn(
+        steps: FLOAT,
+        hidden: FLOAT,
+        params: Sequence[FLOAT],
+        has_biases: bool,
+        num_layers: int,
+        dropout: float,
+        train: bool,
+        bidirectional: bool,
+        batch_first: bool,
+    ) -> Any:
+        del dropout, train
+        return _rnn(activation, steps, hidden, params, has_biases, num_layers, bidirectional, batch_first)
 
-
-def rnn_relu(
-    steps: FLOAT,
-    hidden: FLOAT,
-    params: Sequence[FLOAT],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> Any:
-    """Translates `aten.rnn_relu.input`."""
-    del dropout, train
-    return _rnn("Relu", steps, hidden, params, has_biases, num_layers, bidirectional, batch_first)
+    return rnn
 
 
 def _rnn(
