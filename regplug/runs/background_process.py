@@ -24,15 +24,12 @@ from regplug.errors import FailedError
 
 T = TypeVar("T")
 
-# The child gets this process's search path, so that no module of the current folder shadows another.
+# The child gets this process's search path, so that no module of the current folder shadows another, and collects
+# garbage as rarely.
 _PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "import gc, json, sys; sys.path[:], thresholds = json.loads(sys.argv.pop(1)); gc.set_threshold(*thresholds); "
     "from regplug.runs.background_process import serve; serve()"
 )
-
-
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""As on the command line: with the default, imports trigger a hundred collections that find nothing."""
 
 
 class Executor(Protocol):
@@ -63,7 +60,7 @@ class BackgroundProcess:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter with our own program
-            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
+            [sys.executable, "-c", _PROGRAM, json.dumps([sys.path, gc.get_threshold()])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches only this process, which then ends the other
@@ -144,7 +141,6 @@ def _call(name: str) -> None:
 def serve() -> None:
     """Computes the functions that arrive on stdin until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of libraries must not mix with the results
     with contextlib.suppress(EOFError, BrokenPipeError):
