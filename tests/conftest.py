@@ -24,7 +24,16 @@ import pytest
 import torch
 
 TOLD = "told"
-pytest_plugins = ["runs", "small_disks", "tracking_server", "browsing", "fake_plugins", "made_stochastic", "shortcuts"]
+pytest_plugins = [
+    "ended_workers",
+    "runs",
+    "small_disks",
+    "tracking_server",
+    "browsing",
+    "fake_plugins",
+    "made_stochastic",
+    "shortcuts",
+]
 
 
 @pytest.fixture(autouse=True)
