@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from regplug.config import Fold
 from regplug.errors import RegplugError, raise_after_start
 from regplug.measuring.final_metrics import Final, measure_final
 from regplug.measuring.metric_log import MetricLog
-from regplug.measuring.metrics import calibration_bins, confusion_matrix, probabilities
-from regplug.measuring.predictions import predictions_csv
 from regplug.registry.faults import named_faults
-from regplug.reports.plots import confusion_matrix_png, curves_png, reliability_png
+from regplug.reports.plots import curves_png
 from regplug.runs.assembly import Assembly, assemble, threads
 from regplug.runs.background_process import Executor, InlineExecutor
 from regplug.runs.checkpoints import Checkpoints
@@ -29,16 +25,15 @@ from regplug.runs.earlier import Earlier
 from regplug.runs.figures import Figures
 from regplug.runs.interrupted import checkpoint_file
 from regplug.runs.interrupting import interrupted_softly
+from regplug.runs.leaving import log_bundle, log_rows, log_state
 from regplug.runs.loading import load_data, noisy_inputs
 from regplug.runs.observers import PluginObservers
 from regplug.runs.probe_figures import ProbeFigures
 from regplug.runs.request import RunRequest
 from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
-from regplug.runs.row_files import keep_rows
 from regplug.runs.stages import Stages
-from regplug.runs.stored import CONFIG_FILE, STATE_FILE, require_same_data
+from regplug.runs.stored import CONFIG_FILE, require_same_data
 from regplug.runs.trained import probing_of, trained_model, trainer_of
-from regplug.statistics import RowValues
 from regplug.tracking import Store, TrackedRun, address_of, open_store, runs_url
 from regplug.tracking.kinds import CHECKPOINT_TAG
 from regplug.tracking.views import EXPERIMENT_VIEW
@@ -80,6 +75,13 @@ def execute(
         FailedError: The run was tracked and ended FAILED.
     """
     config, components = request.config, request.components
+    asked = _Asked(
+        observers=observers,
+        earlier=earlier,
+        is_soft=is_soft,
+        is_interrupted=is_interrupted,
+        computing=computing or InlineExecutor(),
+    )
     plugged = PluginObservers(request.registry, observers)
     stages = Stages([*observers, plugged])
     with stages.stage("loading data"):
@@ -97,26 +99,26 @@ def execute(
     with stages.stage("opening the tracking store"):
         store = open_store(tracking_uri)
     with threads(made.num_threads()):
-        run = _Run(made, store, observers, plugged, stages, earlier)
-        run.is_soft, run.is_interrupted, run.drawings = is_soft, is_interrupted, Figures(computing or InlineExecutor())
-        return run.execute(tags or {})
+        return _Run(made, store, stages, asked, plugged).execute(tags or {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the caller of `execute` asks for besides the run itself."""
+
+    observers: Sequence[Observer]
+    earlier: Earlier | None
+    is_soft: bool
+    is_interrupted: Callable[[], bool] | None
+    computing: Executor
 
 
 class _Run:
     """One tracked run."""
 
-    def __init__(
-        self,
-        made: Assembly,
-        store: Store,
-        observers: Sequence[Observer],
-        plugged: PluginObservers,
-        stages: Stages,
-        earlier: Earlier | None,
-    ) -> None:
-        self._made, self._store, self._stages = made, store, stages
-        self._told, self._plugged = observers, plugged
-        self._observers = [*observers, plugged]
+    def __init__(self, made: Assembly, store: Store, stages: Stages, asked: _Asked, plugged: PluginObservers) -> None:
+        self._made, self._store, self._stages, self._asked = made, store, stages, asked
+        self._plugged, self._observers = plugged, [*asked.observers, plugged]
         self._config, self._data = made.config, made.data
         notices = (f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
         self._warnings = (*made.data.raw.notes, *notices)
@@ -128,14 +130,13 @@ class _Run:
         self._guess = ""
         self._facts = facts_of(made.data, folds=Fold.parse(made.config.fold).count if made.config.fold else 0)
         self._trainer = trainer_of(made, probed=bool(self._probing))
-        self.is_soft, self.is_interrupted = False, cast(Callable[[], bool] | None, None)
-        self.drawings = Figures(InlineExecutor())
-        self._earlier, self._interrupted = earlier, False
-        checkpoint = earlier.checkpoint if earlier is not None else None
+        self._figures = Figures(asked.computing)
+        self._earlier, self._interrupted = asked.earlier, False
+        checkpoint = self._earlier.checkpoint if self._earlier is not None else None
         self._measured = MetricLog(checkpoint["history"] if checkpoint else None)
         if checkpoint:
             self._trainer.load_dict(checkpoint["training"])
-        self._figures = ProbeFigures(self._probing, self._trainer)
+        self._probe_figures = ProbeFigures(self._probing, self._trainer)
 
     def execute(self, tags: Mapping[str, str]) -> RunResult:
         """Executes the run with these further tags, and reports how it ended."""
@@ -155,7 +156,7 @@ class _Run:
         result = self._result(tracked, model, tracked.status)
         self._plugged.run_finished(result)
         result = replace(result, warnings=(*result.warnings, *self._plugged.warnings))
-        for observer in self._told:
+        for observer in self._asked.observers:
             observer.run_finished(result)
         return result
 
@@ -197,14 +198,14 @@ class _Run:
             tracked.log_metrics(values, epoch)
         with self._stages.stage("training"):
             self._train(tracked, run, checkpoints)
-        with self.drawings.logged_to(tracked):
+        with self._figures.logged_to(tracked):
             with self._stages.stage("evaluating"):
                 self._model = model = self._finish(tracked)
             if self._config.export:
                 with self._stages.stage("exporting and verifying"):
                     self._bundle = self._export(tracked.run_id, model)
         if self._bundle is not None:
-            _log_bundle(tracked, self._bundle)
+            log_bundle(tracked, self._bundle)
         return model
 
     def _reached(self, tracked: TrackedRun, error: BaseException) -> RunResult | None:
@@ -253,7 +254,7 @@ class _Run:
             store_status=tracked.status,
             missing=tracked.missing,
         )
-        for observer in (self._plugged, *self._told):
+        for observer in (self._plugged, *self._asked.observers):
             observer.run_finished(ended)
 
     def _tell_bundle(self, error: RegplugError) -> None:
@@ -282,8 +283,8 @@ class _Run:
         return info
 
     def _train(self, tracked: TrackedRun, run: RunStarted, checkpoints: Checkpoints) -> None:
-        with interrupted_softly(self._warn, is_on=self.is_soft) as is_pressed:
-            is_interrupted = self.is_interrupted or is_pressed
+        with interrupted_softly(self._warn, is_on=self._asked.is_soft) as is_pressed:
+            is_interrupted = self._asked.is_interrupted or is_pressed
             for record in self._trainer.train():
                 self._end_epoch(tracked, run, record)
                 self._interrupted = is_interrupted() and record.epoch < self._config.epochs
@@ -318,29 +319,22 @@ class _Run:
         final = measure_final(trainer, [data], judged=judged, noisy=noisy, keeps_rows=judged == "test")[0]
         values = {**final.metrics, **self._probing.measure_final(trainer)}
         self._log(tracked, values, trainer.state.epoch, is_final=True)
-        if data.task.is_classification:
-            matrix = confusion_matrix(final.outputs["test"], data.raw.test.y)
-            self.drawings.draw("confusion_matrix.png", confusion_matrix_png, matrix, data.task.class_names)
-        self.drawings.draw("curves.png", curves_png, self._measured.curves())
-        for name, figure in self._figures.draw(self._measured.history):
+        self._figures.draw("curves.png", curves_png, self._measured.curves())
+        for name, figure in self._probe_figures.draw(self._measured.history):
             tracked.log_figure_png(figure, f"probes/{name}.png")
         model = trained_model(trainer, self._made)
         log_state(tracked, model)
-        if final.rows:
-            rows = RowValues(digest=self._facts.judged_digest, values=final.rows)
-            keep_rows(tracked, {"": rows}, "run")
-        if self._config.keep_predictions:
-            self._keep_predictions(tracked, final)
+        log_rows(
+            tracked,
+            final,
+            data,
+            self._figures,
+            digest=self._facts.judged_digest,
+            keeps_outputs=self._config.keep_predictions,
+        )
         self._doubt(tracked, final)
         tracked.flush()  # a process killed while it exports has tracked what the weights are worth
         return model
-
-    def _keep_predictions(self, tracked: TrackedRun, final: Final) -> None:
-        data, outputs = self._data, final.outputs["test"]
-        tracked.log_text(predictions_csv(outputs, data.raw.test.y, data.task), "predictions.csv")
-        if data.task.is_classification:
-            bins = calibration_bins(probabilities(outputs), data.raw.test.y)
-            self.drawings.draw("reliability.png", reliability_png, *bins)
 
     def _doubt(self, tracked: TrackedRun, final: Final) -> None:
         """Reports and records a run that is no better than guessing."""
@@ -365,34 +359,3 @@ class _Run:
         if self._earlier is not None:
             new = self._earlier.new_points(new, epoch, is_final=is_final)
         tracked.log_metrics(new, epoch)
-
-
-def _log_bundle(tracked: TrackedRun, bundle: Bundle) -> None:
-    from regplug.bundles.origin import digest_tag
-    from regplug.exporting import DEPLOYED_FILE
-
-    tracked.log_folder(bundle.path, "bundle")
-    tracked.set_tags({"regplug.bundle": str(bundle.path.absolute()), **digest_tag(bundle.digest)})
-    if DEPLOYED_FILE in bundle.files:
-        _log_deployed(tracked, bundle)
-
-
-def _log_deployed(tracked: TrackedRun, bundle: Bundle) -> None:
-    from regplug.exporting import DEPLOYED_FILE, deployment_requirements, deployment_samples
-
-    inputs, outputs = deployment_samples(bundle)
-    tracked.keep_onnx_model(
-        bundle.path / DEPLOYED_FILE,
-        sample_input=inputs,
-        sample_output=outputs,
-        requirements=deployment_requirements(),
-    )
-
-
-def log_state(tracked: TrackedRun, model: nn.Module) -> None:
-    """Stores the trained state and its hash, so that the run can be exported again."""
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / STATE_FILE
-        torch.save(model.state_dict(), file)
-        tracked.log_file(file)
-    tracked.set_tags({"regplug.state_sha256": state_sha256(model)})

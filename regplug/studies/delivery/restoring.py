@@ -13,9 +13,9 @@ from regplug.registry import Registry
 from regplug.registry.faults import named_faults
 from regplug.runs.assembly import Assembly, assemble, threads
 from regplug.runs.data_facts import DIGEST_TAG
+from regplug.runs.leaving import log_state
 from regplug.runs.loading import load_data
 from regplug.runs.request import check_request
-from regplug.runs.runner import log_state
 from regplug.runs.stored import CONFIG_FILE, STATE_FILE, asking_for_objects, require_same_data
 from regplug.runs.trained import trained_model, trainer_of
 from regplug.studies.design.child_configs import tracked_config
