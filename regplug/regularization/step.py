@@ -129,7 +129,9 @@ class Step:
         self.settings, self.noise, self.clock = settings, noise, clock
         self.batch, self.outputs = batch, outputs
         self._rate: Tensor | None = None
-        self._state, self._passes, self._prefix, self._root = _EMPTY if state is None else state, passes, "", self
+        self._state, self._passes, self._prefix = _EMPTY if state is None else state, passes, ""
+        # None, not the step itself: a cycle would keep its batch until the garbage collector runs.
+        self._root: Step | None = None
 
     @property
     def state(self) -> Tensors:
@@ -157,14 +159,14 @@ class Step:
     @property
     def root(self) -> Step:
         """The step of the whole composition, whose layers act in a pass."""
-        return self._root
+        return self if self._root is None else self._root
 
     def child(self, name: str) -> Step:
         """The step as the component of that name sees it."""
         noise = self.noise and (self.noise.get(name) or self._nested(name))
         own = Step(self.settings.get(name, _EMPTY), noise, self.clock)
         own.batch, own.outputs, own._state = self.batch, self.outputs, self._state
-        own._passes, own._root, own._prefix = self._passes, self._root, f"{self._prefix}{name}/"
+        own._passes, own._root, own._prefix = self._passes, self.root, f"{self._prefix}{name}/"
         own._rate = self._rate
         return own
 
@@ -191,8 +193,7 @@ class Step:
         other.batch = self.batch if batch is None else batch
         other._state = self._state if state is None else state
         other.outputs, other._passes, other._prefix = self.outputs, self._passes, self._prefix
-        other._rate = self._rate
-        other._root = other if self._root is self else self._root
+        other._rate, other._root = self._rate, self._root
         return other
 
     def _nested(self, name: str) -> Noise:

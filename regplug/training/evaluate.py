@@ -221,7 +221,10 @@ class Evaluator:
         passes = RunPasses(self._program, params, buffers, [])
         passes.sample = [_step_of(own, drawn, step, passes) for own, drawn in zip(rows, noise, strict=True)]
         step.attach(passes)
-        return self._program.regularizer.evaluated(step, params, buffers)
+        try:
+            return self._program.regularizer.evaluated(step, params, buffers)
+        finally:
+            passes.sample = []  # its steps refer to the passes, and a cycle would keep the sample in memory
 
     @torch.no_grad()
     def finalize(self, state: State, feed: Feed) -> None:
