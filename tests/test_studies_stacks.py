@@ -107,6 +107,16 @@ def test_little_memory_splits_groups_and_changes_nothing(place, stacked, monkeyp
         assert_close(each.metrics, by_key(whole)[key].metrics, 1e-9)
 
 
+def test_a_stack_has_memory_for_the_batches_of_each_run(place, stacked, monkeypatch):
+    """Runs of other seeds take rows in other orders: 640 rows of 784 numbers are gathered for each of them."""
+    monkeypatch.setattr(running, "free_memory_bytes", lambda device: 4 * 5 * 640 * 784 * 4)
+    wide = {"dataset": toy(train_rows=640, features=784), "model": "linear", "epochs": 1}
+    seeds = place.sweep(name="wide", seeds=8, **wide)
+    assert [group["sizes"] for group in seeds.started.stacked] == [[4, 4]]
+    shared = place.sweep(name="shared", grid=["lr=0.001,0.002,0.003,0.004,0.005,0.006,0.007,0.008"], **wide)
+    assert [group["sizes"] for group in shared.started.stacked] == [[8]]
+
+
 def test_a_run_that_diverges_fails_alone_and_says_at_which_step(place, stacked):
     result = place.sweep(name="diverging", grid=["lr=0.1,1e30"], seeds=2, model="linear", reg=("l2",))
     assert [each.status for each in result.results] == ["FINISHED", "FINISHED", "FAILED", "FAILED"]

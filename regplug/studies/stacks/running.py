@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -21,6 +20,7 @@ from regplug.runs.trained import probing_of, trained_model, trainer_of
 from regplug.studies.design.config import Point
 from regplug.studies.measuring import Log, PointResult, failed
 from regplug.studies.stacks.grouping import Group
+from regplug.studies.stacks.memory import bytes_of_a_run
 from regplug.studies.stacks.progress import Progress
 from regplug.studies.stacks.rehearsing import Rehearsal, rehearse
 from regplug.studies.stacks.stack_size import (
@@ -47,9 +47,6 @@ OnTrained = Callable[[Sequence[Point], Callable[[int], nn.Module]], None]
 
 MEMORY_SHARE = 0.25
 """Share of the free memory that one stack may use."""
-
-_COPIES = 6
-"""Tensors per parameter: parameter, gradient, two optimizer slots and two temporaries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,12 +280,13 @@ class GroupRunner:
         point = self._group.points[0]
         data = self._data_of(point)
         made = assemble(point.config, self._group.components, data)
-        numbers = sum(p.numel() for p in made.program.params.values()) * _COPIES
-        numbers += point.config.batch_size * _activations(made, data.train.x[:2]) * 3
-        size = data.train.x.element_size()
-        each = numbers * size + (8 << 20) * bool(made.network.regularizer.acting("noise"))
+        each = bytes_of_a_run(made, shares_rows=self._shares_rows())
         free = free_memory_bytes(data.train.x.device)
         return max(1, min(len(self._group.points), int(MEMORY_SHARE * free / each)))
+
+    def _shares_rows(self) -> bool:
+        """Whether all runs take the same rows in the same order, which are then gathered once."""
+        return len({(point.config.seed, id(self._data_of(point))) for point in self._group.points}) == 1
 
 
 def _diverged(where: str) -> str:
@@ -319,16 +317,6 @@ def _rows(datas: Sequence[Prepared], at: int, limit: int | None) -> dict[str, An
             start = sum(sizes[:at])
             rows[f"{split}_rows"] = torch.arange(start, start + count, device=datas[at].train.x.device)
     return rows
-
-
-def _activations(made: Assembly, example: Tensor) -> int:
-    """Returns the number of activation values that one row needs in a forward pass."""
-    from regplug.regularization.finding import find_sites
-    from regplug.regularization.structure import evaluating
-
-    model = made.program.model
-    with evaluating(made.network.settings, model):  # layers that act in evaluation need their settings
-        return sum(math.prod(site.output_shape[1:]) for site in find_sites(model, example))
 
 
 def free_memory_bytes(device: torch.device) -> int:
