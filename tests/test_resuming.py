@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -155,6 +156,16 @@ def test_a_checkpoint_that_cannot_be_written_is_told_once_and_does_not_end_the_r
     assert place.run(**FIELDS, observers=[observer]).status == "FINISHED"
     (told,) = observer.told
     assert told.startswith("A checkpoint could not be written to ")
+
+
+def test_a_checkpoint_is_written_even_where_no_thread_can_be_started(tmp_path, monkeypatch):
+    def refused(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with Checkpoints(tmp_path / "c.pt", 1e-9, pytest.fail) as saving:
+        saving.offer(lambda: {"epoch": 1}, must=True)
+    assert read_checkpoint(tmp_path / "c.pt")["epoch"] == 1
 
 
 def test_checkpoints_take_at_most_a_fiftieth_of_the_time(tmp_path):

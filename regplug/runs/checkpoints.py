@@ -62,8 +62,13 @@ class Checkpoints:
         self._wait()
         began = time.monotonic()
         saved = {"version": _VERSION, **progress()}
-        self._writing = threading.Thread(target=self._write, args=(saved, began), name="regplug-checkpoint")
-        self._writing.start()
+        writing = threading.Thread(target=self._write, args=(saved, began), name="regplug-checkpoint")
+        try:
+            writing.start()
+        except RuntimeError:  # there is no room for another thread
+            self._write(saved, began)
+        else:
+            self._writing = writing
         if must:
             self._wait()
             self._tell_trouble()
