@@ -16,6 +16,8 @@ LABELS = {
     "absent classes": RANDOM.choice([1, 5, 9], 200),
     "text": RANDOM.choice(["no", "yes", "perhaps"], 99),
     "300 classes": RANDOM.permutation(np.arange(3000) % 300),
+    "numbers far apart": RANDOM.choice([-4, 10**9], 60),
+    "numbers of eight bits": RANDOM.integers(0, 250, 1000).astype(np.uint8) // 25,
     "none": None,
 }
 

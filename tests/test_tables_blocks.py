@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pandas
 import pyarrow as pa
 import pytest
 
-from regplug.tables import blocks, reading
+from regplug.errors import DataError
+from regplug.tables import blocks, text
 from regplug.tables.blocks import codes_of_splits
 from regplug.tables.kinds import find_kinds
 from regplug.tables.options import TableOptions
@@ -35,17 +38,20 @@ def frame():
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    for name in ("_BLOCK_BYTES", "_BLOCK_BYTES_OF_COLUMN", "_MOST_BLOCK_BYTES"):
-        monkeypatch.setattr(reading, name, 4000)
+    for name in ("_BLOCK_BYTES", "_BLOCK_BYTES_OF_COLUMN", "_MOST_BLOCK_BYTES", "_PART_BYTES"):
+        monkeypatch.setattr(text, name, 4000)
     monkeypatch.setattr(blocks, "_FEWEST_ROWS", 100)
     monkeypatch.setattr(blocks, "_MOST_ROWS", 100)
 
 
-def test_a_file_read_in_blocks_has_the_cells_of_the_file_as_a_whole(frame, small_blocks, tmp_path):
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_a_file_read_in_parts_has_the_cells_of_the_file_as_a_whole(frame, small_blocks, tmp_path, quoting, line_end):
     path = tmp_path / "large.csv"
-    frame.to_csv(path, index=False)
+    frame.to_csv(path, index=False, quoting=quoting, lineterminator=line_end)
+    assert len(text._cuts(path, 4000)) > 20 or line_end == "\r"
     read = read_table(path, options=TableOptions(target="open"))
-    assert read.columns.column("size").num_chunks > 20
+    assert read.columns.column("size").num_chunks == 1
     assert {str(kind) for kind in read.columns.schema.types[3:]} == {
         "dictionary<values=string, indices=int32, ordered=0>"
     }
@@ -58,6 +64,34 @@ def test_a_file_read_in_blocks_has_the_cells_of_the_file_as_a_whole(frame, small
         assert [one.labels[at] for at in one.places] == frame[name].fillna("").str.strip().tolist()
     assert found["town"].labels == ("", "Bonn", "Köln", "Ulm")
     assert found["town"].gaps == frame["town"].isna().sum()
+
+
+def test_text_with_line_ends_stays_one_cell_wherever_a_part_ends(small_blocks, tmp_path):
+    rows = [f'{n % 7}.5,"a\n{n % 2},b",{n % 3}' for n in range(2000)]
+    (tmp_path / "t.csv").write_text("size,text,y\n" + "\n".join(rows))
+    found = find_kinds(read_table(tmp_path / "t.csv", options=TableOptions()))
+    assert found["text"].labels == ("a\n0,b", "a\n1,b")
+    assert found["size"].values.tolist() == [n % 7 + 0.5 for n in range(2000)]
+
+
+@pytest.mark.parametrize("last", ["late,1", "1e300,1", "1,2,3"])
+def test_a_last_row_that_does_not_fit_makes_the_file_be_read_as_a_whole(small_blocks, tmp_path, last):
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{n}.25,{n % 2}\n" for n in range(3000)) + last)
+    if last == "1,2,3":
+        with pytest.raises(DataError, match="line 3002: 3 cells under 2 column names"):
+            read_table(tmp_path / "t.csv", options=TableOptions())
+        return
+    one = find_kinds(read_table(tmp_path / "t.csv", options=TableOptions()))["a"]
+    assert one.text(3000) == ("late" if last == "late,1" else "1e+300")
+    assert one.text(2999) == "2999.25"
+
+
+def test_later_rows_may_be_shorter_than_the_first_ones(small_blocks, tmp_path):
+    values = np.r_[np.full(3000, 0.123456789), np.arange(3000) % 10].astype(np.float32)
+    lines = [f"{value:.9f},1" for value in values[:3000]] + [f"{value:g},0" for value in values[3000:]]
+    (tmp_path / "t.csv").write_text("a,y\n" + "\n".join(lines))
+    found = find_kinds(read_table(tmp_path / "t.csv", options=TableOptions()))
+    assert np.array_equal(found["a"].values, values)
 
 
 @pytest.mark.parametrize("in_order", [True, False])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from regplug.api import Task
 from regplug.data.arrays import check_weights
+from regplug.data.drawing import distinct
 from regplug.data.raw import Array, InputSpec, RawData, Split
 from regplug.data.splits import split_groups, split_indices, split_ordered
 from regplug.data.targets import (
@@ -30,6 +31,7 @@ from regplug.tables.kinds import Found, find_kinds
 from regplug.tables.options import TableOptions
 from regplug.tables.preparation import Column
 from regplug.tables.reading import Table
+from regplug.tables.threads import few_threads
 
 PROVING_ROWS = 16
 """Number of test rows whose cells a bundle keeps, to verify that it prepares rows as in training."""
@@ -71,6 +73,8 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
     else:
         notes += check_varied(table, targets, y[index[0]], task)
     plan = _plan(columns, index, options)
+    # A table of plain numbers enters the exported file as it is: its scales are in the graph.
+    is_plain = _is_plain(plan, columns)
     codes = codes_of_splits(list(zip(columns.values(), plan.columns, strict=True)), index)
     train, valid, test = (Split(x=part, y=y[rows]) for part, rows in zip(codes, index, strict=True))
     groups = cells_of(found[options.group])[np.concatenate(index[:2])] if options.group else None
@@ -85,8 +89,7 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
         source=f"{table.source}, target {', '.join(targets)}",
         groups=groups,
         weights=_weights(table, found, options, y, task, index),
-        # A table of plain numbers enters the exported file as it is: its scales are in the graph.
-        table=None if _is_plain(plan, columns) else plan,
+        table=None if is_plain else plan,
         scale_targets=options.scale_target and task.kind == "regression",
         notes=tuple(notes),
     )
@@ -166,7 +169,7 @@ def _drawn(
 
 
 def _check_class_sizes(table: Table, target: str, task: Task, classes: Array, num_splits: int) -> None:
-    known, sizes = np.unique(classes, return_counts=True)
+    known, _, sizes = distinct(classes)
     rarest = int(sizes.argmin())
     if sizes[rarest] < num_splits:
         raise DataError(
@@ -209,8 +212,10 @@ def _is_plain(plan: TablePlan, columns: Mapping[str, Found]) -> bool:
     """Whether the columns are numbers that only have to be scaled, in training as well as in all other rows."""
     if plan.normalize == "quantile" or any(one.gaps or one.places is not None for one in columns.values()):
         return False
-    numbers = (values for one in columns.values() if (values := one.values) is not None)
-    return plan.normalize != "auto" or not any(map(has_outliers, numbers))
+    if plan.normalize != "auto":
+        return True
+    with few_threads() as threads:
+        return not any(threads.map(lambda one: has_outliers(one.values), columns.values()))
 
 
 def _weights(

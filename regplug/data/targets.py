@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from regplug.api import Task
+from regplug.data.drawing import distinct
 from regplug.data.raw import Array
 from regplug.errors import DataError, did_you_mean
 from regplug.tables.kinds import Found, number_text
@@ -187,7 +188,7 @@ def _classes(table: Table, one: Found) -> tuple[Array, Task]:
         numbers, classes = np.unique(values, return_inverse=True)
         names = tuple(map(number_text, numbers))
     else:
-        used, classes = np.unique(places_of(one), return_inverse=True)
+        used, classes, _ = distinct(places_of(one))
         names = tuple(one.labels[place] for place in used)
     if len(names) < 2:
         raise DataError(f"{table.source}, column {one.name}: every row has the class {names[0]}.")

@@ -36,7 +36,10 @@ def codes_of_splits(columns: Sequence[tuple[Found, Column]], index: Sequence[Arr
         block_BC = _block(readers, slice(start, min(start + height, num_rows)))
         for part_BC, (rows, places) in zip(parts, targets, strict=True):
             first, last = np.searchsorted(rows, (start, start + height))
-            part_BC[slice(first, last) if places is None else places[first:last]] = block_BC[rows[first:last] - start]
+            if places is None:
+                np.take(block_BC, rows[first:last] - start, axis=0, out=part_BC[first:last], mode="clip")
+            else:
+                part_BC[places[first:last]] = block_BC[rows[first:last] - start]
     return parts
 
 

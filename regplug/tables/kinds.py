@@ -58,7 +58,7 @@ class Found:
     @property
     def is_float32(self) -> bool:
         """Whether its numbers are float32."""
-        return bool(self.numbers is not None and getattr(self.numbers, "type", None) == pa.float32())
+        return self.numbers is not None and _floats(self.numbers[:0]).dtype == np.float32
 
     def values_of(self, rows: slice) -> Array:
         """Returns the numbers of some rows as floats, with NaN for empty cells; only for a column of numbers."""
@@ -157,9 +157,12 @@ def _floats(numbers: Any) -> Array:
     """Returns numbers of Arrow or NumPy as floats, with NaN for empty cells."""
     if isinstance(numbers, np.ndarray):
         return numbers
-    kept = pa.types.is_float32(numbers.type) or pa.types.is_float64(numbers.type)
-    values: Array = (numbers if kept else pc.cast(numbers, pa.float64(), safe=False)).to_numpy()
+    values: Array = (numbers if _are_floats(numbers) else pc.cast(numbers, pa.float64(), safe=False)).to_numpy()
     return values
+
+
+def _are_floats(numbers: Any) -> bool:
+    return bool(pa.types.is_float32(numbers.type) or pa.types.is_float64(numbers.type))
 
 
 def _of_numbers(name: str, numbers: Any) -> Found:
@@ -168,10 +171,15 @@ def _of_numbers(name: str, numbers: Any) -> Found:
     gaps = int(np.isnan(values).sum()) if others else 0
     if gaps == len(values):
         return Found(name=name, kind="empty", gaps=gaps)
-    is_constant = not gaps and bool((values == values[0]).all())
-    return Found(
-        name=name, kind="constant" if is_constant else "number", gaps=gaps, infinities=others - gaps, numbers=numbers
-    )
+    kind: FoundKind = "constant" if not gaps and bool((values == values[0]).all()) else "number"
+    kept = values if _is_contiguous(numbers) else numbers
+    return Found(name=name, kind=kind, gaps=gaps, infinities=others - gaps, numbers=kept)
+
+
+def _is_contiguous(numbers: Any) -> bool:
+    """Whether Arrow's numbers are one array of floats without gaps, so that NumPy needs no copy."""
+    is_chunked = isinstance(numbers, pa.ChunkedArray)
+    return is_chunked and numbers.num_chunks == 1 and not numbers.null_count and _are_floats(numbers)
 
 
 def _of_dictionary(name: str, cells: Any) -> Found:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from regplug.errors import DataError
 from regplug.tables.options import TableOptions, split_targets
-from regplug.tables.preparation import MISSING_TEXTS
+from regplug.tables.text import read_text
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "bar": "|"}
 
 _ENCODING = "utf-8-sig"
 """Skips the byte order mark that spreadsheets write; it would become part of the first name."""
-
-_BLOCK_BYTES, _BLOCK_BYTES_OF_COLUMN, _MOST_BLOCK_BYTES = 1 << 19, 2 << 10, 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,74 +152,10 @@ def check_names(source: str, names: Sequence[str], *, may_lack_first: bool = Fal
 
 
 def _read_columns(path: Path, sign: str, names: Sequence[str], exact: Collection[str]) -> pa.Table:
-    """Reads a text file. Numbers become float32, except in exact columns."""
     try:
-        block = _block(len(names))
-        read = _read_stream(path, sign, _narrow_types(path, sign, exact, block), block)
-        return _read_whole(path, sign) if read is None else read
+        return read_text(path, sign, len(names), exact)
     except pa.ArrowException as error:
         raise _fault(path, sign, error) from error
-
-
-def _narrow_types(path: Path, sign: str, exact: Collection[str], block: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns types for columns by their first rows: float32 for numbers, a dictionary for text and booleans."""
-    from pyarrow import csv as reader
-
-    with reader.open_csv(path, **block, **_options(sign)) as opened:
-        fields = list(opened.schema)
-    numbers = [one for one in fields if pa.types.is_integer(one.type) or pa.types.is_floating(one.type)]
-    texts = [one for one in fields if pa.types.is_string(one.type) or pa.types.is_boolean(one.type)]
-    narrow = {one.name: pa.float32() for one in numbers if one.name.strip() not in exact}
-    return narrow | {one.name: pa.dictionary(pa.int32(), pa.string()) for one in texts}
-
-
-def _block(num_columns: int) -> dict[str, Any]:
-    """Returns how much is read at a time: with few rows at a time, the parts of a column take more than its cells."""
-    from pyarrow import csv as reader
-
-    size = min(max(_BLOCK_BYTES, num_columns * _BLOCK_BYTES_OF_COLUMN), _MOST_BLOCK_BYTES)
-    return {"read_options": reader.ReadOptions(block_size=size)}
-
-
-def _read_stream(path: Path, sign: str, types: Mapping[str, Any], block: Mapping[str, Any]) -> pa.Table | None:
-    """Reads a few rows at a time, which needs a quarter of the memory of reading all rows at once.
-
-    Returns `None` if later rows do not have the types of the first ones, or have numbers beyond float32.
-    """
-    from pyarrow import csv as reader
-
-    try:
-        with reader.open_csv(path, **block, **_options(sign, types)) as opened:
-            read = pa.Table.from_batches(list(opened), opened.schema)
-    except pa.ArrowInvalid:
-        return None
-    pa.default_memory_pool().release_unused()
-    narrow = (read.column(name) for name, kind in types.items() if pa.types.is_float32(kind))
-    return None if any(pc.any(pc.is_inf(column)).as_py() for column in narrow) else read
-
-
-def _read_whole(path: Path, sign: str, types: Mapping[str, Any] | None = None) -> pa.Table:
-    from pyarrow import csv as reader
-
-    read = reader.read_csv(path, **_options(sign, types))
-    truths = _truths(read.schema)
-    return _read_whole(path, sign, truths) if truths else read
-
-
-def _truths(fields: Iterable[Any]) -> dict[str, Any]:
-    """Returns text as the type of booleans: they are categories, and must keep the text that new rows will have."""
-    return {one.name: pa.string() for one in fields if pa.types.is_boolean(one.type)}
-
-
-def _options(sign: str, types: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    from pyarrow import csv as reader
-
-    return {
-        "parse_options": reader.ParseOptions(delimiter=sign, newlines_in_values=True),
-        "convert_options": reader.ConvertOptions(
-            null_values=list(MISSING_TEXTS), strings_can_be_null=True, column_types=dict(types or {})
-        ),
-    }
 
 
 def _fault(path: Path, sign: str, error: Exception) -> DataError:
