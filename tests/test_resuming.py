@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_calls import Terminal
+from mlflow import MlflowClient
 from small_disks import KIB, mounted
 from trainings import toy
 from waiting import wait_until
@@ -21,12 +22,13 @@ import regplug
 from regplug.config import load_config
 from regplug.errors import DataError, RequestError
 from regplug.registry import default_registry
-from regplug.runs import checkpoints
+from regplug.runs import checkpoints, resuming
 from regplug.runs.checkpoints import Checkpoints, read_checkpoint
 from regplug.runs.request import check_request
 from regplug.runs.results import Observer
 from regplug.runs.runner import execute
 from regplug.tracking import open_store
+from regplug.tracking.liveness import PROCESS_TAG
 from regplug.tracking.run import TrackedRun
 
 FIELDS = {
@@ -101,6 +103,30 @@ def test_points_that_were_still_in_memory_when_the_process_was_killed_are_logged
     assert points(broken.run_id) == {}
     resumed, whole = regplug.resume("broken off"), place.run(**FIELDS)
     assert points(resumed.run_id) == points(whole.run_id)
+
+
+@pytest.mark.parametrize(("ends", "words"), [(True, "was finished by"), (False, "was resumed by")])
+def test_of_two_that_resume_a_run_at_once_one_is_refused_and_writes_nothing(
+    place, each_epoch, monkeypatch, ends, words
+):
+    broken, read = interrupted(place, 3), resuming.earlier_of
+
+    def overtaken(store, info):
+        found = read(store, info)
+        monkeypatch.setattr(resuming, "earlier_of", read)
+        if ends:
+            regplug.resume(broken.run_id)
+        else:
+            MlflowClient(store.location.uri).set_tag(broken.run_id, PROCESS_TAG, "elsewhere:1:2")
+        return found
+
+    monkeypatch.setattr(resuming, "earlier_of", overtaken)
+    with pytest.raises(RequestError, match=f"{words} another process meanwhile"):
+        regplug.resume(broken.run_id)
+    if not ends:
+        assert open_store().find_run(broken.run_id).status == "KILLED"
+        regplug.resume(broken.run_id)
+    assert points(broken.run_id) == points(place.run(**FIELDS).run_id)
 
 
 def test_a_run_without_a_checkpoint_is_trained_from_its_beginning(place):

@@ -18,6 +18,7 @@ from regplug.cli.live_study import LiveStudy
 from regplug.errors import RequestError
 from regplug.regularizer import RegularizerFunctions
 from regplug.runs import checkpoints
+from regplug.studies import keeping
 from regplug.studies.design.config import load_study
 from regplug.studies.engine import Study
 from regplug.studies.results import StudyObserver
@@ -229,6 +230,22 @@ def test_the_best_setting_trained_again_is_resumed_and_its_finished_seeds_are_ke
     assert {run.run_id for run in finals} <= {run.run_id for run in resumed.finals}
     assert numbers(resumed) == numbers(whole)
     assert resumed.winner.verification.passed
+
+
+@pytest.mark.slow
+def test_a_study_that_another_process_finishes_meanwhile_is_refused_and_stays_whole(place, monkeypatch):
+    broken, read = interrupted(6), keeping.read_rows
+
+    def overtaken(store, run_id):
+        monkeypatch.setattr(keeping, "read_rows", read)
+        regplug.resume(broken.run_id)
+        return read(store, run_id)
+
+    monkeypatch.setattr(keeping, "read_rows", overtaken)
+    with pytest.raises(RequestError, match="was finished by another process meanwhile"):
+        regplug.resume(broken.run_id)
+    assert open_store().find_run(broken.run_id).status == "FINISHED"
+    assert {child.status for child in open_store().runs(limit=None, parent=broken.run_id)} == {"FINISHED"}
 
 
 SWEEP = (

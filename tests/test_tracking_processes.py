@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from tracking_stores import EIGHT_WRITERS, ONE_WRITER, copied_store, insert_before, start, start_writers
 
 from regplug.errors import RequestError
-from regplug.tracking import burying, open_store
+from regplug.tracking import burying, claiming, open_store
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +60,26 @@ def test_a_process_killed_with_9_leaves_its_metrics_and_a_run_that_the_next_one_
         run.log_metrics({"train/loss": 0.0}, step=100)
     assert store.find_run(run_id).status == "FINISHED"
     assert len(store.metric_history(run_id, "train/loss")) == 101
+
+
+def test_one_at_a_time_resumes_a_run_and_none_waits_for_one_that_was_stopped(tmp_path, monkeypatch):
+    entered = []
+
+    def enter(name):
+        with claiming.claiming(tmp_path / "not" / "there"):
+            entered.append(name)
+
+    with claiming.claiming(tmp_path / "not" / "there"):
+        other = threading.Thread(target=enter, args=("other",))
+        other.start()
+        other.join(0.2)
+        assert entered == []
+        monkeypatch.setattr(claiming, "_WAIT_S", 0.1)
+        enter("after a while")
+        assert entered == ["after a while"]
+    other.join()
+    assert entered == ["after a while", "other"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_failed_is_continued_without_its_old_error(store):

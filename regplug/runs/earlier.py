@@ -20,16 +20,21 @@ class Earlier:
     """What an interrupted run left.
 
     Args:
-        run_id: The run.
+        info: The run, before its checkpoint was read.
         checkpoint: Its last checkpoint; `None` if it has none and trains from its beginning.
         digests: The digests of its datasets, by name.
         points: Metric -> step -> values that the store has.
     """
 
-    run_id: str
+    info: RunInfo
     checkpoint: Mapping[str, Any] | None
     digests: Mapping[str, str]
     points: Mapping[str, Mapping[int, Sequence[float]]]
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.info.run_id
 
     def new_points(self, values: Mapping[str, float], step: int, *, is_final: bool) -> dict[str, float]:
         """Returns the values that the store does not have yet, so that no step gets a second point.
@@ -66,7 +71,7 @@ def earlier_of(store: Store, info: RunInfo) -> Earlier:
     """
     file = Path(info.tags[CHECKPOINT_TAG]) if CHECKPOINT_TAG in info.tags else checkpoint_file(store, info.run_id)
     return Earlier(
-        run_id=info.run_id,
+        info=info,
         checkpoint=read_checkpoint(file),
         digests=store.dataset_digests(info.run_id),
         points=_points(store, info),

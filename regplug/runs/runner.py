@@ -163,7 +163,7 @@ class _Run:
     def _open(self, tags: Mapping[str, str]) -> TrackedRun:
         """Starts a run in the store, or resumes the earlier one."""
         if self._earlier is not None:
-            return self._store.resume_run(self._earlier.run_id)
+            return self._store.resume_run(self._earlier.run_id, self._earlier.info)
         made, fold = self._made, self._made.config.fold
         told = describe_run(
             made.config,

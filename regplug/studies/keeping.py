@@ -107,13 +107,14 @@ class Keeper:
                 experiment=self.experiment, name=self.name, params=self._params(), tags=self._tags()
             )
             return {}
-        self.store.catch_up(earlier.run_id)
+        if self.store.catch_up(earlier.run_id):
+            earlier = self.store.find_run(earlier.run_id)
         children = self.store.runs(earlier.experiment, limit=None, parent=earlier.run_id)
         known = [child for child in children if child.status in _ENDED and child.tags.get(POINT_TAG) in self._by_key]
         self.saved = read_checkpoint(checkpoint_file(self.store, earlier.run_id))
         self._files, self._known_metrics = set(self.store.artifact_names(earlier.run_id)), earlier.metrics
         rows = read_rows(self.store, earlier.run_id)
-        self.tracked = self.store.resume_run(earlier.run_id)
+        self.tracked = self.store.resume_run(earlier.run_id, earlier)
         for child in children:
             if child.status not in _ENDED:  # half written when the process was killed
                 self.store.delete_run(child.run_id)

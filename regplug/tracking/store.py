@@ -12,10 +12,11 @@ from regplug.errors import RequestError, TrackingError, raise_after_start
 from regplug.tracking import columns, limits, registering, tables
 from regplug.tracking.burying import mark_dead_runs
 from regplug.tracking.children import ChildRun, add_columns, write_through_client
+from regplug.tracking.claiming import claiming, require_unclaimed
 from regplug.tracking.copying import Copied, copy_runs
 from regplug.tracking.datasets import log_inputs
 from regplug.tracking.experiments import Experiments
-from regplug.tracking.liveness import PROCESS_TAG, heartbeat_tags, writing
+from regplug.tracking.liveness import heartbeat_tags, writing
 from regplug.tracking.location import Location, resolve_location
 from regplug.tracking.naming import safe_key
 from regplug.tracking.opening import open_backend
@@ -23,6 +24,7 @@ from regplug.tracking.outbox import FOLDER, Outbox
 from regplug.tracking.patience import AT_THE_ENDS, bounded
 from regplug.tracking.reaching import PROBE_TIMEOUT_S, reach
 from regplug.tracking.read_store import ReadStore
+from regplug.tracking.reading import RunInfo
 from regplug.tracking.reserve import Reserve
 from regplug.tracking.run import TrackedRun
 from regplug.tracking.run_end import ERROR_TAG
@@ -135,29 +137,28 @@ class Store(ReadStore):
         else:
             tables.fill_columns(self._sql_store, experiment_id, new)
 
-    def resume_run(self, text: str) -> TrackedRun:
+    def resume_run(self, text: str, seen: RunInfo | None = None) -> TrackedRun:
         """Resumes a run: the same MLflow run is RUNNING again, written by this process.
 
         Args:
             text: Its id, the beginning of its id, or its name.
+            seen: The run as it was before its checkpoint was read; `None` if it is not continued from one.
 
         Raises:
-            RequestError: There is no such run, or another process is writing it.
+            RequestError: There is no such run, or another process is writing it, or has written it since.
             TrackingError: The store cannot be written; the run is unchanged.
             TrackingLostError: The run was resumed, but further writes failed.
         """
-        info = self.find_run(text)
-        if info.status == "RUNNING" and not info.is_stale and PROCESS_TAG in info.tags:
-            raise RequestError(
-                f"Run {info.name} ({info.run_id[:8]}) is being written by process {info.tags[PROCESS_TAG]}.",
-                hint="Wait until it ends, or end that process.",
-            )
-        with tracking_trouble("The run could not be continued"), bounded(AT_THE_ENDS):
+        with claiming(self.location.folder), tracking_trouble("The run could not be continued"), bounded(AT_THE_ENDS):
+            info = self.find_run(text)
+            require_unclaimed(info, seen)
             run = self._tracked(self._client.get_run(info.run_id), info.experiment, self._reserve())
+            # The process first: another command would mark a RUNNING run of a dead process as KILLED.
+            for key, value in heartbeat_tags().items():
+                self._client.set_tag(info.run_id, key, value)
             self._client.update_run(info.run_id, status="RUNNING")
         writing.add(info.run_id)
         with _begun(run):
-            run.set_tags(heartbeat_tags())
             if ERROR_TAG in info.tags:
                 with tracking_trouble("The run could not be continued"), bounded(AT_THE_ENDS):
                     self._client.delete_tag(info.run_id, ERROR_TAG)
