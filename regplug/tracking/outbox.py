@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,7 @@ class Outbox:
         if not self.is_used:
             return
         if records:
-            draft = self.path / f"{_RECORDS}.part"
-            _write(draft, records.to_dict())
-            draft.replace(self.path / _RECORDS)
+            _write(self.path / _RECORDS, records.to_dict())
         else:
             (self.path / _RECORDS).unlink(missing_ok=True)
 
@@ -121,12 +119,14 @@ class Kept:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.run: dict[str, str] = _read(path / _RUN)
+        self.run: dict[str, str] = _facts(path)
 
     @property
     def end(self) -> dict[str, Any] | None:
         """How the run ended: `status`, `why` and `ended_ms`; `None` if its process was killed."""
-        return _read(self.path / _END) if (self.path / _END).exists() else None
+        with suppress(FileNotFoundError, ValueError):
+            return _read(self.path / _END)
+        return None
 
     def records(self) -> Records:
         """Returns the records; of a line that was being written when the process was killed, none."""
@@ -189,9 +189,18 @@ def taken(path: Path) -> Iterator[Kept | None]:
 def run_of(path: Path) -> dict[str, str] | None:
     """Returns the facts about the run of an outbox; `None` if it was delivered meanwhile."""
     try:
-        return _read(path / _RUN)
+        return _facts(path)
     except FileNotFoundError:
         return None
+
+
+def _facts(path: Path) -> dict[str, str]:
+    """Returns the facts about the run of an outbox; without the file's content, those that the folder's name tells."""
+    try:
+        return _read(path / _RUN)
+    except ValueError:
+        run_id = path.name.partition("-")[0]
+        return {"run_id": run_id, "name": run_id[:8], "store": ""}
 
 
 def _remove_all(path: Path) -> None:
@@ -212,8 +221,11 @@ def _lock(path: Path) -> Any:
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
-    with _opened(path, os.O_TRUNC) as file:
+    """Writes a file wholly or not at all, even on a full disk or if the process is killed."""
+    draft = path.with_name(f"{path.name}.part")
+    with _opened(draft, os.O_TRUNC) as file:
         file.write(json.dumps(document) + "\n")
+    draft.replace(path)
 
 
 @contextmanager
