@@ -303,6 +303,25 @@ def test_ctrl_c_ends_a_run_after_the_epoch_killed_with_exit_code_130(tried, term
     assert terminal("runs", "show", "endless", "--json").document["status"] == "KILLED"
 
 
+def heed_the_terminal():
+    """Under `nohup`, which CI may be, SIGHUP is ignored."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_ends_a_run_as_killed(tried, terminal):
+    command = (*REGPLUG, "run", "--epochs", "1000000", "--name", "hung up", "--no-export")
+    with subprocess.Popen(
+        command, cwd=tried[0], env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heed_the_terminal
+    ) as process:
+        wait_until(lambda: "hung up" in trained(terminal("runs", "list", "--json").document["runs"]), process)
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=LONGEST_S)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "Interrupted."
+    assert terminal("runs", "show", "hung up", "--json").document["status"] == "KILLED"
+
+
 @pytest.mark.slow
 def test_a_second_ctrl_c_ends_a_run_at_once(tried, terminal):
     program = (

@@ -178,8 +178,14 @@ def _require_folder() -> None:
 
 
 def main() -> NoReturn:
-    """Runs the console script. SIGTERM, which schedulers and `timeout` send, acts like Ctrl-C."""
+    """Runs the console script.
+
+    SIGTERM, which schedulers and `timeout` send, acts like Ctrl-C. So does SIGHUP, which a terminal sends when it is
+    closed, unless it is ignored, as under `nohup`.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     # With the default settings, the imports alone trigger hundreds of useless garbage collections: half a second or
     # more. What is there at a freeze is never searched again; see `uncollected`.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
