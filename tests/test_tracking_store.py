@@ -19,6 +19,7 @@ from tracking_stores import copied_store, prepared_database, start
 
 from regplug.errors import TrackingError
 from regplug.tracking import open_store, reaching, require_reachable, resolve_location
+from regplug.tracking.trouble import explain
 
 SOON_S = 60.0
 """What a busy machine may take; MLflow itself would try for a hundred seconds and more."""
@@ -161,6 +162,53 @@ def test_a_proxy_whose_server_is_gone_is_no_server():
         threading.Thread(target=proxy.handle_request).start()
         with pytest.raises(TrackingError, match="503 Service Unavailable"):
             require_reachable(resolve_location(f"http://127.0.0.1:{proxy.server_port}"))
+
+
+def test_a_server_that_answers_any_request_with_a_page_is_no_mlflow_server():
+    class Welcomes(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "15")
+            self.end_headers()
+            self.wfile.write(b"<html>Hi</html>")
+
+        def do_GET(self):
+            self.do_POST()
+
+        def log_message(self, *_): ...
+
+    with HTTPServer(("127.0.0.1", 0), Welcomes) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(TrackingError, match="its answer is not that of an MLflow server") as caught:
+            open_store(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert caught.value.hint.startswith("Check MLFLOW_TRACKING_URI")
+
+
+GIVEN_UP = (
+    "API request to http://h:40312/9403 failed with exception HTTPConnectionPool(host='h'): Max retries (Caused by "
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "hint"),
+    [
+        (
+            f"{GIVEN_UP}ResponseError('too many 500 error responses'))",
+            "too many 500 error",
+            "See the log of the server",
+        ),
+        (f"{GIVEN_UP}ProtocolError('', Error(104, 'Connection reset by peer')))", "Connection reset", "Check MLFLOW"),
+        ("API request to endpoint /x failed with error code 401 != 200.", "401 != 200", "Set MLFLOW_TRACKING_USERNAME"),
+        ("403 Client Error: Forbidden for url: http://h/x", "403 Client Error", "Ask the server's owner"),
+        ("RESOURCE_DOES_NOT_EXIST: Run with id=9401403 not found", "9401403", "Check MLFLOW_TRACKING_URI"),
+    ],
+)
+def test_an_answer_of_a_server_is_told_shortly_with_the_step_that_it_calls_for(said, reason, hint):
+    told = explain("Metrics could not be logged", RuntimeError(said))
+    assert reason in told.message
+    assert "HTTPConnectionPool" not in told.message
+    assert told.hint.startswith(hint)
 
 
 def test_a_database_server_that_is_down_is_told_within_seconds():

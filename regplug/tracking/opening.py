@@ -229,6 +229,17 @@ def _reach_server(uri: str) -> None:
         raise_on_status=False,
         json={"max_results": 1},
     )
-    if response.status_code != 200:
-        answer = RuntimeError(f"it answered {response.status_code} {response.reason}")
-        raise explain(f"The tracking server {masked(uri)} cannot be used", answer)
+    said = f"it answered {response.status_code} {response.reason}"
+    if response.status_code == 200:
+        if _is_document(response):
+            return
+        said = "its answer is not that of an MLflow server"
+    raise explain(f"The tracking server {masked(uri)} cannot be used", RuntimeError(said))
+
+
+def _is_document(response: Any) -> bool:
+    """Returns whether an answer is a JSON document; other servers answer any request with a page."""
+    try:
+        return isinstance(response.json(), dict)
+    except ValueError:
+        return False

@@ -23,13 +23,19 @@ _HINTS = {
     "Can't locate revision": "A newer MLflow wrote this database: upgrade with pip install -U mlflow.",
     "Connection refused": "Start the server or the database again, or check its address.",
     "timed out": "Check whether the server or the database still responds; it may be overloaded.",
-    "401": "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
-    "403": "Ask the server's owner for access.",
+    "error responses": "See the log of the server, or of the proxy before it.",
+    r"(answered|error code) 401|401 Client Error": "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+    "MLFLOW_TRACKING_TOKEN.",
+    r"(answered|error code) 403|403 Client Error|\(403\)": "Ask the server's owner for access.",
 }
+"""Pattern of a message -> the next step."""
 _REFUSALS = frozenset({"BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"})
 _RACES = ("UNIQUE constraint failed", "duplicate key", "Duplicate entry")
 """Messages of SQLite, PostgreSQL, MySQL and SQL Server if another process has just written the same row."""
-_CAUSE = re.compile(r"\[Errno -?\d+\] ([^'\"()]+)|(Read timed out|timed out)")
+_CAUSE = re.compile(
+    r"\[Errno -?\d+\] ([^'\"()]+)|(Read timed out|timed out|too many \d+ error responses|Connection reset by peer|"
+    r"Remote end closed connection without response)"
+)
 _GENERAL_HINT = "Check MLFLOW_TRACKING_URI; unset it to track in mlruns/mlflow.db."
 
 
@@ -54,7 +60,7 @@ def explain(doing: str, error: BaseException) -> TrackingError:
     """Returns the `TrackingError` for an exception, with a suitable hint and without passwords."""
     reason = _reason(error)
     mask_exception(error)
-    hint = next((hint for sign, hint in _HINTS.items() if sign in reason), _GENERAL_HINT)
+    hint = next((hint for sign, hint in _HINTS.items() if re.search(sign, reason)), _GENERAL_HINT)
     return TrackingError(f"{doing}: {reason}", hint=hint)
 
 
