@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from regplug.bundles.calibration.answers import graph_outputs
 from regplug.bundles.formats import Captured, Format, NamedRun, Run, RunAll, parts_of
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check, at_most, holds
@@ -189,9 +190,7 @@ def _environments(values: Any) -> list[Any]:
 def _wanted(manifest: Mapping[str, Any], batch: int) -> list[tuple[list[int | str], str]]:
     """Largest shape and type of each input and output; the formula of an axis stays as it is."""
     sizes = {"batch": batch, **{name: axis["most"] for name, axis in manifest.get("axes", {}).items()}}
-    parts = [*parts_of(manifest, "input"), *parts_of(manifest, "output")]
-    added = (manifest.get("calibration") or {}).get("output")
-    parts += [added] if added else []
+    parts = [*parts_of(manifest, "input"), *graph_outputs(manifest)]
     return [([sizes.get(axis, axis) for axis in part["shape"]], part["dtype"]) for part in parts]
 
 

@@ -34,7 +34,6 @@ class _SmallOnnx(Onnx):
     kind = _FLOAT
     loss: Loss
     holds_noise = False
-    holds_names = False
 
     def __init__(self, params: OnnxParams) -> None:
         super().__init__(params)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, shape_inference
 
-from regplug.bundles.calibration.answers import conformal_part
+from regplug.bundles.calibration.answers import graph_outputs
 from regplug.bundles.causes import one_line
 from regplug.bundles.formats import parts_of
 from regplug.bundles.report import Check, at_most, holds
@@ -64,9 +64,7 @@ def ir_version(model: Any, asked: int) -> Check:
 
 def interface(model: Any, manifest: Mapping[str, Any]) -> Check:
     """The inputs and outputs have the names, dtypes and shapes of the manifest, and a batch axis named `batch`."""
-    conformal = conformal_part(manifest)
-    added = [conformal["output"]] if conformal else []
-    parts = (*parts_of(manifest, "input"), *parts_of(manifest, "output"), *added)
+    parts = (*parts_of(manifest, "input"), *graph_outputs(manifest))
     want = [(part["name"], part["dtype"], list(part["shape"])) for part in parts]
     found = [_interface(value) for value in (*model.graph.input, *model.graph.output)]
     return holds("interface", found == want, f"{found}" if found == want else f"{found}; the manifest says {want}")

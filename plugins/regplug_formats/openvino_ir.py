@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from regplug.bundles.formats import Array, Captured, Format, Run
+from regplug.bundles.calibration.answers import graph_outputs
+from regplug.bundles.formats import Captured, Format, NamedRun, Run, RunAll, parts_of
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check, at_most, holds
 from regplug.errors import MissingExtraError
@@ -28,7 +29,10 @@ import sys
 import numpy, openvino
 model, samples, name, output = sys.argv[1:]
 run = openvino.Core().compile_model(model, "CPU", {_EXACT!r})
-numpy.save(output, run({{name: numpy.load(samples)[name]}})[0])
+arrays = numpy.load(samples)
+answers = run({{given.any_name: arrays[given.any_name] for given in run.inputs}})
+parts = [answers[at].reshape(len(answers[at]), -1) for at in range(len(run.outputs))]
+numpy.save(output, answers[0] if name else numpy.hstack(parts))
 """
 
 
@@ -38,6 +42,9 @@ class OpenVino(Format):
     Raises:
         MissingExtraError: openvino is not installed.
     """
+
+    holds_added_outputs = True
+    holds_names = True
 
     def __init__(self, params: OnnxParams) -> None:
         if importlib.util.find_spec("openvino") is None:
@@ -58,16 +65,25 @@ class OpenVino(Format):
 
     def open(self, path: Path, *, optimised: bool) -> Run:
         """Compiled for the CPU. OpenVINO cannot turn its optimiser off, so both ways are the same."""
-        import openvino
+        run = self.open_outputs(path, optimised=optimised)
+        return lambda rows: run(rows)[0]
 
+    def open_outputs(self, path: Path, *, optimised: bool) -> RunAll:
+        """The same, with all outputs."""
         del optimised
-        compiled = openvino.Core().compile_model(path, "CPU", _EXACT)
+        compiled = _compiled(path)
+        return lambda rows: list(compiled([rows]).values())
 
-        def run(rows: Array) -> Array:
-            output: Array = compiled([rows])[0]
-            return output
-
-        return run
+    def open_named(
+        self, path: Path, manifest: Mapping[str, Any], *, optimised: bool, seed: int | None = None
+    ) -> NamedRun:
+        """The same, with inputs and outputs by name."""
+        del manifest, optimised
+        if seed is not None:
+            raise NotImplementedError("the results of its operators cannot be changed")
+        compiled = _compiled(path)
+        names = [port.any_name for port in compiled.outputs]
+        return lambda arrays: dict(zip(names, compiled(dict(arrays)).values(), strict=True))
 
     def manifest(self, path: Path) -> Mapping[str, Any]:
         """The manifest in the runtime information of the graph."""
@@ -77,14 +93,15 @@ class OpenVino(Format):
     def inspect(self, path: Path, manifest: Mapping[str, Any]) -> Sequence[Check]:
         """Checks names and shapes, and that every operator is deterministic and OpenVINO's own."""
         model = _read(path)
-        wanted = [manifest[side]["shape"] for side in ("input", "output")]
+        parts = [*parts_of(manifest, "input"), *graph_outputs(manifest)]
+        wanted = [[None if isinstance(axis, str) else axis for axis in part["shape"]] for part in parts]
         found = [_shape(port) for port in (*model.inputs, *model.outputs)]
         names = [port.any_name for port in (*model.inputs, *model.outputs)]
         types = [operator.get_type_info() for operator in model.get_ops()]
         random = sorted({one.name for one in types} & _RANDOM)
         foreign = sorted({one.name for one in types if not one.version_id.startswith("opset")})
         return [
-            holds("names", names == [manifest[side]["name"] for side in ("input", "output")], ", ".join(names)),
+            holds("names", names == [part["name"] for part in parts], ", ".join(names)),
             holds("shapes", found == wanted, f"{found}"),
             at_most("random_nodes", len(random), 0, ", ".join(random) or f"none among {len(types)}"),
             at_most("known_operators", len(foreign), 0, ", ".join(foreign) or "all of OpenVINO's operator sets"),
@@ -101,5 +118,12 @@ def _read(path: Path) -> Any:
     return openvino.Core().read_model(path)
 
 
-def _shape(port: Any) -> list[str | int]:
-    return ["batch" if axis.is_dynamic else axis.get_length() for axis in port.partial_shape]
+def _compiled(path: Path) -> Any:
+    import openvino
+
+    return openvino.Core().compile_model(path, "CPU", _EXACT)
+
+
+def _shape(port: Any) -> list[int | None]:
+    """The sizes of a port's axes; `None` for one that is symbolic."""
+    return [None if axis.is_dynamic else axis.get_length() for axis in port.partial_shape]

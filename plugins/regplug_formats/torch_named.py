@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from regplug.bundles.calibration.answers import graph_outputs
 from regplug.bundles.formats import Array, NamedRun
 from regplug.bundles.perturbing import LastBits
 from regplug_formats.torch_outputs import all_of
@@ -18,11 +19,12 @@ def named_run(run: Callable[..., Any], manifest: Mapping[str, Any], seed: int | 
     """Arrays by name to the outputs of a program by name.
 
     Args:
-        run: The program: tensors in the order of `inputs` to one tensor, or a tuple in the order of `outputs`.
-        manifest: Has `inputs` and `outputs`.
+        run: The program: tensors in the order of `inputs` to one tensor, or a tuple in the order of `outputs`,
+            followed by the one that a calibration adds.
+        manifest: Has `inputs`, `outputs` and `calibration`.
         seed: Of the last bits that are changed; `None` to change nothing.
     """
-    given, names = ([part["name"] for part in manifest[kind]] for kind in ("inputs", "outputs"))
+    given, names = ([part["name"] for part in parts] for parts in (manifest["inputs"], graph_outputs(manifest)))
 
     def named(arrays: Mapping[str, Array]) -> dict[str, Array]:
         tensors = [torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in given]

@@ -24,7 +24,7 @@ _PIPELINES = {
 _LIBRARIES = {"onnx": "onnx", "torchscript": "pytorch", "pt2": "pytorch", "openvino": "openvino", "pte": "executorch"}
 _UNIT = re.compile(r"[(\[]([^()\[\]]{1,30})[)\]]\s*$")
 _MOST_COLUMNS = 200
-_ADDED = {"conformal": "It is the second output of each file."}
+_ADDED = {"conformal": "It is the last output of each file."}
 
 
 def write_card(folder: Path, manifest: Mapping[str, Any], num_checks: int) -> None:

@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from regplug.bundles.calibration.answers import conformal_part
+from regplug.bundles.layout import onnx_file
 
 _CPP = {"uint8": "uint8_t", "float32": "float", "float64": "double", "float16": "Ort::Float16_t", "bool": "bool"}
 _TORCH = {
@@ -41,7 +42,7 @@ class Program:
 def programs_of(manifest: Mapping[str, Any]) -> Iterator[Program]:
     """Yields the programs for a bundle's files: numpy and onnxruntime, torch, OpenVINO, ExecuTorch, C++."""
     files = {facts["format"]: name for name, facts in manifest["files"].items()}
-    onnx = next((name for name in (files.get("onnx"), *files.values()) if name and name.endswith(".onnx")), None)
+    onnx = onnx_file(manifest)
     if onnx:
         yield Program("Python with numpy and onnxruntime", "python", _numpy(manifest, onnx))
     if "torchscript" in files:

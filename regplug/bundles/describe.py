@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from regplug.bundles.calibration.answers import graph_outputs
 from regplug.bundles.calibration.words import calibration_words
 from regplug.bundles.formats import parts_of
 from regplug.bundles.layout import is_named, model_files, model_kib, read_manifest, read_report, require_bundle
@@ -42,7 +43,7 @@ def _lines(path: Path, manifest: dict[str, Any], report: Report) -> list[str]:
         *_calibrated(manifest),
         *(f"input     {_input(part)}" for part in parts_of(manifest, "input")),
         *(f"axis      {_axis(name, axis)}" for name, axis in manifest.get("axes", {}).items()),
-        *(f"output    {_output(part)}; inside: {_baked_in(manifest)}" for part in parts_of(manifest, "output")),
+        *(f"output    {_output(part)}{_inside(part, manifest)}" for part in graph_outputs(manifest)),
         f"files     {', '.join(_file(path, name, facts) for name, facts in manifest['files'].items())}",
         f"state     sha256 {manifest['state_sha256'][:16]}, {_runs(manifest)}",
         f"proven    {len(report.checks)} checks {verdict} at export{_measured(report)}",
@@ -101,16 +102,19 @@ def _model(manifest: dict[str, Any]) -> str:
     return f"{parts}, trained on {config.get('dataset')}, seed {config.get('seed')}"
 
 
-def _baked_in(manifest: dict[str, Any]) -> str:
-    return ", ".join(name.rpartition(".")[2] for name in manifest["baked_in"])
+def _inside(part: Mapping[str, Any], manifest: dict[str, Any]) -> str:
+    """Returns what the graph contains besides the network; a calibration and an ending are behind the first output."""
+    if part is not graph_outputs(manifest)[0]:
+        return ""
+    return f"; inside: {', '.join(name.rpartition('.')[2] for name in manifest['baked_in'])}"
 
 
 def _outputs(manifest: dict[str, Any]) -> str:
     names = manifest["class_names"]
-    if is_named(manifest) and not names:
+    if manifest["task"] is None:
         return f"{len(manifest['inputs'])} inputs, {len(manifest['outputs'])} outputs"
     if not names:
-        return f"{manifest['num_outputs']} {_OUTPUTS[manifest['task']]}"
+        return f"{parts_of(manifest, 'output')[0]['shape'][1]} {_OUTPUTS[manifest['task']]}"
     more = f", and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return f"{len(names)} {_OUTPUTS[manifest['task']]}: {', '.join(names[:_NAMES_SHOWN])}{more}"
 

@@ -194,6 +194,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(document)
 
 
+def onnx_file(manifest: Mapping[str, Any]) -> str:
+    """Returns the ONNX file that predicts, or an empty string; one with fewer bits only if there is no other."""
+    names = (MODEL_ONNX, *sorted(manifest["files"]))
+    return next((name for name in names if name in manifest["files"] and name.endswith(".onnx")), "")
+
+
 def model_files(manifest: Mapping[str, Any]) -> list[str]:
     """Returns the model files, each followed by the file of its weights if it has one."""
     pairs = ((name, facts.get("weights")) for name, facts in manifest["files"].items())

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from torch import nn
+
+from regplug.bundles.calibration.request import Calibration
 from regplug.bundles.formats import Format
+from regplug.bundles.isolate import Ending
 from regplug.bundles.layout import SCHEMA_VERSION, canonical_json
 from regplug.bundles.reading import parse_json
 from regplug.bundles.request import BundleRequest
@@ -61,7 +65,7 @@ def _own(request: BundleRequest) -> dict[str, Any]:
         "class_names": list(request.task.class_names),
         "input": _input(request),
         "output": {"name": request.output_name, "shape": ["batch", request.task.num_outputs], "dtype": "float32"},
-        "baked_in": _baked_in(request),
+        "baked_in": baked_in([request.preprocess], request.calibration, request.ending),
         "stochastic": None,
         "calibration": None,
         **format_facts(request.formats),
@@ -80,11 +84,11 @@ def _input(request: BundleRequest) -> Mapping[str, Any]:
     }
 
 
-def _baked_in(request: BundleRequest) -> list[str]:
-    preprocess = type(request.preprocess)
-    steps = [f"{preprocess.__module__}.{preprocess.__qualname__}"]
-    steps += [request.calibration.kind] if request.calibration else []
-    return [*steps, request.ending] if request.ending else steps
+def baked_in(preprocess: Iterable[nn.Module], calibration: Calibration | None, ending: Ending) -> list[str]:
+    """Returns what the graph contains besides the network: the class of each preprocessing, calibration, ending."""
+    steps = [f"{type(one).__module__}.{type(one).__qualname__}" for one in preprocess]
+    steps += [calibration.kind] if calibration else []
+    return [*steps, ending] if ending else steps
 
 
 def format_facts(formats: Sequence[tuple[str, str, Format]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from regplug.bundles.layout import (
     MANIFEST,
     MODEL_ONNX,
     is_named,
+    onnx_file,
     read_manifest,
     require_bundle,
     require_small_enough,
@@ -92,12 +93,6 @@ def open_file(bundle: Path, file_format: str | None = None) -> OpenFile:
     is_onnx = name.endswith(".onnx")
     raw = _onnx_run(bundle / name, manifest) if is_onnx else _format_run(bundle / name, manifest)
     return OpenFile(manifest=manifest, path=bundle / name, raw=raw)
-
-
-def onnx_file(manifest: Mapping[str, Any]) -> str:
-    """Returns the ONNX file that predicts, or an empty string; one with fewer bits only if there is no other."""
-    names = (MODEL_ONNX, *sorted(manifest["files"]))
-    return next((name for name in names if name in manifest["files"] and name.endswith(".onnx")), "")
 
 
 def _file_of(bundle: Path, manifest: Mapping[str, Any], file_format: str | None) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from regplug.bundles.calibration.answers import graph_outputs
+from regplug.bundles.calibration.words import calibration_words
 from regplug.bundles.card import output_words, title_of, unit_of
 from regplug.bundles.formats import parts_of
 from regplug.bundles.layout import (
@@ -72,11 +74,14 @@ def _facts(path: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]
             yield "Range of the input", f"{given['range'][0]:g} to {given['range'][1]:g}"
     for name, axis in manifest.get("axes", {}).items():
         yield f"Sizes of {name}", f"{axis['least']} to {axis['most']}" if axis["most"] else f"{axis['least']} or more"
-    for output in parts_of(manifest, "output"):
+    for output in graph_outputs(manifest):
         yield "Output", f"{output['name']}: {output['dtype']} ({', '.join(map(str, output['shape']))})"
     if manifest["class_names"]:
         yield "Names", ", ".join(manifest["class_names"])
     yield "In the graph", ", ".join(manifest["baked_in"])
+    if manifest.get("calibration"):
+        words = calibration_words(manifest["calibration"]).replace("`", "")
+        yield "Calibration", f"{words[0].upper()}{words[1:]}"
     if "model" in config:
         yield "Model", config["model"]
         yield "Regularizers", ", ".join(config.get("reg", [])) or "none"

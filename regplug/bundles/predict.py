@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from regplug.bundles.formats import Array, Run
 from regplug.bundles.input_hints import merged_notes
 from regplug.bundles.inputs import Input, InputForm, files_in, read_input
 from regplug.bundles.layout import is_named
-from regplug.bundles.named.predict import named_files, named_rows, named_top
+from regplug.bundles.named.predict import named_files, named_rows
 from regplug.bundles.named.signature import Signature
 from regplug.bundles.opening import OpenFile, open_file
+from regplug.bundles.schema import output_kind
 from regplug.errors import BundleError, RequestError
 
 PASSES = 20
@@ -67,24 +68,28 @@ class Prediction:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the prediction as JSON."""
-        answer: dict[str, Any] = {"source": self.source, "row": self.row}
-        if self.outputs and not self.top:
-            return {**answer, "outputs": dict(self.outputs)}
+        answer = {"source": self.source, "row": self.row, **self._decided()}
+        return {**answer, "outputs": dict(self.outputs)} if self.outputs else answer
+
+    def _decided(self) -> dict[str, Any]:
+        """Returns the answer to the task; nothing for a bundle without a task."""
         if self.values:
             more: dict[str, Any] = {"spread": list(self.spread)} if self.spread else {}
             more |= {"intervals": [list(ends) for ends in self.intervals]} if self.intervals else {}
-            return {**answer, "values": list(self.values), **more}
+            return {"values": list(self.values), **more}
         if self.labels:
             spreads = {"spread": dict(zip(dict(self.labels), self.spread, strict=True))} if self.spread else {}
-            return {**answer, "labels": list(self.present), "probabilities": dict(self.labels), **spreads}
+            return {"labels": list(self.present), "probabilities": dict(self.labels), **spreads}
+        if not self.top:
+            return {}
         top = [{"label": label, "probability": probability} for label, probability in self.top]
-        whole = {**answer, "label": self.label, "probability": self.top[0][1], "top": top}
+        whole = {"label": self.label, "probability": self.top[0][1], "top": top}
         if self.prediction_set is not None:
             whole["set"] = list(self.prediction_set)
         if self.spread:
             whole["spread"] = self.spread[0]
             whole["top"] = [{**one, "spread": spread} for one, spread in zip(top, self.spread, strict=True)]
-        return {**whole, "outputs": dict(self.outputs)} if self.outputs else whole
+        return whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +161,13 @@ def predict(
         notes.append(
             f"dropout is live: means and standard deviations over {count} passes, which vary from call to call."
         )
-    coverage = (conformal_part(manifest) or {}).get("coverage", 0.0)
-    return Predictions(task=manifest["task"], rows=tuple(rows), notes=tuple(notes), passes=count, coverage=coverage)
+    return Predictions(
+        task=manifest["task"], rows=tuple(rows), notes=tuple(notes), passes=count, coverage=_coverage(manifest)
+    )
+
+
+def _coverage(manifest: Mapping[str, Any]) -> float:
+    return float((conformal_part(manifest) or {}).get("coverage", 0.0))
 
 
 def _predict_named(opened: OpenFile, inputs: Sequence[Path], top: int) -> Predictions:
@@ -168,11 +178,11 @@ def _predict_named(opened: OpenFile, inputs: Sequence[Path], top: int) -> Predic
         named_prediction(source, row, outputs, manifest, top)
         for source, row, outputs in named_rows(files, run, manifest, notes)
     )
-    return Predictions(task=manifest["task"], rows=rows, notes=tuple(notes))
+    return Predictions(task=manifest["task"], rows=rows, notes=tuple(notes), coverage=_coverage(manifest))
 
 
 def named_prediction(
-    source: str, row: int, outputs: Mapping[str, Array], manifest: Mapping[str, Any], top: int
+    source: str, row: int, outputs: Mapping[str, Array], manifest: dict[str, Any], top: int
 ) -> Prediction:
     """Returns the prediction for a row of a bundle with named outputs.
 
@@ -183,12 +193,13 @@ def named_prediction(
         manifest: The bundle's manifest.
         top: Number of most probable classes.
     """
-    return Prediction(
-        source=source,
-        row=row,
-        top=named_top(outputs, manifest, top),
-        outputs={name: output.tolist() for name, output in outputs.items()},
-    )
+    shown = {name: output.tolist() for name, output in outputs.items()}
+    if manifest["task"] is None:
+        return Prediction(source=source, row=row, outputs=shown)
+    first = outputs[manifest["outputs"][0]["name"]][None]
+    answer = probabilities_or_values(lambda rows: rows, manifest)(first)
+    (decided,) = predictions([(source, row)], answer, None, manifest, top)
+    return replace(decided, outputs=shown)
 
 
 def check_passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> int:
@@ -293,7 +304,7 @@ def _conformal(values: Array, thresholds: Sequence[float], task: str, names: Seq
 
 def probabilities_or_values(run: Run, manifest: dict[str, Any]) -> Run:
     """Returns a run with probabilities of classes or labels, or with the values of a regression."""
-    return with_probabilities(run, manifest["task"]) if manifest["output"]["name"] == "logits" else run
+    return with_probabilities(run, manifest["task"]) if output_kind(manifest) == "logits" else run
 
 
 def with_probabilities(run: Run, task: str) -> Run:

@@ -1,4 +1,4 @@
-"""Compares a bundle's export report with the checks made now. Standard library only."""
+"""Compares a bundle's export report with the checks made now. numpy only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from regplug.bundles.formats import parts_of
 from regplug.bundles.report import Check, Report, at_most, holds
 
 _MODEL = (
@@ -51,41 +52,57 @@ def told_as_made(report: Report, made: Sequence[Check], manifest: Mapping[str, A
         manifest: The manifest, with the task and whether dropout is live.
         model_limit: The limit of `model.row_alone`.
     """
-    told = {check.name: check for check in report.checks}
-    wanted = {*_MODEL, *(_LIVE if manifest["stochastic"] else _STILL)}
-    wanted |= {_CALIBRATED} if manifest.get("calibration") else set()
-    other = {name for parts in _OF_TASK.values() for name in parts} - set(_OF_TASK[manifest["task"]])
-    faults = _faults(told, made, wanted)
-    faults += [f"{name} belongs to another task" for name in sorted(told) if set(name.split(".")) & other]
-    if not _is_near(told.get("model.row_alone", at_most("", 0, model_limit)).limit, model_limit):
-        faults.append("model.row_alone has a different limit")
-    return [_verdict(faults, len(wanted | {check.name for check in made}))]
+    return _compared(report, made, manifest, _MODEL, {"model.row_alone": model_limit})
 
 
 def told_as_made_named(
-    report: Report, made: Sequence[Check], labels: Sequence[str], limits: Mapping[str, float]
+    report: Report,
+    made: Sequence[Check],
+    manifest: Mapping[str, Any],
+    labels: Sequence[str],
+    limits: Mapping[str, float],
 ) -> list[Check]:
     """Checks the same for a bundle with several inputs or outputs.
 
     Args:
         report: The export's report.
         made: The checks made now.
+        manifest: The manifest.
         labels: Each output, and each output at each other size of the symbolic axes.
         limits: The limit of `model.row_alone` of each output.
     """
-    told = {check.name: check for check in report.checks}
     names = {"model.output_finite", "model.repeat", "model.row_alone"}
     model = [name for name in _MODEL if name not in names]
     model += [f"{name}.{label}" for name in ("model.output_finite", "model.repeat") for label in labels]
     alone = {f"model.row_alone.{output}": limit for output, limit in limits.items()}
-    wanted = {*model, *alone, *_STILL}
+    return _compared(report, made, manifest, [*model, *alone], alone)
+
+
+def _compared(
+    report: Report,
+    made: Sequence[Check],
+    manifest: Mapping[str, Any],
+    model: Sequence[str],
+    limits: Mapping[str, float],
+) -> list[Check]:
+    told = {check.name: check for check in report.checks}
+    wanted = {*model, *(_LIVE if manifest["stochastic"] else _STILL)}
+    wanted |= {_CALIBRATED} if manifest.get("calibration") else set()
     faults = _faults(told, made, wanted)
+    faults += [f"{name} belongs to another task" for name in sorted(told) if _is_of_other_task(name, manifest)]
     faults += [
         f"{name} has a different limit"
-        for name, limit in alone.items()
+        for name, limit in limits.items()
         if not _is_near(told.get(name, at_most("", 0, limit)).limit, limit)
     ]
     return [_verdict(faults, len(wanted | {check.name for check in made}))]
+
+
+def _is_of_other_task(name: str, manifest: Mapping[str, Any]) -> bool:
+    """Returns whether a check is one of another task; an output may have such a name, too."""
+    other = {one for parts in _OF_TASK.values() for one in parts} - set(_OF_TASK.get(manifest["task"], ()))
+    outputs = {part["name"] for part in parts_of(manifest, "output")}
+    return bool(set(name.split(".")) & (other - outputs))
 
 
 def _faults(told: Mapping[str, Check], made: Sequence[Check], wanted: set[str]) -> list[str]:

@@ -80,9 +80,7 @@ class BundleRequest:
     @property
     def ending(self) -> Ending:
         """What the graph does with the network's output."""
-        if not self.probabilities:
-            return ""
-        return "sigmoid" if self.task.is_multilabel else "softmax"
+        return ending_of(self.task, is_ended=self.probabilities)
 
     def validate(self) -> None:
         """Checks the request.
@@ -94,8 +92,8 @@ class BundleRequest:
             refuse_module(part)
         self._validate_samples()
         self._validate_formats()
-        if self.probabilities and self.task.kind == "regression":
-            raise RequestError("Probabilities were requested, but the task is a regression.", hint="Leave them out.")
+        if self.probabilities:
+            require_probabilities(self.task)
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             raise RequestError(
                 f"The range {self.value_range} is empty.", hint="Give the smallest and the largest value."
@@ -108,33 +106,17 @@ class BundleRequest:
     def _validate_calibration(self, calibration: Calibration) -> None:
         calibration.validate(self.task, stochastic=self.stochastic)
         self._validate_rows("Validation", *(calibration.rows or ()))
-        silent = [name for name, _, form in self.formats if not form.holds_added_outputs]
-        if calibration.kind == "conformal" and silent:
-            raise RequestError(
-                f"The format {', '.join(silent)} does not support the added output of a conformal calibration.",
-                hint="Leave the format out, or the calibration.",
-            )
+        require_added_output(calibration, self.formats)
 
     def _validate_rows(self, which: str, inputs: Array, targets: Array) -> None:
-        shape, width = np.shape(targets), self.task.num_outputs
-        wanted: list[tuple[int, ...]] = [] if self.task.is_classification else [(len(inputs), width)]
-        if self.task.is_classification or width == 1:
-            wanted.append((len(inputs),))
-        if inputs.shape[1:] != self.samples.shape[1:] or shape not in wanted or not len(inputs):
+        fits = inputs.shape[1:] == self.samples.shape[1:] and len(inputs)
+        if not fits or not targets_fit(targets, len(inputs), self.task):
             raise RequestError(
-                f"{which} inputs {inputs.shape} with targets {shape} do not fit samples {self.samples.shape}.",
+                f"{which} inputs {inputs.shape} with targets {np.shape(targets)} do not fit samples "
+                f"{self.samples.shape}.",
                 hint=f"Give raw {which.lower()} inputs with the shape of the samples, and one target for each.",
             )
-        if self.task.is_classification and not np.isin(targets, np.arange(width)).all():
-            raise RequestError(
-                f"A {which.lower()} target is not a class: there are {width}, 0 to {width - 1}.",
-                hint="Give each row's class as a number, in the order of the class names.",
-            )
-        if self.task.is_multilabel and not np.isin(targets, (0, 1)).all():
-            raise RequestError(
-                f"A {which.lower()} target is not 0 or 1.",
-                hint="Give 0 or 1 for each label, in the order of the names.",
-            )
+        require_known_targets(which, targets, self.task)
 
     def _validate_samples(self) -> None:
         ranks: dict[Layout, bool] = {
@@ -170,6 +152,73 @@ class BundleRequest:
         bad = sorted(set(RESERVED) & set(files)) + [name for name in files if Path(name).name != name]
         if bad:
             raise RequestError(f"A format cannot write {bad[0]!r}.", hint="Give a plain, unreserved file name.")
+
+
+def ending_of(task: Task | None, *, is_ended: bool) -> Ending:
+    """Returns what a graph does with the network's output: nothing, a softmax, or for labels a sigmoid."""
+    if task is None or not is_ended:
+        return ""
+    return "sigmoid" if task.is_multilabel else "softmax"
+
+
+def require_probabilities(task: Task) -> None:
+    """Checks that a task has probabilities.
+
+    Raises:
+        RequestError: It is a regression.
+    """
+    if task.kind == "regression":
+        raise RequestError("Probabilities were requested, but the task is a regression.", hint="Leave them out.")
+
+
+def require_added_output(calibration: Calibration, formats: Sequence[tuple[str, str, Format]]) -> None:
+    """Checks that every format supports the output that a calibration adds.
+
+    Raises:
+        RequestError: One does not.
+    """
+    silent = [name for name, _, form in formats if not form.holds_added_outputs]
+    if calibration.kind == "conformal" and silent:
+        raise RequestError(
+            f"The format {', '.join(silent)} does not support the added output of a conformal calibration.",
+            hint="Leave the format out, or the calibration.",
+        )
+
+
+def targets_fit(targets: Array, rows: int, task: Task) -> bool:
+    """Returns whether targets have the shape of a task's: `(N,)` classes, `(N, K)` labels or values."""
+    wanted: list[tuple[int, ...]] = [] if task.is_classification else [(rows, task.num_outputs)]
+    if task.is_classification or task.num_outputs == 1:
+        wanted.append((rows,))
+    return np.shape(targets) in wanted
+
+
+def require_known_targets(which: str, targets: Array, task: Task) -> None:
+    """Checks the values of targets.
+
+    Args:
+        which: `Test` or `Validation`, for the message.
+        targets: Targets of the right shape.
+        task: The task.
+
+    Raises:
+        RequestError: One is no class of the task, no label, or not finite.
+    """
+    width = task.num_outputs
+    if task.is_classification and not np.isin(targets, np.arange(width)).all():
+        raise RequestError(
+            f"A {which.lower()} target is not a class: there are {width}, 0 to {width - 1}.",
+            hint="Give each row's class as a number, in the order of the class names.",
+        )
+    if not np.isfinite(targets).all():
+        raise RequestError(
+            f"A {which.lower()} target is NaN or infinite.", hint="Leave out the rows without a known target."
+        )
+    if task.is_multilabel and not np.isin(targets, (0, 1)).all():
+        raise RequestError(
+            f"A {which.lower()} target is not 0 or 1.",
+            hint="Give 0 or 1 for each label, in the order of the names.",
+        )
 
 
 def licensed(request: BundleRequest, license_id: str) -> BundleRequest:

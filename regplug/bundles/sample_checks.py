@@ -46,15 +46,21 @@ def is_close(found: Array, wanted: Array) -> bool:
         return np.allclose(found, wanted, rtol=share, atol=share * largest(wanted), equal_nan=True)
 
 
-def outputs_fit(known: Sequence[Reference], draws: Draws | None, manifest: Mapping[str, Any]) -> Check:
-    """Checks that outputs on real rows are finite, ignore NaN in other rows, and sum to 1 if they are probabilities."""
+def outputs_fit(known: Sequence[Reference], draws: Draws | None, kind: str) -> Check:
+    """Checks that outputs on real rows are finite, ignore NaN in other rows, and sum to 1 if they are probabilities.
+
+    Args:
+        known: The cases, `real` first.
+        draws: The outputs with live dropout.
+        kind: What the output holds: `logits`, `probabilities`, `values` or an empty text.
+    """
     by_case = {reference.case: reference for reference in known}
     real = by_case[REAL]
     if not np.isfinite(real.outputs).all():
         return holds("samples.outputs", False, "the outputs on real rows contain NaN or infinity")
     if draws is not None and not (np.isfinite(draws.given.outputs).all() and np.isfinite(draws.passes).all()):
         return holds("samples.outputs", False, "the outputs with live dropout contain NaN or infinity")
-    if manifest["output"]["name"] == "probabilities" and not _are_shares(real.outputs):
+    if kind == "probabilities" and not _are_shares(real.outputs):
         return holds("samples.outputs", False, "the outputs are named probabilities, but do not sum to 1")
     again = by_case.get(NONFINITE)
     if again is not None and not _answers_again(again, real):

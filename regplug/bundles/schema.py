@@ -173,6 +173,8 @@ _SHARE = Kind("a number between 0 and 1", lambda value: is_number(value) and 0 <
 _ABOVE_ZERO = Kind("a number above 0", lambda value: is_number(value) and value > 0)
 _SCALED = dict.fromkeys(("nll_before", "nll_after", "ece_before", "ece_after"), NUMBER)
 _COVERED = dict.fromkeys(("coverage", "low", "high", "confidence", "mean_size"), NUMBER)
+_CALIBRATED = {"temperature": ("classification",), "conformal": ("classification", "regression")}
+"""Kind of a calibration -> the tasks that have it."""
 _ADDED = Fields({"name": NAME, "shape": Kind("a list", lambda value: isinstance(value, list)), "dtype": NAME}, {})
 _CALIBRATION = {
     "temperature": Fields(
@@ -244,7 +246,7 @@ def manifest_fault(manifest: Any) -> str:
     if not found and manifest["stochastic"] is not None:
         found = next(faults(manifest["stochastic"], _STOCHASTIC, "stochastic"), "")
     if not found and manifest.get("calibration") is not None:
-        found = next(_calibration_faults(manifest), "")
+        found = next(calibration_faults(manifest, manifest["num_outputs"]), "")
     if not found and manifest.get("preparation"):
         found = next(_preparation_faults(manifest["preparation"]), "")
     return found or next(_contradictions(manifest), "")
@@ -308,15 +310,21 @@ def _preparation_faults(part: Any) -> Iterator[str]:
     )
 
 
-def _calibration_faults(manifest: Mapping[str, Any]) -> Iterator[str]:
-    part, width = manifest["calibration"], manifest["num_outputs"]
+def calibration_faults(manifest: Mapping[str, Any], width: int) -> Iterator[str]:
+    """Yields what is wrong with `calibration`.
+
+    Args:
+        manifest: The manifest, whose other fields have their forms.
+        width: Number of classes or values.
+    """
+    part = manifest["calibration"]
     form = _CALIBRATION.get(str(part.get("kind")))
     if form is None:
         yield f"calibration.kind must be 'temperature' or 'conformal', but is {reprlib.repr(part.get('kind'))}"
         return
     yield from faults(part, form, "calibration")
     is_class = manifest["task"] == "classification"
-    if manifest["task"] == "multilabel" or (part["kind"] == "temperature" and not is_class) or manifest["stochastic"]:
+    if manifest["task"] not in _CALIBRATED[part["kind"]] or manifest["stochastic"]:
         yield f"a {part['kind']} calibration contradicts the task {manifest['task']!r} or live dropout"
     if part["kind"] not in manifest["baked_in"]:
         yield f"baked_in does not name the calibration {part['kind']!r}"
@@ -340,9 +348,7 @@ def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"class_names holds {len(set(names))} names, and num_outputs is {width}"
     if output["shape"] != ["batch", width]:
         yield f"output.shape is {output['shape']}, and num_outputs is {width}"
-    wanted = (
-        "values" if task == "regression" else "probabilities" if _ENDING[task] in manifest["baked_in"] else "logits"
-    )
+    wanted = output_kind(manifest)
     if output["name"] != wanted:
         yield f"output.name is {output['name']!r}; of this {task} it is {wanted!r}"
     if given["name"] == output["name"]:
@@ -353,6 +359,16 @@ def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
     if columns and given["layout"] == "row" and given["shape"] != ["batch", len(columns)]:
         yield f"column_names holds {len(columns)} names, and input.shape is {given['shape']}"
     yield from file_contradictions(manifest)
+
+
+def output_kind(manifest: Mapping[str, Any]) -> str:
+    """Returns what the first output holds: `logits`, `probabilities` or `values`; an empty text without a task."""
+    task = manifest["task"]
+    if task is None:
+        return ""
+    if task == "regression":
+        return "values"
+    return "probabilities" if _ENDING[task] in manifest["baked_in"] else "logits"
 
 
 def file_contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -27,6 +27,7 @@ from regplug.bundles.report_checks import proven_at_export, told_as_made
 from regplug.bundles.rows import rows_prepared
 from regplug.bundles.sample_checks import impossible_tolerances, inputs_follow, outputs_fit, tolerances_bounded
 from regplug.bundles.samples import read_samples
+from regplug.bundles.schema import output_kind
 from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
 from regplug.bundles.stochastic.record import Draws
 from regplug.errors import VerificationError
@@ -127,7 +128,7 @@ def _verify_samples(path: Path, manifest: dict[str, Any], checks: list[Check]) -
         raise
     checks.append(holds("samples.arrays", True, f"{len(known)} cases"))
     _require(impossible_tolerances(known, draws), checks)
-    _require([inputs_follow(known, manifest), outputs_fit(known, draws, manifest)], checks)
+    _require([inputs_follow(known, manifest), outputs_fit(known, draws, output_kind(manifest))], checks)
     _require(rows_prepared(manifest, known[0].inputs), checks)
     return known, draws
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from regplug.bundles.calibration.applying import apply_temperature, fit_conformal, measure
+from regplug.bundles.calibration.applying import apply_temperature, fit_conformal
 from regplug.bundles.calibration.checks import check_added_output
 from regplug.bundles.calibration.graph import Conformal
 from regplug.bundles.capture import EXAMPLE_ROWS, capture
 from regplug.bundles.card import write_card
 from regplug.bundles.cases import REAL, Reference, make_cases
-from regplug.bundles.causes import cause
-from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.decisions import decision_of
 from regplug.bundles.formats import Captured, Format
 from regplug.bundles.graph import check_graph
@@ -28,15 +25,13 @@ from regplug.bundles.independence import rows_alone
 from regplug.bundles.isolate import Deployed, isolate
 from regplug.bundles.layout import (
     MANIFEST,
-    SAMPLE_INPUT,
     VERIFICATION,
     bundle_digest,
     canonical_json,
     write_checksums,
 )
 from regplug.bundles.manifest import build_manifest
-from regplug.bundles.measured import measured_metrics
-from regplug.bundles.numbers import TestData, check_file, in_batches
+from regplug.bundles.numbers import TestData, check_file
 from regplug.bundles.preflight import (
     output_finite,
     rebuilt_equal,
@@ -45,8 +40,9 @@ from regplug.bundles.preflight import (
     state_unchanged,
     weights_finite,
 )
+from regplug.bundles.proving import Proof, Work, prove_files, size_check, tell_test, test_data
 from regplug.bundles.publish import published
-from regplug.bundles.report import Check, Report, prefixed
+from regplug.bundles.report import Check, Report
 from regplug.bundles.request import Bundle, BundleRequest
 from regplug.bundles.rows import rows_prepared
 from regplug.bundles.samples import write_samples
@@ -65,25 +61,7 @@ from regplug.bundles.stochastic.reference import (
 )
 from regplug.bundles.structure import settle
 from regplug.bundles.tolerance import references
-from regplug.errors import ExportError, RegplugError, VerificationError
-from regplug.registry.uncollected import uncollected
-
-
-@dataclass
-class Work:
-    """The checks made and the time spent so far."""
-
-    checks: list[Check] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measures the time of a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+from regplug.errors import VerificationError
 
 
 def write_bundle(request: BundleRequest, out: Path, signer: Signer | None = None) -> Bundle:
@@ -175,7 +153,9 @@ def _proven_model(request: BundleRequest, work: Work) -> _Model:
     )
     if request.calibration is not None and request.calibration.kind == "conformal":
         with work.stage("capture"):
-            part, check = fit_conformal(request.calibration, request, deployed, known[0].tolerance)
+            part, check = fit_conformal(
+                request.calibration, request.task, deployed, known[0].tolerance, is_shares=request.probabilities
+            )
             work.checks.append(check)
             calibration, captured = part, _with_added_output(request, deployed, captured, part)
     return _Model(
@@ -228,49 +208,15 @@ def _proven_files(
     manifest: dict[str, Any],
     work: Work,
 ) -> None:
-    files = {name: filename for name, filename, _ in request.formats}
-    test = _test_data(request, model.deployed, model.known[0], work)
-    if test is not None and model.calibration is not None:
-        work.checks += measure(model.calibration, request, test)
-    if test is not None:
-        # Before the files are written, because they contain the manifest.
-        threshold = 0.5 if request.probabilities else 0.0
-        manifest["metrics"] = measured_metrics(test.outputs, test.targets, request.task.kind, threshold)
-    with contextlib.ExitStack() as running:
-        clean: list[tuple[str, Format, CleanProcess]] = []
-        for name, filename, form in request.formats:
-            with work.stage(f"{name}.write"), model.live:
-                write_file(name, form, model.captured, folder / filename, manifest)
-            program = form.standalone()
-            if program is not None:
-                # It starts now and is checked last, so that it starts up while the other checks run.
-                process = CleanProcess(program, folder / filename, folder / SAMPLE_INPUT, request.input_name)
-                clean.append((name, form, running.enter_context(process)))
-        for name, filename, form in request.formats:
-            with work.stage(f"{name}.check"):
-                work.checks += prefixed(name, _check(request, form, folder / filename, model, manifest, test))
-        with work.stage("clean_process"):
-            for name, form, process in clean:
-                work.checks += prefixed(name, [clean_check(process, form, folder / files[name], model.known, manifest)])
-
-
-def write_file(name: str, form: Format, captured: Captured, path: Path, manifest: dict[str, Any]) -> None:
-    """Writes the file of one format.
-
-    Raises:
-        ExportError: The format cannot hold the model.
-        OSError: The disk cannot be written.
-    """
-    try:
-        with torch.no_grad(), uncollected():
-            form.write(captured, path, manifest)
-    except (RegplugError, OSError):
-        raise
-    except Exception as error:
-        raise ExportError(
-            f"Format {name} ({type(form).__module__}) cannot write this model: {cause(error)}",
-            hint="Leave this format out (--format), or write the operation in simpler ones.",
-        ) from error
+    test = test_data(request.test, model.deployed, model.known[0], work)
+    work.checks += tell_test(manifest, request.task, test, is_ended=request.probabilities)
+    proof = Proof(
+        input_name=request.input_name,
+        writing=lambda _: model.live,
+        check=lambda form, path: _check(request, form, path, model, manifest, test),
+        clean=lambda process, form, path: clean_check(process, form, path, model.known, manifest),
+    )
+    prove_files(request.formats, folder, model.captured, manifest, proof, work)
 
 
 def _check(
@@ -282,35 +228,13 @@ def _check(
     test: TestData | None,
 ) -> list[Check]:
     decision = decision_of(request.task.kind, request.output_name)
-    checks = check_graph(form, path, manifest)
-    if form.loss is not None:
-        checks.append(_size(path, request.module))
+    checks = [*check_graph(form, path, manifest), *size_check(form, path, request.module)]
     if model.draws and model.stochastic:
         layers = model.stochastic["layers"]
         checks += check_stochastic_file(form, path, model.known, model.draws, layers, decision=decision, test=test)
         return checks
     checks += check_file(form, path, model.known, decision=decision, test=test)
     return [*checks, *check_added_output(form, path, model.known, manifest, test)]
-
-
-def _size(path: Path, module: torch.nn.Module) -> Check:
-    """Reports the size of a format with fewer bits; always passes, because in a tiny model the graph is larger."""
-    size = path.stat().st_size
-    whole = sum(value.numel() * 4 for value in module.state_dict().values() if value.is_floating_point())
-    detail = f"{size / 2**10:,.1f} KiB, as a share of the weights in float32 ({whole / 2**10:,.1f} KiB)"
-    return Check(name="size", passed=True, figure=size / max(1, whole), detail=detail)
-
-
-def _test_data(request: BundleRequest, module: torch.nn.Module, real: Reference, work: Work) -> TestData | None:
-    if request.test is None:
-        return None
-    inputs = np.require(request.test[0], requirements=["C", "W"])
-    with work.stage("test"), torch.no_grad():
-        outputs = in_batches(lambda rows: module(torch.from_numpy(rows)).numpy(), inputs)
-    # Rounding grows with the size of the values, and the test set may contain larger ones than the samples.
-    growth = max(1.0, float(np.abs(outputs).max()) / (float(np.abs(real.outputs).max()) or 1.0))
-    targets = np.asarray(request.test[1])
-    return TestData(inputs=inputs, targets=targets, outputs=outputs, tolerance=real.tolerance * growth)
 
 
 def _listed(failures: Sequence[Check]) -> list[str]:

@@ -161,21 +161,19 @@ def csv_lines(answers: Predictions) -> Iterator[list[object]]:
         columns = ["label", "probability", *spread]
         more = range(2, 1 + len(first.top if first else ()))
         sets = ["set"] if answers.coverage else []
-        more_columns = (*(f"{name}_{rank}" for rank in more for name in columns), *sets, *_output_columns(answers))
-        yield ["input", "row", *columns, *more_columns]
+        more_columns = (*(f"{name}_{rank}" for rank in more for name in columns), *sets)
+        heading = [*columns, *more_columns]
     elif answers.task is None:
-        yield ["input", "row", *_output_columns(answers)]
+        heading = []
     elif answers.task == "multilabel":
         names = [name for name, _ in first.labels] if first else []
-        yield ["input", "row", "labels", *(f"{what} of {name}" for what in ("probability", *spread) for name in names)]
+        heading = ["labels", *(f"{what} of {name}" for what in ("probability", *spread) for name in names)]
     else:
         places = range(1, 1 + len(first.values if first else ()))
         ends = ("low", "high") if answers.coverage else ()
-        yield [
-            *("input", "row"),
-            *(f"{name}_{place}" for name in ("value", *spread) for place in places),
-            *(f"{name}_{place}" for place in places for name in ends),
-        ]
+        heading = [f"{name}_{place}" for name in ("value", *spread) for place in places]
+        heading += [f"{name}_{place}" for place in places for name in ends]
+    yield ["input", "row", *heading, *_output_columns(answers)]
     for row in answers.rows:
         yield [row.source, row.row, *_cells(row)]
 

@@ -91,11 +91,7 @@ def export_module(
     for part in (module, transform):
         require_module(part)
         refuse_module(part)
-    if validation is not None and calibrate == "none" and not conformal:
-        raise RequestError(
-            "Validation rows were given, but no calibration.",
-            hint="Request one: calibrate='temperature' or conformal=0.9; or leave the rows out.",
-        )
+    require_calibrated(validation, calibrate, conformal)
     require_free(Path(out), overwrite=overwrite, hint=OVERWRITE)
     signer = None if sign is None else load_signer(sign)
     samples = array_of(example)
@@ -131,6 +127,19 @@ def require_module(module: object) -> None:
         raise RequestError(
             f"{module!r} is a {type(module).__name__}, not a torch.nn.Module.",
             hint="Give a trained module, or the id or name of a run; wrap a function in a module.",
+        )
+
+
+def require_calibrated(validation: object, calibrate: str, conformal: float) -> None:
+    """Checks that validation rows are used.
+
+    Raises:
+        RequestError: They were given, but no calibration.
+    """
+    if validation is not None and calibrate == "none" and not conformal:
+        raise RequestError(
+            "Validation rows were given, but no calibration.",
+            hint="Request one: calibrate='temperature' or conformal=0.9; or leave the rows out.",
         )
 
 

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from regplug.api import Task, TaskKind
 from regplug.bundles.blame import user_line
+from regplug.bundles.calibration.request import calibration_of
 from regplug.bundles.causes import cause
 from regplug.bundles.formats import Array
 from regplug.bundles.isolate import isolate
@@ -19,6 +21,7 @@ from regplug.bundles.named.axes import Declared, declared_axes
 from regplug.bundles.named.calling import Calling, output_keys, style_of
 from regplug.bundles.named.deployed import NamedDeployed
 from regplug.bundles.named.request import NamedRequest
+from regplug.bundles.named.rows import TargetRows
 from regplug.bundles.named.signature import InputPart
 from regplug.bundles.named.writing import write_named_bundle
 from regplug.bundles.publish import OVERWRITE, require_free
@@ -26,14 +29,14 @@ from regplug.bundles.refusals import refuse_parts
 from regplug.bundles.request import layout_of
 from regplug.bundles.signing import load_signer
 from regplug.errors import RegplugError, RequestError
-from regplug.exporting.of_module import FORMATS, array_of, chosen_formats, require_module
+from regplug.exporting.of_module import FORMATS, array_of, chosen_formats, require_calibrated, require_module
 from regplug.exporting.records import Exported
 from regplug.registry import Registry
 
 INPUT = "input"
 """Name of a single input that was given without a name."""
 
-_ALONE = ("probabilities", "stochastic", "test", "column_names", "calibrate", "conformal", "validation")
+_ALONE = ("stochastic", "column_names")
 _UINT8_RANGE = (0.0, 255.0)
 
 
@@ -53,7 +56,12 @@ def export_named(
     class_names: Sequence[str] | None = None,
     preprocess: nn.Module | Mapping[str, nn.Module] | None = None,
     value_range: tuple[float, float] | Mapping[str, tuple[float, float]] | None = None,
-    task: str | None = None,
+    probabilities: bool = False,
+    calibrate: str = "none",
+    conformal: float = 0.0,
+    task: TaskKind | None = None,
+    test: tuple[Mapping[str, Any], Any] | None = None,
+    validation: tuple[Mapping[str, Any], Any] | None = None,
     manifest: Mapping[str, Any] | None = None,
     license_id: str = "",
     sign: Path | None = None,
@@ -71,10 +79,16 @@ def export_named(
         outputs: Names of the outputs in order; with a dict or a named tuple they choose outputs.
         dynamic: Input -> axis -> name, or a tuple of name, least and greatest size; for a single input also without
             its name.
-        class_names: Names of the classes whose logits are the first output.
+        class_names: Names of the classes or labels whose logits are the first output.
         preprocess: A module for the raw values of each input; for a single input also without its name.
         value_range: Smallest and largest raw value of each input; by default 0 to 255 for uint8.
-        task: `classification` with class names; nothing else.
+        probabilities: Whether the first output ends in a softmax (for labels, a sigmoid).
+        calibrate: `temperature` divides the first output by a number fitted on the validation rows; `none` does not.
+        conformal: Promised coverage of prediction sets or intervals, fitted on the validation rows; 0 for none.
+        task: What the first output `(B, K)` decides: `classification`, `multilabel` or `regression`; by default a
+            classification if there are class names, otherwise nothing.
+        test: Raw test inputs by name and targets, on which the first output of the files is evaluated.
+        validation: Raw validation inputs by name and targets; only for `calibrate` or `conformal`.
         manifest: Additional fields for `manifest.json`.
         license_id: The model's licence; empty if unknown.
         sign: The secret key (minisign) with which the bundle is signed.
@@ -85,18 +99,32 @@ def export_named(
     Raises:
         RequestError: The request is inconsistent; nothing was done.
     """
-    _refuse_alone(others, task, class_names)
+    _refuse_alone(others)
+    kind = _kind(task, class_names)
+    if kind is None:
+        given = {"probabilities": probabilities, "calibrate": calibrate != "none", "conformal": conformal}
+        _refuse_without_task({**given, "test": test is not None, "validation": validation is not None})
+    require_calibrated(validation, calibrate, conformal)
     require_module(module)
     require_free(Path(out), overwrite=overwrite, hint=OVERWRITE)
     signer = None if sign is None else load_signer(sign)
     fields = {**(manifest or {}), **({"license": license_id} if license_id else {})}
     request = _request(module, example, dynamic, preprocess, value_range)
-    request = replace(
-        request, formats=chosen_formats(formats, registry), class_names=tuple(class_names or ()), manifest=fields
-    )
-    keys = output_keys(_first_result(request), _texts(outputs), "logits" if class_names else "values")
+    request = replace(request, formats=chosen_formats(formats, registry), manifest=fields)
+    default = "values" if kind in (None, "regression") else "probabilities" if probabilities else "logits"
+    keys = output_keys(_first_result(request), _texts(outputs), default)
     request = replace(request, calling=replace(request.calling, outputs=keys))
-    _require_outputs(request)
+    parts = _called(request, lambda model, raw: model.parts(raw))
+    if kind is not None:
+        rows = _target_rows("Validation", validation, request)
+        request = replace(
+            request,
+            task=_task(request, parts[0], kind, tuple(class_names or ())),
+            probabilities=probabilities,
+            test=_target_rows("Test", test, request),
+            validation=rows,
+            calibration=calibration_of(calibrate, conformal, None if rows is None else rows.pair),
+        )
     return Exported.of(write_named_bundle(request, out, signer))
 
 
@@ -124,20 +152,60 @@ def _request(
     )
 
 
-def _refuse_alone(others: Mapping[str, Any], task: str | None, class_names: Sequence[str] | None) -> None:
+def _refuse_alone(others: Mapping[str, Any]) -> None:
     given = [name for name in _ALONE if name in others and others[name] not in (None, False, ())]
     if given:
         raise RequestError(
             f"{', '.join(given)} cannot be combined with named inputs or outputs, or with dynamic.",
-            hint="Leave it out; for probabilities, let the module return them as an output.",
+            hint="Leave it out.",
         )
-    if task not in (None, "classification") or (task and not class_names):
-        raise RequestError(
-            f"The task {task!r} was given for a module with named inputs or outputs, or with dynamic.",
-            hint="Leave it out; with class_names the first output holds the logits of the classes.",
-        )
+
+
+def _kind(task: TaskKind | None, class_names: Sequence[str] | None) -> TaskKind | None:
+    """Returns the kind of task; `None` if the outputs decide nothing."""
     if isinstance(class_names, str) or len(set(class_names or ())) != len(class_names or ()):
         raise RequestError(f"The class names {class_names!r} are not distinct.", hint="Give one name for each class.")
+    if class_names and task == "regression":
+        raise RequestError("Class names were given for a regression.", hint="Leave out the names, or the task.")
+    return task or ("classification" if class_names else None)
+
+
+def _refuse_without_task(given: Mapping[str, Any]) -> None:
+    names = [name for name, value in given.items() if value]
+    if names:
+        raise RequestError(
+            f"{', '.join(names)} needs a task, and it is not known what the first output holds.",
+            hint="Give class_names if it holds the logits of classes, or task='classification', 'multilabel' or "
+            "'regression'.",
+        )
+
+
+def _task(request: NamedRequest, first: torch.Tensor, kind: TaskKind, names: tuple[str, ...]) -> Task:
+    """Returns the task after checking the first output for two rows."""
+    shape, output = ", ".join(map(str, first.shape[1:])), request.calling.outputs[0][0]
+    if names and tuple(first.shape[1:]) != (len(names),):
+        raise RequestError(
+            f"There are {len(names)} class names, but the first output, {output!r}, has shape (batch, {shape}).",
+            hint="The first output holds one logit for each class; choose the order with outputs=.",
+        )
+    if first.ndim != 2:
+        raise RequestError(
+            f"The first output, {output!r}, has shape (batch, {shape}), where a {kind} needs (batch, outputs).",
+            hint="Choose the order with outputs=, or leave out the task.",
+        )
+    return Task(kind=kind, num_outputs=first.shape[1], class_names=names)
+
+
+def _target_rows(which: str, given: tuple[Any, Any] | None, request: NamedRequest) -> TargetRows | None:
+    """Returns rows with targets; those of a single input may leave out its name."""
+    if given is None:
+        return None
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise RequestError(f"{which} rows are not a pair.", hint="Give (inputs by name, targets).")
+    names = tuple(request.samples)
+    arrays = {name: array_of(value) for name, value in _by_name(f"{which} rows", given[0], names).items()}
+    axes = tuple(request.declared.axes.values())
+    return TargetRows.of(which, arrays, array_of(given[1]), request.inputs, axes)
 
 
 def _texts(names: Sequence[str] | str | None) -> tuple[str, ...] | None:
@@ -206,17 +274,6 @@ def _inputs(samples: Mapping[str, Array], declared: Declared, ranges: Mapping[st
 
 def _first_result(request: NamedRequest) -> Any:
     return _called(request, lambda model, raw: model.result(raw))
-
-
-def _require_outputs(request: NamedRequest) -> None:
-    """Checks that every output is a tensor of floats with the batch first."""
-    parts = _called(request, lambda model, raw: model.parts(raw))
-    if request.class_names and tuple(parts[0].shape[1:]) != (len(request.class_names),):
-        raise RequestError(
-            f"There are {len(request.class_names)} class names, but the first output, "
-            f"{request.calling.outputs[0][0]!r}, has shape (batch, {', '.join(map(str, parts[0].shape[1:]))}).",
-            hint="The first output holds one logit for each class; choose the order with outputs=.",
-        )
 
 
 def _called(request: NamedRequest, call: Callable[[NamedDeployed, list[torch.Tensor]], Any]) -> Any:

@@ -83,9 +83,10 @@ def export(
         dataset: For a run that was trained with a Python object as its dataset: the same object.
         class_names: For a module: one name for each class.
         preprocess: For a module: maps raw input to its input, such as a normalisation; becomes part of the graph.
-        task: For a module: `classification` or `regression`; by default a classification if there are class names or
-            two or more outputs.
-        test: For a module: raw test inputs and targets, on which the files themselves are evaluated.
+        task: For a module: `classification`, `multilabel` or `regression`; by default a classification if there are
+            class names or two or more outputs. With named outputs it is what the first one holds, by default nothing.
+        test: For a module: raw test inputs and targets, on which the files themselves are evaluated. Several inputs are
+            given by name.
         validation: For a module: raw validation inputs and targets, on which `calibrate` or `conformal` is fitted.
         value_range: For a module: smallest and largest raw value; by default 0 to 255 for uint8.
         column_names: For a module: names of the columns of rows.

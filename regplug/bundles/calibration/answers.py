@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from regplug.bundles.formats import Array
+from regplug.bundles.formats import Array, parts_of
 
 SETS, INTERVALS = "sets", "intervals"
 """Names of the output that a conformal calibration adds to the graph."""
@@ -20,6 +20,12 @@ def conformal_part(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns the manifest's part on a conformal calibration, or `None`."""
     part = manifest.get("calibration")
     return part if part and part["kind"] == "conformal" else None
+
+
+def graph_outputs(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns all outputs of a graph in order: those of the manifest, then the one that a calibration adds."""
+    added = conformal_part(manifest)
+    return [*parts_of(manifest, "output"), *([added["output"]] if added else [])]
 
 
 def softmax(logits: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from regplug.api import Task
 from regplug.bundles.calibration.answers import softmax
 from regplug.bundles.calibration.fitting import (
     fit_intervals,
@@ -23,7 +24,6 @@ from regplug.bundles.formats import Array
 from regplug.bundles.isolate import Deployed
 from regplug.bundles.numbers import TestData, in_batches
 from regplug.bundles.report import Check, at_most
-from regplug.bundles.request import BundleRequest
 from regplug.errors import ExportError
 
 _MOST_ERRORS = 5.0
@@ -54,24 +54,25 @@ def apply_temperature(calibration: Calibration, deployed: Deployed) -> tuple[dic
 
 
 def fit_conformal(
-    calibration: Calibration, request: BundleRequest, deployed: Deployed, rounding: float
+    calibration: Calibration, task: Task, deployed: Deployed, rounding: float, *, is_shares: bool
 ) -> tuple[dict[str, Any], Check]:
     """Fits the conformal thresholds; the model is not changed.
 
     Args:
         calibration: Coverage and validation rows.
-        request: The bundle.
+        task: The task.
         deployed: The isolated model.
         rounding: Largest rounding error of its outputs.
+        is_shares: Whether the outputs of a classification are probabilities, not logits.
 
     Returns:
         The manifest's part, and the check of the fit.
     """
-    is_class = request.task.kind == "classification"
+    is_class = task.kind == "classification"
     inputs, targets = _rows(calibration)
     outputs = _finite(_run(deployed, inputs))
     if is_class:
-        shares = _shares(outputs, request)
+        shares = outputs if is_shares else softmax(outputs)
         thresholds = [fit_sets(shares, targets, calibration.coverage)]
         covered = measured_sets(shares, targets, thresholds[0])["coverage"]
     else:
@@ -84,32 +85,34 @@ def fit_conformal(
         "coverage": calibration.coverage,
         "rows": len(targets),
         "thresholds": thresholds,
-        "output": calibration.output_of(request.task),
+        "output": calibration.output_of(task),
     }
     detail = f"share of the {len(targets)} validation rows that are not covered; the limit is the promised one"
     return part, at_most("calibration.fitted", 1 - covered, 1 - calibration.coverage, detail)
 
 
-def measure(part: dict[str, Any], request: BundleRequest, test: TestData) -> list[Check]:
+def measure(part: dict[str, Any], task: Task, test: TestData, *, is_shares: bool) -> list[Check]:
     """Measures a calibration on the test rows; writes `test` into the manifest's part.
 
     Args:
         part: The manifest's part.
-        request: The bundle.
+        task: The task.
         test: The test rows with the calibrated model's outputs.
+        is_shares: Whether the outputs of a classification are probabilities, not logits.
 
     Returns:
         The check of a temperature; the coverage of a conformal calibration is checked for each file.
     """
     if part["kind"] == "conformal":
-        if request.task.kind == "classification":
-            part["test"] = [measured_sets(_shares(test.outputs, request), test.targets, part["thresholds"][0])]
+        if task.kind == "classification":
+            shares = test.outputs if is_shares else softmax(test.outputs)
+            part["test"] = [measured_sets(shares, test.targets, part["thresholds"][0])]
         else:
             values = test.targets.reshape(test.outputs.shape)
             part["test"] = measured_intervals(test.outputs, values, part["thresholds"])
         return []
     temperature = part["temperature"]
-    logits = temperature * (np.log(np.maximum(test.outputs, 1e-38)) if request.probabilities else test.outputs)
+    logits = temperature * (np.log(np.maximum(test.outputs, 1e-38)) if is_shares else test.outputs)
     part["test"] = [measured_temperature(logits, test.targets, temperature)]
     change = nll_change_in_errors(logits, test.targets, temperature)
     detail = f"change of the NLL on {len(logits)} test rows by the temperature, in standard errors"
@@ -125,10 +128,6 @@ def _run(deployed: Deployed, inputs: Array, *, is_calibrated: bool = True) -> Ar
     run = deployed if is_calibrated else deployed.uncalibrated
     with torch.no_grad():
         return in_batches(lambda rows: run(torch.from_numpy(rows)).numpy(), inputs)
-
-
-def _shares(outputs: Array, request: BundleRequest) -> Array:
-    return outputs if request.probabilities else softmax(outputs)
 
 
 def _finite(outputs: Array) -> Array:

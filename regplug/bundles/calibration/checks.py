@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from regplug.bundles.calibration.answers import INTERVALS, SETS, added_answers, 
 from regplug.bundles.calibration.fitting import ALARM, Promise
 from regplug.bundles.cases import Reference
 from regplug.bundles.causes import cause
-from regplug.bundles.formats import Array, Format, RunAll
+from regplug.bundles.formats import Array, Format, Loss, RunAll
 from regplug.bundles.losses import widened
 from regplug.bundles.numbers import LEVELS, TestData, in_batches
 from regplug.bundles.report import Check, at_most, holds
+from regplug.bundles.schema import output_kind
 from regplug.bundles.splitting import open_outputs_split
 
 _NEAR = 1e-4
@@ -39,47 +41,88 @@ def check_added_output(
     Returns:
         No check for a bundle without such an output.
     """
-    part = conformal_part(manifest)
-    if part is None:
-        return []
-    name = part["output"]["name"]
-    checks = []
+    checks: list[Check] = []
+    if conformal_part(manifest) is None:
+        return checks
     for level, optimised in LEVELS.items():
-        try:
-            run = open_outputs_split(form, path, optimised=optimised)
-            wrong = sum(_wrong(run(one.inputs), form, manifest, part) for one in widened(known, form.loss))
-            checks.append(
-                at_most(f"{name}.{level}", wrong, 0, f"{name} that do not follow from the file's own outputs")
-            )
-            if test is not None and optimised:
-                checks += _on_test_rows(run, name, test, part)
-        except Exception as error:
-            checks.append(holds(f"{name}.{level}", False, f"the file raises: {cause(error)}"))
+        opened = functools.cache(functools.partial(open_outputs_split, form, path, optimised=optimised))
+        checks += added_output(opened, level, form.loss, known, manifest)
+        if test is not None and optimised:
+            checks += added_coverage(opened, test, manifest)
     return checks
 
 
-def _wrong(answers: Sequence[Array], form: Format, manifest: Mapping[str, Any], part: Mapping[str, Any]) -> int:
+def added_output(
+    opened: Callable[[], RunAll], label: str, loss: Loss | None, known: Sequence[Reference], manifest: Mapping[str, Any]
+) -> list[Check]:
+    """Compares the added output with the first one.
+
+    Args:
+        opened: Opens the file, whose first two outputs are the first one and the added one.
+        label: What the check is named after, besides the output.
+        loss: Limits of the format.
+        known: The cases.
+        manifest: The manifest with the thresholds.
+
+    Returns:
+        No check for a bundle without such an output.
+    """
+    part = conformal_part(manifest)
+    if part is None:
+        return []
+    name = f"{part['output']['name']}.{label}"
+    try:
+        run = opened()
+        wrong = sum(_wrong(run(one.inputs), loss, manifest, part) for one in widened(known, loss))
+    except Exception as error:
+        return [holds(name, False, f"the file raises: {cause(error)}")]
+    return [at_most(name, wrong, 0, f"{part['output']['name']} that do not follow from the file's own outputs")]
+
+
+def added_coverage(opened: Callable[[], RunAll], test: TestData, manifest: Mapping[str, Any]) -> list[Check]:
+    """Compares the share of test rows that the added output covers with what was promised.
+
+    Args:
+        opened: As for `added_output`.
+        test: The test rows.
+        manifest: The manifest with the thresholds.
+
+    Returns:
+        No check for a bundle without such an output.
+    """
+    part = conformal_part(manifest)
+    if part is None:
+        return []
+    name = f"{part['output']['name']}.test_coverage"
+    try:
+        return [_coverage(name, opened(), test, part)]
+    except Exception as error:
+        return [holds(name, False, f"the file raises: {cause(error)}")]
+
+
+def _wrong(answers: Sequence[Array], loss: Loss | None, manifest: Mapping[str, Any], part: Mapping[str, Any]) -> int:
     """Returns how many entries of the added output are wrong in rows with finite outputs."""
     outputs, added = answers
     if added.shape != (len(outputs), *part["output"]["shape"][1:]) or str(added.dtype) != part["output"]["dtype"]:
         return added.size or 1
     is_finite = np.isfinite(outputs).all(1)
     outputs, added = outputs[is_finite], added[is_finite]
-    lost = form.loss.relative_error if form.loss else 0.0
+    lost = loss.relative_error if loss else 0.0
     if part["output"]["name"] == INTERVALS:
         wanted = added_answers(outputs, part)
         scale = np.abs(wanted).max(initial=0.0)
         return int((np.abs(added.astype(np.float64) - wanted) > max(lost, _LAST_BITS) * scale).sum())
-    shares, threshold = (softmax(outputs) if manifest["output"]["name"] == "logits" else outputs), part["thresholds"][0]
+    shares = softmax(outputs) if output_kind(manifest) == "logits" else outputs
+    threshold = part["thresholds"][0]
     is_clear = np.abs(shares - threshold) > max(lost, _NEAR * threshold)
     return int(((added != added_answers(shares, part)) & is_clear).sum())
 
 
-def _on_test_rows(run: RunAll, name: str, test: TestData, part: Mapping[str, Any]) -> list[Check]:
+def _coverage(name: str, run: RunAll, test: TestData, part: Mapping[str, Any]) -> Check:
     """Checks that the file covers the targets of test rows as often as exchangeable rows would be covered."""
     added = in_batches(lambda rows: run(rows)[1], test.inputs)
     promise = Promise(rows=part["rows"], coverage=part["coverage"])
-    if name == SETS:
+    if part["output"]["name"] == SETS:
         covered_BK = added[np.arange(len(added)), test.targets][:, None]
     else:
         targets_BK = test.targets.reshape(added.shape[:2])
@@ -90,4 +133,4 @@ def _on_test_rows(run: RunAll, name: str, test: TestData, part: Mapping[str, Any
         f"smallest coverage on {len(added)} test rows, with {part['coverage']:g} promised; the limit is the least that "
         "rows like the validation rows have"
     )
-    return [Check(name=f"{name}.test_coverage", passed=coverage >= least, figure=coverage, limit=least, detail=detail)]
+    return Check(name=name, passed=coverage >= least, figure=coverage, limit=least, detail=detail)

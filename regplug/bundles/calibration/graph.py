@@ -29,7 +29,11 @@ class Conformal(nn.Module):
     def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the outputs `(B, K)`, and booleans `(B, K)` or the ends of intervals `(B, K, 2)`."""
         output: Tensor = self.deployed(raw)
+        return output, self.added(output)
+
+    def added(self, output: Tensor) -> Tensor:
+        """Returns booleans `(B, K)` or the ends of intervals `(B, K, 2)`, from an output `(B, K)`."""
         if not self.is_class:
-            return output, torch.stack([output - self.thresholds, output + self.thresholds], dim=-1)
+            return torch.stack([output - self.thresholds, output + self.thresholds], dim=-1)
         shares = output if self.deployed.ending else output.softmax(1)
-        return output, shares >= self.thresholds
+        return shares >= self.thresholds

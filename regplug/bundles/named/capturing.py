@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from regplug.bundles.capture import EXAMPLE_ROWS, explained, judge, quiet_capture
 from regplug.bundles.named.axes import Declared, capture_sizes
-from regplug.bundles.named.deployed import NamedDeployed
 from regplug.bundles.named.signature import BATCH, Axis, InputPart, sized_inputs
 from regplug.bundles.recurrence import symbolic_recurrence
 from regplug.bundles.report import Check
@@ -58,12 +57,12 @@ class CapturedProgram:
 
 
 def capture_named(
-    model: NamedDeployed, inputs: Sequence[InputPart], samples: Mapping[str, Any], declared: Declared
+    model: nn.Module, inputs: Sequence[InputPart], samples: Mapping[str, Any], declared: Declared
 ) -> CapturedProgram:
     """Captures a model and checks its graph.
 
     Args:
-        model: The isolated model.
+        model: The isolated model: maps raw inputs to one tensor, or to a tuple of several.
         inputs: Its inputs.
         samples: Real rows of each, three or more.
         declared: The symbolic axes.
@@ -83,7 +82,7 @@ def capture_named(
 
 
 def _captured(
-    model: NamedDeployed,
+    model: nn.Module,
     example: tuple[Tensor, ...],
     inputs: Sequence[InputPart],
     axes: dict[str, Axis],
@@ -101,7 +100,7 @@ def _captured(
 
 
 def _exported(
-    model: NamedDeployed, example: tuple[Tensor, ...], inputs: Sequence[InputPart], axes: Mapping[str, Axis]
+    model: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[InputPart], axes: Mapping[str, Axis]
 ) -> ExportedProgram:
     dims = {name: Dim(name, min=axis.least, max=axis.most) for name, axis in axes.items()}
     batch = Dim(BATCH, min=1)

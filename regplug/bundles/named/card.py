@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from regplug.bundles.calibration.answers import graph_outputs
 from regplug.bundles.card_programs import Program
+from regplug.bundles.layout import onnx_file
+from regplug.bundles.schema import output_kind
 
 
 def named_what(manifest: Mapping[str, Any]) -> str:
     """Returns a sentence on what the model is."""
     inputs, outputs = ([f"`{part['name']}`" for part in manifest[kind]] for kind in ("inputs", "outputs"))
-    names = manifest["class_names"]
-    task = f" It classifies: {outputs[0]} holds the logits of {len(names)} classes." if names else ""
-    return f"A model that maps {_and(inputs)} to {_and(outputs)}.{task}"
+    return f"A model that maps {_and(inputs)} to {_and(outputs)}.{_task_words(manifest)}"
+
+
+def _task_words(manifest: Mapping[str, Any]) -> str:
+    """Returns what the first output holds."""
+    first, kind, width = manifest["outputs"][0]["name"], output_kind(manifest), manifest["outputs"][0]["shape"][-1]
+    if not kind:
+        return ""
+    words = {
+        "classification": f"It classifies: `{first}` holds the {kind} of {width} classes.",
+        "multilabel": f"It labels: `{first}` holds the {kind} of {width} labels, any of which may be present.",
+        "regression": f"It predicts {width} value{'s' if width > 1 else ''}, which `{first}` holds.",
+    }
+    return f" {words[manifest['task']]}"
 
 
 def named_input_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -33,22 +47,25 @@ def named_input_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
 def named_output_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Yields a table of the outputs, and the order of the classes."""
     yield from ("| output | type | shape |", "|---|---|---|")
-    yield from (f"| `{part['name']}` | {part['dtype']} | `{_shape(part)}` |" for part in manifest["outputs"])
+    yield from (f"| `{part['name']}` | {part['dtype']} | `{_shape(part)}` |" for part in graph_outputs(manifest))
     if manifest["class_names"]:
         shown = ", ".join(" ".join(name.split()) for name in manifest["class_names"])
         yield from ("", f"The classes of `{manifest['outputs'][0]['name']}`, in order: {shown.replace('<', '&lt;')}.")
 
 
 def named_programs(manifest: Mapping[str, Any]) -> Iterator[Program]:
-    """Yields the programs for a bundle's files: numpy and onnxruntime, torch, ExecuTorch."""
+    """Yields the programs for a bundle's files: numpy and onnxruntime, torch, OpenVINO, ExecuTorch."""
     files = {facts["format"]: name for name, facts in manifest["files"].items()}
-    inputs, outputs = ([part["name"] for part in manifest[kind]] for kind in ("inputs", "outputs"))
-    if "onnx" in files:
-        yield Program("Python with numpy and onnxruntime", "python", _numpy(inputs, files["onnx"]))
+    inputs, outputs = ([part["name"] for part in parts] for parts in (manifest["inputs"], graph_outputs(manifest)))
+    onnx = onnx_file(manifest)
+    if onnx:
+        yield Program("Python with numpy and onnxruntime", "python", _numpy(inputs, onnx))
     opened = {"torchscript": "torch.jit.load({!r})", "pt2": "torch.export.load({!r}).module()"}
     kind = next((name for name in opened if name in files), None)
     if kind:
         yield Program("Python with torch", "python", _torch(inputs, outputs, opened[kind].format(files[kind])))
+    if "openvino" in files:
+        yield Program("Python with OpenVINO", "python", _openvino(inputs, files["openvino"]))
     if "pte" in files:
         yield Program("Python with ExecuTorch", "python", _executorch(inputs, outputs, files["pte"]))
 
@@ -80,6 +97,20 @@ def _torch(inputs: Sequence[str], outputs: Sequence[str], opened: str) -> tuple[
         "with torch.no_grad():",
         f"    {answers} = model(*rows)",
         f"print({answers})",
+    )
+
+
+def _openvino(inputs: Sequence[str], file: str) -> tuple[str, ...]:
+    return (
+        "import numpy as np",
+        "import openvino",
+        "",
+        'samples = np.load("sample_input.npz")',
+        f"rows = {{name: samples[name][:5] for name in {inputs!r}}}",
+        "# Without this, some processors compute in bfloat16.",
+        f"model = openvino.compile_model({file!r}, 'CPU', {{'INFERENCE_PRECISION_HINT': 'f32'}})",
+        "for port, output in model(rows).items():",
+        "    print(port.any_name, output.shape, output)",
     )
 
 

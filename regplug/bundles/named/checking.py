@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,19 +12,44 @@ from typing import Any
 import numpy as np
 
 from regplug.bundles.bounds import SEEDS, Perturbed
+from regplug.bundles.calibration.answers import graph_outputs
+from regplug.bundles.calibration.checks import added_coverage, added_output
+from regplug.bundles.cases import Reference
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.decisions import Decision, decision_of
-from regplug.bundles.formats import Array, Format, NamedRun
+from regplug.bundles.formats import Array, Format, Loss, NamedRun, RunAll
 from regplug.bundles.graph import check_graph
+from regplug.bundles.losses import widened
 from regplug.bundles.named.samples import Setting
-from regplug.bundles.named.signature import Signature, Sizes, packed_run
-from regplug.bundles.numbers import LEVELS, cannot_open, check_largest, check_run, worst_error
+from regplug.bundles.named.signature import Signature, Sizes, packed_outputs, packed_run
+from regplug.bundles.numbers import LEVELS, TestData, cannot_open, check_largest, check_run, check_test, worst_error
 from regplug.bundles.report import Check, at_most, prefixed
+from regplug.bundles.schema import output_kind
 from regplug.bundles.splitting import open_named_split
 
 
+@dataclass(frozen=True, kw_only=True)
+class TestRows:
+    """The test rows of a bundle.
+
+    Args:
+        data: Packed rows with the first output.
+        sizes: The sizes of the symbolic axes.
+    """
+
+    __test__ = False  # not a test, despite its name
+
+    data: TestData
+    sizes: Sizes
+
+
 def check_named_file(
-    form: Format, path: Path, manifest: dict[str, Any], signature: Signature, settings: Sequence[Setting]
+    form: Format,
+    path: Path,
+    manifest: dict[str, Any],
+    signature: Signature,
+    settings: Sequence[Setting],
+    test: TestRows | None = None,
 ) -> list[Check]:
     """Checks a saved file: its graph, and each output at every setting, with optimisation on and off.
 
@@ -32,6 +59,7 @@ def check_named_file(
         manifest: The bundle's manifest.
         signature: Its inputs, outputs and axes.
         settings: The model's outputs.
+        test: The test rows, on which the first output of the optimised file is evaluated.
     """
     checks = check_graph(form, path, manifest)
     for level, optimised in LEVELS.items():
@@ -41,57 +69,93 @@ def check_named_file(
         except Exception as error:
             checks.append(cannot_open(level, error))
             continue
+        file = _Opened(run=run, level=level, loss=form.loss, manifest=manifest, signature=signature)
         for setting in settings:
-            checks += _check_setting(run, level, manifest, signature, setting)
+            checks += file.at(setting)
         if most is not None:
-            checks += _check_largest(run, level, most, signature, settings[0])
+            checks += file.at_largest(most, settings[0])
+        if test is not None and optimised:
+            checks += file.on(test)
     return checks
 
 
-def _check_largest(run: NamedRun, level: str, most: int, signature: Signature, setting: Setting) -> list[Check]:
-    checks = []
-    for part in signature.outputs:
-        one = packed_run(run, signature, setting.sizes, part.name)
-        checks += prefixed(part.name, [check_largest(one, level, setting.known[part.name], most)])
-    return checks
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """An opened file and what is known about it."""
+
+    run: NamedRun
+    level: str
+    loss: Loss | None
+    manifest: dict[str, Any]
+    signature: Signature
+
+    @property
+    def _first(self) -> str:
+        return self.signature.outputs[0].name
+
+    @property
+    def _decision(self) -> Decision | None:
+        kind = output_kind(self.manifest)
+        return decision_of(self.manifest["task"], kind) if kind else None
+
+    def _with_added(self, sizes: Sizes) -> RunAll:
+        """Returns a function to the first output and the one that a calibration adds."""
+        names = [self._first, graph_outputs(self.manifest)[-1]["name"]]
+        return packed_outputs(self.run, self.signature, sizes, names)
+
+    def at(self, setting: Setting) -> list[Check]:
+        """Checks each output at one setting."""
+        checks = []
+        label = f"{self.level}.{setting.label}" if setting.label else self.level
+        for part in self.signature.outputs:
+            one = packed_run(self.run, self.signature, setting.sizes, part.name)
+            known = widened(setting.known[part.name], self.loss)
+            decision = self._decision if part.name == self._first else None
+            checks += prefixed(part.name, check_run(one, label, known, decision=decision))
+        added = partial(self._with_added, setting.sizes)
+        return [*checks, *added_output(added, label, self.loss, setting.known[self._first], self.manifest)]
+
+    def at_largest(self, most: int, setting: Setting) -> list[Check]:
+        """Checks each output in the largest batch."""
+        checks = []
+        for part in self.signature.outputs:
+            one = packed_run(self.run, self.signature, setting.sizes, part.name)
+            checks += prefixed(part.name, [check_largest(one, self.level, setting.known[part.name], most)])
+        return checks
+
+    def on(self, test: TestRows) -> list[Check]:
+        """Evaluates the first output on the test rows."""
+        one = packed_run(self.run, self.signature, test.sizes, self._first)
+        checks = check_test(one, test.data, decision=self._decision, loss=self.loss)
+        added = added_coverage(partial(self._with_added, test.sizes), test.data, self.manifest)
+        return [*prefixed(self._first, checks), *added]
 
 
-def _check_setting(
-    run: NamedRun, level: str, manifest: dict[str, Any], signature: Signature, setting: Setting
-) -> list[Check]:
-    checks = []
-    at = f"{level}.{setting.label}" if setting.label else level
-    for place, part in enumerate(signature.outputs):
-        decision = _decision(manifest) if place == 0 else None
-        one = packed_run(run, signature, setting.sizes, part.name)
-        found = check_run(one, at, setting.known[part.name], decision=decision)
-        checks += prefixed(part.name, found)
-    return checks
-
-
-def _decision(manifest: dict[str, Any]) -> Decision | None:
-    return decision_of(manifest["task"], "logits") if manifest["task"] else None
-
-
-def clean_named_check(process: CleanProcess, signature: Signature, setting: Setting) -> Check:
+def clean_named_check(
+    process: CleanProcess, form: Format, signature: Signature, setting: Setting, manifest: Mapping[str, Any]
+) -> Check:
     """Checks the outputs of a process without torch for the real rows.
 
     Args:
         process: The process, which was started with the file.
+        form: The file's format.
         signature: The bundle's outputs.
         setting: The sizes of the example.
+        manifest: The bundle's manifest.
     """
-    return process.judge(partial(_same, signature=signature, setting=setting))
+    known = {part.name: widened(setting.known[part.name], form.loss)[0] for part in signature.outputs}
+    added = [part["shape"][1:] for part in graph_outputs(manifest)[len(signature.outputs) :]]
+    return process.judge(partial(_same, known=known, num_added=sum(map(math.prod, added))))
 
 
-def _same(outputs: Array, *, signature: Signature, setting: Setting) -> Check:
-    ends = np.cumsum([part.width(setting.at) for part in signature.outputs])
-    if outputs.ndim != 2 or outputs.shape[1] != ends[-1]:
+def _same(outputs: Array, *, known: Mapping[str, Reference], num_added: int) -> Check:
+    ends = np.cumsum([one.outputs.shape[1] for one in known.values()])
+    if outputs.ndim != 2 or outputs.shape[1] != ends[-1] + num_added:
         return at_most("clean_process", float("inf"), 1.0, f"its outputs have shape {outputs.shape}")
-    parts = np.split(outputs, ends[:-1], axis=1)
+    # What a calibration adds comes last; it is compared with the first output elsewhere.
+    parts = np.split(outputs, ends, axis=1)[: len(known)]
     shares = [
-        worst_error(got, setting.known[part.name][0].outputs) / (setting.known[part.name][0].tolerance or 1e-30)
-        for got, part in zip(parts, signature.outputs, strict=True)
+        worst_error(got, one.outputs) / (one.tolerance or 1e-30) for got, one in zip(parts, known.values(), strict=True)
     ]
     return at_most("clean_process", max(shares), 1.0, "runs where torch is not imported; error / tolerance")
 
@@ -99,9 +163,11 @@ def _same(outputs: Array, *, signature: Signature, setting: Setting) -> Check:
 def opened_named(
     forms: Mapping[str, Format], path: Path, manifest: dict[str, Any], signature: Signature, sizes: Sizes, output: str
 ) -> list[Perturbed]:
-    """Opens each file that can be opened with the last bits of its operators' results changed, for one output."""
+    """Opens each float32 file whose operators' results can be changed in their last bits, for one output."""
     found = []
     for name, form in forms.items():
+        if form.loss is not None:
+            continue
         opened = partial(form.open_named, path / name, manifest, optimised=False)
         try:
             runs = [packed_run(run, signature, sizes, output) for run in (opened(), *(opened(seed=s) for s in SEEDS))]

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from regplug.bundles.formats import Array
-from regplug.bundles.inputs import IMAGE_SUFFIXES, InputForm, checked, image_size, read_image
-from regplug.bundles.named.signature import Axis, InputPart, Signature, label_of
+from regplug.bundles.inputs import IMAGE_SUFFIXES, Input, InputForm, checked, image_size, read_image
+from regplug.bundles.named.signature import Axis, InputPart, Signature, label_of, sizes_in
 from regplug.errors import BundleError, some_of
 
 _SUFFIXES = (".npz", ".json")
@@ -138,30 +138,51 @@ def checked_inputs(where: str, arrays: Mapping[str, Array], signature: Signature
     Raises:
         BundleError: An input is missing or does not fit, or an axis is out of its range.
     """
-    names = [part.name for part in signature.inputs]
+    read = fitted_inputs(where, arrays, signature.inputs, signature.axes)
+    extra = [name for name in arrays if name not in read]
+    notes = [f"{where}: not used: {some_of(extra)}."] if extra else []
+    notes += [note for one in read.values() for note in one.notes]
+    rows = {name: one.rows for name, one in read.items()}
+    return rows, [*notes, *_unchecked(where, sizes_in(rows, signature.inputs), signature.axes)]
+
+
+def fitted_inputs(
+    where: str, arrays: Mapping[str, Array], inputs: Sequence[InputPart], axes: Sequence[Axis]
+) -> dict[str, Input]:
+    """Checks arrays against inputs, and converts them to the inputs' dtypes.
+
+    Args:
+        where: Where they come from, for messages.
+        arrays: Rows `(B, ...)` by input.
+        inputs: The inputs.
+        axes: The symbolic axes.
+
+    Returns:
+        The rows of each input by name, with notes.
+
+    Raises:
+        BundleError: An input is missing or does not fit, or an axis is out of its range.
+    """
+    names = [part.name for part in inputs]
     missing = [name for name in names if name not in arrays]
     if missing:
         raise BundleError(
             f"{where} lacks the input{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}; it has "
             f"{some_of(list(arrays)) or 'nothing'}.",
-            hint=f"Give an array for each input, by its name: {form_words(signature)}.",
+            hint=f"Give an array for each input, by its name: {'; '.join(map(str, inputs))}.",
         )
     sizes: dict[str, int] = {}
-    for part in signature.inputs:
+    for part in inputs:
         _require_rank(where, part, arrays[part.name])
-        _require_sizes(where, part, arrays[part.name].shape[1:], signature.axes, sizes)
+        _require_sizes(where, part, arrays[part.name].shape[1:], axes, sizes)
     rows = {name: len(arrays[name]) for name in names}
     if len(set(rows.values())) > 1:
         told = ", ".join(f"{name} has {count}" for name, count in rows.items())
         raise BundleError(f"{where}: the inputs have different numbers of rows: {told}.", hint="Give the same rows.")
-    read = {part.name: _checked(where, part, arrays[part.name]) for part in signature.inputs}
-    extra = [name for name in arrays if name not in names]
-    notes = [f"{where}: not used: {some_of(extra)}."] if extra else []
-    notes += [note for one in read.values() for note in one.notes]
-    return {name: one.rows for name, one in read.items()}, [*notes, *_unchecked(where, sizes, signature.axes)]
+    return {part.name: _checked(where, part, arrays[part.name]) for part in inputs}
 
 
-def _checked(where: str, part: InputPart, array: Array) -> Any:
+def _checked(where: str, part: InputPart, array: Array) -> Input:
     return checked(Path(f"{where}[{part.name}]"), array, _form(part, array.shape[1:]))
 
 

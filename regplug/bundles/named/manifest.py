@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from regplug.bundles.layout import NAMED_VERSION
-from regplug.bundles.manifest import complete, format_facts, versions
+from regplug.bundles.manifest import baked_in, complete, format_facts, versions
 from regplug.bundles.named.request import NamedRequest
 from regplug.bundles.named.schema import named_fault
 from regplug.bundles.named.signature import BATCH, Signature
 from regplug.training.state_hash import state_sha256
-
-TASK = "classification"
 
 
 def named_manifest(request: NamedRequest, signature: Signature) -> dict[str, Any]:
@@ -26,8 +24,8 @@ def named_manifest(request: NamedRequest, signature: Signature) -> dict[str, Any
 def _own(request: NamedRequest, signature: Signature) -> dict[str, Any]:
     return {
         "schema_version": NAMED_VERSION,
-        "task": TASK if request.class_names else None,
-        "class_names": list(request.class_names),
+        "task": request.task.kind if request.task else None,
+        "class_names": list(request.task.class_names) if request.task else [],
         "inputs": [
             {
                 "name": part.name,
@@ -51,8 +49,9 @@ def _own(request: NamedRequest, signature: Signature) -> dict[str, Any]:
             axis.name: {"least": axis.least, "most": axis.most, "checked": list(axis.checked)}
             for axis in signature.axes
         },
-        "baked_in": [f"{type(one).__module__}.{type(one).__qualname__}" for one in request.preprocess],
+        "baked_in": baked_in(request.preprocess, request.calibration, request.ending),
         "stochastic": None,
+        "calibration": None,
         **format_facts(request.formats),
         "state_sha256": state_sha256(request.module),
         "versions": versions(),

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from regplug.bundles.calibration.answers import softmax
 from regplug.bundles.formats import Array, NamedRun
 from regplug.bundles.named.inputs import form_words, read_named, suffixes_of
 from regplug.bundles.named.signature import OutputPart, Signature
@@ -40,7 +39,8 @@ def checked_named_run(raw: NamedRun, file: Path, signature: Signature, hint: str
                 raise VerificationError(
                     f"{file} gives {part.name} {found.dtype} {found.shape}; its manifest says {part.shape}.", hint=hint
                 )
-        return outputs
+        # A calibration adds an output, which predictions compute themselves.
+        return {part.name: outputs[part.name] for part in signature.outputs}
 
     return run
 
@@ -100,12 +100,3 @@ def named_rows(
             outputs = run({name: array[start : start + _ROWS_AT_ONCE] for name, array in arrays.items()})
             for at in range(len(next(iter(outputs.values())))):
                 yield str(path), start + at, {name: output[at] for name, output in outputs.items()}
-
-
-def named_top(outputs: Mapping[str, Array], manifest: Mapping[str, Any], top: int) -> tuple[tuple[str, float], ...]:
-    """Returns the most probable classes of a row with their probabilities; nothing without a task."""
-    if not manifest["task"]:
-        return ()
-    shares = softmax(outputs[manifest["outputs"][0]["name"]])
-    places = np.argsort(-shares, kind="stable")[:top]
-    return tuple((manifest["class_names"][place], float(shares[place])) for place in places)

@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from regplug.api import Task
+from regplug.bundles.calibration.request import Calibration
 from regplug.bundles.formats import Array, Format
+from regplug.bundles.isolate import Ending
 from regplug.bundles.named.axes import NAME, Declared
 from regplug.bundles.named.calling import Calling
+from regplug.bundles.named.rows import TargetRows
 from regplug.bundles.named.signature import InputPart
+from regplug.bundles.request import ending_of, require_added_output, require_probabilities
 from regplug.errors import RequestError
 
 _MOST_WHOLE = 2**53
@@ -31,7 +36,11 @@ class NamedRequest:
         inputs: The inputs.
         declared: The symbolic axes.
         formats: Name, file name and object of each format.
-        class_names: Names of the classes whose logits are the first output; empty if it has none.
+        task: What the first output holds: logits of classes or labels, or values; `None` for anything else.
+        probabilities: Whether the first output ends in a softmax, or for labels in a sigmoid.
+        test: Test rows, on which the files themselves are evaluated.
+        validation: The rows of the calibration.
+        calibration: How the first output is calibrated; `None` for not at all.
         manifest: Additional fields for `manifest.json`.
     """
 
@@ -42,8 +51,17 @@ class NamedRequest:
     inputs: tuple[InputPart, ...]
     declared: Declared
     formats: Sequence[tuple[str, str, Format]]
-    class_names: tuple[str, ...] = ()
+    task: Task | None = None
+    probabilities: bool = False
+    test: TargetRows | None = None
+    validation: TargetRows | None = None
+    calibration: Calibration | None = None
     manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ending(self) -> Ending:
+        """What the graph does with the first output."""
+        return ending_of(self.task, is_ended=self.probabilities)
 
     def validate(self) -> None:
         """Checks the request.
@@ -54,6 +72,8 @@ class NamedRequest:
         self._validate_names()
         for part in self.inputs:
             _validate_values(part, self.samples[part.name])
+        if self.task is not None:
+            self._validate_task(self.task)
         unable = [name for name, _, form in self.formats if not form.holds_names]
         if unable:
             others = [name for name, _, _ in self.formats if name not in unable]
@@ -62,8 +82,20 @@ class NamedRequest:
                 hint=f"Use onnx, torchscript or pt2{f': formats={others}' if others else ''}.",
             )
 
+    def _validate_task(self, task: Task) -> None:
+        if self.probabilities:
+            require_probabilities(task)
+        for which, rows in {"Test": self.test, "Validation": self.validation}.items():
+            if rows is not None:
+                rows.require_fitting(which, task)
+        if self.calibration is not None:
+            self.calibration.validate(task, stochastic=False)
+            require_added_output(self.calibration, self.formats)
+
     def _validate_names(self) -> None:
         names = [*(part.name for part in self.inputs), *(name for name, _ in self.calling.outputs)]
+        if self.task is not None and self.calibration is not None and self.calibration.kind == "conformal":
+            names.append(self.calibration.output_of(self.task)["name"])
         odd = [name for name in names if not isinstance(name, str) or not NAME.fullmatch(name)]
         if odd:
             raise RequestError(

@@ -12,9 +12,11 @@ from regplug.bundles.schema import (
     MANIFEST_FORM,
     RANGE,
     RANKS,
+    TASKS,
     Each,
     Fields,
     Kind,
+    calibration_faults,
     faults,
     file_contradictions,
     is_whole,
@@ -60,12 +62,12 @@ _AXIS = Fields(
     },
     {},
 )
-_SINGLE = ("num_outputs", "input", "output", "column_names", "preparation", "members", "calibration")
+_SINGLE = ("num_outputs", "input", "output", "column_names", "preparation", "members")
 
 FORM = Fields(
     {
         **{name: form for name, form in MANIFEST_FORM.needed.items() if name not in _SINGLE},
-        "task": Kind("'classification' or null", lambda value: value in (None, "classification")),
+        "task": Kind("a task or null", lambda value: value is None or value in TASKS),
         "inputs": Each(_INPUT, least=1),
         "outputs": Each(_OUTPUT, least=1),
         "axes": Each(_AXIS, is_mapping=True),
@@ -84,18 +86,29 @@ def named_fault(manifest: Any) -> str:
 
 def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{name} has no meaning with several inputs" for name in _SINGLE if name in manifest)
-    twice = repeated(part["name"] for kind in ("inputs", "outputs") for part in manifest[kind])
+    added = (manifest.get("calibration") or {}).get("output")
+    names = [part["name"] for kind in ("inputs", "outputs") for part in manifest[kind]]
+    twice = repeated([*names, added["name"]] if isinstance(added, dict) and "name" in added else names)
     if twice:
         yield f"two inputs or outputs are named {twice!r}"
     yield from _axis_contradictions(manifest)
     for at, part in enumerate(manifest["outputs"]):
         yield from _output_contradictions(f"outputs[{at}]", part, manifest)
-    names, first = manifest["class_names"], manifest["outputs"][0]
-    if bool(names) != (manifest["task"] is not None):
-        yield f"the task is {manifest['task']!r}, and class_names holds {len(names)} names"
-    if names and (len(set(names)) != len(names) or first["shape"][1:] != [len(names)]):
-        yield f"class_names holds {len(set(names))} names, and the first output has shape {first['shape']}"
+    yield from _task_contradictions(manifest)
     yield from file_contradictions(manifest)
+
+
+def _task_contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
+    task, names, shape = manifest["task"], manifest["class_names"], manifest["outputs"][0]["shape"]
+    if names and task in (None, "regression"):
+        yield f"the task is {task!r}, and class_names holds {len(names)} names"
+    if names and (len(set(names)) != len(names) or shape[1:] != [len(names)]):
+        yield f"class_names holds {len(set(names))} names, and the first output has shape {shape}"
+    has_columns = len(shape) == 2 and is_whole(shape[1])
+    if task is not None and not has_columns:
+        yield f"the task is {task!r}, and the first output has shape {shape}"
+    if manifest.get("calibration") is not None:
+        yield from calibration_faults(manifest, shape[1] if has_columns else 0)
 
 
 def _axis_contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from regplug.bundles.formats import Array, NamedRun, Run
+from regplug.bundles.formats import Array, NamedRun, Run, RunAll
 
 BATCH = "batch"
 Sizes: TypeAlias = Mapping[str, int]
@@ -160,6 +160,26 @@ def flat(output: Array) -> Array:
 def packed_run(run: NamedRun, signature: Signature, sizes: Sizes, output: str) -> Run:
     """Returns a function from packed rows `(B, F)` to one output `(B, K)`."""
     return lambda packed_BF: flat(signature.outputs_of(packed_BF, run, sizes)[output])
+
+
+def packed_outputs(run: NamedRun, signature: Signature, sizes: Sizes, names: Sequence[str]) -> RunAll:
+    """Returns a function from packed rows `(B, F)` to several outputs `(B, ...)`."""
+
+    def answer(packed_BF: Array) -> list[Array]:
+        found = signature.outputs_of(packed_BF, run, sizes)
+        return [found[name] for name in names]
+
+    return answer
+
+
+def sizes_in(arrays: Mapping[str, Array], inputs: Sequence[InputPart]) -> dict[str, int]:
+    """Returns the sizes of the symbolic axes of rows `(B, ...)`."""
+    return {
+        axis: size
+        for part in inputs
+        for axis, size in zip(part.shape, arrays[part.name].shape[1:], strict=True)
+        if isinstance(axis, str)
+    }
 
 
 def resized(array: Array, part: InputPart, sizes: Sizes) -> Array:

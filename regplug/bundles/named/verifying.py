@@ -21,6 +21,7 @@ from regplug.bundles.named.signature import Signature
 from regplug.bundles.report import Check, Report, at_most, holds, prefixed
 from regplug.bundles.report_checks import told_as_made_named
 from regplug.bundles.sample_checks import impossible_tolerances, outputs_fit, tolerances_bounded
+from regplug.bundles.schema import output_kind
 from regplug.errors import VerificationError
 
 
@@ -49,7 +50,7 @@ def named_stages(
         for known in setting.known.values()
         for check in impossible_tolerances(known, None)
     ]
-    yield [_inputs_follow(settings, signature), *_outputs_fit(settings)]
+    yield [_inputs_follow(settings, signature), *_outputs_fit(settings, manifest)]
     yield [facts, *_tolerances(path, manifest, signature, settings, forms)]
     made: list[Check] = []
     for filename, form in forms.items():
@@ -57,7 +58,7 @@ def named_stages(
         made += prefixed(manifest["files"][filename]["format"], found)
     limits = {part.name: Pool.of(settings[0].known[part.name]).tolerance for part in signature.outputs}
     labels = [_label(part.name, setting) for part in signature.outputs for setting in settings]
-    yield [*made, *told_as_made_named(report, made, labels, limits)]
+    yield [*made, *told_as_made_named(report, made, manifest, labels, limits)]
 
 
 def _label(output: str, setting: Setting) -> str:
@@ -77,12 +78,11 @@ def _inputs_follow(settings: Sequence[Setting], signature: Signature) -> Check:
     return at_most("samples.inputs", len(wrong), 0, f"wrong inputs: {', '.join(wrong[:10]) or 'none'}")
 
 
-def _outputs_fit(settings: Sequence[Setting]) -> Iterator[Check]:
-    # Whether an output called "probabilities" sums to 1 is not known here.
-    unnamed = {"output": {"name": ""}}
+def _outputs_fit(settings: Sequence[Setting], manifest: Mapping[str, Any]) -> Iterator[Check]:
+    first = manifest["outputs"][0]["name"]
     for setting in settings:
         for output, known in setting.known.items():
-            check = outputs_fit(known, None, unnamed)
+            check = outputs_fit(known, None, output_kind(manifest) if output == first else "")
             yield Check(name=f"{check.name}.{_label(output, setting)}", passed=check.passed, detail=check.detail)
 
 
@@ -110,5 +110,5 @@ def _file(
     if program is not None:
         samples = path.with_name(SAMPLE_INPUT)
         with CleanProcess(program, path, samples, "") as process:
-            checks.append(clean_named_check(process, signature, settings[0]))
+            checks.append(clean_named_check(process, form, signature, settings[0], manifest))
     return checks

@@ -13,19 +13,21 @@ import torch
 from torch import nn
 
 from regplug.api import Task
+from regplug.bundles.calibration.answers import SETS
+from regplug.bundles.calibration.applying import apply_temperature, fit_conformal
 from regplug.bundles.cases import REAL, Reference
-from regplug.bundles.clean_process import CleanProcess
-from regplug.bundles.formats import Captured, Names
+from regplug.bundles.formats import Captured, Format, Names
 from regplug.bundles.independence import rows_alone
 from regplug.bundles.isolate import isolate, remove_hooks
-from regplug.bundles.layout import SAMPLE_INPUT, bundle_digest
+from regplug.bundles.layout import bundle_digest
 from regplug.bundles.named.axes import with_checked
 from regplug.bundles.named.capturing import CapturedProgram, capture_named
 from regplug.bundles.named.cases import named_cases, sized_rows
-from regplug.bundles.named.checking import check_named_file, clean_named_check
-from regplug.bundles.named.deployed import NamedDeployed, Packed
+from regplug.bundles.named.checking import TestRows, check_named_file, clean_named_check
+from regplug.bundles.named.deployed import NamedConformal, NamedDeployed, Packed
 from regplug.bundles.named.manifest import named_manifest
 from regplug.bundles.named.request import NamedRequest
+from regplug.bundles.named.rows import TargetRows
 from regplug.bundles.named.samples import Setting, write_named_samples
 from regplug.bundles.named.signature import BATCH, Axis, OutputPart, Signature, Sizes, label_of, pack, settings_of
 from regplug.bundles.outside_state import refuse_loose_modules
@@ -38,12 +40,13 @@ from regplug.bundles.preflight import (
     takes_every_batch,
     weights_finite,
 )
+from regplug.bundles.proving import Proof, Work, prove_files, size_check, tell_test, test_data
 from regplug.bundles.publish import published
-from regplug.bundles.report import prefixed
+from regplug.bundles.report import Check
 from regplug.bundles.request import Bundle
 from regplug.bundles.signing import Signer
 from regplug.bundles.tolerance import references
-from regplug.bundles.writing import Work, finish, write_file
+from regplug.bundles.writing import finish
 from regplug.errors import ExportError, RegplugError
 
 _FEW = 3
@@ -53,11 +56,21 @@ _OTHERS = ("onnx", "pt2")
 
 @dataclass(frozen=True, kw_only=True)
 class _Model:
-    """The model after its checks."""
+    """The model after its checks.
 
+    Args:
+        deployed: Maps raw inputs to outputs.
+        captured: The captured model for the formats; with a conformal calibration it has one more output.
+        signature: Its inputs, outputs and axes.
+        settings: Its outputs at each setting of the axes.
+        calibration: The manifest's part on a calibration.
+    """
+
+    deployed: NamedDeployed
     captured: Captured
     signature: Signature
     settings: Sequence[Setting]
+    calibration: dict[str, Any] | None
 
 
 def write_named_bundle(request: NamedRequest, out: Path, signer: Signer | None = None) -> Bundle:
@@ -78,6 +91,7 @@ def write_named_bundle(request: NamedRequest, out: Path, signer: Signer | None =
     with published(out) as folder, torch.random.fork_rng(devices=[]):
         model = _proven_model(request, work)
         manifest = named_manifest(request, model.signature)
+        manifest["calibration"] = model.calibration
         write_named_samples(folder, model.signature, model.settings)
         _proven_files(request, folder, model, manifest, work)
         report = finish(folder, manifest, work, [name for name, _, _ in request.formats])
@@ -94,6 +108,7 @@ def _proven_model(request: NamedRequest, work: Work) -> _Model:
         model = _isolated(request, work)
     with work.stage("preflight"):
         _settle(model, request, cases[REAL], work)
+        calibration = _with_temperature(model, request, work)
     with work.stage("capture"):
         found = capture_named(model, request.inputs, cases[REAL], request.declared)
         work.checks += found.checks
@@ -103,7 +118,22 @@ def _proven_model(request: NamedRequest, work: Work) -> _Model:
         signature = _signature(request, found, axes, shapes)
         settings = [_known(model, signature, cases, at) for at in range(len(shapes))]
         _preflight(model, signature, settings, work)
-    captured = Captured(
+    captured = _captured(model, found, signature)
+    with work.stage("capture"):
+        conformal = _conformal(model, request, settings[0].known[signature.outputs[0].name][0].tolerance, work)
+        if conformal is not None:
+            captured = _with_added_output(model, request, cases[REAL], captured, conformal)
+    return _Model(
+        deployed=model,
+        captured=captured,
+        signature=signature,
+        settings=settings,
+        calibration=conformal or calibration,
+    )
+
+
+def _captured(model: NamedDeployed, found: CapturedProgram, signature: Signature) -> Captured:
+    return Captured(
         module=model,
         program=found.program,
         example=found.example,
@@ -114,13 +144,56 @@ def _proven_model(request: NamedRequest, work: Work) -> _Model:
             outputs={part.name: (BATCH, *part.shape) for part in signature.outputs},
         ),
     )
-    return _Model(captured=captured, signature=signature, settings=settings)
+
+
+def _first(model: NamedDeployed, request: NamedRequest, rows: TargetRows) -> Packed:
+    """Returns the model as a function of packed rows to its first output."""
+    return Packed(model, request.inputs, rows.sizes, model.calling.outputs[0][0])
+
+
+def _with_temperature(model: NamedDeployed, request: NamedRequest, work: Work) -> dict[str, Any] | None:
+    rows, calibration = request.validation, request.calibration
+    if rows is None or calibration is None or calibration.kind != "temperature":
+        return None
+    first = _first(model, request, rows)
+    with _at_sizes(rows.sizes):
+        part, check = apply_temperature(calibration, first)
+    model.temperature = first.temperature
+    work.checks.append(check)
+    return part
+
+
+def _conformal(model: NamedDeployed, request: NamedRequest, rounding: float, work: Work) -> dict[str, Any] | None:
+    """Returns the manifest's part on conformal thresholds."""
+    rows, calibration, task = request.validation, request.calibration, request.task
+    if rows is None or task is None or calibration is None or calibration.kind != "conformal":
+        return None
+    first = _first(model, request, rows)
+    with _at_sizes(rows.sizes):
+        part, check = fit_conformal(calibration, task, first, rounding, is_shares=request.probabilities)
+    work.checks.append(check)
+    return part
+
+
+def _with_added_output(
+    model: NamedDeployed,
+    request: NamedRequest,
+    real: dict[str, np.ndarray],
+    captured: Captured,
+    part: dict[str, Any],
+) -> Captured:
+    """Returns the model with prediction sets or intervals as its last output."""
+    module = NamedConformal(model, part["thresholds"], is_class=part["output"]["name"] == SETS)
+    found = capture_named(module, request.inputs, real, request.declared)
+    added, names = part["output"], captured.names or Names(inputs={}, outputs={})
+    names = replace(names, outputs={**names.outputs, added["name"]: tuple(added["shape"])})
+    return replace(captured, module=module, program=found.program, added_outputs=(added["name"],), names=names)
 
 
 def _isolated(request: NamedRequest, work: Work) -> NamedDeployed:
     deployed, checks = isolate(nn.ModuleList(request.preprocess), request.module, "")
     work.checks += checks
-    model = NamedDeployed(deployed.preprocess, deployed.network, request.calling)
+    model = NamedDeployed(deployed.preprocess, deployed.network, request.calling, request.ending)
     return model.eval()
 
 
@@ -154,14 +227,20 @@ def _shapes_at(
         ExportError: The model cannot take these sizes.
     """
     rows = sized_rows(real, request.inputs, sizes)
+    with _at_sizes(sizes), torch.no_grad():
+        parts = model.parts([torch.from_numpy(array) for array in rows.values()])
+    return [tuple(part.shape[1:]) for part in parts]
+
+
+@contextlib.contextmanager
+def _at_sizes(sizes: Sizes) -> Iterator[None]:
+    """Adds the sizes of the symbolic axes to the model's own errors."""
     try:
-        with torch.no_grad():
-            parts = model.parts([torch.from_numpy(array) for array in rows.values()])
+        yield
     except RegplugError:
         raise
     except Exception as error:
         raise _cannot_take(sizes, error) from error
-    return [tuple(part.shape[1:]) for part in parts]
 
 
 def _cannot_take(sizes: Sizes, error: Exception) -> ExportError:
@@ -208,22 +287,31 @@ def _preflight(model: NamedDeployed, signature: Signature, settings: Sequence[Se
 
 
 def _proven_files(request: NamedRequest, folder: Path, model: _Model, manifest: dict[str, Any], work: Work) -> None:
-    with contextlib.ExitStack() as running:
-        clean: list[tuple[str, CleanProcess]] = []
-        for name, filename, form in request.formats:
-            with work.stage(f"{name}.write"), _naming_others(name, request):
-                write_file(name, form, model.captured, folder / filename, manifest)
-            program = form.standalone()
-            if program is not None:
-                process = CleanProcess(program, folder / filename, folder / SAMPLE_INPUT, "")
-                clean.append((name, running.enter_context(process)))
-        for name, filename, form in request.formats:
-            with work.stage(f"{name}.check"):
-                found = check_named_file(form, folder / filename, manifest, model.signature, model.settings)
-                work.checks += prefixed(name, found)
-        with work.stage("clean_process"):
-            for name, process in clean:
-                work.checks += prefixed(name, [clean_named_check(process, model.signature, model.settings[0])])
+    test = _test_rows(request, model, manifest, work)
+    signature, settings = model.signature, model.settings
+
+    def check(form: Format, path: Path) -> list[Check]:
+        checks = check_named_file(form, path, manifest, signature, settings, test)
+        return [*checks, *size_check(form, path, request.module)]
+
+    proof = Proof(
+        input_name="",
+        writing=lambda name: _naming_others(name, request),
+        check=check,
+        clean=lambda process, form, _: clean_named_check(process, form, signature, settings[0], manifest),
+    )
+    prove_files(request.formats, folder, model.captured, manifest, proof, work)
+
+
+def _test_rows(request: NamedRequest, model: _Model, manifest: dict[str, Any], work: Work) -> TestRows | None:
+    """Returns the test rows with the model's outputs, after telling in the manifest what they show."""
+    if request.test is None or request.task is None:
+        return None
+    real = model.settings[0].known[model.signature.outputs[0].name][0]
+    with _at_sizes(request.test.sizes):
+        data = test_data(request.test.pair, _first(model.deployed, request, request.test), real, work)
+    work.checks += tell_test(manifest, request.task, data, is_ended=request.probabilities)
+    return None if data is None else TestRows(data=data, sizes=request.test.sizes)
 
 
 @contextlib.contextmanager
