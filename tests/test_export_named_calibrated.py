@@ -248,7 +248,7 @@ REFUSED = {
     "other inputs": ({**LOGITS, "test": (SEQUENCES[:, :3], Y)}, ["Test rows", "(batch, 3, 4)", "(batch, 6, 4)"]),
     "an unknown input": ({**LOGITS, "test": ({"x": SEQUENCES}, Y)}, ["Test rows is not given by the names", "x"]),
     "no pair": ({**LOGITS, "test": SEQUENCES}, ["Test rows are not a pair"]),
-    "a map as values": ({"outputs": ["b", "a"], "task": "regression"}, ["'a'", "a regression needs (batch, outputs)"]),
+    "a map as values": ({"outputs": ["a", "b"], "task": "regression"}, ["'a'", "a regression needs (batch, outputs)"]),
     "class names of values": ({**LOGITS, "task": "regression"}, ["Class names were given for a regression"]),
     "probabilities of values": (
         {"outputs": ["a", "b"], "task": "regression", "probabilities": True},

@@ -80,8 +80,8 @@ def _facts(path: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]
         yield "Names", ", ".join(manifest["class_names"])
     yield "In the graph", ", ".join(manifest["baked_in"])
     if manifest.get("calibration"):
-        words = calibration_words(manifest["calibration"]).replace("`", "")
-        yield "Calibration", f"{words[0].upper()}{words[1:]}"
+        words = calibration_words(manifest["calibration"])
+        yield "Calibration", f"{words[0].upper()}{words[1:]}".replace("`", "")
     if "model" in config:
         yield "Model", config["model"]
         yield "Regularizers", ", ".join(config.get("reg", [])) or "none"
