@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from regplug.api import Task
 from regplug.bundles.describe import inspect_bundle
 from regplug.bundles.layout import read_manifest
-from regplug.bundles.predict import mean_and_spread, predict
+from regplug.bundles.passes import mean_and_spread
+from regplug.bundles.predict import predict
 from regplug.bundles.stochastic.record import COPIES, RUNS
 from regplug.bundles.verifying import verify_bundle
 from regplug.bundles.writing import write_bundle

@@ -16,6 +16,7 @@ from torch import nn
 import regplug
 from regplug.bundles.calibration.answers import sets_of, softmax
 from regplug.bundles.layout import read_manifest, write_checksums
+from regplug.bundles.named.predict import DECIDED
 from regplug.bundles.named.schema import named_fault
 from regplug.bundles.predict import named_prediction
 from regplug.errors import RegplugError
@@ -224,7 +225,7 @@ def test_quantiles_of_a_single_input_get_intervals_for_the_first_output(tmp_path
 
 def test_labels_of_named_outputs_have_probabilities():
     manifest = {"task": "multilabel", "class_names": ["a", "b"], "baked_in": ["net"], "outputs": [{"name": "z"}]}
-    outputs = {"z": np.array([0.0, 2.0], np.float32), "more": np.ones(2, np.float32)}
+    outputs = {"z": np.zeros(2, np.float32), DECIDED: np.array([0.5, 0.9]), "more": np.ones(2, np.float32)}
     row = named_prediction("", 0, outputs, manifest, 3).as_json()
     assert row["labels"] == ["b"]
     assert row["probabilities"]["a"] == 0.5

@@ -10,11 +10,11 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from regplug.bundles.formats import Array, Captured, Format, NamedRun, NoiseRuns, Run, RunAll
+from regplug.bundles.formats import Array, Captured, Format, NamedNoiseRuns, NamedRun, NoiseRuns, Run, RunAll
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check
 from regplug_formats import OnnxParams
-from regplug_formats.onnx_noise import noise_runs
+from regplug_formats.onnx_noise import Open, named_noise_runs, noise_runs
 from regplug_formats.onnx_rounding import perturbed_model
 from regplug_formats.onnx_walk import walk
 
@@ -76,15 +76,12 @@ class Onnx(Format):
 
     def open_noise(self, path: Path, *, optimised: bool) -> NoiseRuns:
         """The same graph with its noise off, given, and seen: changed in memory."""
+        return noise_runs(onnx.load(str(path), load_external_data=False), _opener(optimised))
 
-        def open_model(model: Any, wanted: Sequence[str]) -> Callable[[Mapping[str, Array]], list[Array]]:
-            outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in wanted]
-            changed = type(model).FromString(model.SerializeToString())
-            changed.graph.output.extend(outputs)
-            session = _session(changed.SerializeToString(), optimised)
-            return lambda given: session.run(None, dict(given))
-
-        return noise_runs(onnx.load(str(path), load_external_data=False), open_model)
+    def open_named_noise(self, path: Path, manifest: Mapping[str, Any], *, optimised: bool) -> NamedNoiseRuns:
+        """The same, with the names of the graph."""
+        del manifest
+        return named_noise_runs(onnx.load(str(path), load_external_data=False), _opener(optimised))
 
     def open_named(
         self, path: Path, manifest: Mapping[str, Any], *, optimised: bool, seed: int | None = None
@@ -118,6 +115,19 @@ class Onnx(Format):
     def standalone(self) -> str:
         """Onnxruntime and numpy."""
         return _STANDALONE
+
+
+def _opener(optimised: bool) -> Open:
+    """Opens a model from memory, some of whose values are outputs, too."""
+
+    def open_model(model: Any, wanted: Sequence[str]) -> Callable[[Mapping[str, Array]], list[Array]]:
+        outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in wanted]
+        changed = type(model).FromString(model.SerializeToString())
+        changed.graph.output.extend(outputs)
+        session = _session(changed.SerializeToString(), optimised)
+        return lambda given: session.run(None, dict(given))
+
+    return open_model
 
 
 def _run(session: onnxruntime.InferenceSession) -> Run:

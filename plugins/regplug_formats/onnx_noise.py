@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from onnx import numpy_helper
 
-from regplug.bundles.formats import Array, NoiseRuns
+from regplug.bundles.formats import Array, NamedNoiseRuns, NoiseRuns
 from regplug.bundles.report import Check, at_most, holds
 
 _DRAWS = "RandomUniformLike"
@@ -30,7 +30,21 @@ def noise_runs(model: Any, open_model: Open) -> NoiseRuns:
     Raises:
         ValueError: Noise takes part in something else than a product or a sum.
     """
-    name, draws = model.graph.input[0].name, drawing_nodes(model.graph)
+    named, name, output = named_noise_runs(model, open_model), model.graph.input[0].name, model.graph.output[0].name
+    return NoiseRuns(
+        off=lambda rows: named.off({name: rows})[output],
+        given=lambda rows, numbers: named.given({name: rows}, numbers)[output],
+        drawn=lambda rows: named.drawn({name: rows}),
+    )
+
+
+def named_noise_runs(model: Any, open_model: Open) -> NamedNoiseRuns:
+    """The same for inputs and outputs by name.
+
+    Raises:
+        ValueError: Noise takes part in something else than a product or a sum.
+    """
+    outputs, draws = [output.name for output in model.graph.output], drawing_nodes(model.graph)
     rates = [compared_with(model.graph, node.output[0]) for node in draws]
     names = [node.output[0] for node in draws]
     off, given, seen = (
@@ -39,13 +53,13 @@ def noise_runs(model: Any, open_model: Open) -> NoiseRuns:
         open_model(model, names),
     )
 
-    def run_given(rows: Array, numbers: Sequence[Array]) -> Array:
-        return given({name: rows, **dict(zip(names, numbers, strict=True))})[0]
+    def run_given(arrays: Mapping[str, Array], numbers: Sequence[Array]) -> dict[str, Array]:
+        return dict(zip(outputs, given({**arrays, **dict(zip(names, numbers, strict=True))}), strict=True))
 
-    def drawn(rows: Array) -> list[tuple[Array, float]]:
-        return list(zip(seen({name: rows})[1:], rates, strict=True))
+    def drawn(arrays: Mapping[str, Array]) -> list[tuple[Array, float]]:
+        return list(zip(seen(arrays)[len(outputs) :], rates, strict=True))
 
-    return NoiseRuns(off=lambda rows: off({name: rows})[0], given=run_given, drawn=drawn)
+    return NamedNoiseRuns(off=lambda arrays: dict(zip(outputs, off(arrays), strict=True)), given=run_given, drawn=drawn)
 
 
 def drawing_nodes(graph: Any) -> list[Any]:

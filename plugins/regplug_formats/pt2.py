@@ -11,11 +11,11 @@ import torch
 
 from regplug.api import NoParams
 from regplug.bundles.capture import judge
-from regplug.bundles.formats import Array, Captured, Format, NamedRun, NoiseRuns, Run, RunAll
+from regplug.bundles.formats import Array, Captured, Format, NamedNoiseRuns, NamedRun, NoiseRuns, Run, RunAll
 from regplug.bundles.layout import canonical_json
 from regplug.bundles.report import Check
 from regplug_formats.torch_named import named_run
-from regplug_formats.torch_noise import draws_of, noise_runs
+from regplug_formats.torch_noise import draws_of, named_noise_runs, noise_runs
 from regplug_formats.torch_operators import require_torchs_operators
 from regplug_formats.torch_outputs import all_of, first_of
 from regplug_formats.torch_rounding import perturbed_run
@@ -58,6 +58,10 @@ class Pt2(Format):
         """The loaded program, its operators watched as they run."""
         del optimised
         return noise_runs(torch.export.load(path).module())
+
+    def open_named_noise(self, path: Path, manifest: Mapping[str, Any], *, optimised: bool) -> NamedNoiseRuns:
+        """The same, with inputs and outputs by name."""
+        return named_noise_runs(self.open_named(path, manifest, optimised=optimised))
 
     def open_named(
         self, path: Path, manifest: Mapping[str, Any], *, optimised: bool, seed: int | None = None

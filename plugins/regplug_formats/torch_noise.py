@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from regplug.bundles.formats import Array, NoiseRuns
+from regplug.bundles.formats import Array, NamedNoiseRuns, NamedRun, NoiseRuns
 
 _DRAWS = torch.ops.aten.rand_like.default
 _COMPARES = {torch.ops.aten.ge.Scalar, torch.ops.aten.ge.Tensor}
@@ -24,24 +24,37 @@ def noise_runs(run: Callable[[Tensor], Tensor]) -> NoiseRuns:
     Args:
         run: Raw rows to outputs.
     """
+    ways = _Ways(lambda rows: _array(run(torch.from_numpy(rows))))
+    return NoiseRuns(off=ways.off, given=ways.given, drawn=ways.drawn)
 
-    def run_off(rows: Array) -> Array:
+
+def named_noise_runs(run: NamedRun) -> NamedNoiseRuns:
+    """The same for inputs and outputs by name."""
+    ways = _Ways(run)
+    return NamedNoiseRuns(off=ways.off, given=ways.given, drawn=ways.drawn)
+
+
+class _Ways:
+    """Runs a program while its operators are watched."""
+
+    def __init__(self, run: Callable[[Any], Any]) -> None:
+        self._run = run
+
+    def off(self, rows: Any) -> Any:
         with torch.no_grad(), _Off():
-            return _array(run(torch.from_numpy(rows)))
+            return self._run(rows)
 
-    def run_given(rows: Array, numbers: Sequence[Array]) -> Array:
+    def given(self, rows: Any, numbers: Sequence[Array]) -> Any:
         with torch.no_grad(), _Given(numbers) as mode:
-            outputs = _array(run(torch.from_numpy(rows)))
+            outputs = self._run(rows)
         if mode.place != len(numbers):
             raise ValueError(f"it draws {mode.place} times and was given {len(numbers)} masks")
         return outputs
 
-    def drawn(rows: Array) -> list[tuple[Array, float]]:
+    def drawn(self, rows: Any) -> list[tuple[Array, float]]:
         with torch.no_grad(), _Seen() as mode:
-            run(torch.from_numpy(rows))
+            self._run(rows)
         return [(_array(numbers), mode.rates.get(id(numbers), math.nan)) for numbers in mode.draws]
-
-    return NoiseRuns(off=run_off, given=run_given, drawn=drawn)
 
 
 def _array(tensor: Tensor) -> Array:

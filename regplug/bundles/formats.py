@@ -49,6 +49,15 @@ class NoiseRuns:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NamedNoiseRuns:
+    """The same for a file with several inputs or outputs: arrays by name instead of rows and outputs."""
+
+    off: NamedRun
+    given: Callable[[Mapping[str, Array], Sequence[Array]], dict[str, Array]]
+    drawn: Callable[[Mapping[str, Array]], Sequence[tuple[Array, float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Names:
     """Names in a graph with several inputs or outputs, or with symbolic axes besides the batch.
 
@@ -125,7 +134,8 @@ class Format(abc.ABC):
     """Limits of its files; `None` if they compute in float32."""
 
     holds_noise: bool = False
-    """Whether a file may contain live dropout (`torch.rand_like` in the captured program); requires `open_noise`."""
+    """Whether a file may contain live dropout (`torch.rand_like` in the captured program); requires `open_noise`, and
+    with `holds_names` also `open_named_noise`."""
 
     holds_added_outputs: bool = False
     """Whether a file may have further outputs; then `open` runs the first one, and `open_outputs` all of them."""
@@ -193,6 +203,14 @@ class Format(abc.ABC):
             Exception: The runtime cannot open it; the host reports a failed check.
         """
         raise NotImplementedError(f"{type(self).__qualname__} does not support several inputs or outputs")
+
+    def open_named_noise(self, path: Path, manifest: Mapping[str, Any], *, optimised: bool) -> NamedNoiseRuns:
+        """Opens a saved stochastic file with several inputs or outputs, as `open_noise` and `open_named` do.
+
+        Raises:
+            Exception: The runtime cannot open it, or it has another structure; the host reports a failed check.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} does not support noise with several inputs or outputs")
 
     def open_perturbed(self, path: Path, *, seed: int) -> Run | None:
         """Opens a saved file so that the last bits of every operator's result are changed at random.

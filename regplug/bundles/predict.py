@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from regplug.bundles.calibration.answers import conformal_part, intervals_of, sets_of, softmax
+from regplug.bundles.calibration.answers import conformal_part, intervals_of, sets_of
 from regplug.bundles.formats import Array, Run
 from regplug.bundles.input_hints import merged_notes
 from regplug.bundles.inputs import Input, InputForm, files_in, read_input
 from regplug.bundles.layout import is_named
-from regplug.bundles.named.predict import named_files, named_rows
+from regplug.bundles.named.predict import DECIDED, named_files, named_rows
 from regplug.bundles.named.signature import Signature
 from regplug.bundles.opening import OpenFile, open_file
-from regplug.bundles.schema import output_kind
+from regplug.bundles.passes import mean_and_spread, probabilities_or_values
 from regplug.errors import BundleError, RequestError
 
 PASSES = 20
@@ -43,7 +43,9 @@ class Prediction:
         prediction_set: For a conformal classification: the classes in the prediction set, the most probable first,
             which may be none; otherwise `None`.
         intervals: For a conformal regression: least and greatest plausible value, for each value.
-        outputs: Every output by name, as numbers or nested lists; only of a bundle with named outputs.
+        outputs: Every output by name, as numbers or nested lists; only of a bundle with named outputs. For a stochastic
+            bundle: the mean over the passes.
+        output_spreads: For a stochastic bundle with named outputs: the standard deviations of all outputs.
     """
 
     source: str
@@ -55,6 +57,7 @@ class Prediction:
     prediction_set: tuple[str, ...] | None = None
     intervals: tuple[tuple[float, float], ...] = ()
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    output_spreads: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -69,7 +72,8 @@ class Prediction:
     def as_json(self) -> dict[str, Any]:
         """Returns the prediction as JSON."""
         answer = {"source": self.source, "row": self.row, **self._decided()}
-        return {**answer, "outputs": dict(self.outputs)} if self.outputs else answer
+        named = {"outputs": dict(self.outputs), "output_spreads": dict(self.output_spreads)}
+        return answer | {name: value for name, value in named.items() if value}
 
     def _decided(self) -> dict[str, Any]:
         """Returns the answer to the task; nothing for a bundle without a task."""
@@ -143,8 +147,7 @@ def predict(
     opened = open_file(Path(bundle), file_format)
     manifest = opened.manifest
     if is_named(manifest):
-        check_passes(Path(bundle), manifest, passes)
-        return _predict_named(opened, inputs, top)
+        return _predict_named(opened, inputs, top, check_passes(Path(bundle), manifest, passes))
     run = opened.run()
     count = check_passes(Path(bundle), manifest, passes)
     form = InputForm.from_manifest(manifest)
@@ -157,49 +160,59 @@ def predict(
         rows += _answers(chunk, run, manifest, top, count)
         told += [(path.name, note) for path, given in chunk for note in given.notes]
     notes += merged_notes(told)
-    if count:
-        notes.append(
-            f"dropout is live: means and standard deviations over {count} passes, which vary from call to call."
-        )
-    return Predictions(
-        task=manifest["task"], rows=tuple(rows), notes=tuple(notes), passes=count, coverage=_coverage(manifest)
-    )
+    return _whole(manifest, rows, [*notes, *_live_notes(count)], count)
 
 
-def _coverage(manifest: Mapping[str, Any]) -> float:
-    return float((conformal_part(manifest) or {}).get("coverage", 0.0))
+def _whole(manifest: Mapping[str, Any], rows: Sequence[Prediction], notes: Sequence[str], passes: int) -> Predictions:
+    coverage = float((conformal_part(manifest) or {}).get("coverage", 0.0))
+    return Predictions(task=manifest["task"], rows=tuple(rows), notes=tuple(notes), passes=passes, coverage=coverage)
 
 
-def _predict_named(opened: OpenFile, inputs: Sequence[Path], top: int) -> Predictions:
+def _live_notes(passes: int) -> list[str]:
+    note = f"dropout is live: means and standard deviations over {passes} passes, which vary from call to call."
+    return [note] if passes else []
+
+
+def _predict_named(opened: OpenFile, inputs: Sequence[Path], top: int, passes: int) -> Predictions:
     manifest, run = opened.manifest, opened.named_run()
     signature = Signature.from_manifest(manifest)
     files, notes = named_files([path for given in inputs for path in _matching(given)], signature)
     rows = tuple(
-        named_prediction(source, row, outputs, manifest, top)
-        for source, row, outputs in named_rows(files, run, manifest, notes)
+        named_prediction(source, row, outputs, manifest, top, spreads if passes else None)
+        for source, row, outputs, spreads in named_rows(files, run, manifest, notes, passes)
     )
-    return Predictions(task=manifest["task"], rows=rows, notes=tuple(notes), coverage=_coverage(manifest))
+    return _whole(manifest, rows, [*notes, *_live_notes(passes)], passes)
 
 
 def named_prediction(
-    source: str, row: int, outputs: Mapping[str, Array], manifest: dict[str, Any], top: int
+    source: str,
+    row: int,
+    outputs: Mapping[str, Array],
+    manifest: dict[str, Any],
+    top: int,
+    spreads: Mapping[str, Array] | None = None,
 ) -> Prediction:
     """Returns the prediction for a row of a bundle with named outputs.
 
     Args:
         source: The row's file.
         row: Its index in the file.
-        outputs: Its outputs by name, without the batch.
+        outputs: Its outputs by name, without the batch; with a task also those of `decided`.
         manifest: The bundle's manifest.
         top: Number of most probable classes.
+        spreads: Standard deviations of the outputs, for a stochastic bundle.
     """
-    shown = {name: output.tolist() for name, output in outputs.items()}
+    more: dict[str, Any] = {"outputs": _listed(outputs)}
+    more |= {} if spreads is None else {"output_spreads": _listed(spreads)}
     if manifest["task"] is None:
-        return Prediction(source=source, row=row, outputs=shown)
-    first = outputs[manifest["outputs"][0]["name"]][None]
-    answer = probabilities_or_values(lambda rows: rows, manifest)(first)
-    (decided,) = predictions([(source, row)], answer, None, manifest, top)
-    return replace(decided, outputs=shown)
+        return Prediction(source=source, row=row, **more)
+    spread = None if spreads is None else spreads[DECIDED][None]
+    (decided,) = predictions([(source, row)], outputs[DECIDED][None], spread, manifest, top)
+    return replace(decided, **more)
+
+
+def _listed(outputs: Mapping[str, Array]) -> dict[str, Any]:
+    return {name: output.tolist() for name, output in outputs.items() if name != DECIDED}
 
 
 def check_passes(bundle: Path, manifest: dict[str, Any], asked: int | None) -> int:
@@ -259,7 +272,9 @@ def _in_chunks(files: Sequence[Path], form: InputForm, most_rows: int) -> Iterat
 def _answers(
     chunk: Sequence[tuple[Path, Input]], run: Run, manifest: dict[str, Any], top: int, passes: int
 ) -> Iterator[Prediction]:
-    answer = probabilities_or_values(run, manifest)
+    def answer(rows: Array) -> Array:
+        return probabilities_or_values(run(rows), manifest)
+
     rows = np.concatenate([given.rows for _, given in chunk])
     starts = range(0, len(rows), _ROWS_AT_ONCE)
     parts = [mean_and_spread(answer, rows[start : start + _ROWS_AT_ONCE], passes) for start in starts]
@@ -300,44 +315,3 @@ def _conformal(values: Array, thresholds: Sequence[float], task: str, names: Seq
         }
     is_in = sets_of(values[None], thresholds[0])[0]
     return {"prediction_set": tuple(names[c] for c in np.argsort(-values, kind="stable") if is_in[c])}
-
-
-def probabilities_or_values(run: Run, manifest: dict[str, Any]) -> Run:
-    """Returns a run with probabilities of classes or labels, or with the values of a regression."""
-    return with_probabilities(run, manifest["task"]) if output_kind(manifest) == "logits" else run
-
-
-def with_probabilities(run: Run, task: str) -> Run:
-    """Returns a run with probabilities instead of logits, computed for each pass separately."""
-    return lambda rows: (sigmoid if task == "multilabel" else softmax)(run(rows))
-
-
-def mean_and_spread(run: Run, rows: Array, passes: int) -> tuple[Array, Array]:
-    """Returns the mean of several passes and their standard deviation (n - 1); for 0 passes, one output and zeros.
-
-    Args:
-        run: Maps raw rows to outputs.
-        rows: Raw rows `(B, ...)`.
-        passes: Number of passes: 0 or at least 2.
-    """
-    first = run(rows)
-    if not passes:
-        return first, np.zeros_like(first)
-    # Welford 1962: stores no passes, and loses no precision if the spread is small relative to the mean.
-    mean, squares = first.astype(np.float64), np.zeros(first.shape)
-    for number in range(2, passes + 1):
-        answer = run(rows)
-        gap = answer - mean
-        mean += gap / number
-        squares += gap * (answer - mean)
-    return mean, np.sqrt(squares / (passes - 1))
-
-
-def sigmoid(logits: Array) -> Array:
-    """1 / (1 + exp(-z)), without overflow.
-
-    >>> sigmoid(np.array([-1000.0, 0.0]))
-    array([0. , 0.5])
-    """
-    probabilities: Array = np.exp(-np.logaddexp(0, -logits))
-    return probabilities

@@ -143,12 +143,8 @@ class BundleRequest:
             twice = sorted({word for word in words if words.count(word) > 1})
             if twice:
                 raise RequestError(f"The same {what} was requested twice: {', '.join(twice)}.", hint="Request it once.")
-        silent = [name for name, _, form in self.formats if self.stochastic and not form.holds_noise]
-        if silent:
-            raise RequestError(
-                f"The format {', '.join(silent)} does not support live dropout.",
-                hint="With --stochastic, use onnx, torchscript or pt2.",
-            )
+        if self.stochastic:
+            require_noise(self.formats)
         bad = sorted(set(RESERVED) & set(files)) + [name for name in files if Path(name).name != name]
         if bad:
             raise RequestError(f"A format cannot write {bad[0]!r}.", hint="Give a plain, unreserved file name.")
@@ -182,6 +178,20 @@ def require_added_output(calibration: Calibration, formats: Sequence[tuple[str, 
         raise RequestError(
             f"The format {', '.join(silent)} does not support the added output of a conformal calibration.",
             hint="Leave the format out, or the calibration.",
+        )
+
+
+def require_noise(formats: Sequence[tuple[str, str, Format]]) -> None:
+    """Checks that every format supports live dropout.
+
+    Raises:
+        RequestError: One does not.
+    """
+    silent = [name for name, _, form in formats if not form.holds_noise]
+    if silent:
+        raise RequestError(
+            f"The format {', '.join(silent)} does not support live dropout.",
+            hint="With --stochastic, use onnx, torchscript or pt2.",
         )
 
 

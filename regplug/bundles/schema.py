@@ -125,9 +125,11 @@ _LAYER = Fields(
     },
     {},
 )
-_STOCHASTIC = Fields(
+STOCHASTIC = Fields(
     {"kind": one_of("mc_dropout"), "layers": Each(_LAYER, least=1), "not_live": Each(TEXT), "passes": COUNT}, {}
 )
+"""The form of `stochastic`."""
+
 _PREPARATION = Fields(
     {
         "missing": Each(TEXT),
@@ -244,7 +246,7 @@ def manifest_fault(manifest: Any) -> str:
     """Returns what is wrong with a manifest, or an empty string."""
     found = next(faults(manifest, MANIFEST_FORM, ""), "")
     if not found and manifest["stochastic"] is not None:
-        found = next(faults(manifest["stochastic"], _STOCHASTIC, "stochastic"), "")
+        found = next(faults(manifest["stochastic"], STOCHASTIC, "stochastic"), "")
     if not found and manifest.get("calibration") is not None:
         found = next(calibration_faults(manifest, manifest["num_outputs"]), "")
     if not found and manifest.get("preparation"):

@@ -49,16 +49,8 @@ from regplug.bundles.samples import write_samples
 from regplug.bundles.signing import Signer
 from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
 from regplug.bundles.stochastic.layers import Noise
-from regplug.bundles.stochastic.record import KIND, PASSES, Draws, draws_arrays
-from regplug.bundles.stochastic.reference import (
-    draws_checks,
-    layers_check,
-    live_layers,
-    model_draws,
-    other_noise,
-    others_check,
-    slow_attention,
-)
+from regplug.bundles.stochastic.record import Draws, draws_arrays
+from regplug.bundles.stochastic.reference import live_preflight, slow_attention
 from regplug.bundles.structure import settle
 from regplug.bundles.tolerance import references
 from regplug.errors import VerificationError
@@ -135,7 +127,7 @@ def _proven_model(request: BundleRequest, work: Work) -> _Model:
     noise = deployed.noise
     with work.stage("preflight"):
         work.checks += [weights_finite(deployed), *settle(request, deployed, raw)]
-        draws, stochastic = _live_preflight(deployed, noise, cases[REAL], work) if noise else (None, None)
+        draws, stochastic = _live(deployed, noise, cases[REAL], work) if noise else (None, None)
         calibration = _with_temperature(request, deployed, work)
     with work.stage("capture"), noise.live() if noise else contextlib.nullcontext():
         program, checks = capture(deployed, raw[:EXAMPLE_ROWS], len(stochastic["layers"]) if stochastic else 0)
@@ -180,13 +172,10 @@ def _with_added_output(
     return replace(captured, module=module, program=program, added_outputs=(part["output"]["name"],))
 
 
-def _live_preflight(deployed: Deployed, noise: Noise, real: np.ndarray, work: Work) -> tuple[Draws, dict[str, Any]]:
-    """Returns the model's outputs with live dropout, and their part of the manifest."""
-    raw = torch.from_numpy(real[:EXAMPLE_ROWS])
-    layers, others = live_layers(deployed, noise, raw), other_noise(deployed, raw)
-    draws = model_draws(deployed, noise, layers, real)
-    work.checks += [layers_check(layers), others_check(others), *draws_checks(draws)]
-    return draws, {"kind": KIND, "layers": layers, "not_live": others, "passes": PASSES}
+def _live(deployed: Deployed, noise: Noise, real: np.ndarray, work: Work) -> tuple[Draws, dict[str, Any]]:
+    draws, part, checks = live_preflight(deployed, noise, real)
+    work.checks += checks
+    return draws, part
 
 
 def _preflight(request: BundleRequest, deployed: Deployed, cases: dict[str, np.ndarray], work: Work) -> list[Reference]:

@@ -36,7 +36,7 @@ from regplug.registry import Registry
 INPUT = "input"
 """Name of a single input that was given without a name."""
 
-_ALONE = ("stochastic", "column_names")
+_ALONE = ("column_names",)
 _UINT8_RANGE = (0.0, 255.0)
 
 
@@ -57,6 +57,7 @@ def export_named(
     preprocess: nn.Module | Mapping[str, nn.Module] | None = None,
     value_range: tuple[float, float] | Mapping[str, tuple[float, float]] | None = None,
     probabilities: bool = False,
+    stochastic: bool = False,
     calibrate: str = "none",
     conformal: float = 0.0,
     task: TaskKind | None = None,
@@ -83,6 +84,7 @@ def export_named(
         preprocess: A module for the raw values of each input; for a single input also without its name.
         value_range: Smallest and largest raw value of each input; by default 0 to 255 for uint8.
         probabilities: Whether the first output ends in a softmax (for labels, a sigmoid).
+        stochastic: Whether its dropout modules stay live in inference (MC dropout).
         calibrate: `temperature` divides the first output by a number fitted on the validation rows; `none` does not.
         conformal: Promised coverage of prediction sets or intervals, fitted on the validation rows; 0 for none.
         task: What the first output `(B, K)` decides: `classification`, `multilabel` or `regression`; by default a
@@ -110,7 +112,8 @@ def export_named(
     signer = None if sign is None else load_signer(sign)
     fields = {**(manifest or {}), **({"license": license_id} if license_id else {})}
     request = _request(module, example, dynamic, preprocess, value_range)
-    request = replace(request, formats=chosen_formats(formats, registry), manifest=fields)
+    formats_of_files = chosen_formats(formats, registry)
+    request = replace(request, formats=formats_of_files, manifest=fields, stochastic=stochastic)
     default = "values" if kind in (None, "regression") else "probabilities" if probabilities else "logits"
     keys = output_keys(_first_result(request), _texts(outputs), default)
     request = replace(request, calling=replace(request.calling, outputs=keys))

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from regplug.bundles.inputs import InputForm
 from regplug.bundles.layout import bundle_digest, is_named, require_bundle
+from regplug.bundles.named.predict import decided
 from regplug.bundles.named.signature import Signature
 from regplug.bundles.opening import OpenFile, open_file
-from regplug.bundles.predict import check_passes, probabilities_or_values
+from regplug.bundles.passes import probabilities_or_values
+from regplug.bundles.predict import check_passes
 from regplug.errors import RequestError, VerificationError
 from regplug.serving.model import ServedModel
 from regplug.serving.named import NamedModel
@@ -50,12 +52,13 @@ def _served(opened: OpenFile, digest: str, passes: int) -> ServedModel:
         return NamedModel(
             manifest=manifest,
             digest=digest,
-            passes=0,
+            passes=passes,
             # Requests may differ in the sizes of their axes.
             is_batched=False,
             signature=Signature.from_manifest(manifest),
-            named_run=opened.named_run(),
+            named_run=decided(opened.named_run(), manifest),
         )
+    run = opened.run()
     return SingleModel(
         manifest=manifest,
         digest=digest,
@@ -63,7 +66,7 @@ def _served(opened: OpenFile, digest: str, passes: int) -> ServedModel:
         # With fewer bits, one scale may be shared by a whole batch: requests would change each other's answers.
         is_batched="may_lose" not in manifest["files"][opened.path.name],
         form=InputForm.from_manifest(manifest),
-        run=probabilities_or_values(opened.run(), manifest),
+        run=lambda rows: probabilities_or_values(run(rows), manifest),
     )
 
 

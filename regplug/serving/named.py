@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from regplug.bundles.formats import Array, NamedRun
 from regplug.bundles.named.inputs import checked_inputs, form_words, json_arrays
+from regplug.bundles.named.predict import named_mean_and_spread
 from regplug.bundles.named.signature import Signature
 from regplug.bundles.predict import named_prediction
 from regplug.errors import BundleError, some_of
@@ -40,7 +41,7 @@ class NamedModel(ServedModel):
 
     Args:
         signature: Its inputs, outputs and axes.
-        named_run: Maps arrays by name to outputs by name.
+        named_run: Maps arrays by name to outputs by name; with a task see `decided`.
     """
 
     signature: Signature
@@ -52,12 +53,9 @@ class NamedModel(ServedModel):
         return True
 
     def compute(self, rows: NamedRows) -> tuple[Array, Array]:
-        """Returns the outputs of each row by name `(B,)`, and zeros for their spread."""
-        outputs = self.named_run(rows.arrays)
-        by_row = np.empty(len(rows), object)
-        for at in range(len(rows)):
-            by_row[at] = {name: output[at] for name, output in outputs.items()}
-        return by_row, np.zeros(len(rows))
+        """Returns the outputs of each row by name `(B,)`, and likewise their spread over the passes."""
+        outputs, spreads = named_mean_and_spread(self.named_run, rows.arrays, self.passes)
+        return _by_row(outputs, len(rows)), _by_row(spreads, len(rows))
 
     def not_finite(self, outputs: Array) -> Array:
         """Returns whether an output of each row is not finite `(B,)`."""
@@ -65,8 +63,10 @@ class NamedModel(ServedModel):
 
     def answer(self, sources: Sequence[str], outputs: Array, spreads: Array, top: int) -> list[dict[str, Any]]:
         """Returns the prediction of each row as JSON."""
-        del spreads
-        made = [named_prediction(source, at, outputs[at], self.manifest, top) for at, source in enumerate(sources)]
+        made = [
+            named_prediction(source, at, outputs[at], self.manifest, top, spreads[at] if self.passes else None)
+            for at, source in enumerate(sources)
+        ]
         return without_source(made)
 
     def read_json(self, body: bytes) -> Asked:
@@ -98,3 +98,10 @@ class NamedModel(ServedModel):
         """
         del files
         raise BundleError(f"Files were sent, but this bundle takes {form_words(self.signature)}.", hint="Send JSON.")
+
+
+def _by_row(outputs: Mapping[str, Array], count: int) -> Array:
+    rows = np.empty(count, object)
+    for at in range(count):
+        rows[at] = {name: output[at] for name, output in outputs.items()}
+    return rows

@@ -10,7 +10,8 @@ import numpy as np
 
 from regplug.bundles.formats import Array, Run
 from regplug.bundles.inputs import InputForm
-from regplug.bundles.predict import mean_and_spread, predictions
+from regplug.bundles.passes import mean_and_spread
+from regplug.bundles.predict import predictions
 from regplug.serving.bodies import Asked, read_files, read_json_body
 from regplug.serving.model import ServedModel, without_source
 

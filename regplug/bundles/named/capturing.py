@@ -57,7 +57,7 @@ class CapturedProgram:
 
 
 def capture_named(
-    model: nn.Module, inputs: Sequence[InputPart], samples: Mapping[str, Any], declared: Declared
+    model: nn.Module, inputs: Sequence[InputPart], samples: Mapping[str, Any], declared: Declared, draws: int = 0
 ) -> CapturedProgram:
     """Captures a model and checks its graph.
 
@@ -66,6 +66,7 @@ def capture_named(
         inputs: Its inputs.
         samples: Real rows of each, three or more.
         declared: The symbolic axes.
+        draws: Expected number of operators that draw uniform random numbers, for live dropout.
 
     Raises:
         ExportError: It cannot be captured, or fixes the size of an axis, which the message names.
@@ -75,7 +76,7 @@ def capture_named(
     few = {part.name: samples[part.name][:EXAMPLE_ROWS] for part in inputs}
     example = tuple(torch.from_numpy(array) for array in sized_inputs(few, inputs, sizes).values())
     program, axes = _captured(model, example, inputs, axes, declared)
-    checks = [replace(check, name=f"capture.{check.name}") for check in judge(program)]
+    checks = [replace(check, name=f"capture.{check.name}") for check in judge(program, draws)]
     return CapturedProgram(
         program=program, example=example, axes=axes, shapes=_output_shapes(program, inputs), checks=checks
     )

@@ -10,11 +10,14 @@ from regplug.bundles.card_programs import Program
 from regplug.bundles.layout import onnx_file
 from regplug.bundles.schema import output_kind
 
+_LIVE = " Its dropout is live: repeated outputs differ, and their spread tells how unsure it is."
+
 
 def named_what(manifest: Mapping[str, Any]) -> str:
     """Returns a sentence on what the model is."""
     inputs, outputs = ([f"`{part['name']}`" for part in manifest[kind]] for kind in ("inputs", "outputs"))
-    return f"A model that maps {_and(inputs)} to {_and(outputs)}.{_task_words(manifest)}"
+    live = _LIVE if manifest["stochastic"] else ""
+    return f"A model that maps {_and(inputs)} to {_and(outputs)}.{_task_words(manifest)}{live}"
 
 
 def _task_words(manifest: Mapping[str, Any]) -> str:

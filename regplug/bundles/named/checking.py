@@ -20,12 +20,15 @@ from regplug.bundles.decisions import Decision, decision_of
 from regplug.bundles.formats import Array, Format, Loss, NamedRun, RunAll
 from regplug.bundles.graph import check_graph
 from regplug.bundles.losses import widened
+from regplug.bundles.named.live import Joined, joined_real, layers_of
 from regplug.bundles.named.samples import Setting
 from regplug.bundles.named.signature import Signature, Sizes, packed_outputs, packed_run
 from regplug.bundles.numbers import LEVELS, TestData, cannot_open, check_largest, check_run, check_test, worst_error
 from regplug.bundles.report import Check, at_most, prefixed
 from regplug.bundles.schema import output_kind
 from regplug.bundles.splitting import open_named_split
+from regplug.bundles.stochastic.checks import check_noise, judge_live
+from regplug.bundles.stochastic.record import Draws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +52,13 @@ def check_named_file(
     manifest: dict[str, Any],
     signature: Signature,
     settings: Sequence[Setting],
+    draws: Draws | None = None,
     test: TestRows | None = None,
 ) -> list[Check]:
     """Checks a saved file: its graph, and each output at every setting, with optimisation on and off.
+
+    The outputs of a file with live dropout are those with its noise off; its noise is then checked for all outputs
+    together.
 
     Args:
         form: Opens the file.
@@ -59,6 +66,7 @@ def check_named_file(
         manifest: The bundle's manifest.
         signature: Its inputs, outputs and axes.
         settings: The model's outputs.
+        draws: The model's outputs with live dropout, side by side.
         test: The test rows, on which the first output of the optimised file is evaluated.
     """
     checks = check_graph(form, path, manifest)
@@ -66,16 +74,18 @@ def check_named_file(
         try:
             run = open_named_split(form, path, manifest, optimised=optimised)
             most = form.largest_batch(path)
+            noise = None if draws is None else form.open_named_noise(path, manifest, optimised=optimised)
         except Exception as error:
             checks.append(cannot_open(level, error))
             continue
-        file = _Opened(run=run, level=level, loss=form.loss, manifest=manifest, signature=signature)
-        for setting in settings:
-            checks += file.at(setting)
-        if most is not None:
-            checks += file.at_largest(most, settings[0])
-        if test is not None and optimised:
-            checks += file.on(test)
+        still = run if noise is None else noise.off
+        file = _Opened(run=still, level=level, loss=form.loss, manifest=manifest, signature=signature)
+        found = file.checks(settings, most, test if optimised else None)
+        if draws is not None and noise is not None:
+            joined = Joined(signature=signature, sizes=settings[0].sizes)
+            live = check_noise(joined.run(run), joined.noise(noise), level, draws, layers_of(manifest))
+            found = [*prefixed("noise_off", found), *live]
+        checks += found
     return checks
 
 
@@ -102,6 +112,18 @@ class _Opened:
         """Returns a function to the first output and the one that a calibration adds."""
         names = [self._first, graph_outputs(self.manifest)[-1]["name"]]
         return packed_outputs(self.run, self.signature, sizes, names)
+
+    def checks(self, settings: Sequence[Setting], most: int | None, test: TestRows | None) -> list[Check]:
+        """Returns all checks of outputs.
+
+        Args:
+            settings: The model's outputs.
+            most: The largest batch; `None` if there is none.
+            test: The test rows.
+        """
+        checks = [check for setting in settings for check in self.at(setting)]
+        checks += self.at_largest(most, settings[0]) if most is not None else []
+        return [*checks, *(self.on(test) if test is not None else [])]
 
     def at(self, setting: Setting) -> list[Check]:
         """Checks each output at one setting."""
@@ -132,17 +154,22 @@ class _Opened:
 
 
 def clean_named_check(
-    process: CleanProcess, form: Format, signature: Signature, setting: Setting, manifest: Mapping[str, Any]
+    process: CleanProcess, form: Format, path: Path, signature: Signature, setting: Setting, manifest: Mapping[str, Any]
 ) -> Check:
     """Checks the outputs of a process without torch for the real rows.
 
     Args:
         process: The process, which was started with the file.
         form: The file's format.
+        path: The file.
         signature: The bundle's outputs.
         setting: The sizes of the example.
         manifest: The bundle's manifest.
     """
+    if layers_of(manifest):
+        real, joined = joined_real(setting), Joined(signature=signature, sizes=setting.sizes)
+        here = joined.run(open_named_split(form, path, manifest, optimised=True))(real.inputs)
+        return process.judge(lambda outputs: judge_live(outputs, here, real))
     known = {part.name: widened(setting.known[part.name], form.loss)[0] for part in signature.outputs}
     added = [part["shape"][1:] for part in graph_outputs(manifest)[len(signature.outputs) :]]
     return process.judge(partial(_same, known=known, num_added=sum(map(math.prod, added))))
@@ -163,10 +190,13 @@ def _same(outputs: Array, *, known: Mapping[str, Reference], num_added: int) -> 
 def opened_named(
     forms: Mapping[str, Format], path: Path, manifest: dict[str, Any], signature: Signature, sizes: Sizes, output: str
 ) -> list[Perturbed]:
-    """Opens each float32 file whose operators' results can be changed in their last bits, for one output."""
+    """Opens each file whose operators' results can be changed in their last bits, for one output.
+
+    None of a format with fewer bits, and none with live dropout.
+    """
     found = []
     for name, form in forms.items():
-        if form.loss is not None:
+        if form.loss is not None or layers_of(manifest):
             continue
         opened = partial(form.open_named, path / name, manifest, optimised=False)
         try:

@@ -63,7 +63,7 @@ class Packed(NamedDeployed):
 
     def __init__(self, model: NamedDeployed, inputs: Sequence[InputPart], sizes: Sizes, output: str = "") -> None:
         super().__init__(model.preprocess, model.network, model.calling, model.ending)
-        self.temperature = model.temperature
+        self.temperature, self.noise = model.temperature, model.noise
         self._inputs, self._sizes, self._output = inputs, sizes, output
         self.eval()
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from regplug.bundles.formats import Array, NamedRun
 from regplug.bundles.named.inputs import form_words, read_named, suffixes_of
-from regplug.bundles.named.signature import OutputPart, Signature
+from regplug.bundles.named.signature import OutputPart, Signature, flat
+from regplug.bundles.passes import mean_and_spread, probabilities_or_values
 from regplug.errors import BundleError, VerificationError
 
 _ROWS_AT_ONCE = 512
+Outputs: TypeAlias = dict[str, Array]
+"""Outputs by name."""
+
+DECIDED = ""
+"""Name of the probabilities or values of the first output among the outputs."""
 
 
 def checked_named_run(raw: NamedRun, file: Path, signature: Signature, hint: str) -> NamedRun:
@@ -51,6 +57,43 @@ def _fits(output: Array, part: OutputPart, rows: int) -> bool:
     return fits and all(isinstance(axis, str) or axis == size for axis, size in axes)
 
 
+def decided(run: NamedRun, manifest: Mapping[str, Any]) -> NamedRun:
+    """Returns a run whose outputs also have, under an empty name, the probabilities or values of the first output."""
+    if manifest["task"] is None:
+        return run
+    first = manifest["outputs"][0]["name"]
+
+    def answer(arrays: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = run(arrays)
+        return {**outputs, DECIDED: probabilities_or_values(outputs[first], manifest)}
+
+    return answer
+
+
+def named_mean_and_spread(run: NamedRun, arrays: Mapping[str, Array], passes: int) -> tuple[Outputs, Outputs]:
+    """Returns the mean of each output over several passes, and the standard deviations; zeros for 0 passes.
+
+    Args:
+        run: Maps arrays by input to outputs by name.
+        arrays: Raw rows `(B, ...)` by input.
+        passes: Number of passes: 0 or at least 2.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def joined(given: Any) -> Array:
+        outputs = run(given)
+        shapes.update({name: output.shape for name, output in outputs.items()})
+        return np.hstack([flat(output) for output in outputs.values()])
+
+    both = mean_and_spread(joined, arrays, passes)
+    ends = np.cumsum([int(np.prod(shape[1:])) for shape in shapes.values()])[:-1]
+    mean, spread = (
+        {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), np.split(one, ends, 1), strict=True)}
+        for one in both
+    )
+    return mean, spread
+
+
 def named_files(inputs: Sequence[Path], signature: Signature) -> tuple[list[Path], list[str]]:
     """Returns the files to read: those that are named, and those in folders; and a note for each folder.
 
@@ -81,15 +124,16 @@ def named_files(inputs: Sequence[Path], signature: Signature) -> tuple[list[Path
 
 
 def named_rows(
-    files: Sequence[Path], run: NamedRun, manifest: Mapping[str, Any], notes: list[str]
-) -> Iterator[tuple[str, int, dict[str, Array]]]:
-    """Yields file, index and outputs of each row.
+    files: Sequence[Path], run: NamedRun, manifest: Mapping[str, Any], notes: list[str], passes: int = 0
+) -> Iterator[tuple[str, int, Outputs, Outputs]]:
+    """Yields file, index, outputs and their spreads of each row.
 
     Args:
         files: The files.
         run: Runs the model.
         manifest: The bundle's manifest.
         notes: Receives the notes on each file.
+        passes: Number of random passes.
     """
     signature = Signature.from_manifest(manifest)
     for path in files:
@@ -97,6 +141,8 @@ def named_rows(
         notes += told
         count = len(next(iter(arrays.values())))
         for start in range(0, count, _ROWS_AT_ONCE):
-            outputs = run({name: array[start : start + _ROWS_AT_ONCE] for name, array in arrays.items()})
-            for at in range(len(next(iter(outputs.values())))):
-                yield str(path), start + at, {name: output[at] for name, output in outputs.items()}
+            part = {name: array[start : start + _ROWS_AT_ONCE] for name, array in arrays.items()}
+            both = named_mean_and_spread(decided(run, manifest), part, passes)
+            for at in range(len(next(iter(both[0].values())))):
+                outputs, spreads = ({name: output[at] for name, output in one.items()} for one in both)
+                yield str(path), start + at, outputs, spreads

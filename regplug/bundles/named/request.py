@@ -17,7 +17,7 @@ from regplug.bundles.named.axes import NAME, Declared
 from regplug.bundles.named.calling import Calling
 from regplug.bundles.named.rows import TargetRows
 from regplug.bundles.named.signature import InputPart
-from regplug.bundles.request import ending_of, require_added_output, require_probabilities
+from regplug.bundles.request import ending_of, require_added_output, require_noise, require_probabilities
 from regplug.errors import RequestError
 
 _MOST_WHOLE = 2**53
@@ -41,6 +41,7 @@ class NamedRequest:
         test: Test rows, on which the files themselves are evaluated.
         validation: The rows of the calibration.
         calibration: How the first output is calibrated; `None` for not at all.
+        stochastic: Whether dropout stays live in inference (MC dropout).
         manifest: Additional fields for `manifest.json`.
     """
 
@@ -56,6 +57,7 @@ class NamedRequest:
     test: TargetRows | None = None
     validation: TargetRows | None = None
     calibration: Calibration | None = None
+    stochastic: bool = False
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,6 +76,8 @@ class NamedRequest:
             _validate_values(part, self.samples[part.name])
         if self.task is not None:
             self._validate_task(self.task)
+        if self.stochastic:
+            require_noise(self.formats)
         unable = [name for name, _, form in self.formats if not form.holds_names]
         if unable:
             others = [name for name, _, _ in self.formats if name not in unable]
@@ -89,7 +93,7 @@ class NamedRequest:
             if rows is not None:
                 rows.require_fitting(which, task)
         if self.calibration is not None:
-            self.calibration.validate(task, stochastic=False)
+            self.calibration.validate(task, stochastic=self.stochastic)
             require_added_output(self.calibration, self.formats)
 
     def _validate_names(self) -> None:

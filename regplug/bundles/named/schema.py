@@ -12,6 +12,7 @@ from regplug.bundles.schema import (
     MANIFEST_FORM,
     RANGE,
     RANKS,
+    STOCHASTIC,
     TASKS,
     Each,
     Fields,
@@ -71,7 +72,6 @@ FORM = Fields(
         "inputs": Each(_INPUT, least=1),
         "outputs": Each(_OUTPUT, least=1),
         "axes": Each(_AXIS, is_mapping=True),
-        "stochastic": Kind("null", lambda value: value is None),
     },
     {name: form for name, form in MANIFEST_FORM.other.items() if name not in _SINGLE},
     is_open=True,
@@ -81,7 +81,10 @@ FORM = Fields(
 
 def named_fault(manifest: Any) -> str:
     """Returns what is wrong with a manifest, or an empty string."""
-    return next(faults(manifest, FORM, ""), "") or next(_contradictions(manifest), "")
+    found = next(faults(manifest, FORM, ""), "")
+    if not found and manifest["stochastic"] is not None:
+        found = next(faults(manifest["stochastic"], STOCHASTIC, "stochastic"), "")
+    return found or next(_contradictions(manifest), "")
 
 
 def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:

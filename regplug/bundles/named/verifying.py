@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from regplug.bundles.bounds import most_given_tolerance
 from regplug.bundles.cases import REAL
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Format
@@ -16,12 +17,14 @@ from regplug.bundles.layout import SAMPLE_INPUT
 from regplug.bundles.mixed import Pool
 from regplug.bundles.named.cases import sized_rows, wrong_cases
 from regplug.bundles.named.checking import check_named_file, clean_named_check, opened_named
+from regplug.bundles.named.live import joined_real
 from regplug.bundles.named.samples import Setting, read_named_samples
 from regplug.bundles.named.signature import Signature
 from regplug.bundles.report import Check, Report, at_most, holds, prefixed
 from regplug.bundles.report_checks import told_as_made_named
 from regplug.bundles.sample_checks import impossible_tolerances, outputs_fit, tolerances_bounded
 from regplug.bundles.schema import output_kind
+from regplug.bundles.stochastic.record import Draws, stochastic_part
 from regplug.errors import VerificationError
 
 
@@ -39,7 +42,7 @@ def named_stages(
     """
     signature = Signature.from_manifest(manifest)
     try:
-        settings = read_named_samples(path, signature)
+        settings, draws = read_named_samples(path, signature, stochastic_part(manifest))
     except VerificationError as error:
         yield [holds("samples.arrays", False, error.message)]
         return
@@ -48,13 +51,13 @@ def named_stages(
         check
         for setting in settings
         for known in setting.known.values()
-        for check in impossible_tolerances(known, None)
+        for check in impossible_tolerances(known, draws if setting.at == 0 else None)
     ]
-    yield [_inputs_follow(settings, signature), *_outputs_fit(settings, manifest)]
-    yield [facts, *_tolerances(path, manifest, signature, settings, forms)]
+    yield [_inputs_follow(settings, signature), *_outputs_fit(settings, draws, manifest)]
+    yield [facts, *_tolerances(path, manifest, signature, settings, forms), *_live_tolerance(settings, draws)]
     made: list[Check] = []
     for filename, form in forms.items():
-        found = _file(path / filename, form, manifest, signature, settings)
+        found = _file(path / filename, form, manifest, signature, settings, draws)
         made += prefixed(manifest["files"][filename]["format"], found)
     limits = {part.name: Pool.of(settings[0].known[part.name]).tolerance for part in signature.outputs}
     labels = [_label(part.name, setting) for part in signature.outputs for setting in settings]
@@ -78,11 +81,11 @@ def _inputs_follow(settings: Sequence[Setting], signature: Signature) -> Check:
     return at_most("samples.inputs", len(wrong), 0, f"wrong inputs: {', '.join(wrong[:10]) or 'none'}")
 
 
-def _outputs_fit(settings: Sequence[Setting], manifest: Mapping[str, Any]) -> Iterator[Check]:
+def _outputs_fit(settings: Sequence[Setting], draws: Draws | None, manifest: Mapping[str, Any]) -> Iterator[Check]:
     first = manifest["outputs"][0]["name"]
     for setting in settings:
         for output, known in setting.known.items():
-            check = outputs_fit(known, None, output_kind(manifest) if output == first else "")
+            check = outputs_fit(known, draws, output_kind(manifest) if output == first else "")
             yield Check(name=f"{check.name}.{_label(output, setting)}", passed=check.passed, detail=check.detail)
 
 
@@ -102,13 +105,28 @@ def _tolerances(
             )
 
 
+def _live_tolerance(settings: Sequence[Setting], draws: Draws | None) -> list[Check]:
+    """Checks the tolerance of the outputs with live dropout, which are side by side."""
+    if draws is None:
+        return []
+    real = joined_real(settings[0])
+    most = most_given_tolerance(draws.given, real)
+    share = draws.given.tolerance / most if most else float(draws.given.tolerance > 0)
+    return [at_most("samples.tolerances.given", share, 1.0, "tolerance with live dropout relative to its maximum")]
+
+
 def _file(
-    path: Path, form: Format, manifest: dict[str, Any], signature: Signature, settings: Sequence[Setting]
+    path: Path,
+    form: Format,
+    manifest: dict[str, Any],
+    signature: Signature,
+    settings: Sequence[Setting],
+    draws: Draws | None,
 ) -> list[Check]:
-    checks = check_named_file(form, path, manifest, signature, settings)
+    checks = check_named_file(form, path, manifest, signature, settings, draws)
     program = form.standalone()
     if program is not None:
         samples = path.with_name(SAMPLE_INPUT)
         with CleanProcess(program, path, samples, "") as process:
-            checks.append(clean_named_check(process, form, signature, settings[0], manifest))
+            checks.append(clean_named_check(process, form, path, signature, settings[0], manifest))
     return checks

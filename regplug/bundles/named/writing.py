@@ -45,6 +45,8 @@ from regplug.bundles.publish import published
 from regplug.bundles.report import Check
 from regplug.bundles.request import Bundle
 from regplug.bundles.signing import Signer
+from regplug.bundles.stochastic.record import Draws
+from regplug.bundles.stochastic.reference import live_preflight, slow_attention
 from regplug.bundles.tolerance import references
 from regplug.bundles.writing import finish
 from regplug.errors import ExportError, RegplugError
@@ -63,6 +65,8 @@ class _Model:
         captured: The captured model for the formats; with a conformal calibration it has one more output.
         signature: Its inputs, outputs and axes.
         settings: Its outputs at each setting of the axes.
+        draws: Its outputs with live dropout, side by side; `None` if not stochastic.
+        stochastic: The manifest's part on live dropout.
         calibration: The manifest's part on a calibration.
     """
 
@@ -70,7 +74,14 @@ class _Model:
     captured: Captured
     signature: Signature
     settings: Sequence[Setting]
+    draws: Draws | None
+    stochastic: dict[str, Any] | None
     calibration: dict[str, Any] | None
+
+    @property
+    def live(self) -> contextlib.AbstractContextManager[None]:
+        """Returns a context in which live dropout is active, if there is any."""
+        return _live(self.deployed)
 
 
 def write_named_bundle(request: NamedRequest, out: Path, signer: Signer | None = None) -> Bundle:
@@ -88,11 +99,12 @@ def write_named_bundle(request: NamedRequest, out: Path, signer: Signer | None =
     """
     request.validate()
     work = Work()
-    with published(out) as folder, torch.random.fork_rng(devices=[]):
+    attention = slow_attention() if request.stochastic else contextlib.nullcontext()
+    with published(out) as folder, torch.random.fork_rng(devices=[]), attention:
         model = _proven_model(request, work)
         manifest = named_manifest(request, model.signature)
-        manifest["calibration"] = model.calibration
-        write_named_samples(folder, model.signature, model.settings)
+        manifest["calibration"], manifest["stochastic"] = model.calibration, model.stochastic
+        write_named_samples(folder, model.signature, model.settings, model.draws)
         _proven_files(request, folder, model, manifest, work)
         report = finish(folder, manifest, work, [name for name, _, _ in request.formats])
         if signer is not None:
@@ -109,8 +121,10 @@ def _proven_model(request: NamedRequest, work: Work) -> _Model:
     with work.stage("preflight"):
         _settle(model, request, cases[REAL], work)
         calibration = _with_temperature(model, request, work)
-    with work.stage("capture"):
-        found = capture_named(model, request.inputs, cases[REAL], request.declared)
+        draws, stochastic = _with_noise(model, request, cases[REAL], work)
+    with work.stage("capture"), _live(model):
+        count = len(stochastic["layers"]) if stochastic else 0
+        found = capture_named(model, request.inputs, cases[REAL], request.declared, count)
         work.checks += found.checks
     axes = with_checked(list(found.axes.values()), request.declared.sizes)
     with work.stage("preflight"):
@@ -128,8 +142,26 @@ def _proven_model(request: NamedRequest, work: Work) -> _Model:
         captured=captured,
         signature=signature,
         settings=settings,
+        draws=draws,
+        stochastic=stochastic,
         calibration=conformal or calibration,
     )
+
+
+def _live(model: NamedDeployed) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if model.noise is None else model.noise.live()
+
+
+def _with_noise(
+    model: NamedDeployed, request: NamedRequest, real: dict[str, np.ndarray], work: Work
+) -> tuple[Draws | None, dict[str, Any] | None]:
+    """Returns the model's outputs with live dropout, and their part of the manifest."""
+    if model.noise is None:
+        return None, None
+    packed = Packed(model, request.inputs, request.declared.sizes)
+    draws, part, checks = live_preflight(packed, model.noise, pack(real, request.inputs))
+    work.checks += checks
+    return draws, part
 
 
 def _captured(model: NamedDeployed, found: CapturedProgram, signature: Signature) -> Captured:
@@ -191,9 +223,10 @@ def _with_added_output(
 
 
 def _isolated(request: NamedRequest, work: Work) -> NamedDeployed:
-    deployed, checks = isolate(nn.ModuleList(request.preprocess), request.module, "")
+    deployed, checks = isolate(nn.ModuleList(request.preprocess), request.module, "", stochastic=request.stochastic)
     work.checks += checks
     model = NamedDeployed(deployed.preprocess, deployed.network, request.calling, request.ending)
+    model.noise = deployed.noise
     return model.eval()
 
 
@@ -291,14 +324,14 @@ def _proven_files(request: NamedRequest, folder: Path, model: _Model, manifest: 
     signature, settings = model.signature, model.settings
 
     def check(form: Format, path: Path) -> list[Check]:
-        checks = check_named_file(form, path, manifest, signature, settings, test)
+        checks = check_named_file(form, path, manifest, signature, settings, model.draws, test)
         return [*checks, *size_check(form, path, request.module)]
 
     proof = Proof(
         input_name="",
-        writing=lambda name: _naming_others(name, request),
+        writing=lambda name: _writing(name, request, model),
         check=check,
-        clean=lambda process, form, _: clean_named_check(process, form, signature, settings[0], manifest),
+        clean=lambda process, form, path: clean_named_check(process, form, path, signature, settings[0], manifest),
     )
     prove_files(request.formats, folder, model.captured, manifest, proof, work)
 
@@ -312,6 +345,12 @@ def _test_rows(request: NamedRequest, model: _Model, manifest: dict[str, Any], w
         data = test_data(request.test.pair, _first(model.deployed, request, request.test), real, work)
     work.checks += tell_test(manifest, request.task, data, is_ended=request.probabilities)
     return None if data is None else TestRows(data=data, sizes=request.test.sizes)
+
+
+@contextlib.contextmanager
+def _writing(name: str, request: NamedRequest, model: _Model) -> Iterator[None]:
+    with _naming_others(name, request), model.live:
+        yield
 
 
 @contextlib.contextmanager

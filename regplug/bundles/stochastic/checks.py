@@ -63,12 +63,26 @@ def check_stochastic_file(
         off = check_run(runs.off, level, known, decision=decision)
         if test is not None and optimised:
             off += check_test(runs.off, test, decision=decision)
-        checks += prefixed("noise_off", off)
-        found = _asked("noise_given", _given, runs, draws, layers)
-        found += _asked("masks", _drawn, runs, draws, layers)
-        found += _asked("live", _live, run, draws)
-        checks += [_named(check, level) for check in found]
+        checks += [*prefixed("noise_off", off), *check_noise(run, runs, level, draws, layers)]
     return checks
+
+
+def check_noise(
+    run: Run, runs: NoiseRuns, level: str, draws: Draws, layers: Sequence[Mapping[str, Any]]
+) -> list[Check]:
+    """Runs the checks of an opened file's noise.
+
+    Args:
+        run: Runs the file as in deployment.
+        runs: Runs it with its noise off, supplied or inspected.
+        level: Name of the runtime's optimisation.
+        draws: The model's outputs with noise.
+        layers: `stochastic.layers` of the manifest.
+    """
+    found = _asked("noise_given", _given, runs, draws, layers)
+    found += _asked("masks", _drawn, runs, draws, layers)
+    found += _asked("live", _live, run, draws)
+    return [_named(check, level) for check in found]
 
 
 def _asked(name: str, ask: Callable[..., list[Check]], *given: Any) -> list[Check]:
@@ -256,10 +270,10 @@ def clean_check(
     if stochastic_part(manifest) is None:
         return process.check(real)
     here = form.open(path, optimised=True)(real.inputs)
-    return process.judge(lambda outputs: _judge_live(outputs, here, real))
+    return process.judge(lambda outputs: judge_live(outputs, here, real))
 
 
-def _judge_live(outputs: Array, here: Array, off: Reference) -> Check:
+def judge_live(outputs: Array, here: Array, off: Reference) -> Check:
     """Checks the outputs of a process without torch: same rows, finite, with noise, and other noise than here."""
     name, detail = "clean_process", "runs where torch is not imported, and draws other numbers than this process"
     if outputs.shape != off.outputs.shape or not np.isfinite(outputs).all():

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from regplug.bundles.capture import EXAMPLE_ROWS
 from regplug.bundles.cases import REAL
 from regplug.bundles.formats import Array
 from regplug.bundles.isolate import Deployed
 from regplug.bundles.report import Check, at_most, holds
 from regplug.bundles.stochastic.layers import NO_DROPOUT, NO_DROPOUT_HINT, Call, LiveDropout, Noise
-from regplug.bundles.stochastic.record import COPIES, PASSES, ROWS, RUNS, Draws, as_passes, asked_rows
+from regplug.bundles.stochastic.record import COPIES, KIND, PASSES, ROWS, RUNS, Draws, as_passes, asked_rows
 from regplug.bundles.stochastic.uniforms import given_uniforms, symbolic_mask
 from regplug.bundles.tolerance import references
 from regplug.errors import ExportError, RequestError
@@ -36,6 +37,24 @@ def slow_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(was_on)
+
+
+def live_preflight(deployed: Deployed, noise: Noise, real: Array) -> tuple[Draws, dict[str, Any], list[Check]]:
+    """Returns the model's outputs with live dropout, their part of the manifest, and the checks of both.
+
+    Args:
+        deployed: The model.
+        noise: Its noise.
+        real: Real raw rows `(64, ...)`.
+
+    Raises:
+        ExportError: The dropout cannot be described, or varies too little to be verified.
+    """
+    raw = torch.from_numpy(real[:EXAMPLE_ROWS])
+    layers, others = live_layers(deployed, noise, raw), other_noise(deployed, raw)
+    draws = model_draws(deployed, noise, layers, real)
+    checks = [layers_check(layers), others_check(others), *draws_checks(draws)]
+    return draws, {"kind": KIND, "layers": layers, "not_live": others, "passes": PASSES}, checks
 
 
 def live_layers(deployed: Deployed, noise: Noise, raw: Tensor) -> list[dict[str, Any]]:
