@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_bundles import image_request, onnx_only, row_request
+from named_kinds import IMAGES, META, NAMES, Both, Unit
 
 import regplug
 from regplug.bundles.layout import README, read_manifest, write_checksums
@@ -83,6 +84,40 @@ def test_the_program_of_the_card_computes_the_recorded_outputs(
     made: dict[str, np.ndarray] = {}
     exec(program, made)  # noqa: S102 - the program under test
     assert np.allclose(made["logits"], np.load("sample_output.npz")["logits"][:5], atol=1e-4)
+
+
+@needs_openvino
+@pytest.mark.slow
+def test_named_inputs_symbolic_sizes_and_prediction_sets_are_supported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays = {"image": IMAGES, "meta": META}
+    bundle = regplug.export(
+        Both(),
+        arrays,
+        tmp_path / "b",
+        outputs=("logits", "embedding"),
+        dynamic={"image": {2: "height", 3: "width"}},
+        class_names=NAMES,
+        preprocess={"image": Unit()},
+        conformal=0.5,
+        validation=(arrays, np.arange(len(META)) % 3),
+        formats=["onnx", "openvino"],
+    ).path
+    made = {check.name for check in verify_bundle(bundle).checks if check.passed}
+    assert {"openvino.names", "openvino.shapes", "openvino.sets.all", "openvino.clean_process"} <= made
+    assert verify_bundle(bundle).passed
+    np.savez(tmp_path / "rows.npz", image=np.tile(IMAGES, (1, 1, 2, 1)), meta=META)
+    known, found = (regplug.predict(bundle, tmp_path / "rows.npz", format=form).rows for form in ("onnx", "openvino"))
+    assert [one.prediction_set for one in known] == [one.prediction_set for one in found]
+    assert np.allclose(
+        [one.outputs["embedding"] for one in known], [one.outputs["embedding"] for one in found], atol=1e-4
+    )
+    monkeypatch.chdir(bundle)
+    programs = re.findall(r"```python\n(.*?)```", Path(README).read_text(encoding="utf-8"), re.DOTALL)
+    (program,) = (one for one in programs if "openvino" in one)
+    exec(program, {})  # noqa: S102 - the program under test
+    assert "sets (5, 3)" in capsys.readouterr().out
 
 
 @needs_openvino
