@@ -15,6 +15,7 @@ from torch import nn
 
 import regplug
 from regplug.bundles.calibration.answers import sets_of, softmax
+from regplug.bundles.folder_checks import readme
 from regplug.bundles.layout import read_manifest, write_checksums
 from regplug.bundles.named.predict import DECIDED
 from regplug.bundles.named.schema import named_fault
@@ -200,6 +201,22 @@ def test_a_manifest_that_tells_another_calibration_is_found(sets, tmp_path):
     write_checksums(bundle)
     failed = {check.name for check in regplug.verify(bundle).failures}
     assert {"onnx.sets.all", "torchscript.sets.disabled", "onnx_int8.sets.all.length=1", "onnx.manifest"} <= failed
+
+
+@pytest.mark.slow
+def test_a_card_with_other_figures_than_the_manifest_is_found(sets, scaled):
+    manifest = read_manifest(scaled[1])
+    metrics = [{**manifest["metrics"][0], "value": 0.99}]
+    calibration = {**manifest["calibration"], "temperature": 1.0}
+    for path, forged, words in (
+        (scaled[1], changed(manifest, metrics=metrics), "the accuracy"),
+        (scaled[1], changed(manifest, calibration=calibration), "the temperature"),
+        (scaled[1], changed(manifest, state_sha256="0" * 64), "the hash of the model's weights"),
+        (sets[1], changed(manifest, calibration={"kind": "conformal", "coverage": 0.99}), "the coverage"),
+    ):
+        (check,) = readme(path, forged)
+        assert not check.passed
+        assert words in check.detail
 
 
 @pytest.mark.slow

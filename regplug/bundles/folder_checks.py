@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,20 @@ def contents(path: Path, manifest: Mapping[str, Any]) -> Check:
 
 
 def readme(path: Path, manifest: Mapping[str, Any]) -> list[Check]:
-    """Checks that the model card is that of this model: it names the hash of its weights."""
+    """Checks that the model card is that of this model: it has the hash of its weights and its figures."""
     if README not in read_checksums(path):
         return []
     text = read_small(path, README).decode(errors="replace")
-    is_own = manifest["state_sha256"] in text
-    return [holds("bundle.readme", is_own, f"README.md {'names' if is_own else 'does not name'} the model's weights")]
+    missing = [what for what, words in _card_facts(manifest) if words not in text]
+    detail = f"README.md does not have {', '.join(missing)}" if missing else "README.md has the model's figures"
+    return [at_most("bundle.readme", len(missing), 0, detail)]
+
+
+def _card_facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "the hash of the model's weights", manifest["state_sha256"]
+    yield from ((f"the {one['name']}", f"{one['value']:.4g}") for one in manifest.get("metrics") or ())
+    part = manifest.get("calibration")
+    if part and part["kind"] == "temperature":
+        yield "the temperature", f"{part['temperature']:.4g}"
+    elif part:
+        yield "the coverage", f"{100 * part['coverage']:g} %"
