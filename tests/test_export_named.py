@@ -335,12 +335,12 @@ REFUSED = {
     ),
     "empty range": (Of(lambda self, x: x), {"dynamic": {1: ("length", 7, 2)}}, ["range 7 to 2", "empty"]),
     "names used twice": (Of(lambda self, x: x), {"outputs": ["input"]}, ["'input' is used twice"]),
-    "small format": (
+    "with probabilities": (Of(lambda self, x: x), {"outputs": ["a"], "probabilities": True}, ["probabilities needs"]),
+    "with names of columns": (
         Of(lambda self, x: x),
-        {"outputs": ["a"], "formats": ["onnx", "onnx_int8"]},
-        ["onnx_int8", "formats=['onnx']"],
+        {"outputs": ["a"], "column_names": ["u"]},
+        ["column_names cannot"],
     ),
-    "with probabilities": (Of(lambda self, x: x), {"outputs": ["a"], "probabilities": True}, ["probabilities cannot"]),
     "other class names": (
         Of(lambda self, x: x),
         {"outputs": ["a"], "class_names": ["u", "v"]},
