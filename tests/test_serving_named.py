@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,20 @@ def test_arrays_and_rows_by_name_are_read_alike_and_cut_together() -> None:
         {"row": 0, "outputs": {"sum": 9.0}},
         {"row": 1, "outputs": {"sum": 22.0}},
     ]
+
+
+def test_a_model_with_live_dropout_answers_with_means_and_spreads() -> None:
+    draws = np.random.default_rng(0)
+
+    def run(arrays: Any) -> dict[str, np.ndarray]:
+        return {"sum": draws.normal(size=(len(arrays["y"]), 2))}
+
+    live = dataclasses.replace(model(), passes=200, named_run=run)
+    outputs, spreads = live.compute(read({"rows": [{"y": [1, 2], "x": [1]}] * 3}).rows)
+    assert not live.not_finite(outputs).any()
+    for answer in live.answer([""] * 3, outputs, spreads, 3):
+        assert np.allclose(answer["outputs"]["sum"], 0, atol=0.5)
+        assert np.allclose(answer["output_spreads"]["sum"], 1, atol=0.3)
 
 
 def test_a_row_with_an_output_that_is_not_finite_is_found() -> None:
