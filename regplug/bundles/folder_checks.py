@@ -97,9 +97,11 @@ def readme(path: Path, manifest: Mapping[str, Any]) -> list[Check]:
 
 def _card_facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "the hash of the model's weights", manifest["state_sha256"]
-    yield from ((f"the {one['name']}", f"{one['value']:.4g}") for one in manifest.get("metrics") or ())
+    yield from (
+        (f"the {one['name']}", f"| {one['name']} | {one['value']:.4g} |") for one in manifest.get("metrics") or ()
+    )
     part = manifest.get("calibration")
     if part and part["kind"] == "temperature":
-        yield "the temperature", f"{part['temperature']:.4g}"
+        yield "the temperature", f"temperature {part['temperature']:.4g},"
     elif part:
-        yield "the coverage", f"{100 * part['coverage']:g} %"
+        yield "the coverage", f" {100 * part['coverage']:g} %"
