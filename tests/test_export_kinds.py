@@ -176,6 +176,13 @@ def test_a_snapshot_sees_what_changes():
         assert before != Snapshot(network)
 
 
+def test_a_module_that_casts_its_input_to_float16_is_told_to_cast_to_the_type_of_its_weights(tmp_path):
+    network = Of(lambda self, x: self.head(x.half())).half()
+    for asked in ({}, {"outputs": "y"}):
+        with pytest.raises(RequestError, match=r"float32 weights: .* x.to\(self.weight.dtype\)"):
+            regplug.export(network, ROWS, tmp_path / "b", formats=TORCHSCRIPT, **asked)
+
+
 @pytest.mark.parametrize("name", COMPUTED)
 def test_computed_weights_are_plain_ones_in_the_copy_and_give_the_same_bits(name):
     network, raw = COMPUTED[name](), torch.from_numpy(ROWS)

@@ -274,8 +274,15 @@ def test_images_of_any_size_are_read_by_a_fully_convolutional_network(tmp_path):
     torch.manual_seed(0)
     network = segmenting()
     bundle = regplug.export(
-        network, IMAGES, tmp_path / "b", dynamic={2: "height", 3: "width"}, preprocess=Unit(), outputs="map"
+        # The axes are named against the order of the alphabet, in which a manifest has them.
+        network,
+        IMAGES,
+        tmp_path / "b",
+        dynamic={2: "rows", 3: "columns"},
+        preprocess=Unit(),
+        outputs="map",
     ).path
+    assert regplug.verify(bundle).passed
     assert read_manifest(bundle)["outputs"][0]["shape"][:2] == ["batch", 2]
     pixels = np.random.default_rng(1).integers(0, 256, (21, 14, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "one.png")

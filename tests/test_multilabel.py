@@ -14,7 +14,7 @@ from trainings import assembled, toy, trained, trainer
 import regplug
 from regplug.api import Regularizer, Task
 from regplug.bundles.decisions import decision_of
-from regplug.bundles.predict import sigmoid
+from regplug.bundles.passes import sigmoid
 from regplug.data import prepare, raw_from_arrays, raw_from_table
 from regplug.data.altering import alter_training
 from regplug.data.folds import fold_data

@@ -15,7 +15,8 @@ from PIL import Image
 from torch import nn
 
 from regplug.api import NoParams, Task
-from regplug.bundles.predict import Predictions, predict, softmax
+from regplug.bundles.calibration.answers import softmax
+from regplug.bundles.predict import Predictions, predict
 from regplug.bundles.writing import write_bundle
 from regplug.errors import BundleError, RequestError, VerificationError
 from regplug_formats.torchscript import TorchScript

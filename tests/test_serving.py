@@ -20,10 +20,10 @@ from PIL import Image
 from serving_calls import JSON_TYPE, Client, Server, form_of, serving
 
 import regplug
+from regplug.bundles.calibration.answers import softmax
 from regplug.bundles.inputs import InputForm
 from regplug.bundles.layout import read_manifest, write_checksums
 from regplug.bundles.opening import open_file
-from regplug.bundles.predict import softmax
 from regplug.bundles.writing import write_bundle
 from regplug.errors import BundleError
 from regplug.serving.batching import MOST_ROWS, Batcher, OverloadedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,12 +195,33 @@ def _num_outputs(module: nn.Module, preprocess: nn.Module, samples: Array) -> in
         raise RequestError(
             f"{type(module).__qualname__} cannot take inputs of shape {samples.shape}: for two of them, "
             f"{where_it_broke(deployed, raw)} raises{f' at {line}' if line else ''} {cause(error)}",
-            hint="The example's first axis is the batch, of any size; `preprocess` maps it to the module's input.",
+            hint=call_hint(
+                module,
+                error,
+                "The example's first axis is the batch, of any size; `preprocess` maps it to the module's input.",
+            ),
         ) from error
     try:
         return require_columns(output).shape[1]
     except ExportError as error:
         raise RequestError(error.message, hint=error.hint) from error
+
+
+def call_hint(module: nn.Module, error: Exception, otherwise: str) -> str:
+    """Returns a hint for a module that raises an error: another one if it fixes the type of its input.
+
+    Args:
+        module: The module.
+        error: What it raises.
+        otherwise: The hint for other errors.
+    """
+    is_other_type = any(one.is_floating_point() and one.dtype != torch.float32 for one in module.parameters())
+    if not is_other_type or not re.search(r"dtype|type \(", str(error)):
+        return otherwise
+    return (
+        "The exported copy has float32 weights: cast an input to the type of the weights, x.to(self.weight.dtype), not "
+        "to a fixed type such as x.half()."
+    )
 
 
 def _chosen(text: str, registry: Registry) -> Chosen:

@@ -29,7 +29,7 @@ from regplug.bundles.refusals import refuse_parts
 from regplug.bundles.request import layout_of
 from regplug.bundles.signing import load_signer
 from regplug.errors import RegplugError, RequestError
-from regplug.exporting.of_module import FORMATS, array_of, chosen_formats, require_calibrated, require_module
+from regplug.exporting.of_module import FORMATS, array_of, call_hint, chosen_formats, require_calibrated, require_module
 from regplug.exporting.records import Exported
 from regplug.registry import Registry
 
@@ -295,5 +295,9 @@ def _called(request: NamedRequest, call: Callable[[NamedDeployed, list[torch.Ten
         raise RequestError(
             f"{type(request.module).__qualname__} cannot take the inputs {shapes}: it raises"
             f"{f' at {line}' if line else ''} {cause(error)}",
-            hint="The first axis of every input is the batch, of any size; `preprocess` maps an input to the module's.",
+            hint=call_hint(
+                request.module,
+                error,
+                "The first axis of every input is the batch, of any size; `preprocess` maps an input to the module's.",
+            ),
         ) from error

@@ -126,7 +126,8 @@ def _proven_model(request: NamedRequest, work: Work) -> _Model:
         count = len(stochastic["layers"]) if stochastic else 0
         found = capture_named(model, request.inputs, cases[REAL], request.declared, count)
         work.checks += found.checks
-    axes = with_checked(list(found.axes.values()), request.declared.sizes)
+    # A manifest sorts its keys, and the order of the axes names the samples.
+    axes = with_checked([found.axes[name] for name in sorted(found.axes)], request.declared.sizes)
     with work.stage("preflight"):
         shapes = [_shapes_at(model, request, cases[REAL], sizes) for sizes in settings_of(axes)]
         signature = _signature(request, found, axes, shapes)
