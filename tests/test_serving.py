@@ -28,6 +28,7 @@ from regplug.bundles.writing import write_bundle
 from regplug.errors import BundleError
 from regplug.serving.batching import MOST_ROWS, Batcher, OverloadedError
 from regplug.serving.bodies import MalformedError, read_json_body
+from regplug.serving.single import SingleModel
 
 NEEDED = ("fastapi", "prometheus_client", "python_multipart", "uvicorn")
 CLIENTS, REQUESTS = 64, 20
@@ -100,8 +101,17 @@ def test_an_input_that_does_not_fit_is_told(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"\xff", b'{"inputs": [[NaN]]}', b'{"rows": [{"a": 1, "a": 2}]}', b"[" * 100_000, b"9" * 5000],
-    ids=map(str, range(7)),
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b'{"inputs": [[NaN]]}',
+        b'{"rows": [{"a": 1, "a": 2}]}',
+        b"[" * 100_000,
+        b"9" * 5000,
+        b"-" + b"9" * 400,
+    ],
+    ids=map(str, range(8)),
 )
 def test_a_body_that_is_not_json_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedError):
@@ -114,6 +124,23 @@ def test_an_image_is_refused_by_its_size_before_it_is_unpacked() -> None:
     wanted = {"layout": "image", "dtype": np.dtype("uint8"), "shape": (1, 8, 8), "columns": ()}
     with pytest.raises(BundleError, match="12000 x 12000 pixels"):
         read({"images": [base64.b64encode(content.getvalue()).decode()]}, **wanted)
+
+
+@pytest.mark.parametrize(
+    ("layout", "body", "is_quick"),
+    [
+        ("image", b'{"inputs": [[1, 2]]}', True),
+        ("image", b'{"images": ["iVBO"]}', False),
+        ("image", rb'{"\u0069mages": ["iVBO"]}', False),
+        ("image", '{"images": ["iVBO"]}'.encode("utf-16"), False),
+        ("row", b'{"rows": [{"images": 1}]}', True),
+    ],
+)
+def test_only_images_in_base64_are_read_outside_the_event_loop(layout: Any, body: bytes, is_quick: bool) -> None:
+    model = SingleModel(
+        manifest={}, digest="", passes=0, is_batched=True, form=form(layout=layout), run=lambda rows: rows
+    )
+    assert model.is_quick_to_read(body) is is_quick
 
 
 def batched(jobs: list[np.ndarray], *, is_batched: bool = True, compute: Any = None) -> tuple[list[Any], list[int]]:

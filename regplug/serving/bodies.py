@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ _KEYS = ("rows", "inputs", "images")
 _HINT = 'Give one of {"rows": [{"COLUMN": value}]}, {"inputs": [[numbers]]} or {"images": ["base64"]}.'
 _MOST_DIGITS = 400
 """Digits of the longest number; Python refuses to read far longer ones, and no float needs as many."""
+_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % _MOST_DIGITS)
 
 
 class MalformedError(ValueError):
@@ -106,7 +108,9 @@ def parsed_object(body: bytes, hint: str) -> dict[str, Any]:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return json.loads(body, object_pairs_hook=_mapping, parse_constant=_refuse, parse_int=_whole)
+        # Calling a function for each number would take half of the time.
+        whole = _whole if _MANY_DIGITS.search(body) else None
+        return json.loads(body, object_pairs_hook=_mapping, parse_constant=_refuse, parse_int=whole)
     except RecursionError:
         raise MalformedError("it has too many levels") from None
     except ValueError as error:

@@ -28,10 +28,9 @@ class ServedModel(abc.ABC):
     passes: int
     is_batched: bool
 
-    @property
     @abc.abstractmethod
-    def is_quick_to_read(self) -> bool:
-        """Whether a small body is read in the event loop."""
+    def is_quick_to_read(self, body: bytes) -> bool:
+        """Returns whether a small JSON body is read in the event loop."""
 
     @abc.abstractmethod
     def read_json(self, body: bytes) -> Asked:

@@ -47,9 +47,9 @@ class NamedModel(ServedModel):
     signature: Signature
     named_run: NamedRun
 
-    @property
-    def is_quick_to_read(self) -> bool:
-        """Whether a small body is read in the event loop."""
+    def is_quick_to_read(self, body: bytes) -> bool:
+        """Returns whether a small JSON body is read in the event loop: always."""
+        del body
         return True
 
     def compute(self, rows: NamedRows) -> tuple[Array, Array]:
