@@ -9,6 +9,7 @@ import pandas
 import pyarrow as pa
 import pytest
 
+from regplug.data import prepare, raw_from_table
 from regplug.errors import DataError
 from regplug.tables import blocks, text
 from regplug.tables.blocks import codes_of_splits
@@ -115,3 +116,11 @@ def test_blocks_of_rows_come_to_their_splits(frame, small_blocks, in_order):
         assert np.array_equal(part, wanted[rows], equal_nan=True)
     none = codes_of_splits(list(zip(found.values(), columns, strict=True)), [index[0], index[1], index[2][:0]])[2]
     assert none.shape == (0, 6)
+
+
+def test_prepared_rows_of_a_table_are_not_copied(tmp_path):
+    (tmp_path / "t.csv").write_text("a,y\n" + "\n".join(f"{'' if n % 9 == 1 else n},{n % 2}" for n in range(90)))
+    options = TableOptions(target="y")
+    prepared = prepare(raw_from_table(read_table(tmp_path / "t.csv", options=options), options, seed=0, name="mine"))
+    assert np.shares_memory(prepared.test.x.numpy(), prepared.file_test.x)
+    assert np.shares_memory(prepared.valid.x.numpy(), prepared.file_valid.x)

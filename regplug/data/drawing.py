@@ -36,10 +36,14 @@ def draw_rows(num_rows: int, size: int, seed: int, labels: Array | None = None) 
     drawn = _counts_of_classes(counts - left, size, generator)
     # NumPy sorts numbers of 8 and 16 bits in linear time.
     by_class = np.argsort(ranks.astype(np.min_scalar_type(len(counts)), copy=False), kind="stable")
-    parts = [generator.permutation(rows) for rows in np.split(by_class, np.cumsum(counts)[:-1])]
+    parts = np.split(by_class, np.cumsum(counts)[:-1])
+    for rows in parts:
+        generator.shuffle(rows)
     rest = np.concatenate([rows[:first] for rows, first in zip(parts, left, strict=True)])
     out = np.concatenate([rows[a : a + b] for rows, a, b in zip(parts, left, drawn, strict=True)])
-    return generator.permutation(rest), generator.permutation(out)
+    generator.shuffle(rest)
+    generator.shuffle(out)
+    return rest, out
 
 
 def distinct(labels: Array) -> tuple[Array, Array, Array]:

@@ -148,7 +148,10 @@ def prepare(raw: RawData, *, dtype: torch.dtype = torch.float32, device: torch.d
     preprocess = Normalize(torch.as_tensor(shift, dtype=dtype), torch.as_tensor(scale, dtype=dtype))
     units = fit_units(raw.train.y) if raw.scale_targets and raw.task.kind == "regression" else None
     kept = _kept_as(entering, dtype)
-    tensors = {name: _to_tensors(split, preprocess, units, device, kept) for name, split in entering.splits()}
+    tensors = {
+        name: _to_tensors(split, preprocess, units, device, kept, is_prepared=preparation is not None)
+        for name, split in entering.splits()
+    }
     return Prepared(
         train=tensors["train"],
         valid=tensors.get("valid"),
@@ -253,20 +256,30 @@ def _size_text(size: int) -> str:
 
 
 def _to_tensors(
-    split: Split, preprocess: Normalize, units: Units | None, device: torch.device | str, kept: Kept
+    split: Split,
+    preprocess: Normalize,
+    units: Units | None,
+    device: torch.device | str,
+    kept: Kept,
+    *,
+    is_prepared: bool,
 ) -> TensorSplit:
+    """Returns a split as tensors; rows of a table that a preparation made are normalised, and need no copy."""
     dtype = preprocess.shift.dtype
     y = _to_tensor(split.y if units is None else units.remove(split.y)).to(device)
-    return TensorSplit(x=_to_inputs(split.x, preprocess, device, kept), y=y.to(dtype) if y.is_floating_point() else y)
+    x = _to_inputs(split.x, preprocess, device, kept, is_prepared=is_prepared)
+    return TensorSplit(x=x, y=y.to(dtype) if y.is_floating_point() else y)
 
 
-def _to_inputs(x: Any, preprocess: Normalize, device: torch.device | str, kept: Kept) -> Inputs:
+def _to_inputs(x: Any, preprocess: Normalize, device: torch.device | str, kept: Kept, *, is_prepared: bool) -> Inputs:
     there, dtype = copy.deepcopy(preprocess).to(device), preprocess.shift.dtype
     if isinstance(x, LazyRows):
         return Streamed(x, there, dtype, torch.device(device))
     raw = _to_tensor(x).to(device)
     if kept == "raw":
         return KeptRaw(raw, there, dtype)
+    if is_prepared:
+        return raw.to(dtype)
     # The operations of Normalize.forward, two of them in place.
     return raw.to(dtype, copy=True).sub_(there.shift).mul_(there.scale)
 
