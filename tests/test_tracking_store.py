@@ -218,6 +218,15 @@ def test_a_database_server_that_is_down_is_told_within_seconds():
     assert time.monotonic() - began < SOON_S
 
 
+def test_a_damaged_store_is_told_with_the_next_step(tmp_path):
+    (tmp_path / "mlruns").mkdir()
+    whole = prepared_database()
+    (tmp_path / "mlruns" / "mlflow.db").write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(TrackingError, match="is malformed") as caught:
+        open_store(folder=tmp_path)
+    assert caught.value.hint.startswith("The file is damaged: restore a backup")
+
+
 def test_a_file_that_is_no_database_is_told(tmp_path):
     (tmp_path / "notes.db").write_text("these are notes, and not a database at all\n" * 100)
     with pytest.raises(TrackingError, match="not a database"):

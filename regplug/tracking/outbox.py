@@ -200,7 +200,7 @@ def _facts(path: Path) -> dict[str, str]:
         return _read(path / _RUN)
     except ValueError:
         run_id = path.name.partition("-")[0]
-        return {"run_id": run_id, "name": run_id[:8], "store": ""}
+        return {"run_id": run_id, "name": run_id[:8], "store": "an unknown store"}
 
 
 def _remove_all(path: Path) -> None:

@@ -18,6 +18,7 @@ _HINTS = {
     "disk is full": "Free some space; earlier records are kept.",
     "No space left": "Free some space; earlier records are kept.",
     "database is locked": "Another process has locked the database for long; end it, or use a server for many writers.",
+    "is malformed": "The file is damaged: restore a backup of it, or move it away to begin a new one.",
     "not a database": "Move the file away, or set MLFLOW_TRACKING_URI to another store.",
     "out-of-date database schema": "Upgrade it, after a backup, with: mlflow db upgrade sqlite:///mlruns/mlflow.db",
     "Can't locate revision": "A newer MLflow wrote this database: upgrade with pip install -U mlflow.",
