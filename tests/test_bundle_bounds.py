@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
+import torch.nn.functional as F
 from made_bundles import image_request, onnx_only, row_request, rows
 from made_stochastic import all_three
 from planting import Plant, outputs, tolerance_times, updated
@@ -18,8 +20,10 @@ from rewriting import change_arrays, change_manifest
 from torch import Tensor, nn
 
 from regplug.api import Task
+from regplug.bundles.isolate import isolate
 from regplug.bundles.layout import write_checksums
 from regplug.bundles.predict import predict
+from regplug.bundles.tolerance import references
 from regplug.bundles.verifying import verify_bundle
 from regplug.bundles.writing import write_bundle
 from regplug.errors import BundleError, RequestError, VerificationError
@@ -52,6 +56,21 @@ def test_a_large_tolerance_is_let_through_where_the_file_itself_rounds_as_much(f
 
 
 @pytest.mark.slow
+class Masked(nn.Module):
+    """Attention of 16 steps with a float32 mask: in float64 torch computes something else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = torch.triu(torch.full((16, 16), float("-inf")), 1)
+        return F.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None], attn_mask=mask).flatten(1)
+
+
+def test_a_model_that_computes_something_else_in_float64_has_a_tolerance_all_the_same() -> None:
+    raw = np.random.default_rng(0).normal(0, 1, (64, 16, 4)).astype(np.float32)
+    deployed, _ = isolate(nn.Identity(), Masked(), "")
+    (reference,) = references(deployed, {"real": raw})
+    assert 0 < reference.tolerance < 1e-4
+
+
 def test_rounding_that_only_another_runtime_has_raises_no_false_alarm(tmp_path: Path) -> None:
     """Of a bright image torch is exact here by luck, in 32 as in 64 bits and with other weights; onnxruntime is not."""
     bundle = write_bundle(random_request(45, onnx_only()), tmp_path / "bundle").path

@@ -211,6 +211,21 @@ def test_a_changed_sample_is_found_although_the_checksums_are_new(both, tmp_path
 
 
 @pytest.mark.slow
+def test_a_wider_range_of_an_axis_than_was_checked_is_found(both, tmp_path):
+    import shutil
+
+    from regplug.bundles.layout import write_checksums
+
+    bundle = tmp_path / "b"
+    shutil.copytree(both[1], bundle)
+    manifest = read_manifest(bundle)
+    manifest["axes"]["height"]["most"] = 4096
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    write_checksums(bundle)
+    assert {"samples.sizes", "bundle.readme"} <= {check.name for check in regplug.verify(bundle).failures}
+
+
+@pytest.mark.slow
 def test_a_dict_in_and_a_dict_out_with_a_symbolic_length(tmp_path):
     torch.manual_seed(0)
     network = Dicts()
@@ -325,6 +340,11 @@ REFUSED = {
         {"dynamic": {1: ("length", 1, 99)}},
         ["'length' (length is 1 to 99)", "<= 16"],
     ),
+    "sizes that agree only for some lengths": (
+        Of(lambda self, x: self.head(x + x.unflatten(1, (-1, 2)).flatten(1, 2)).mean(1)),
+        LENGTH,
+        ["'length'", "size=skip.shape[2:]"],
+    ),
     "no name for a tuple": (Of(lambda self, x: (self.head(x), x)), LENGTH, ["a tuple of 2", "outputs=("]),
     "too few names": (Of(lambda self, x: (self.head(x), x)), {"outputs": ["a"]}, ["a tuple of 2", "1 names"]),
     "unknown name": (Of(lambda self, x: {"a": self.head(x)}), {"outputs": ["b"]}, ["a dict of a", "no b"]),
@@ -360,6 +380,7 @@ CAPTURED = (
     "linear layer on a flattened sequence",
     "loop over the length",
     "positions beyond a table",
+    "sizes that agree only for some lengths",
     "rows that see each other",
 )
 

@@ -19,6 +19,7 @@ from regplug.bundles.layout import (
     read_manifest,
 )
 from regplug.bundles.named.samples import most_bytes_named
+from regplug.bundles.named.signature import Signature
 from regplug.bundles.reading import MOST_BYTES, read_small, why_not_plain
 from regplug.bundles.report import Check, at_most, holds
 from regplug.bundles.samples import most_bytes
@@ -100,6 +101,8 @@ def _card_facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from (
         (f"the {one['name']}", f"| {one['name']} | {one['value']:.4g} |") for one in manifest.get("metrics") or ()
     )
+    for axis in Signature.from_manifest(manifest).axes if is_named(manifest) else ():
+        yield f"the sizes of {axis.name}", f"| `{axis.name}` | {axis.words} |"
     part = manifest.get("calibration")
     if part and part["kind"] == "temperature":
         yield "the temperature", f"temperature {part['temperature']:.4g},"

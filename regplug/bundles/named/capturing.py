@@ -35,6 +35,10 @@ _LENGTH_HINT = (
     "Take sizes from the input, without a loop over the axis; use pooling, such as x.mean(1) or "
     "nn.AdaptiveAvgPool2d(1), before a linear layer. Or leave the axis out of dynamic."
 )
+_SAME_SIZE_HINT = (
+    "Tensors that the model combines have the same size only for some sizes of the axis. Take the size from one of "
+    "them, such as F.interpolate(x, size=skip.shape[2:]) for an upsampling by 2. Or leave the axis out of dynamic."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,5 +195,7 @@ def _refusal(error: Exception, axes: Mapping[str, Axis]) -> ExportError:
     return ExportError(
         f"The model does not take every size of the axis {', '.join(map(repr, names))} ({ranges}): it needs "
         f"{told or ' '.join(text.split())[:200]}.",
-        hint=f"Declare the range that it takes: dynamic={{'input': {{axis: ({names[0]!r}, least, greatest)}}}}.",
+        hint=_SAME_SIZE_HINT
+        if re.search(r"//|%|Mod", told)
+        else f"Declare the range that it takes: dynamic={{'input': {{axis: ({names[0]!r}, least, greatest)}}}}.",
     )

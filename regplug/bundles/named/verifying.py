@@ -15,6 +15,7 @@ from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Format
 from regplug.bundles.layout import SAMPLE_INPUT
 from regplug.bundles.mixed import Pool
+from regplug.bundles.named.axes import with_checked
 from regplug.bundles.named.cases import sized_rows, wrong_cases
 from regplug.bundles.named.checking import check_named_file, clean_named_check, opened_named
 from regplug.bundles.named.live import joined_real
@@ -53,7 +54,7 @@ def named_stages(
         for known in setting.known.values()
         for check in impossible_tolerances(known, draws if setting.at == 0 else None)
     ]
-    yield [_inputs_follow(settings, signature), *_outputs_fit(settings, draws, manifest)]
+    yield [_sizes_follow(signature), _inputs_follow(settings, signature), *_outputs_fit(settings, draws, manifest)]
     yield [facts, *_tolerances(path, manifest, signature, settings, forms), *_live_tolerance(settings, draws)]
     made: list[Check] = []
     for filename, form in forms.items():
@@ -66,6 +67,13 @@ def named_stages(
 
 def _label(output: str, setting: Setting) -> str:
     return f"{output}.{setting.label}" if setting.label else output
+
+
+def _sizes_follow(signature: Signature) -> Check:
+    """Checks that the sizes of the symbolic axes are those at which such ranges are checked."""
+    wanted = with_checked(signature.axes, signature.settings[0])
+    wrong = [axis.name for axis, other in zip(signature.axes, wanted, strict=True) if axis != other]
+    return at_most("samples.sizes", len(wrong), 0, f"axes checked at other sizes: {', '.join(wrong) or 'none'}")
 
 
 def _inputs_follow(settings: Sequence[Setting], signature: Signature) -> Check:
