@@ -260,3 +260,11 @@ def test_verification_leaves_the_random_state_alone(bundle: Path) -> None:
     before = torch.get_rng_state()
     verify_bundle(bundle)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_json_of_another_encoding_is_not_read() -> None:
+    from regplug.bundles.reading import parse_json
+
+    for content in (b"\xef\xbb\xbf{}", "{}".encode("utf-16"), "{}".encode("utf-32")):
+        with pytest.raises(ValueError, match=r"BOM|decode"):
+            parse_json(content)

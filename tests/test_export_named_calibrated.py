@@ -212,6 +212,7 @@ def test_a_card_with_other_figures_than_the_manifest_is_found(sets, scaled):
         (scaled[1], changed(manifest, metrics=metrics), "the accuracy"),
         (scaled[1], changed(manifest, calibration=calibration), "the temperature"),
         (scaled[1], changed(manifest, state_sha256="0" * 64), "the hash of the model's weights"),
+        (scaled[1], changed(manifest, class_names=manifest["class_names"][::-1]), "the names of the classes"),
         (sets[1], changed(manifest, axes={"length": {"least": 1, "most": 99, "checked": [5]}}), "the sizes of length"),
         (sets[1], changed(manifest, calibration={"kind": "conformal", "coverage": 0.99}), "the coverage"),
     ):

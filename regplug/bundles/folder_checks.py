@@ -101,6 +101,10 @@ def _card_facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from (
         (f"the {one['name']}", f"| {one['name']} | {one['value']:.4g} |") for one in manifest.get("metrics") or ()
     )
+    names = manifest["class_names"]
+    # The card escapes what would change the page, and closes gaps.
+    if names and all(name and name == " ".join(name.split()) and not set(name) & set("\\|<`") for name in names):
+        yield "the names of the classes in their order", f": {', '.join(names)}."
     for axis in Signature.from_manifest(manifest).axes if is_named(manifest) else ():
         yield f"the sizes of {axis.name}", f"| `{axis.name}` | {axis.words} |"
     part = manifest.get("calibration")

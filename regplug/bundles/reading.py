@@ -81,12 +81,13 @@ def parse_json(content: bytes) -> Any:
     """Parses JSON more strictly than Python.
 
     Raises:
-        ValueError: It is not JSON, has duplicate keys, NaN or infinity, lone surrogates, or more than 50 levels.
+        ValueError: It is not JSON in UTF-8, has duplicate keys, NaN, infinity, lone surrogates, or more than 50 levels.
     """
     if len(content) > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES / 2**20:.0f} MiB")
     try:
-        document = json.loads(content, object_pairs_hook=_mapping, parse_constant=_refuse, parse_float=_finite)
+        # json would also guess UTF-16 and UTF-32, and skip a byte order mark; other readers do not.
+        document = json.loads(content.decode(), object_pairs_hook=_mapping, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     _require_shallow(document)
