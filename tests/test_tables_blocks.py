@@ -75,6 +75,11 @@ def test_text_with_line_ends_stays_one_cell_wherever_a_part_ends(small_blocks, t
     assert found["size"].values.tolist() == [n % 7 + 0.5 for n in range(2000)]
 
 
+def test_a_column_name_may_have_a_line_end(tmp_path):
+    (tmp_path / "t.csv").write_text('"size\nin m",y\n' + "1.5,2\n2.5,3\n" * 30)
+    assert read_table(tmp_path / "t.csv", options=TableOptions()).names == ("size\nin m", "y")
+
+
 @pytest.mark.parametrize("last", ["late,1", "1e300,1", "1,2,3"])
 def test_a_last_row_that_does_not_fit_makes_the_file_be_read_as_a_whole(small_blocks, tmp_path, last):
     (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{n}.25,{n % 2}\n" for n in range(3000)) + last)

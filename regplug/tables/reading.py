@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -97,12 +97,13 @@ def _header(path: Path, delimiter: str) -> tuple[str, list[str]]:
     """Returns the delimiter and the names."""
     with path.open(newline="", encoding=_ENCODING) as file:
         first = next((line for line in file if line.strip()), "")
-    if delimiter != "auto":
-        sign = DELIMITERS[delimiter]
-    else:
-        signs = [sign for name, sign in DELIMITERS.items() if name != "space"]
-        sign = max(signs, key=first.count)
-    return sign, [cell.strip() for cell in next(csv.reader([first], delimiter=sign), [])]
+        if delimiter != "auto":
+            sign = DELIMITERS[delimiter]
+        else:
+            signs = [sign for name, sign in DELIMITERS.items() if name != "space"]
+            sign = max(signs, key=first.count)
+        # A name in quotes may have line ends, as spreadsheets write them.
+        return sign, [cell.strip() for cell in next(csv.reader(chain([first], file), delimiter=sign), [])]
 
 
 def _exact(names: Sequence[str], options: TableOptions | None) -> Collection[str]:
