@@ -37,6 +37,9 @@ def test_ten_seeds_in_the_range_hold_and_one_outside_is_allowed():
     assert judged(within("a", "A.", [*TEN[:9], 9.0], 0.7, 1.3, **SOURCE)) == "HOLDS"
     assert judged(within("a", "A.", [*TEN[:8], 9.0, 9.0], 0.7, 1.3, **SOURCE)) == "DOES NOT HOLD"
     assert judged(within("a", "A.", [*TEN[:8], math.nan, math.nan], 0.7, 1.3, **SOURCE)) == "DOES NOT HOLD"
+    rounded = [*TEN[:8], 1.34, 1.34]
+    assert judged(within("a", "A.", rounded, 0.7, 1.3, **SOURCE)) == "DOES NOT HOLD"
+    assert judged(within("a", "A.", rounded, 0.7, 1.3, half_digit=0.05, **SOURCE)) == "HOLDS"
 
 
 @pytest.mark.parametrize(("seeds", "allowed"), [(1, 1), (3, 1), (10, 1), (11, 2), (40, 3), (100, 4)])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regplug.lab import Drawing, Findings, Lab, curves, exact, greater, histograms, series, spreads, within
+from regplug_lab.judging import THIRD_DIGIT
 
 Array = NDArray[np.float64]
 
@@ -51,7 +52,8 @@ def dropout_cnn(lab: Lab) -> Findings:
     return Findings(
         claims=[
             within(name.removeprefix("test/").lower(), f"The test accuracy ({names[name]}) is that of the reference.",
-                   values[name], *limits, source=f"FACTS {name.removeprefix('test/')}", undecided=too_short)
+                   values[name], *limits, half_digit=THIRD_DIGIT, source=f"FACTS {name.removeprefix('test/')}",
+                   undecided=too_short)
             for name, limits in ranges.items()
         ],
         values=values,
@@ -92,7 +94,8 @@ def mlp_scratch(lab: Lab) -> Findings:
             exact("by_hand", "A run ends with the weights of a loop written by hand (two epochs, double precision).",
                   difference, 0, 1e-10, source="Zhang et al., section 5.2"),
             within("d5", "The test accuracy of one hidden layer is that of the reference.", accuracy, 0.824, 0.851,
-                   source="FACTS D5", undecided=lab.shortened("two epochs on 6,000 images")),
+                   half_digit=THIRD_DIGIT, source="FACTS D5",
+                   undecided=lab.shortened("two epochs on 6,000 images")),
         ],
         values={"test/accuracy": accuracy, "by_hand/difference": difference},
         text=SCRATCH_TEXT,

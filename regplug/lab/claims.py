@@ -76,6 +76,7 @@ def within(
     source: str,
     mean: float | None = None,
     sd: float | None = None,
+    half_digit: float = 0.0,
     undecided: str = "",
 ) -> Claim:
     """Judges whether values over seeds agree with the range of a reference over many seeds.
@@ -93,9 +94,10 @@ def within(
         source: As in `Claim`.
         mean: The reference's mean.
         sd: Its standard deviation over seeds.
+        half_digit: Half a unit of the last digit to which `low` and `high` are rounded; 0 where they are exact.
         undecided: Why the values cannot decide, such as fewer epochs; empty if they can.
     """
-    n, out = len(values), sum(not low <= value <= high for value in values)
+    n, out = len(values), sum(not low - half_digit <= value <= high + half_digit for value in values)
     average = float(np.mean(values)) if n else math.nan
     limit = None if mean is None or sd is None or not n else STANDARD_ERRORS * sd / math.sqrt(n)
     is_off = limit is not None and mean is not None and not abs(average - mean) <= limit
@@ -103,6 +105,7 @@ def within(
     if is_off or out > allowed_outside(n):
         verdict = DOES_NOT_HOLD
     why = f"{n - out} of {n} seeds in [{number(low)}, {number(high)}], mean {number(average)}"
+    why += f"; the range is rounded to {number(2 * half_digit)}" if half_digit else ""
     why += f"; {allowed_outside(n)} may lie outside" if out else ""
     if mean is not None and limit is not None:
         why += f" (reference {number(mean)}, four standard errors {number(limit)})"
