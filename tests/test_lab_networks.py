@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +12,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from regplug.lab import Lab
-from regplug_lab.dead_units import dead_fraction
+from regplug.lab import Lab, Runs
+from regplug_lab.dead_units import dead_fractions
 from regplug_lab.judging import near
 from regplug_lab.normalization import IMAGES
 from regplug_lab.products import BALANCED, EXPONENT, log_sizes
@@ -48,7 +50,11 @@ def test_units_differ_by_their_largest_difference_of_any_weight():
     assert entries == pytest.approx(0.2)
 
 
-def test_a_unit_is_dead_if_no_image_reaches_it():
+RUNS = {"seed 0": "", "seed 1": "The run diverged.", "seed 2": ""}
+"""Run -> its error."""
+
+
+def test_a_unit_is_dead_if_no_image_reaches_it_and_a_diverged_run_has_none():
     model = nn.Sequential()
     model.hidden1, model.activation1 = nn.Linear(784, 4), nn.ReLU()
     with torch.no_grad():
@@ -57,7 +63,9 @@ def test_a_unit_is_dead_if_no_image_reaches_it():
         model.hidden1.weight[1, 5] = 2
     images = torch.zeros(7000, 784, dtype=torch.uint8)
     images[6999, 5] = 255
-    assert dead_fraction(model, images) == pytest.approx(0.5)
+    each = [SimpleNamespace(point=SimpleNamespace(key=key), error=error) for key, error in RUNS.items()]
+    runs = Runs(SimpleNamespace(results=each), dict.fromkeys(RUNS, model))
+    assert dead_fractions(runs, images) == pytest.approx([0.5, math.nan, 0.5], nan_ok=True)
 
 
 def test_a_mean_is_near_within_four_of_its_standard_errors_and_a_rounded_digit():

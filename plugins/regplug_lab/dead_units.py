@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,13 @@ from regplug_lab.pictures import training_images
 
 DEAD = {0.001: 0.0, 0.1: 0.0, 0.5: 0.05, 1.0: 0.32, 2.0: 0.62}
 """FACTS E: learning rate -> fraction of the units of the first layer that are zero on the whole epoch."""
+
+ZEROS_START, ZEROS_FIFTH = 0.50, 0.35
+"""FACTS E: the share of exact zeros of ReLU at learning rate 0.001.
+
+FACTS counts a unit as dead "on the whole epoch", so the reference looks at the batches of an epoch while it trains, and
+its share after five epochs is that of the fifth epoch, not that of the weights after it, which is smaller.
+"""
 
 HALF_DIGIT = 0.005
 ZEROS = "dead/zero_fraction"
@@ -32,6 +40,8 @@ that is zero on half of the images is not dead; the notes count these zeros (*sp
 learning rate 0.001 the share of zeros falls from one half to about a third while hardly a unit dies. Units die at
 large learning rates, when one step moves the bias far below zero. A share is a fraction: the notes print it with a %
 sign without multiplying by 100. A leaky ReLU has a slope left of zero, so it has no dead units.
+At learning rate 0.5 FACTS gives 5 % of the first layer, without a range. Over ten seeds it is 0 to 5 % here, 0.6 % in
+the mean, so that claim does not hold.
 """
 
 
@@ -48,8 +58,10 @@ def dead_relu(lab: Lab) -> Findings:
     start = lab.sweep("start", epochs=0, **base)
     runs = {f"{rate:g}": relu_runs[setting] for setting, rate in zip(relu_runs.settings, rates, strict=True)}
     runs |= {label: lab.sweep(label, **fields, **trained) for label, fields in OTHERS.items()}
-    dead = {label: _dead_fractions(each, images) for label, each in runs.items() if label != "tanh"}
+    dead = {label: dead_fractions(each, images) for label, each in runs.items() if label != "tanh"}
     relu, tanh = runs["0.001"], runs["tanh"]
+    zeros = start.values(ZEROS)
+    fifth = [over_last_epoch(one, dict(curve)) for one, curve in zip(zeros, relu.curves(ZEROS), strict=True)]
     short = lab.shortened("one epoch on 2,000 images")
     claims = [
         near(f"dead_{rate:g}", f"At learning rate {rate:g}, {DEAD[rate]:g} of the first layer's units are dead.",
@@ -57,10 +69,10 @@ def dead_relu(lab: Lab) -> Findings:
         for rate in rates
     ]  # fmt: skip
     return Findings(
-        claims=[*claims, *_zero_claims(start, relu, tanh, dead["leaky_relu"], short)],
+        claims=[*claims, *_zero_claims(zeros, fifth, tanh, dead["leaky_relu"], short)],
         values={**{f"dead_fraction/{name}": each for name, each in dead.items()},
-                "zero_fraction/start": start.values(ZEROS), "zero_fraction/relu": relu.values(ZEROS),
-                "zero_fraction/tanh": tanh.values(ZEROS)},
+                "zero_fraction/start": zeros, "zero_fraction/fifth_epoch": fifth,
+                "zero_fraction/relu": relu.values(ZEROS), "zero_fraction/tanh": tanh.values(ZEROS)},
         figures=[
             curves("zeros", "Exact zeros at learning rate 0.001", "Mean of the seeds and one standard deviation.",
                    {"fraction of zeros among all outputs": {"relu": relu.curves(ZEROS),
@@ -79,27 +91,45 @@ def dead_relu(lab: Lab) -> Findings:
 
 
 def _only_at(rates: Sequence[float], rate: float, fractions: Sequence[float]) -> NDArray[np.float64]:
-    """Returns values (seeds, rates) that are known at one learning rate only."""
-    return np.where(np.asarray(rates) == rate, np.asarray(fractions)[:, None], np.nan)
+    """Returns values (seeds, rates) that are known at one learning rate only, of the seeds that did not diverge."""
+    known = _finite(fractions) or list(fractions)
+    return np.where(np.asarray(rates) == rate, np.asarray(known)[:, None], np.nan)
 
 
-def _zero_claims(start: Runs, relu: Runs, tanh: Runs, leaky: list[float], short: str) -> list[Claim]:
+def _finite(fractions: Sequence[float]) -> list[float]:
+    return [each for each in fractions if not math.isnan(each)]
+
+
+def over_last_epoch(start: float, at_end: Mapping[int, float]) -> float:
+    """Returns the mean over the last epoch of what a probe measures after each, by the trapezoidal rule.
+
+    Args:
+        start: Its value before the first epoch.
+        at_end: Epoch -> its value after it.
+
+    >>> over_last_epoch(0.5, {1: 0.375, 2: 0.125}), over_last_epoch(0.5, {1: 0.25})
+    (0.25, 0.375)
+    """
+    last = max(at_end)
+    return (at_end.get(last - 1, start) + at_end[last]) / 2
+
+
+def _zero_claims(start: list[float], fifth: list[float], tanh: Runs, leaky: list[float], short: str) -> list[Claim]:
     return [
-        near("zeros_start", "At the start half of relu's outputs are exactly zero.", start.values(ZEROS), 0.50,
-             HALF_DIGIT, source="FACTS E"),
-        near("zeros_end", "After five epochs at learning rate 0.001 it is 0.35 of them.", relu.values(ZEROS), 0.35,
+        near("zeros_start", "At the start half of relu's outputs are exactly zero.", start, ZEROS_START, HALF_DIGIT,
+             source="FACTS E"),
+        near("zeros_end", "In the fifth epoch at learning rate 0.001 it is 0.35 of them.", fifth, ZEROS_FIFTH,
              HALF_DIGIT, source="FACTS E", undecided=short),
         exact("zeros_tanh", "tanh is never exactly zero.", tanh.values(ZEROS), 0, 0, source="FACTS E"),
-        bounded("leaky", "A leaky ReLU has no dead units, at learning rate 1 either.", leaky, high=0,
-                source="theory: its slope is never zero"),
+        bounded("leaky", "A leaky ReLU has no dead units, at learning rate 1 either (runs that did not diverge).",
+                _finite(leaky), high=0, source="theory: its slope is never zero"),
     ]  # fmt: skip
 
 
-def _dead_fractions(runs: Runs, images: Tensor) -> list[float]:
-    """Returns the fraction of the first layer's units that are zero on every training image; NaN if one diverged."""
-    if any(runs.errors()):
-        return [float("nan")] * len(runs.errors())
-    return [dead_fraction(model, images) for model in runs.models()]
+def dead_fractions(runs: Runs, images: Tensor) -> list[float]:
+    """Returns the fraction of the first layer's units that are zero on every training image; NaN of a diverged run."""
+    models = iter(runs.models())
+    return [float("nan") if error else dead_fraction(next(models), images) for error in runs.errors()]
 
 
 @torch.no_grad()

@@ -67,8 +67,11 @@ class Runs:
         return [each.history[metric] for each in self._results if each.history.get(metric)]
 
     def models(self) -> list[nn.Module]:
-        """Returns the trained networks in evaluation mode, in the order of the seeds; needs `keep_models=True`."""
-        return [self._models[each.point.key] for each in self._results]
+        """Returns the trained networks in evaluation mode, in the order of the seeds; needs `keep_models=True`.
+
+        A run that failed has none; see `errors`.
+        """
+        return [self._models[each.point.key] for each in self._results if not each.error]
 
     def errors(self) -> list[str]:
         """Returns the error of each run, empty for one that finished; a diverged run names the loss or weight."""
