@@ -100,7 +100,7 @@ def _finite(fractions: Sequence[float]) -> list[float]:
     return [each for each in fractions if not math.isnan(each)]
 
 
-def over_last_epoch(start: float, at_end: Mapping[int, float]) -> float:
+def over_last_epoch(start: float, at_end: Mapping[float, float]) -> float:
     """Returns the mean over the last epoch of what a probe measures after each, by the trapezoidal rule.
 
     Args:
