@@ -25,11 +25,14 @@ class Gathered:
     """
 
     def __init__(self, types: Mapping[str, Any]) -> None:
-        self._types = types
-        self._numbers = [name for name, kind in types.items() if pa.types.is_float32(kind)]
+        self._names = list(types)
+        kinds = list(types.values())
+        # By position, because Arrow looks for a name in all columns.
+        self._numbers = [at for at, kind in enumerate(kinds) if pa.types.is_float32(kind)]
+        self._others = [at for at, kind in enumerate(kinds) if not pa.types.is_float32(kind)]
         self._values_CB = np.empty((len(self._numbers), 0), dtype=np.float32)
         self._num_rows = 0
-        self._others: list[pa.Table] = []
+        self._parts: list[pa.Table] = []
 
     def add(self, part: pa.Table, share: float) -> None:
         """Adds rows.
@@ -43,15 +46,15 @@ class Gathered:
             larger_CB = np.empty((len(self._numbers), int(stop / share * _SPARE)), dtype=np.float32)
             larger_CB[:, :start] = self._values_CB[:, :start]
             self._values_CB = larger_CB
-        for name, values_B in zip(self._numbers, self._values_CB, strict=True):
-            values_B[start:stop] = part.column(name).to_numpy()
-        self._others.append(part.drop_columns(self._numbers))
+        columns = part.columns
+        for position, values_B in zip(self._numbers, self._values_CB, strict=True):
+            values_B[start:stop] = columns[position].to_numpy()
+        self._parts.append(part.select(self._others))
         self._num_rows = stop
 
     def table(self) -> pa.Table:
         """Returns all rows; empty cells of float32 columns are NaN."""
-        others = pa.concat_tables(self._others)
-        numbers = dict(zip(self._numbers, self._values_CB[:, : self._num_rows], strict=True))
-        return pa.table(
-            {name: others[name] if name not in numbers else pa.array(numbers[name]) for name in self._types}
-        )
+        columns = dict(zip(self._others, pa.concat_tables(self._parts).columns, strict=True))
+        for position, values_B in zip(self._numbers, self._values_CB, strict=True):
+            columns[position] = pa.array(values_B[: self._num_rows])
+        return pa.table([columns[position] for position in range(len(columns))], names=self._names)

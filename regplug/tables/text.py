@@ -78,7 +78,7 @@ def _read_parts(path: Path, sign: str, types: Mapping[str, Any], block: int) -> 
             if part is None:
                 return None
             gathered.add(part, share=end / cuts[-1])
-    return gathered.table() if cuts else None
+    return _within_float32(gathered.table()) if cuts else None
 
 
 def _cuts(path: Path, size: int) -> list[int]:
@@ -103,7 +103,7 @@ def _read_part(path: Path, sign: str, types: Mapping[str, Any], block: int, star
         return None
     names = list(types) if start else None
     options = csv.ReadOptions(use_threads=False, block_size=block, column_names=names)
-    return _within_float32(csv.read_csv(pa.BufferReader(text), options, **_options(sign, types, has_quotes=False)))
+    return csv.read_csv(pa.BufferReader(text), options, **_options(sign, types, has_quotes=False))
 
 
 def _read_stream(path: Path, sign: str, types: Mapping[str, Any], block: int) -> pa.Table:
