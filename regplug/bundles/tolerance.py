@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from regplug.bundles.batched_convolutions import BatchedConvolutions
 from regplug.bundles.blame import user_line, where_it_broke
 from regplug.bundles.bounds import EPS, FACTOR, SEEDS
 from regplug.bundles.cases import VARIED, Reference
@@ -35,6 +36,8 @@ _NUDGES = 4
 _NUDGED_ROWS = 2
 _INEXPLICABLE = 1e4
 """By how much a difference between float32 and float64 exceeds the effect of last bits if it is no rounding."""
+_SIGNS = 65_521
+"""How many weights in a row have independent signs; a prime, so that no two filters have the same ones."""
 
 
 def references(deployed: Deployed, cases: dict[str, Array]) -> list[Reference]:
@@ -50,7 +53,7 @@ def references(deployed: Deployed, cases: dict[str, Array]) -> list[Reference]:
     raws = [torch.from_numpy(inputs) for inputs in cases.values()]
     with torch.no_grad():
         outputs = [_answer(deployed, raw, case) for case, raw in zip(cases, raws, strict=True)]
-        moved = [_moved_by_last_bits(deployed, raw) for raw in raws]
+        moved = _moved_by_last_bits(deployed, raws)
         rounding = _rounding(deployed, raws, outputs, moved)
     return [
         _reference(case, inputs, output, max(error, last_bits / FACTOR))
@@ -86,20 +89,26 @@ def _rounding(
 ) -> list[float]:
     double = copy.deepcopy(deployed).double()
     try:
-        exact = [double.exact(raw) for raw in raws]
+        exact = [_exact(double, raw) for raw in raws]
     except Exception:
         # It runs in float32, but creates its own float32 tensors.
         return _nudged_rounding(deployed, raws, outputs)
-    few = [raw[:_NUDGED_ROWS] for raw in raws]
+    few = torch.cat([raw[:_NUDGED_ROWS] for raw in raws])
     # Run again instead of slicing `exact`, which would be wrong for a model that depends on the batch.
-    still = [double.exact(raw) for raw in few]
-    nudged = _nudged_outputs(double, lambda model, raw: model.exact(raw), few)
+    still = _by_case(_exact(double, few))
+    (others,) = _nudged_outputs(double, _exact, [few])
+    nudged = list(zip(*map(_by_case, others), strict=True))
     if any(map(_is_other_function, outputs, still, nudged, moved)):
         return _nudged_rounding(deployed, raws, outputs)
     return [
         max(_difference(output, truth), _worst(unmoved, others))
         for output, truth, unmoved, others in zip(outputs, exact, still, nudged, strict=True)
     ]
+
+
+def _exact(double: Deployed, raw: Tensor) -> Tensor:
+    with BatchedConvolutions():
+        return double.exact(raw)
 
 
 def _nudged_rounding(deployed: Deployed, raws: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[float]:
@@ -124,15 +133,24 @@ def _is_other_function(output: Tensor, exact: Tensor, nudged: Sequence[Tensor], 
     return _difference(few, exact) > _INEXPLICABLE * max(_worst(exact, nudged), moved, EPS * largest)
 
 
-def _moved_by_last_bits(deployed: Deployed, raw: Tensor) -> float:
-    """Returns the largest effect of the last bits of all operators' results on the rows with the smallest spread."""
-    spread = raw.double().flatten(1).std(1, correction=0).nan_to_num(nan=torch.inf)
-    rows = raw[spread.argsort(stable=True)[:_NUDGED_ROWS]]
+def _moved_by_last_bits(deployed: Deployed, raws: Sequence[Tensor]) -> list[float]:
+    """Returns the largest effect of the last bits of all operators' results on each case's rows of smallest spread."""
+    rows = torch.cat([raw[_spread(raw).argsort(stable=True)[:_NUDGED_ROWS]] for raw in raws])
     try:
-        return _worst(deployed(rows), [_perturbed(deployed, rows, seed) for seed in SEEDS])
+        perturbed = [deployed(rows), *(_perturbed(deployed, rows, seed) for seed in SEEDS)]
+        return [_worst(first, rest) for first, *rest in zip(*map(_by_case, perturbed), strict=True)]
     except Exception:
         # It runs, but not under a dispatch mode. The effect of the weights' last bits has to be enough.
-        return 0.0
+        return [0.0] * len(raws)
+
+
+def _spread(raw: Tensor) -> Tensor:
+    return raw.double().flatten(1).std(1, correction=0).nan_to_num(nan=torch.inf)
+
+
+def _by_case(output: Tensor) -> Sequence[Tensor]:
+    """Splits the output for the same few rows of every case."""
+    return torch.split(output, _NUDGED_ROWS)
 
 
 def _perturbed(deployed: Deployed, rows: Tensor, seed: int) -> Tensor:
@@ -146,20 +164,21 @@ def _nudged_outputs(
 ) -> list[list[Tensor]]:
     """Returns the outputs for each of `raws` of several models whose weights differ in their last bits."""
     outputs: list[list[Tensor]] = [[] for _ in raws]
+    nudged = copy.deepcopy(deployed)
     for seed in range(_NUDGES):
-        nudged = _nudged(deployed, seed)
+        _nudge(nudged, deployed, seed)
         for raw, others in zip(raws, outputs, strict=True):
             others.append(run(nudged, raw))
     return outputs
 
 
-def _nudged(deployed: Deployed, seed: int) -> Deployed:
+def _nudge(nudged: Deployed, deployed: Deployed, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    nudged = copy.deepcopy(deployed)
-    for weight in nudged.parameters():
-        sign = torch.randint(0, 2, weight.shape, generator=generator) * 2 - 1
-        weight.mul_(1 + EPS * sign)
-    return nudged
+    # Drawing a sign for each of ten million weights takes longer than running the model.
+    factors = 1 + EPS * (torch.randint(0, 2, (_SIGNS,), generator=generator) * 2 - 1)
+    for moved, weight in zip(nudged.parameters(), deployed.parameters(), strict=True):
+        repeated = factors.repeat(weight.numel() // _SIGNS + 1)[: weight.numel()]
+        moved.copy_(weight * repeated.view(weight.shape))
 
 
 def _worst(output: Tensor, others: Sequence[Tensor]) -> float:
