@@ -20,6 +20,8 @@ _LARGE_BATCH = 1031
 _MOST_BYTES = 2**24
 _MOST_S = 0.5
 """Longest time for the large batch, estimated from the fastest batch per row; it is skipped if it would take longer."""
+_BRIEF_PART = 4
+"""Part of the time and of the rows that the large batch of a brief check may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,21 +84,26 @@ class Mixed:
         return int(self.errors.argmax())
 
 
-def mixed_batches(run: Run, pool: Pool) -> Iterator[Mixed]:
+def mixed_batches(run: Run, pool: Pool, *, sizes: Sequence[int] = BATCHES, is_brief: bool = False) -> Iterator[Mixed]:
     """Runs batches of every size, each in a different order, and one large batch if that is fast.
 
     Args:
         run: Maps raw rows to outputs.
         pool: The pool of rows.
+        sizes: The sizes.
+        is_brief: Whether the large batch has a quarter of the rows if it would take more than a quarter of the time;
+            for a graph that is also run with all of them.
     """
     seconds_per_row = math.inf
-    for size in BATCHES:
+    for size in sizes:
         start = time.thread_time()
         batch = mixed_batch(run, pool, size)
         seconds_per_row = min(seconds_per_row, (time.thread_time() - start) / size)
         yield batch
-    if _LARGE_BATCH * seconds_per_row <= _MOST_S and _LARGE_BATCH * pool.inputs[0].nbytes <= _MOST_BYTES:
-        yield mixed_batch(run, pool, _LARGE_BATCH)
+    estimated_s = _LARGE_BATCH * seconds_per_row
+    if estimated_s <= _MOST_S and _LARGE_BATCH * pool.inputs[0].nbytes <= _MOST_BYTES:
+        is_quartered = is_brief and estimated_s > _MOST_S / _BRIEF_PART
+        yield mixed_batch(run, pool, _LARGE_BATCH // _BRIEF_PART if is_quartered else _LARGE_BATCH)
 
 
 def mixed_batch(run: Run, pool: Pool, size: int) -> Mixed:

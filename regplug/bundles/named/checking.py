@@ -133,7 +133,8 @@ class _Opened:
             one = packed_run(self.run, self.signature, setting.sizes, part.name)
             known = widened(setting.known[part.name], self.loss)
             decision = self._decision if part.name == self._first else None
-            checks += prefixed(part.name, check_run(one, label, known, decision=decision))
+            found = check_run(one, label, known, decision=decision, optimised=LEVELS[self.level])
+            checks += prefixed(part.name, found)
         added = partial(self._with_added, setting.sizes)
         return [*checks, *added_output(added, label, self.loss, setting.known[self._first], self.manifest)]
 

@@ -60,7 +60,7 @@ def check_stochastic_file(
         except Exception as error:
             checks.append(cannot_open(level, error))
             continue
-        off = check_run(runs.off, level, known, decision=decision)
+        off = check_run(runs.off, level, known, decision=decision, optimised=optimised)
         if test is not None and optimised:
             off += check_test(runs.off, test, decision=decision)
         checks += [*prefixed("noise_off", off), *check_noise(run, runs, level, draws, layers)]
