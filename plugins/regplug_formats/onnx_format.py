@@ -29,7 +29,9 @@ _STANDALONE = """
 import sys
 import numpy, onnxruntime
 model, samples, name, output = sys.argv[1:]
-session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+options = onnxruntime.SessionOptions()
+options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 arrays = numpy.load(samples)
 answers = session.run(None, {given.name: arrays[given.name] for given in session.get_inputs()})
 numpy.save(output, answers[0] if name else numpy.hstack([answer.reshape(len(answer), -1) for answer in answers]))

@@ -17,6 +17,7 @@ from regplug_formats.onnx_noise import random_nodes
 
 _RANDOM = {"Dropout", "Bernoulli", "Multinomial"}
 _DOMAINS = {"", "ai.onnx"}
+_MOST_BYTES_OF_SHAPES = 4096
 _REDUCTIONS_OVER_AXIS = {"Softmax", "LogSoftmax", "Hardmax", "ArgMax", "ArgMin", "CumSum", "TopK"}
 
 
@@ -185,9 +186,19 @@ def _attribute(node: Any, name: str, default: Any) -> Any:
     return default
 
 
+def _without_weights(model: Any) -> Any:
+    """A copy without the numbers of large weights, on which no shape depends: inference copies them several times."""
+    light = type(model)()
+    light.CopyFrom(model)
+    for initializer in light.graph.initializer:
+        if initializer.data_type == onnx.TensorProto.FLOAT and len(initializer.raw_data) > _MOST_BYTES_OF_SHAPES:
+            initializer.ClearField("raw_data")
+    return light
+
+
 def _shapes(model: Any) -> dict[str, list[Any]]:
     try:
-        graph = shape_inference.infer_shapes(model, data_prop=True).graph
+        graph = shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
     except Exception:
         # `well_formed` has failed already and says why.
         graph = model.graph

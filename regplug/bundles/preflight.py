@@ -6,7 +6,7 @@ Each failure is a separate error that names the module and a fix.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -60,18 +60,19 @@ def running_statistics(deployed: nn.Module) -> Check:
     return holds("model.running_statistics", True, f"{len(norms)} batch norms, all with running statistics")
 
 
-def takes_every_batch(deployed: Deployed, raw: Tensor, task: Task) -> Check:
+def takes_every_batch(deployed: Deployed, raw: Tensor, task: Task, sizes: Sequence[int] = BATCHES) -> Check:
     """Checks that the model takes batches of 1, 2, 7, 64 and 97 rows and returns `(B, K)` floats.
 
     Args:
         deployed: The isolated model.
         raw: 64 raw rows `(64, ...)`, repeated for larger batches.
         task: The task, which determines K.
+        sizes: Sizes to try here; `rows_alone` tries all of them.
 
     Raises:
         ExportError: It raises, or returns another shape or dtype.
     """
-    for size in BATCHES:
+    for size in sizes:
         rows = raw[torch.arange(size) % len(raw)]
         try:
             with torch.no_grad():
@@ -148,13 +149,13 @@ def state_unchanged(deployed: Deployed, raw: Tensor) -> Check:
     Raises:
         ExportError: It does; the message names what was changed.
     """
-    before = {name: value.clone() for name, value in _tensors(deployed)}
-    digest = state_sha256(deployed)
+    digest, before, others = state_sha256(deployed), _copied(deployed), _others(deployed)
     with torch.no_grad():
         deployed(raw)
     evaluation_mode(deployed)
-    if state_sha256(deployed) != digest:
-        changed = [name for name, value in _tensors(deployed) if not torch.equal(value, before[name])]
+    after = _tensors(deployed)
+    changed = [name for name in {**before, **after} if not _is_same(before.get(name), after.get(name))]
+    if changed or _others(deployed) != others:
         names = ", ".join(name.removeprefix("network.") for name in changed)
         raise ExportError(
             f"Inference writes to {names or 'the result of get_extra_state()'}.",
@@ -211,9 +212,25 @@ def state_is_all(deployed: Deployed, raw: Tensor) -> Check:
     return holds("model.rebuilt", True, f"{len(loose)} tensors outside the state, none affects the output")
 
 
-def _tensors(deployed: nn.Module) -> list[tuple[str, Tensor]]:
+def _tensors(deployed: nn.Module) -> dict[str, Tensor]:
     """Returns the state without the additions of `get_extra_state`."""
-    return [(name, value) for name, value in deployed.state_dict().items() if isinstance(value, Tensor)]
+    return {name: value for name, value in deployed.state_dict().items() if isinstance(value, Tensor)}
+
+
+def _copied(deployed: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in _tensors(deployed).items()}
+
+
+def _others(deployed: nn.Module) -> dict[str, str]:
+    return {name: repr(value) for name, value in deployed.state_dict().items() if not isinstance(value, Tensor)}
+
+
+def _is_same(one: Tensor | None, other: Tensor | None) -> bool:
+    """Returns whether two tensors are equal bit by bit, NaN included."""
+    if one is None or other is None or (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    first, second = (each.contiguous().reshape(-1).view(torch.uint8) for each in (one, other))
+    return torch.equal(first, second)
 
 
 def _without(deployed: Deployed, value: Tensor, raw: Tensor, before: Tensor) -> float:

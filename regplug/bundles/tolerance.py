@@ -177,8 +177,11 @@ def _nudge(nudged: Deployed, deployed: Deployed, seed: int) -> None:
     # Drawing a sign for each of ten million weights takes longer than running the model.
     factors = 1 + EPS * (torch.randint(0, 2, (_SIGNS,), generator=generator) * 2 - 1)
     for moved, weight in zip(nudged.parameters(), deployed.parameters(), strict=True):
-        repeated = factors.repeat(weight.numel() // _SIGNS + 1)[: weight.numel()]
-        moved.copy_(weight * repeated.view(weight.shape))
+        flat, result = weight.flatten(), torch.empty(weight.numel(), dtype=weight.dtype)
+        whole = weight.numel() // _SIGNS * _SIGNS
+        torch.mul(flat[:whole].view(-1, _SIGNS), factors, out=result[:whole].view(-1, _SIGNS))
+        torch.mul(flat[whole:], factors[: len(flat) - whole], out=result[whole:])
+        moved.copy_(result.view(weight.shape))
 
 
 def _worst(output: Tensor, others: Sequence[Tensor]) -> float:

@@ -31,7 +31,7 @@ def state_sha256(module: nn.Module) -> str:
         if isinstance(value, torch.Tensor):
             flat = value.detach().cpu().contiguous()
             digest.update(f"{name}\0{flat.dtype}\0{tuple(flat.shape)}\0".encode())
-            digest.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(flat.reshape(-1).view(torch.uint8).numpy().data)
         else:
             digest.update(f"{name}\0{value!r}\0".encode())
     return digest.hexdigest()
