@@ -59,9 +59,9 @@ def _exports(chosen: Subject, folder: Path, stages: dict[str, list[float]]) -> l
 
     def ours() -> object:
         began = time.perf_counter()
-        check_untrained(chosen.request("onnx", "torchscript"))
+        untrained = check_untrained(chosen.request("onnx", "torchscript"))
         stages["before training"].append(time.perf_counter() - began)
-        bundle = write_bundle(chosen.request("onnx", "torchscript"), folder / "bundle")
+        bundle = write_bundle(chosen.request("onnx", "torchscript"), folder / "bundle", untrained=untrained)
         for stage, seconds in bundle.seconds.items():
             stages[stage].append(seconds)
         return bundle

@@ -60,8 +60,15 @@ def capture(
                 program = torch.export.export(deployed, (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
         except Exception as error:
             raise explained(error) from error
-        checks = judge(program, draws) if is_trained else [*_judge_structure(program), no_random_op(program)]
-    return program, [replace(check, name=f"capture.{check.name}") for check in checks]
+        if not is_trained:
+            return program, [*_judge_structure(program), no_random_op(program)]
+    return program, capture_checks(program, draws)
+
+
+def capture_checks(program: ExportedProgram, draws: int = 0) -> list[Check]:
+    """Checks a captured graph as `judge` does; the checks are named as those of the capture."""
+    with torch.no_grad():
+        return [replace(check, name=f"capture.{check.name}") for check in judge(program, draws)]
 
 
 def judge(program: ExportedProgram, draws: int = 0) -> list[Check]:

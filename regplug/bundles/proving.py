@@ -23,6 +23,7 @@ from regplug.bundles.layout import SAMPLE_INPUT
 from regplug.bundles.measured import measured_metrics
 from regplug.bundles.numbers import TestData, in_batches
 from regplug.bundles.report import Check, prefixed
+from regplug.bundles.untrained import UntrainedGraph
 from regplug.errors import ExportError, RegplugError
 from regplug.registry.uncollected import uncollected
 
@@ -32,8 +33,9 @@ NamedFormats = Sequence[tuple[str, str, Format]]
 
 @dataclass
 class Work:
-    """The checks made and the time spent so far."""
+    """The checks made and the time spent so far, and the graph of the untrained network, if it is known."""
 
+    untrained: UntrainedGraph | None = None
     checks: list[Check] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from regplug.bundles.capture import EXAMPLE_ROWS, capture
-from regplug.bundles.cases import REAL, Reference, make_cases
+from regplug.bundles.cases import BATCHES, REAL, Reference, make_cases
 from regplug.bundles.isolate import Deployed, guard_input, isolate, largest_gap, remove_hooks
 from regplug.bundles.outside_state import refuse_loose_modules
 from regplug.bundles.preflight import (
@@ -23,35 +23,44 @@ from regplug.bundles.preflight import (
 )
 from regplug.bundles.report import Check
 from regplug.bundles.request import BundleRequest
+from regplug.bundles.untrained import UntrainedGraph, structure
 
 _TRAINING_ROWS = 16
 
 
-def settle(request: BundleRequest, deployed: Deployed, raw: Tensor) -> list[Check]:
+def settle(
+    request: BundleRequest, deployed: Deployed, raw: Tensor, untrained: UntrainedGraph | None = None
+) -> list[Check]:
     """Prepares the copy for export: weights become plain parameters, hooks are removed, the input is not changed.
 
     Args:
         request: The bundle.
         deployed: The copy; changed in place.
         raw: Real raw rows.
+        untrained: The graph of the untrained network, if it is known.
 
     Raises:
         ExportError: Its structure cannot be exported.
     """
     refuse_loose_modules(deployed, raw[:EXAMPLE_ROWS])
     guard_input(deployed, raw[:EXAMPLE_ROWS])
+    # A network of known structure has taken every batch before it was trained.
+    is_new = untrained is None or not untrained.fits(deployed, raw)
     return [
         running_statistics(deployed),
-        takes_every_batch(deployed, raw, request.task),
+        takes_every_batch(deployed, raw, request.task, BATCHES if is_new else BATCHES[:3]),
         remove_hooks(deployed, raw),
     ]
 
 
-def check_untrained(request: BundleRequest) -> None:
+def check_untrained(request: BundleRequest) -> UntrainedGraph:
     """Refuses an untrained network that cannot be exported, whatever it learns.
 
     Args:
         request: The bundle with the untrained network.
+
+    Returns:
+        The network's graph, which `write_bundle` takes for the trained network.
 
     Raises:
         RequestError: The request is inconsistent.
@@ -63,17 +72,19 @@ def check_untrained(request: BundleRequest) -> None:
         raw = torch.from_numpy(make_cases(request.samples)[REAL])
         settle(request, deployed, raw)
         few = raw[:EXAMPLE_ROWS]
-        capture(deployed, few, is_trained=False)
+        known = structure(deployed, few)
+        program, _ = capture(deployed, few, is_trained=False)
         with torch.no_grad():
             outputs = deployed(few).numpy()
         repeats_equal(deployed, Reference(case=REAL, inputs=few.numpy(), outputs=outputs, tolerance=0.0))
         state_unchanged(deployed, few)
         _learns_into_state(deployed, raw[:_TRAINING_ROWS])
+        return UntrainedGraph(known, program)
 
 
 def _learns_into_state(deployed: Deployed, raw: Tensor) -> None:
-    """Checks that a pass in training stores nothing outside the state that affects later outputs."""
-    trained, fresh = copy.deepcopy(deployed), copy.deepcopy(deployed)
+    """Checks that a pass in training stores nothing outside the state that affects later outputs; changes buffers."""
+    trained, fresh = copy.deepcopy(deployed), deployed
     try:
         with torch.no_grad():
             trained.train()(raw)

@@ -15,7 +15,7 @@ import torch
 from regplug.bundles.calibration.applying import apply_temperature, fit_conformal
 from regplug.bundles.calibration.checks import check_added_output
 from regplug.bundles.calibration.graph import Conformal
-from regplug.bundles.capture import EXAMPLE_ROWS, capture
+from regplug.bundles.capture import EXAMPLE_ROWS, capture, capture_checks
 from regplug.bundles.card import write_card
 from regplug.bundles.cases import REAL, Reference, make_cases
 from regplug.bundles.decisions import decision_of
@@ -53,16 +53,21 @@ from regplug.bundles.stochastic.record import Draws, draws_arrays
 from regplug.bundles.stochastic.reference import live_preflight, slow_attention
 from regplug.bundles.structure import settle
 from regplug.bundles.tolerance import references
-from regplug.errors import VerificationError
+from regplug.bundles.untrained import UntrainedGraph
+from regplug.errors import ExportError, VerificationError
 
 
-def write_bundle(request: BundleRequest, out: Path, signer: Signer | None = None) -> Bundle:
+def write_bundle(
+    request: BundleRequest, out: Path, signer: Signer | None = None, *, untrained: UntrainedGraph | None = None
+) -> Bundle:
     """Exports a trained network in every requested format, verifies the files, and then publishes the folder.
 
     Args:
         request: The network and the specification of its files.
         out: The bundle's folder, published by one rename. An existing bundle is replaced; anything else is refused.
         signer: Signs the checksums; `None` for no signature.
+        untrained: What `check_untrained` returned for the untrained network. The graph is not captured again if the
+            network's structure is the same.
 
     Returns:
         The bundle with its verification report. Every check has passed.
@@ -73,8 +78,17 @@ def write_bundle(request: BundleRequest, out: Path, signer: Signer | None = None
         VerificationError: A file differs from the network; the message lists the failed checks.
     """
     request.validate()
+    try:
+        return _written(request, out, signer, Work(untrained=untrained))
+    except (ExportError, VerificationError):
+        if untrained is None or not untrained.is_used:
+            raise
+    # The code may depend on more than the structure of its modules.
+    return _written(request, out, signer, Work())
+
+
+def _written(request: BundleRequest, out: Path, signer: Signer | None, work: Work) -> Bundle:
     manifest = build_manifest(request)
-    work = Work()
     attention = slow_attention() if request.stochastic else contextlib.nullcontext()
     with published(out) as folder, torch.random.fork_rng(devices=[]), attention:
         model = _proven_model(request, work)
@@ -126,12 +140,11 @@ def _proven_model(request: BundleRequest, work: Work) -> _Model:
         work.checks += checks
     noise = deployed.noise
     with work.stage("preflight"):
-        work.checks += [weights_finite(deployed), *settle(request, deployed, raw)]
+        work.checks += [weights_finite(deployed), *settle(request, deployed, raw, work.untrained)]
         draws, stochastic = _live(deployed, noise, cases[REAL], work) if noise else (None, None)
         calibration = _with_temperature(request, deployed, work)
     with work.stage("capture"), noise.live() if noise else contextlib.nullcontext():
-        program, checks = capture(deployed, raw[:EXAMPLE_ROWS], len(stochastic["layers"]) if stochastic else 0)
-        work.checks += checks
+        program = _captured(deployed, raw[:EXAMPLE_ROWS], len(stochastic["layers"]) if stochastic else 0, work)
     # After the capture, which distinguishes a branch on values from an output that depends on the batch.
     with work.stage("preflight"):
         known = _preflight(request, deployed, cases, work)
@@ -153,6 +166,13 @@ def _proven_model(request: BundleRequest, work: Work) -> _Model:
     return _Model(
         deployed=deployed, captured=captured, known=known, draws=draws, stochastic=stochastic, calibration=calibration
     )
+
+
+def _captured(deployed: Deployed, example: torch.Tensor, draws: int, work: Work) -> torch.export.ExportedProgram:
+    known = work.untrained.of(deployed, example) if work.untrained is not None and not draws else None
+    program, checks = capture(deployed, example, draws) if known is None else (known, capture_checks(known))
+    work.checks += checks
+    return program
 
 
 def _with_temperature(request: BundleRequest, deployed: Deployed, work: Work) -> dict[str, Any] | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from regplug.bundles.copying import own_copy
 from regplug.bundles.structure import check_untrained
+from regplug.bundles.untrained import UntrainedGraph
 from regplug.errors import ExportError, ModelError
 from regplug.exporting.of_run import request_of_run
 from regplug.regularization.settling import settle
 from regplug.runs.assembly import Assembly
 
 
-def require_exportable(made: Assembly) -> None:
+def require_exportable(made: Assembly) -> UntrainedGraph | None:
     """Refuses a run whose network cannot be exported, whatever it learns.
 
     The untrained network is captured like the trained one. Its outputs are not checked.
@@ -18,15 +19,18 @@ def require_exportable(made: Assembly) -> None:
     Args:
         made: The assembled run; not changed.
 
+    Returns:
+        The network's graph for `export_run`; `None` for a run that is not exported.
+
     Raises:
         ModelError: The network is random in evaluation, has a fixed batch size, branches on tensor values, or keeps
             what it learns outside its state.
     """
     if not made.config.export:
-        return
+        return None
     try:
         network = settle(own_copy(made.network.model), made.network.final_settings)
-        check_untrained(request_of_run(made.config, made.components, made.data, network, run_id=""))
+        return check_untrained(request_of_run(made.config, made.components, made.data, network, run_id=""))
     except ExportError as error:
         raise ModelError(
             f"The model {made.components.model.registered.name} cannot be exported, so nothing was trained: "

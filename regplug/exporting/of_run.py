@@ -11,6 +11,7 @@ from torch import nn
 
 from regplug.bundles.calibration.request import calibration_of
 from regplug.bundles.request import Bundle, BundleRequest
+from regplug.bundles.untrained import UntrainedGraph
 from regplug.bundles.writing import write_bundle
 from regplug.config import RunConfig
 from regplug.data import Array, Prepared, Split
@@ -29,7 +30,9 @@ STREAMED_TEST_BYTES = 256 << 20
 """Size of the test rows on which files are checked, where the inputs do not fit into memory."""
 
 
-def export_run(made: Assembly, model: nn.Module, *, run_id: str, out: Path) -> Bundle:
+def export_run(
+    made: Assembly, model: nn.Module, *, run_id: str, out: Path, untrained: UntrainedGraph | None = None
+) -> Bundle:
     """Exports and verifies a run's trained model.
 
     Args:
@@ -37,12 +40,14 @@ def export_run(made: Assembly, model: nn.Module, *, run_id: str, out: Path) -> B
         model: The trained model, in evaluation mode on the CPU.
         run_id: MLflow's run id.
         out: The bundle's folder.
+        untrained: What `require_exportable` returned.
 
     Raises:
         ExportError: The model cannot be exported; no bundle is written.
         VerificationError: A file differs from the model; no bundle is written.
     """
-    return write_bundle(request_of_run(made.config, made.components, made.data, model, run_id=run_id), out)
+    request = request_of_run(made.config, made.components, made.data, model, run_id=run_id)
+    return write_bundle(request, out, untrained=untrained)
 
 
 def request_of_run(

@@ -42,6 +42,7 @@ from regplug.training.state_hash import state_sha256
 
 if TYPE_CHECKING:
     from regplug.bundles.request import Bundle
+    from regplug.bundles.untrained import UntrainedGraph
 
 
 @named_faults()
@@ -91,15 +92,18 @@ def execute(
         require_same_data(data, seen, earlier.run_id[:8], hint="Restore the data, or train a new run.")
     with stages.stage("building"):
         made = assemble(config, components, data)
+    untrained = None
     if config.export:
         from regplug.exporting import require_exportable  # a run without an export does not pay for its imports
 
         with stages.stage("checking that the model can be exported"), threads(made.num_threads()):
-            require_exportable(made)
+            untrained = require_exportable(made)
     with stages.stage("opening the tracking store"):
         store = open_store(tracking_uri)
     with threads(made.num_threads()):
-        return _Run(made, store, stages, asked, plugged).execute(tags or {})
+        run = _Run(made, store, stages, asked, plugged)
+        run.untrained = untrained
+        return run.execute(tags or {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +130,7 @@ class _Run:
         self._started: RunStarted | None = None
         self._model: nn.Module | None = None
         self._bundle: Bundle | None = None
+        self.untrained: UntrainedGraph | None = None
         self._troubles: list[str] = []
         self._guess = ""
         self._facts = facts_of(made.data, folds=Fold.parse(made.config.fold).count if made.config.fold else 0)
@@ -351,7 +356,8 @@ class _Run:
     def _export(self, run_id: str, model: nn.Module) -> Bundle:
         from regplug.exporting import export_run
 
-        return export_run(self._made, model, run_id=run_id, out=Path(self._config.out or f"bundles/{run_id[:8]}"))
+        out = Path(self._config.out or f"bundles/{run_id[:8]}")
+        return export_run(self._made, model, run_id=run_id, out=out, untrained=self.untrained)
 
     def _log(self, tracked: TrackedRun, values: dict[str, float], epoch: int, *, is_final: bool = False) -> None:
         new = self._measured.new_points(epoch, values)
