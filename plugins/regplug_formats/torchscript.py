@@ -54,7 +54,7 @@ class TorchScript(Format):
         with _deprecated(), torch.no_grad():
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", TracerWarning)
-                traced = torch.jit.trace(_Hidden(captured.module).eval(), captured.example, check_trace=False)  # type: ignore[no-untyped-call]
+                traced = torch.jit.trace(captured.module, captured.example, check_trace=False)  # type: ignore[no-untyped-call]
             _require_true_trace(said, captured)
             # Its optimizations fold a batch norm into the linear layer before it, also where others use that output.
             frozen = torch.jit.freeze(traced, optimize_numerics=False)
@@ -116,17 +116,6 @@ class TorchScript(Format):
             at_most("frozen", parameters, 0, "parameters and buffers that are not constants"),
             at_most("constant_statistics", len(trained), 0, "batch norms in training mode"),
         ]
-
-
-class _Hidden(torch.nn.Module):
-    """Hides a module from the tracer, which would make a class for each part of it, only for `freeze` to merge them."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        super().__init__()
-        self._hidden = [module]
-
-    def forward(self, *raw: torch.Tensor) -> Any:
-        return self._hidden[0](*raw)
 
 
 def _explained(error: RuntimeError) -> RuntimeError | ExportError:
