@@ -1,7 +1,7 @@
 """Gathers parts of a table; its float32 columns become rows of one array.
 
-Arrow's parts stay in the memory of the first few, and one large array gets its memory in large pages: the first use of
-memory would else take a third of the time of reading a large file.
+Arrow then reuses the memory of the first parts, and one large array gets its memory in large pages. Otherwise the first
+use of memory takes a third of the time of reading a large file.
 
 Shape letters: B rows, C columns of float32.
 """

@@ -140,7 +140,7 @@ def _truths(fields: Iterable[Any]) -> dict[str, Any]:
 
 def _options(sign: str, types: Mapping[str, Any] | None = None, *, has_quotes: bool = True) -> dict[str, Any]:
     return {
-        # Without quotes, Arrow finds the last row end of a part in no time.
+        # Without quotes, Arrow need not parse a part to find its last row.
         "parse_options": csv.ParseOptions(delimiter=sign, newlines_in_values=has_quotes),
         "convert_options": csv.ConvertOptions(
             null_values=list(MISSING_TEXTS), strings_can_be_null=True, column_types=dict(types or {})
