@@ -32,6 +32,7 @@ def tensors_left_by(function):
         gc.enable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", COMPOSITIONS, ids=lambda names: "+".join(names) or "none")
 @pytest.mark.parametrize("is_stack", [False, True], ids=["one", "stack"])
 def test_an_epoch_leaves_no_tensor_to_the_garbage_collector(names, is_stack):
