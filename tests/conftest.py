@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # xdist sets the width of a terminal for its workers; tests see what a pipe gets unless they set one.
 os.environ.pop("COLUMNS", None)
@@ -40,6 +41,16 @@ pytest_plugins = [
 def _seeded():
     """A test that fails once fails again: layers that it makes itself have the same weights each time."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def heeded():
+    """Ctrl-C raises `KeyboardInterrupt`, also where the tests run in a background job, whose SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    is_restored = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+    assert is_restored
 
 
 @pytest.fixture

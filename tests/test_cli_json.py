@@ -148,7 +148,7 @@ class Interrupts(Observer):
 
 
 @pytest.fixture
-def ended_once_they_answer(monkeypatch):
+def ended_once_they_answer(monkeypatch, heeded):
     """The servers receive Ctrl-C after they have printed their document; a page of files stands in for MLflow's UI."""
 
     def emit(document):

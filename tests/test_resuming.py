@@ -138,16 +138,6 @@ def test_a_run_without_a_checkpoint_is_trained_from_its_beginning(place):
     assert points(resumed.run_id) == points(whole.run_id)
 
 
-@pytest.fixture
-def heeded():
-    """Ctrl-C raises `KeyboardInterrupt`, whatever runs the tests."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    is_restored = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
-    assert is_restored
-
-
 def test_ctrl_c_ends_the_training_after_the_epoch_and_keeps_what_there_is(place, heeded):
     observer = Interrupts(2, softly=True)
     asked = load_config(None, (), {**FIELDS, "checkpoint_every": 1000})

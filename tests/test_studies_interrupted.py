@@ -107,16 +107,6 @@ def test_a_study_resumed_in_the_middle_of_a_stack_ends_as_an_uninterrupted_one(p
     assert list(Path("mlruns/checkpoints").iterdir()) == []
 
 
-@pytest.fixture
-def heeded():
-    """Ctrl-C raises `KeyboardInterrupt`, whatever runs the tests."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    is_restored = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
-    assert is_restored
-
-
 @pytest.mark.slow
 def test_ctrl_c_ends_a_study_after_the_epoch_with_what_there_is(place, heeded):
     observer = Interrupts(6, softly=True)
