@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from regplug.tracking.outbox import Outbox
@@ -37,32 +37,21 @@ class Keeping:
 
     def add_records(self, records: Records) -> None:
         """Keeps further records."""
-        if self._outbox is None:
-            return
-        try:
-            self._outbox.keep_records(records)
-        except OSError as error:
-            self._give_up(error)
+        with self._keeping() as outbox:
+            if outbox is not None:
+                outbox.keep_records(records)
 
     def add_call(self, call: Call) -> None:
         """Keeps another write."""
-        if self._outbox is None or call in self._places:
-            return
-        try:
-            place = self._outbox.keep_call(call)
-        except OSError as error:
-            self._give_up(error)
-            return
-        self._places[call] = place
+        with self._keeping() as outbox:
+            if outbox is not None and call not in self._places:
+                self._places[call] = outbox.keep_call(call)
 
     def replace_records(self, records: Records) -> None:
         """Keeps only these records, because the others were delivered."""
-        if self._outbox is None:
-            return
-        try:
-            self._outbox.replace_records(records)
-        except OSError as error:
-            self._give_up(error)
+        with self._keeping() as outbox:
+            if outbox is not None:
+                outbox.replace_records(records)
 
     def drop_call(self, call: Call) -> None:
         """Removes a write, because it was delivered."""
@@ -73,14 +62,10 @@ class Keeping:
 
     def end(self, status: str, why: str) -> Path | None:
         """Keeps how the run ended; returns where, or `None` if it could not."""
-        if self._outbox is None:
-            return None
-        try:
-            self._outbox.keep_end(status, why)
-        except OSError as error:
-            self._give_up(error)
-            return None
-        return self._outbox.path
+        with self._keeping() as outbox:
+            if outbox is not None:
+                outbox.keep_end(status, why)
+        return None if self._outbox is None else self._outbox.path
 
     def release(self) -> None:
         """Leaves everything to be delivered later, by any process."""
@@ -93,7 +78,12 @@ class Keeping:
             self._outbox.discard()
         self._places.clear()
 
-    def _give_up(self, error: OSError) -> None:
-        if self._outbox is not None:
-            self._outbox.release()
-        self._outbox, self._trouble = None, str(error)
+    @contextmanager
+    def _keeping(self) -> Iterator[Outbox | None]:
+        """Yields the outbox; gives it up if the disk cannot be written."""
+        try:
+            yield self._outbox
+        except OSError as error:
+            if self._outbox is not None:
+                self._outbox.release()
+            self._outbox, self._trouble = None, str(error)

@@ -199,10 +199,10 @@ def first_of(
 
 @contextmanager
 def _filter_trouble(selection: Selection) -> Iterator[None]:
-    """Tells of a filter that MLflow cannot read.
+    """Reports a filter that MLflow cannot read.
 
     Raises:
-        RequestError: It cannot.
+        RequestError: MLflow cannot read it.
     """
     from mlflow.exceptions import MlflowException
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from regplug.errors import RegplugError, TrackingError, TrackingLostError
+from regplug.errors import RegplugError, TrackingError
 from regplug.tracking import entries, limits
 from regplug.tracking.children import ChildRun
 from regplug.tracking.columns import Columns
@@ -22,10 +22,10 @@ from regplug.tracking.files import all_or_nothing
 from regplug.tracking.liveness import writing
 from regplug.tracking.naming import param_text, safe_key
 from regplug.tracking.outbox import Outbox
-from regplug.tracking.patience import AT_THE_ENDS, WHILE_TRAINING, bounded
+from regplug.tracking.patience import AT_THE_ENDS
 from regplug.tracking.records import Call
 from regplug.tracking.reserve import Reserve
-from regplug.tracking.run_end import write_end
+from regplug.tracking.run_end import lost_records, write_end
 from regplug.tracking.system import source_tags
 from regplug.tracking.trouble import tracking_trouble
 
@@ -107,18 +107,6 @@ class TrackedRun:
     def measure_system(self) -> None:
         """Logs the load of the machine as `system/...` during the `with` block, at intervals and at its end."""
         self._measures_system = True
-
-    def _start_measuring(self) -> None:
-        from regplug.tracking.system_metrics import SystemMetrics
-
-        try:
-            with bounded(WHILE_TRAINING):
-                system = SystemMetrics(self.run_id, self._client.tracking_uri, self._log_system, self._tell)
-        except Exception as error:
-            self._tell(f"The load of the machine cannot be measured: {type(error).__name__}: {error}")
-            return
-        self._system = system
-        system.start()  # type: ignore[no-untyped-call]
 
     def _tell(self, message: str) -> None:
         self._delivery.tell(message)
@@ -313,14 +301,17 @@ class TrackedRun:
         finally:
             writing.discard(self.run_id)
         if missing or unended:
-            raise self._lost(missing, trouble or unended, self._delivery.leave(wanted, reason))
+            place = self._delivery.leave(wanted, reason)
+            raise lost_records(self._store, self.name, self.status, missing, trouble or unended, place)
 
     def __enter__(self) -> TrackedRun:
         self._delivery.start()
         for call in self._at_start:
             self._delivery.post(call)
         if self._measures_system:
-            self._start_measuring()
+            from regplug.tracking.system_metrics import start_measuring
+
+            self._system = start_measuring(self.run_id, self._client.tracking_uri, self._log_system, self._tell)
         return self
 
     def __exit__(
@@ -351,21 +342,6 @@ class TrackedRun:
         self._reserve.give_back()
         self.status = status
         return None
-
-    def _lost(self, missing: Sequence[str], trouble: TrackingError | None, place: Path | None) -> TrackingLostError:
-        lacks = f"It does not have: {', '.join(missing)}. " if missing else ""
-        there = f"There the run is {self.status}."
-        if self.status == "RUNNING":
-            next_one = "" if place else "; the next command that opens the store marks it KILLED"
-            there = f"There the run is still RUNNING{next_one}."
-        why = trouble.message if trouble is not None else "It could not be written"
-        hint = "" if trouble is None else trouble.hint
-        if place is not None:
-            there += f" What is missing is kept in {place}."
-            hint = f"`regplug runs sync` in this folder delivers it as soon as the store can be written. {hint}".strip()
-        return TrackingLostError(
-            f"The tracking store {self._store} is missing records of {self.name}. {why}. {lacks}{there}", hint=hint
-        )
 
     def _send_file(self, target: str, send: Callable[[], object], keep: Callable[[Path], dict[str, Any]]) -> bool:
         whole = all_or_nothing(self.artifact_uri, target, send)

@@ -6,6 +6,11 @@ from collections.abc import Callable, Mapping
 
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+from regplug.tracking.patience import WHILE_TRAINING, bounded
+
+Log = Callable[[Mapping[str, float], int], None]
+Tell = Callable[[str], None]
+
 
 class SystemMetrics(SystemMetricsMonitor):
     """MLflow's monitor, which hands its metrics to the run instead of writing them itself.
@@ -21,13 +26,7 @@ class SystemMetrics(SystemMetricsMonitor):
         tell: Is called if measuring fails; the run continues.
     """
 
-    def __init__(
-        self,
-        run_id: str,
-        uri: str,
-        log: Callable[[Mapping[str, float], int], None],
-        tell: Callable[[str], None],
-    ) -> None:
+    def __init__(self, run_id: str, uri: str, log: Log, tell: Tell) -> None:
         super().__init__(run_id, resume_logging=True, tracking_uri=uri)  # type: ignore[no-untyped-call]
         self._log, self._tell = log, tell
 
@@ -69,3 +68,22 @@ class SystemMetrics(SystemMetricsMonitor):
         self._shutdown_event.set()
         if thread is not None:
             thread.join()
+
+
+def start_measuring(run_id: str, uri: str, log: Log, tell: Tell) -> SystemMetrics | None:
+    """Starts measuring; returns `None` after calling `tell` if that is not possible.
+
+    Args:
+        run_id: As for `SystemMetrics`, like all others.
+        uri: Its tracking store.
+        log: Logs metrics at a step.
+        tell: Is called if measuring fails.
+    """
+    try:
+        with bounded(WHILE_TRAINING):
+            system = SystemMetrics(run_id, uri, log, tell)
+    except Exception as error:
+        tell(f"The load of the machine cannot be measured: {type(error).__name__}: {error}")
+        return None
+    system.start()  # type: ignore[no-untyped-call]
+    return system
