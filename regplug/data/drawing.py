@@ -51,7 +51,7 @@ def distinct(labels: Array) -> tuple[Array, Array, Array]:
 
     Where labels are small whole numbers, it counts them instead of sorting a million of them.
     """
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(labels):
+    if not labels.size or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(labels):
         return np.unique(labels, return_inverse=True, return_counts=True)
     counts = np.bincount(labels.astype(np.intp, copy=False))
     known = np.flatnonzero(counts)

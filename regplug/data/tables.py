@@ -46,26 +46,14 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
         table: The table.
         options: What to do with it.
         seed: The data's seed.
-        name: Of the dataset.
+        name: The dataset's name.
 
     Raises:
         DataError: A column does not exist or cannot be used; the message names it.
     """
     found = find_kinds(table)
     targets = target_names(table, options.target)
-    aside = _aside(table, options, targets)
-    for column in (*targets, options.group, options.order, options.weight):
-        if column and found[column].kind == "other":
-            refuse_cells(table, found[column])
-    columns, notes = _usable(table, found, [one for one in table.names if one not in (*targets, *aside)], options)
-    if not columns:
-        beside = " and ".join(["the target " + ", ".join(targets), *aside])
-        raise DataError(
-            f"{table.source} has no column beside {beside}.", hint=" ".join(notes) or "Is the delimiter right?"
-        )
-    if not options.target:
-        last = f"The target is {targets[0]}, the last column, as none is named."
-        notes.append(f"{last} To predict another: target=NAME.")
+    columns, notes = _inputs(table, found, targets, options)
     y, task = find_targets(table, [found[name] for name in targets], options.task)
     index = _split_rows(table, found, options, y, task, seed)
     if task.is_classification:
@@ -95,8 +83,28 @@ def raw_from_table(table: Table, options: TableOptions, *, seed: int, name: str)
     )
 
 
+def _inputs(
+    table: Table, found: Mapping[str, Found], targets: Sequence[str], options: TableOptions
+) -> tuple[dict[str, Found], list[str]]:
+    """Returns the columns that become inputs, and notes on the others and on the target."""
+    aside = _aside(table, options, targets)
+    for column in (*targets, options.group, options.order, options.weight):
+        if column and found[column].kind == "other":
+            refuse_cells(table, found[column])
+    columns, notes = _usable(table, found, [one for one in table.names if one not in (*targets, *aside)], options)
+    if not columns:
+        beside = " and ".join(["the target " + ", ".join(targets), *aside])
+        raise DataError(
+            f"{table.source} has no column beside {beside}.", hint=" ".join(notes) or "Is the delimiter right?"
+        )
+    if not options.target:
+        last = f"The target is {targets[0]}, the last column, as none is named."
+        notes.append(f"{last} To predict another: target=NAME.")
+    return columns, notes
+
+
 def _aside(table: Table, options: TableOptions, targets: Sequence[str]) -> list[str]:
-    """The columns that are no input."""
+    """Returns the columns that are not inputs."""
     roles = [(options.group, "group"), (options.order, "order"), (options.weight, "weight")]
     roles += [(name, "drop") for name in options.drop]
     for name, role in [*roles, *((name, "categories") for name in options.categories)]:
@@ -111,7 +119,7 @@ def _aside(table: Table, options: TableOptions, targets: Sequence[str]) -> list[
 def _usable(
     table: Table, found: Mapping[str, Found], names: Sequence[str], options: TableOptions
 ) -> tuple[dict[str, Found], list[str]]:
-    """The columns that become inputs, and what a user should know of the others."""
+    """Returns the columns that become inputs, and notes on the others."""
     columns: dict[str, Found] = {}
     notes = []
     for name in names:

@@ -122,15 +122,18 @@ def refuse_cells(table: Table, one: Found) -> None:
         )
     if one.kind == "empty":
         raise DataError(f"{table.source}, column {one.name} is empty.", hint=f"Leave it out: {leave}.")
-    values = one.values if one.infinities or not one.is_float32 else None
-    if values is None:
-        return
+    if one.values is not None and (one.infinities or not one.is_float32):
+        _refuse_numbers(table, one, one.values)
+
+
+def _refuse_numbers(table: Table, one: Found, values: Array) -> None:
+    """Raises `DataError` where a number is infinite or beyond float32."""
     if one.infinities:
         row = int(np.argmax(np.isinf(values)))
         raise DataError(
             f"{table.place(row, one.name)}: the number is infinite; the column has {one.infinities} such "
             f"number{'s' * (one.infinities > 1)}.",
-            hint=f"Leave the cells empty, or leave the column out: {leave}.",
+            hint=f"Leave the cells empty, or leave the column out: drop=[{one.name}].",
         )
     with np.errstate(over="ignore"):
         too_large = np.isinf(values.astype(np.float32, copy=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 from torch import nn
@@ -26,44 +27,28 @@ def find_notices(
     model: nn.Module,
     members: Mapping[str, RegularizerFunctions],
 ) -> list[Notice]:
-    """Warnings of the components about each other and the run.
+    """Returns the warnings of the components about each other and the run.
 
     Args:
-        config: What was asked for.
-        components: What it means.
-        data: What it is trained on.
+        config: The configuration of the run.
+        components: Its components.
+        data: Its data.
         model: The restructured model.
         members: Regularizers by key.
 
     Raises:
         CompositionError: A component refuses the composition; all reasons at once.
     """
-    words = {r.spec.key: frozenset((r.registered.name, *r.registered.component.tags)) for r in components.regs}
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    everyone = _context(config, components, data, model, members)
     followed = _followed_by_batch_norm(model)
-    roles = find_roles(model)
-    weights = tuple(name for name, role in roles.items() if role == "weight" and "parametrizations." not in name)
-    has_layer_noise = any(isinstance(m, ActingLayer) and overrides(members[m.owner], "noise") for m in model.modules())
-    notices = [] if weights else _without_weights(components)
+    notices = [] if everyone.weights else _without_weights(components)
     for chosen in components.regs:
         key = chosen.spec.key
-        context = RunContext(
-            tags={other: tags for other, tags in words.items() if other != key},
-            params={other.spec.key: other.params for other in components.regs if other.spec.key != key},
-            model=components.model.registered.name,
-            activation=components.activation.registered.name if components.activation else "",
-            optimizer=components.optimizer.registered.name,
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            train_rows=len(data.train),
-            task=data.task,
-            has_validation=data.valid is not None,
-            has_batch_norm=bool(norms),
-            has_range=len(data.limits) == 2,
-            loss=components.loss.registered.name if components.loss else "",
-            weights=weights,
+        context = replace(
+            everyone,
+            tags={other: tags for other, tags in everyone.tags.items() if other != key},
+            params={other: params for other, params in everyone.params.items() if other != key},
             batch_norm_after=key in followed,
-            has_layer_noise=has_layer_noise,
         )
         notices += list(members[key].check(context))
     refused = [notice for notice in notices if notice.kind == "refuse"]
@@ -72,6 +57,37 @@ def find_notices(
             "\n  ".join(notice.message for notice in refused), hint=" ".join(notice.hint for notice in refused)
         )
     return notices
+
+
+def _context(
+    config: RunConfig,
+    components: Components,
+    data: Prepared,
+    model: nn.Module,
+    members: Mapping[str, RegularizerFunctions],
+) -> RunContext:
+    """Returns the context with the tags and parameters of all regularizers."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    roles = find_roles(model)
+    return RunContext(
+        tags={r.spec.key: frozenset((r.registered.name, *r.registered.component.tags)) for r in components.regs},
+        params={r.spec.key: r.params for r in components.regs},
+        model=components.model.registered.name,
+        activation=components.activation.registered.name if components.activation else "",
+        optimizer=components.optimizer.registered.name,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        train_rows=len(data.train),
+        task=data.task,
+        has_validation=data.valid is not None,
+        has_batch_norm=bool(norms),
+        has_range=len(data.limits) == 2,
+        loss=components.loss.registered.name if components.loss else "",
+        weights=tuple(name for name, role in roles.items() if role == "weight" and "parametrizations." not in name),
+        has_layer_noise=any(
+            isinstance(m, ActingLayer) and overrides(members[m.owner], "noise") for m in model.modules()
+        ),
+    )
 
 
 def _without_weights(components: Components) -> list[Notice]:

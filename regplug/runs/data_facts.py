@@ -19,15 +19,15 @@ KEPT_TAG = "regplug.data.kept"
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """What tells the data of one run.
+    """Facts that identify the data of one run.
 
     Args:
-        digest: SHA-256 of the raw rows of all splits. Equal: the same rows, parted in the same way.
-        judged_digest: The same of the rows that the run is judged on: the test rows, or the validation rows of a fold.
-        rows_digest: The same of all rows together, whatever their order and split. Equal: the same rows.
-        sizes: Rows by split.
+        digest: SHA-256 of the raw rows of all splits. Equal digests mean the same rows, split in the same way.
+        judged_digest: SHA-256 of the rows on which the run is evaluated: the test rows, or a fold's validation rows.
+        rows_digest: SHA-256 of all rows in any order and split. Equal digests mean the same rows.
+        sizes: Number of rows by split.
         folds: Folds of the cross-validation that it belongs to; 0 for none.
-        kept: How the inputs are kept while the run trains, in words.
+        kept: How the inputs are stored during training, in words.
     """
 
     digest: str

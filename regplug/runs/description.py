@@ -26,7 +26,7 @@ class Description:
         name: What differs, readable.
         params: Flat, numbers as numbers.
         shown: Those that were chosen or differ from their defaults, the strengths of regularizers, and what the run is.
-        off: For each number of the regularizers that can be off, the value at which it changes nothing.
+        off: The value at which it changes nothing, for each number of the regularizers that can be turned off.
         tags: Provenance, machine, note.
     """
 
@@ -51,12 +51,24 @@ def describe_run(
     Args:
         config: What was asked for.
         parts: Its components, for the task of its data.
-        data: What tells its data.
-        warnings: What is legal and doubtful.
+        data: Facts about its data.
+        warnings: What is allowed but doubtful about it.
         fold: The fold as text, or empty.
     """
     model, dataset = parts.model.registered.name, parts.dataset.registered.name
-    regs = [(reg.spec.key, reg.values() | ends_of(reg)) for reg in parts.regs]
+    name = config.name or run_name(model, _regularizers(parts), config.seed)
+    name = f"{name} {fold}".strip()
+    return Description(
+        experiment=config.experiment or f"{dataset}/{model}",
+        name=name,
+        params=_params(config, parts),
+        shown=shown_params(config, parts),
+        off=off_values(parts),
+        tags=_tags(config, parts, name, data, warnings),
+    )
+
+
+def _params(config: RunConfig, parts: Components) -> dict[str, object]:
     alone = {
         "activation": parts.activation,
         "loss": parts.loss,
@@ -66,45 +78,40 @@ def describe_run(
     # A blank would be no value in MLflow's table.
     others = {column: (one.registered.name, one.values()) if one else ("default", {}) for column, one in alone.items()}
     others["init"] = _initializers(parts.inits)
-    fields = {name: value for name, value in config.to_dict().items() if name not in NOT_PARAMETERS}
-    name = config.name or run_name(model, [str(reg.changed()) for reg in parts.regs], config.seed)
-    name = f"{name} {fold}".strip()
-    training = f"{parts.optimizer.changed()}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}"
+    params = run_params(
+        {name: value for name, value in config.to_dict().items() if name not in NOT_PARAMETERS},
+        model=(parts.model.registered.name, parts.model.values()),
+        dataset=(parts.dataset.registered.name, parts.dataset.values()),
+        regularizers=[(reg.spec.key, reg.values() | ends_of(reg)) for reg in parts.regs],
+        others=others,
+    )
+    return {**params, **fold_params(config)}
+
+
+def _tags(config: RunConfig, parts: Components, name: str, data: DataFacts, warnings: Sequence[str]) -> dict[str, str]:
     provenance = [
         (c.registered.kind, c.registered.name, c.registered.distribution, c.registered.version) for c in parts.all()
     ]
-    tags = {
+    description = note(
+        title=name,
+        model=parts.model.registered.name,
+        dataset=parts.dataset.registered.name,
+        regularizers=", ".join(_regularizers(parts)),
+        training=f"{parts.optimizer.changed()}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}",
+        command=command_of(config),
+    )
+    return {
         "system/threads": str(torch.get_num_threads()),
         **provenance_tags(provenance),
         **data.tags(),
-        **note(
-            title=name,
-            model=model,
-            dataset=dataset,
-            regularizers=", ".join(str(reg.changed()) for reg in parts.regs),
-            training=training,
-            command=command_of(config),
-        ),
+        **description,
+        **({WARNINGS_TAG: " ".join(warnings)} if warnings else {}),
     }
-    if warnings:
-        tags[WARNINGS_TAG] = " ".join(warnings)
-    return Description(
-        experiment=config.experiment or f"{dataset}/{model}",
-        name=name,
-        params={
-            **run_params(
-                fields,
-                model=(model, parts.model.values()),
-                dataset=(dataset, parts.dataset.values()),
-                regularizers=regs,
-                others=others,
-            ),
-            **fold_params(config),
-        },
-        shown=shown_params(config, parts),
-        off=off_values(parts),
-        tags=tags,
-    )
+
+
+def _regularizers(parts: Components) -> list[str]:
+    """Returns the regularizers as text, with the parameters that differ from their defaults."""
+    return [str(reg.changed()) for reg in parts.regs]
 
 
 def _initializers(inits: Sequence[Chosen]) -> tuple[str, dict[str, Any]]:

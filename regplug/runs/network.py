@@ -68,22 +68,14 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
     """Builds and initialises the model, then lets the regularizers restructure it in their order."""
     model = build_model(config, components, data)
     members, order, entries = _members(components, data)
-    places: dict[str, Sequence[Place]] = {}
-    example = data.train.x[:2]
-    settings = {chosen.spec.key: numbers_of(chosen.params) for chosen in components.regs}
     if has_own_dropout(model):
         members = {OWN_DROPOUT: OwnDropout(), **members}
-        own = Sites(model, find_sites(model, example), OWN_DROPOUT)
-        places[OWN_DROPOUT] = _restructured(members[OWN_DROPOUT], own, config.seed, settings)
     if data.weights is not None:
         # Last: a regularizer that computes its own losses would discard the weights, and others need plain losses.
         members = {**members, ROW_WEIGHTS: RowWeights(data.weights)}
-        places[ROW_WEIGHTS] = ()
-    found = find_sites(model, example)
-    replaced: dict[nn.Module, nn.Module] = {}
-    for key, functions in members.items():
-        if key not in places:
-            places[key] = _restructured(functions, Sites(model, found, key, replaced), config.seed, settings)
+    example = data.train.x[:2]
+    settings = {chosen.spec.key: numbers_of(chosen.params) for chosen in components.regs}
+    places = _restructure_all(model, members, example, config.seed, settings)
     model.to(device=example.device, dtype=example.dtype)
     notices = find_notices(config, components, data, model, members)
     if note := repetition_note(data.raw):
@@ -102,6 +94,31 @@ def build_network(config: RunConfig, components: Components, data: Prepared) -> 
         settings=settings,
         untrained=tuple(untrained),
     )
+
+
+def _restructure_all(
+    model: nn.Module,
+    members: Mapping[str, RegularizerFunctions],
+    example: torch.Tensor,
+    seed: int,
+    settings: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Sequence[Place]]:
+    """Lets every regularizer restructure the model, and returns by key where its layers are.
+
+    The model's own dropout is replaced before the sites of the others are found.
+    """
+    places: dict[str, Sequence[Place]] = {}
+    if OWN_DROPOUT in members:
+        own = Sites(model, find_sites(model, example), OWN_DROPOUT)
+        places[OWN_DROPOUT] = _restructured(members[OWN_DROPOUT], own, seed, settings)
+    if ROW_WEIGHTS in members:
+        places[ROW_WEIGHTS] = ()
+    found = find_sites(model, example)
+    replaced: dict[nn.Module, nn.Module] = {}
+    for key, functions in members.items():
+        if key not in places:
+            places[key] = _restructured(functions, Sites(model, found, key, replaced), seed, settings)
+    return places
 
 
 def _restructured(

@@ -28,7 +28,7 @@ class PluginObservers(Observer):
     Args:
         registry: What is installed.
         others: Observers that receive warnings.
-        of: What they hear of, `run` or `study`.
+        of: What they observe, `run` or `study`.
     """
 
     def __init__(self, registry: Registry, others: Sequence[Warned] = (), *, of: str = "run") -> None:
@@ -46,19 +46,19 @@ class PluginObservers(Observer):
         return any(hasattr(observer, method) for observer in self._listening.values())
 
     def stage(self, name: str) -> None:
-        """Passes it on."""
+        """Passes the event on."""
         self._tell("stage", name)
 
     def run_started(self, info: RunStarted) -> None:
-        """Passes it on."""
+        """Passes the event on."""
         self._tell("run_started", info)
 
     def epoch_ended(self, record: RunEpoch) -> None:
-        """Passes it on."""
+        """Passes the event on."""
         self._tell("epoch_ended", record)
 
     def run_finished(self, result: RunFinished) -> None:
-        """Passes it on."""
+        """Passes the event on."""
         self._tell("run_finished", result)
 
     def _tell(self, method: str, news: object) -> None:
@@ -72,7 +72,7 @@ class PluginObservers(Observer):
                 self._drop(one, f"in {method}", error)
 
     def _drop(self, one: Registered, when: str, error: BaseException) -> None:
-        """Tells of an observer's failure, and calls it no more; Ctrl-C is not one."""
+        """Reports the failure of an observer and stops calling it; Ctrl-C is raised again."""
         if not is_fault(error):
             raise error
         self._listening.pop(one, None)

@@ -52,7 +52,7 @@ class Plan:
     Args:
         config: The configuration with every parameter spelled out.
         order: Phases in the order in which a run meets them, each with its regularizers in order.
-        warnings: What is legal and doubtful.
+        warnings: What is allowed but doubtful about the run.
         facts: Lines about data, model and training.
         stacked: Groups of runs that would train together.
         duration: The estimated duration of a study in seconds, by part; `None` for one run.

@@ -28,14 +28,14 @@ class RunStarted:
     """What is known when training starts.
 
     Args:
-        run_id: MLflow's; empty for a run of a study, which is tracked when it is done.
-        name: The run's name; in a study each run has another.
+        run_id: MLflow's run id; empty for a run of a study, which is tracked when it is done.
+        name: The run's name, unique within a study.
         experiment: The experiment it belongs to.
         tracking_uri: Where it is tracked.
-        epochs: Epochs to come.
-        steps_per_epoch: Steps in each.
-        warnings: What is legal and doubtful.
-        study_id: MLflow's id of the study that it is a run of, or empty.
+        epochs: Number of epochs of the run.
+        steps_per_epoch: Number of steps in each epoch.
+        warnings: What is allowed but doubtful about it.
+        study_id: MLflow's id of its study; empty for a run on its own.
     """
 
     run_id: str
@@ -53,10 +53,10 @@ class RunEpoch:
     """The metrics of one epoch of one run.
 
     Args:
-        run: The run; the runs of a stack go on side by side.
-        epoch: Epochs done, this one included.
+        run: The run; the runs of a stack are trained side by side.
+        epoch: Number of epochs done, including this one.
         metrics: Name -> a list with one number.
-        seconds: How long the epoch took, evaluation included; of a stack, the run's share.
+        seconds: Duration of the epoch including evaluation; in a stack, the run's share of it.
     """
 
     run: RunStarted
@@ -92,20 +92,20 @@ class RunFinished:
     """How a run ended.
 
     Args:
-        run_id: MLflow's; empty for a run of a study, which is a child of the study with its name as the tag
+        run_id: MLflow's run id; empty for a run of a study, which is a child of the study with its name as the tag
             `regplug.study.point`.
         run_name: The run's name.
         experiment: The experiment it belongs to.
         tracking_uri: Where it is tracked.
-        status: `FINISHED`, `FAILED`, or `KILLED` where it was interrupted.
+        status: `FINISHED`, `FAILED`, or `KILLED` if it was interrupted.
         config: The configuration with every parameter spelled out.
         metrics: The last value of each metric.
         seconds: Duration of each stage.
-        error: What went wrong; empty where nothing did.
-        study_id: MLflow's id of the study that it was a run of, or empty.
-        store_status: What its store says of it: `RUNNING` where it could not be told of the end. Empty for a run of a
+        error: The error; empty if there was none.
+        study_id: MLflow's id of its study; empty for a run on its own.
+        store_status: Its status in the store: still `RUNNING` if the end could not be written. Empty for a run of a
             study.
-        missing: What was logged but is missing in the store, as text.
+        missing: Descriptions of logged records that are missing from the store.
     """
 
     run_id: str
@@ -132,7 +132,7 @@ class RunFinished:
         store_status: str = "",
         missing: tuple[str, ...] = (),
     ) -> RunFinished:
-        """Returns how a run ended that an exception broke off."""
+        """Returns the end of a run that was stopped by an exception."""
         said = error.message if isinstance(error, RegplugError) else str(error)
         return RunFinished(
             run_id=run.run_id,
@@ -151,7 +151,7 @@ class RunFinished:
 
 
 def status_after(error: BaseException | None) -> str:
-    """Returns how a run or a study ends that this exception leaves.
+    """Returns the final status of a run or study that ends with this exception.
 
     >>> status_after(None), status_after(KeyboardInterrupt())
     ('FINISHED', 'KILLED')
@@ -171,10 +171,10 @@ class RunResult(RunFinished):
     Args:
         state_sha256: Hash of the trained state.
         model: The trained model: an ordinary module in evaluation mode, on the CPU.
-        warnings: What was legal and doubtful, and what came of it.
-        kept: How the inputs were kept while the run trained, in words.
-        guess: The figures of a fixed answer that the model is not better than; empty where it is better.
-        bundle_path: Folder of the exported files, where there are any.
+        warnings: What was doubtful, and what went wrong without ending the run.
+        kept: How the inputs were stored during training, in words.
+        guess: Metrics of a constant prediction that the model does not beat; empty if it does.
+        bundle_path: Folder of the exported files, if there are any.
         bundle_files: Their names.
         verification: What was checked.
         history: Learning curves: points (epoch, value) by metric.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +30,9 @@ from regplug.runs.loading import load_data, noisy_inputs
 from regplug.runs.observers import PluginObservers
 from regplug.runs.probe_figures import ProbeFigures
 from regplug.runs.request import RunRequest
-from regplug.runs.results import Observer, RunEpoch, RunFinished, RunResult, RunStarted, status_after
-from regplug.runs.stages import Stages
+from regplug.runs.results import Observer, RunEpoch, RunResult, RunStarted, status_after
 from regplug.runs.stored import CONFIG_FILE, require_same_data
+from regplug.runs.telling import RunEvents
 from regplug.runs.trained import probing_of, trained_model, trainer_of
 from regplug.tracking import Store, TrackedRun, address_of, open_store, runs_url
 from regplug.tracking.kinds import CHECKPOINT_TAG
@@ -77,14 +77,13 @@ def execute(
     """
     config, components = request.config, request.components
     asked = _Asked(
-        observers=observers,
         earlier=earlier,
         is_soft=is_soft,
         is_interrupted=is_interrupted,
         computing=computing or InlineExecutor(),
     )
-    plugged = PluginObservers(request.registry, observers)
-    stages = Stages([*observers, plugged])
+    events = RunEvents(observers, PluginObservers(request.registry, observers))
+    stages = events.stages
     with stages.stage("loading data"):
         data = load_data(config, components)
     if earlier is not None:
@@ -101,7 +100,7 @@ def execute(
     with stages.stage("opening the tracking store"):
         store = open_store(tracking_uri)
     with threads(made.num_threads()):
-        run = _Run(made, store, stages, asked, plugged)
+        run = _Run(made, store, events, asked)
         run.untrained = untrained
         return run.execute(tags or {})
 
@@ -110,7 +109,6 @@ def execute(
 class _Asked:
     """What the caller of `execute` asks for besides the run itself."""
 
-    observers: Sequence[Observer]
     earlier: Earlier | None
     is_soft: bool
     is_interrupted: Callable[[], bool] | None
@@ -120,18 +118,16 @@ class _Asked:
 class _Run:
     """One tracked run."""
 
-    def __init__(self, made: Assembly, store: Store, stages: Stages, asked: _Asked, plugged: PluginObservers) -> None:
-        self._made, self._store, self._stages, self._asked = made, store, stages, asked
-        self._plugged, self._observers = plugged, [*asked.observers, plugged]
+    def __init__(self, made: Assembly, store: Store, events: RunEvents, asked: _Asked) -> None:
+        self._made, self._store, self._asked = made, store, asked
+        self._events, self._stages = events, events.stages
         self._config, self._data = made.config, made.data
         notices = (f"{notice.message} {notice.hint}".strip() for notice in made.network.notices)
-        self._warnings = (*made.data.raw.notes, *notices)
+        events.doubts = (*made.data.raw.notes, *notices)
         self._probing = probing_of(made)
-        self._started: RunStarted | None = None
         self._model: nn.Module | None = None
         self._bundle: Bundle | None = None
         self.untrained: UntrainedGraph | None = None
-        self._troubles: list[str] = []
         self._guess = ""
         self._facts = facts_of(made.data, folds=Fold.parse(made.config.fold).count if made.config.fold else 0)
         self._trainer = trainer_of(made, probed=bool(self._probing))
@@ -146,24 +142,19 @@ class _Run:
     def execute(self, tags: Mapping[str, str]) -> RunResult:
         """Executes the run with these further tags, and reports how it ended."""
         tracked = self._open(tags)
-        tracked.on_trouble(self._warn)
+        tracked.on_trouble(self._events.warn)
         if self._config.system_metrics:
             tracked.measure_system()
         try:
             with tracked, named_faults():
                 model = self._carry_out(tracked)
         except BaseException as error:
-            self._tell_broken_off(tracked, error)
+            self._events.run_broken_off(error, tracked, self._config, self._measured.last)
             if isinstance(error, RegplugError):
                 self._tell_bundle(error)
                 raise_after_start(error, self._reached(tracked, error))
             raise
-        result = self._result(tracked, model, tracked.status)
-        self._plugged.run_finished(result)
-        result = replace(result, warnings=(*result.warnings, *self._plugged.warnings))
-        for observer in self._asked.observers:
-            observer.run_finished(result)
-        return result
+        return self._events.run_finished(self._result(tracked, model, tracked.status))
 
     def _open(self, tags: Mapping[str, str]) -> TrackedRun:
         """Starts a run in the store, or resumes the earlier one."""
@@ -174,7 +165,7 @@ class _Run:
             made.config,
             made.components,
             data=self._facts,
-            warnings=self._warnings,
+            warnings=self._events.doubts,
             fold=f"fold {fold}" if fold else "",
         )
         return self._store.start_run(
@@ -189,7 +180,7 @@ class _Run:
     def _carry_out(self, tracked: TrackedRun) -> nn.Module:
         run = self._begin(tracked)
         file = checkpoint_file(self._store, tracked.run_id)
-        with Checkpoints(file, self._config.checkpoint_every, self._warn) as checkpoints:
+        with Checkpoints(file, self._config.checkpoint_every, self._events.warn) as checkpoints:
             model = self._train_and_export(tracked, run, checkpoints)
             if self._interrupted:
                 tracked.ends_as = "KILLED"
@@ -230,7 +221,7 @@ class _Run:
             metrics=self._measured.last,
             state_sha256=state_sha256(model),
             model=model,
-            warnings=(*self._warnings, *self._troubles),
+            warnings=self._events.warnings,
             kept=self._data.kept,
             guess=self._guess,
             bundle_path=bundle.path if bundle else None,
@@ -241,26 +232,6 @@ class _Run:
             runs_url=runs_url(address_of(self._store.location), tracked.experiment_id, EXPERIMENT_VIEW),
             seconds=self._stages.seconds,
         )
-
-    def _warn(self, message: str) -> None:
-        self._troubles.append(message)
-        for observer in self._observers:
-            observer.warned(message)
-
-    def _tell_broken_off(self, tracked: TrackedRun, error: BaseException) -> None:
-        if self._started is None:
-            return
-        ended = RunFinished.broken_off(
-            self._started,
-            error,
-            config=self._config,
-            metrics=self._measured.last,
-            seconds=self._stages.seconds,
-            store_status=tracked.status,
-            missing=tracked.missing,
-        )
-        for observer in (self._plugged, *self._asked.observers):
-            observer.run_finished(ended)
 
     def _tell_bundle(self, error: RegplugError) -> None:
         if self._bundle is not None:
@@ -280,22 +251,20 @@ class _Run:
             tracking_uri=self._store.location.shown,
             epochs=self._config.epochs,
             steps_per_epoch=-(-len(self._data.train) // self._config.batch_size),
-            warnings=self._warnings,
+            warnings=self._events.doubts,
         )
-        self._started = info
-        for observer in self._observers:
-            observer.run_started(info)
+        self._events.run_started(info)
         return info
 
     def _train(self, tracked: TrackedRun, run: RunStarted, checkpoints: Checkpoints) -> None:
-        with interrupted_softly(self._warn, is_on=self._asked.is_soft) as is_pressed:
+        with interrupted_softly(self._events.warn, is_on=self._asked.is_soft) as is_pressed:
             is_interrupted = self._asked.is_interrupted or is_pressed
             for record in self._trainer.train():
                 self._end_epoch(tracked, run, record)
                 self._interrupted = is_interrupted() and record.epoch < self._config.epochs
                 checkpoints.offer(self._progress, must=self._interrupted)
                 if self._interrupted:
-                    self._warn(
+                    self._events.warn(
                         f"Interrupted after epoch {record.epoch} of {self._config.epochs}. "
                         f"`regplug runs resume {tracked.run_id[:8]}` continues the run."
                     )
@@ -311,9 +280,7 @@ class _Run:
         values["time/epoch_s"] = record.seconds
         self._log(tracked, values, record.epoch)
         metrics = {name: [value] for name, value in values.items()}
-        seen = RunEpoch(run=run, epoch=record.epoch, metrics=metrics, seconds=record.seconds)
-        for observer in self._observers:
-            observer.epoch_ended(seen)
+        self._events.epoch_ended(RunEpoch(run=run, epoch=record.epoch, metrics=metrics, seconds=record.seconds))
 
     def _finish(self, tracked: TrackedRun) -> nn.Module:
         """Finalizes the run, measures every split on the final weights, and stores the state."""
@@ -346,12 +313,10 @@ class _Run:
         doubt = doubt_of(final, self._made, self._data, self._config.lr)
         if not doubt:
             return
-        self._warnings = (*self._warnings, doubt)
         self._guess = guess_tag(final)
-        tags = {WARNINGS_TAG: " ".join(self._warnings)} | ({GUESS_TAG: self._guess} if self._guess else {})
-        tracked.set_tags(tags)
-        for observer in self._observers:
-            observer.warned(doubt)
+        doubts = " ".join((*self._events.doubts, doubt))
+        tracked.set_tags({WARNINGS_TAG: doubts} | ({GUESS_TAG: self._guess} if self._guess else {}))
+        self._events.doubt(doubt)
 
     def _export(self, run_id: str, model: nn.Module) -> Bundle:
         from regplug.exporting import export_run

@@ -37,6 +37,7 @@ def codes_of_splits(columns: Sequence[tuple[Found, Column]], index: Sequence[Arr
         for part_BC, (rows, places) in zip(parts, targets, strict=True):
             first, last = np.searchsorted(rows, (start, start + height))
             if places is None:
+                # With its default mode, np.take copies the output before it writes into it.
                 np.take(block_BC, rows[first:last] - start, axis=0, out=part_BC[first:last], mode="clip")
             else:
                 part_BC[places[first:last]] = block_BC[rows[first:last] - start]
