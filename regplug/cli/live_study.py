@@ -17,7 +17,7 @@ from regplug.cli.output import note, warn
 from regplug.cli.progress import SignOfLife
 
 if TYPE_CHECKING:
-    from regplug.studies.design.config import Point
+    from regplug.studies.design.points import Point
     from regplug.studies.measuring import PointResult
     from regplug.studies.results import StudyEnded, StudyStarted
     from regplug.training.course import EpochRecord

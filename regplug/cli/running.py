@@ -37,14 +37,28 @@ def carry_out(execute: Callable[..., Any], *, as_json: bool, tracking_uri: str |
         Progress(is_quiet=as_json) as progress,
     ):
         result = execute(observers=[progress], computing=computing)
+    show_result(result, tell, as_json=as_json)
+    if result.status != "FINISHED" or (result.verification is not None and not result.verification.passed):
+        raise typer.Exit(1)
+
+
+def show_result(result: Any, tell: Callable[[Any], None], *, as_json: bool) -> None:
+    """Prints the result of a run or a study.
+
+    Args:
+        result: The result.
+        tell: Prints it as text.
+        as_json: Whether it is printed as a JSON document instead.
+
+    Raises:
+        typer.Exit: 130 if it was interrupted.
+    """
     if as_json:
         emit(result.document())
     else:
         tell(result)
     if result.status == "KILLED":
         raise typer.Exit(INTERRUPTED)
-    if result.status != "FINISHED" or (result.verification is not None and not result.verification.passed):
-        raise typer.Exit(1)
 
 
 def _tell(result: Any, tracking_uri: str | None) -> None:

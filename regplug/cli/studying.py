@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from regplug.cli.analysis_text import tell_analysis
-from regplug.cli.failures import INTERRUPTED, telling_what_was_reached
+from regplug.cli.failures import telling_what_was_reached
 from regplug.cli.installed import registry_of
 from regplug.cli.live_study import LiveStudy
-from regplug.cli.output import emit, note, say
+from regplug.cli.output import note, say
+from regplug.cli.running import show_result
 from regplug.cli.summary import describe_checks, format_figure, lines_of
 from regplug.registry.uncollected import uncollected
 from regplug.runs.background_process import second_process
@@ -75,12 +76,7 @@ def execute(run: Callable[[LiveStudy, Executor], StudyResult], *, as_json: bool,
     ):
         live.stage("reading data and checking every setting")
         result = run(live, computing)
-    if as_json:
-        emit(result.document())
-    else:
-        tell(result)
-    if result.status == "KILLED":
-        raise typer.Exit(INTERRUPTED)
+    show_result(result, tell, as_json=as_json)
     if result.failed:
         raise typer.Exit(1)
 

@@ -14,7 +14,8 @@ from regplug import statistics
 from regplug.reports.curves import Curves
 from regplug.reports.judging import Judged, judge
 from regplug.runs.background_process import Executor
-from regplug.studies.design.config import Point, StudyConfig
+from regplug.studies.design.config import StudyConfig
+from regplug.studies.design.points import Point
 from regplug.studies.design.settings import Setting
 from regplug.studies.measuring import PointResult
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from regplug.errors import RequestError
 from regplug.tracking import RunInfo, Store
-from regplug.tracking.kinds import FINAL_TAG, STUDY_TAG
-from regplug.tracking.kinds import STUDY_FILE as STUDY_FILE
+from regplug.tracking.kinds import FINAL_TAG, STUDY_FILE, STUDY_TAG
 
 FINGERPRINT_TAG = "regplug.study.fingerprint"
 _UNTOLD = ("settings", "refit", "chosen")

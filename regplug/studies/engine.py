@@ -12,7 +12,8 @@ from regplug.registry.components import Chosen
 from regplug.runs.background_process import Executor, InlineExecutor
 from regplug.runs.data_facts import overlap_ratio
 from regplug.runs.request import check_places
-from regplug.studies.design.config import Point, StudyConfig
+from regplug.studies.design.config import StudyConfig
+from regplug.studies.design.points import Point
 from regplug.studies.design.request import check_study
 from regplug.studies.design.soundness import (
     check_data,

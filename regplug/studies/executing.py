@@ -14,7 +14,7 @@ from regplug.runs.interrupting import interrupted_softly
 from regplug.studies.concluding import Concluding
 from regplug.studies.curves import curve_metrics, curves_of
 from regplug.studies.delivery.delivering import Best, Finals
-from regplug.studies.design.config import Point
+from regplug.studies.design.points import Point
 from regplug.studies.keeping import WINNER_TAG, Keeper
 from regplug.studies.measuring import PointResult
 from regplug.studies.observing import PluginsOfStudy

@@ -1,10 +1,9 @@
-"""Stores a study: one parent run, its child runs in batches, and the finished runs of an earlier attempt."""
+"""Writes a study to the store while it trains, and finds what an earlier attempt wrote."""
 
 from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,27 +11,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from regplug.config import SHORTHANDS
 from regplug.config.directions import is_lower_better
-from regplug.data import Prepared
-from regplug.measuring.probing import is_of_layer
 from regplug.registry import Registry
 from regplug.runs.checkpoints import read_checkpoint
-from regplug.runs.description import describe_run
-from regplug.runs.doubts import GUESS_TAG, WARNINGS_TAG
+from regplug.runs.doubts import WARNINGS_TAG
 from regplug.runs.interrupted import checkpoint_file
 from regplug.runs.results import status_after
 from regplug.runs.row_files import keep_rows, read_rows
-from regplug.runs.shown_params import off_values
-from regplug.runs.stored import CONFIG_FILE
-from regplug.studies.design.child_configs import CONFIGS_FILE, POINT_TAG, config_alone, configs_document
-from regplug.studies.design.config import Point, StudyConfig
-from regplug.studies.earlier import FINGERPRINT_TAG, STUDY_FILE, named_study, unfinished_study
+from regplug.studies.child_runs import ChildRuns, finished_result
+from regplug.studies.design.child_configs import CONFIGS_FILE, POINT_TAG, configs_document
+from regplug.studies.design.points import Point
+from regplug.studies.earlier import FINGERPRINT_TAG, named_study, unfinished_study
 from regplug.studies.measuring import PointResult
 from regplug.studies.results import StudyEnded
 from regplug.studies.stacks.running import Chunks
-from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, UsedDataset, address_of, runs_url
-from regplug.tracking.kinds import STUDY_TAG
+from regplug.tracking import ChildRun, RunInfo, Store, TrackedRun, address_of, runs_url
+from regplug.tracking.kinds import STUDY_FILE, STUDY_TAG
 from regplug.tracking.naming import safe_key
 from regplug.tracking.views import study_view
 
@@ -43,15 +37,10 @@ STUDY_KINDS = ("sweep", "cv")
 WINNER_TAG = "regplug.study.winner"
 """Tag of a study: id of the run that was trained again and exported."""
 
-EPOCHS_METRIC = "time/epochs"
-SECONDS_METRIC = "time/run_s"
 PLAN_FILE = "plan.json"
 
 _ENDED = ("FINISHED", "FAILED")
 """Statuses of completely written child runs."""
-
-MOST_POINTS = 200
-"""Most points per metric that a child run logs; its full curves are in a file of the study."""
 
 
 class Keeper:
@@ -71,8 +60,7 @@ class Keeper:
         self.store = store
         self._study_id, self._refit = study_id, refit
         self._study, self._kind, points = study.config, study.kind, study.points
-        self._task, self._facts_of, self._warnings = study.task, study.data_of.facts, study.warnings
-        self._data_of, self._components_of = study.data_of, study.data_of.components
+        self._facts_of, self._warnings = study.data_of.facts, study.warnings
         self._content, self._metric = study.content, study.compared
         self._fingerprint = study.config.fingerprint(*study.content.values())
         base = study.config.base
@@ -82,14 +70,11 @@ class Keeper:
         axes = ", ".join(axis.path for axis in (*study.config.crossed, *study.config.zipped)) or "seeds"
         self.name = base.name or f"{study.kind} of {axes}"
         self._by_key = {point.key: point for point in points}
-        self._off: dict[str, object] = {}
-        for point in points:
-            self._off |= off_values(study.data_of.components(point))
+        self._children = ChildRuns(study)
         self.saved: Mapping[str, Any] | None = None
         """The stack that an earlier attempt was training; known once the study is open."""
         self._files: set[str] = set()
         self._known_metrics: Mapping[str, float] = {}
-        self._shown = frozenset(map(safe_key, ("fold", "repeat", *_columns_of_axes(study.config))))
         self._run_ids: dict[str, str] = {}
 
     def open(self) -> dict[str, PointResult]:
@@ -119,7 +104,7 @@ class Keeper:
             if child.status not in _ENDED:  # half written when the process was killed
                 self.store.delete_run(child.run_id)
         self._run_ids |= {child.tags[POINT_TAG]: child.run_id for child in known}
-        results = [finished(child, self._by_key[child.tags[POINT_TAG]]) for child in known]
+        results = [finished_result(child, self._by_key[child.tags[POINT_TAG]]) for child in known]
         return {each.point.key: replace(each, rows=rows.get(each.point.key)) for each in results}
 
     @property
@@ -165,7 +150,7 @@ class Keeper:
 
         @cache
         def waiting() -> list[tuple[PointResult, ChildRun]]:
-            return list(zip(results, self._children(results), strict=True))
+            return [(result, self._children.of(result)) for result in results]
 
         def locked() -> list[tuple[PointResult, ChildRun]]:
             with lock:
@@ -192,7 +177,7 @@ class Keeper:
         self.tracked.log_metrics(new, 0)
 
     def ended(self, error: BaseException | None) -> StudyEnded:
-        """Returns how the study ended that this exception leaves."""
+        """Returns how the study ended, given the exception that ended it."""
         status = self.tracked.ends_as if error is None else status_after(error)
         return StudyEnded(status=status, store_status=self.tracked.status, kept=self.num_kept, runs=self.num_runs)
 
@@ -231,8 +216,8 @@ class Keeper:
 
     def _view(self) -> dict[str, str]:
         name = self._metric.partition("/")[2]
-        strengths = self._off if "regularizers" in self._shown else ()
-        params = {*self._shown, *strengths, "seed"}.difference(() if self._study.folds else ("fold", "repeat"))
+        strengths = self._children.off if "regularizers" in self._children.shown else ()
+        params = {*self._children.shown, *strengths, "seed"}.difference(() if self._study.folds else ("fold", "repeat"))
         metrics = dict.fromkeys((self._metric, f"valid/{name}", f"gap/{name}"))
         minimize = self._study.minimize
         ascending = is_lower_better(self._metric) if minimize is None else minimize
@@ -273,101 +258,9 @@ class Keeper:
         doubts = {WARNINGS_TAG: " ".join(self._warnings)} if self._warnings else {}
         return {STUDY_TAG: self._kind, FINGERPRINT_TAG: self._fingerprint, **doubts}
 
-    def _children(self, results: Sequence[PointResult]) -> list[ChildRun]:
-        return [self._child(result) for result in results]
-
     def _write(self, waiting: list[tuple[PointResult, ChildRun]]) -> None:
         """Writes the waiting runs and takes each off the queue, so that a retry after a failure writes the rest."""
         for run_ids in self.store.log_children(self.tracked.run_id, self.experiment, [child for _, child in waiting]):
             for run_id in run_ids:
                 result, _ = waiting.pop(0)
                 self._run_ids[result.point.key] = run_id
-
-    def _child(self, result: PointResult) -> ChildRun:
-        point = result.point
-        fold = "" if point.fold is None else f"fold {point.fold[0]}" + f".{point.fold[1]}" * (self._study.repeats > 1)
-        data = f"data {point.config.data_seed}" if self._study.data_seeds > 1 else ""
-        components = self._components_of(point).for_task(self._task)
-        config = config_alone(point, self._study.folds)
-        told = describe_run(
-            config,
-            components,
-            data=self._facts_of(point),
-            fold=f"{data} {fold}".strip(),
-        )
-        params = dict(told.params) | {"setting": point.setting.label}
-        if point.fold is not None:
-            params |= {"fold": point.fold[0], "repeat": point.fold[1]}
-        tags = dict(told.tags) | {POINT_TAG: point.key} | ({GUESS_TAG: result.guess} if result.guess else {})
-        if result.error:
-            tags["regplug.error"] = result.error
-        end = int(time.time() * 1000)
-        start = end - max(1, int(result.seconds * 1000))
-        return ChildRun(
-            name=told.name,
-            params=params,
-            shown=told.shown | self._shown & {*map(safe_key, params)},
-            off={**self._off, **told.off},
-            tags=tags,
-            metrics=_points(result, self._metric, start, end),
-            status=_status(result),
-            start_ms=start,
-            end_ms=end,
-            dataset=_used(self._data_of(point)),
-            files={CONFIG_FILE: config.to_toml()},
-        )
-
-
-def _columns_of_axes(study: StudyConfig) -> list[str]:
-    """Returns the parameters that the study varies."""
-    paths = [axis.path for axis in (*study.crossed, *study.zipped)]
-    seeds = ["data_seed"] if study.data_seeds > 1 else []
-    columns = {"reg": "regularizers"} | {path: f"{owner}.{path}" for path, owner in SHORTHANDS.items()}
-    return [*seeds, *(columns.get(path, path) for path in paths)]
-
-
-def _used(data: Prepared) -> UsedDataset:
-    rows = {split_name: len(split) for split_name, split in data.raw.splits()}
-    return UsedDataset(name=data.raw.name, digest=data.digest, source=data.raw.source, profile={"rows": rows})
-
-
-def _status(result: PointResult) -> Any:
-    return result.status
-
-
-def _points(result: PointResult, first: str, start: int, end: int) -> list[tuple[str, float, int, int]]:
-    """At most `MOST_POINTS` points: the last epoch of each metric, and others evenly spread, also in time.
-
-    Measurements of single layers are only in the study's file of curves. The study's metric comes first, because
-    MLflow's parallel coordinates plot starts with the first metric.
-    """
-    epochs = max(1, result.epochs)
-    histories = {name: each for name, each in result.history.items() if name == first or not is_of_layer(name)}
-    num_curves = sum(len(history) > 1 for history in histories.values())
-    each = max(2, (MOST_POINTS - len(histories)) // max(1, num_curves) - 1)
-    points = []
-    for name, history in sorted(histories.items(), key=lambda each: each[0] != first):
-        stride = max(1, -(-len(history) // each))
-        thinned = [*history[:-1][::stride], history[-1]]
-        points += [(name, value, epoch, start + (end - start) * epoch // epochs) for epoch, value in thinned]
-    return [
-        *points,
-        (SECONDS_METRIC, result.seconds, result.epochs, end),
-        (EPOCHS_METRIC, float(result.epochs), result.epochs, end),
-    ]
-
-
-def finished(child: RunInfo, point: Point) -> PointResult:
-    """Returns the result of a run that an earlier attempt finished."""
-    metrics = dict(child.metrics)
-    return PointResult(
-        point=point,
-        status=child.status,
-        metrics={name: value for name, value in metrics.items() if name not in (SECONDS_METRIC, EPOCHS_METRIC)},
-        history={},
-        seconds=metrics.get(SECONDS_METRIC, 0.0),
-        epochs=int(metrics.get(EPOCHS_METRIC, 0)),
-        error=child.tags.get("regplug.error", ""),
-        guess=child.tags.get(GUESS_TAG, ""),
-        run_id=child.run_id,
-    )

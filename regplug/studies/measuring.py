@@ -14,7 +14,7 @@ from regplug.runs.assembly import Assembly
 from regplug.runs.doubts import doubt_of, guess_tag
 from regplug.runs.loading import noisy_inputs
 from regplug.statistics import RowValues
-from regplug.studies.design.config import Point
+from regplug.studies.design.points import Point
 from regplug.training.course import EpochRecord
 from regplug.training.loop import Trainer
 

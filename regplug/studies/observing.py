@@ -10,7 +10,7 @@ from regplug.data import Prepared
 from regplug.registry import Registry
 from regplug.runs.observers import PluginObservers
 from regplug.runs.results import RunEpoch, RunFinished, RunStarted
-from regplug.studies.design.config import Point
+from regplug.studies.design.points import Point
 from regplug.studies.measuring import PointResult
 from regplug.studies.results import StudyEnded, StudyObserver, StudyStarted
 from regplug.studies.stacks.grouping import Group

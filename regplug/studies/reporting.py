@@ -14,7 +14,8 @@ from regplug.reports.judging import Judged
 from regplug.reports.page import render_report
 from regplug.statistics import Analysis, Study
 from regplug.studies.concluding import curves_document, mean_metrics
-from regplug.studies.design.config import Point, StudyConfig
+from regplug.studies.design.config import StudyConfig
+from regplug.studies.design.points import Point
 from regplug.studies.report_facts import Trained, facts_of_runs
 from regplug.tracking import Store, address_of, compare_url
 

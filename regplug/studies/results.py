@@ -14,7 +14,8 @@ from regplug.reports.table import Parts
 from regplug.runs.results import RunResult
 from regplug.studies.concluding import Conclusion, run_document
 from regplug.studies.curves import curve_metrics, curves_of
-from regplug.studies.design.config import Point, StudyConfig
+from regplug.studies.design.config import StudyConfig
+from regplug.studies.design.points import Point
 from regplug.studies.measuring import PointResult
 from regplug.studies.presenting import Presented
 from regplug.studies.stacks.grouping import Group

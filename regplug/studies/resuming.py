@@ -12,11 +12,11 @@ from regplug.registry import Registry
 from regplug.runs.background_process import Executor
 from regplug.runs.stored import asking_for_objects
 from regplug.studies.design.config import StudyConfig
-from regplug.studies.earlier import STUDY_FILE, finals_of
+from regplug.studies.earlier import finals_of
 from regplug.studies.engine import Study
 from regplug.studies.results import StudyObserver, StudyResult
 from regplug.tracking import RunInfo, Store
-from regplug.tracking.kinds import BUNDLE_TAGS, STUDY_TAG
+from regplug.tracking.kinds import BUNDLE_TAGS, STUDY_FILE, STUDY_TAG
 
 
 def resume_study(

@@ -125,15 +125,7 @@ def _part(
         runs=with_rows(store, found.study_runs, found.runs, metric),
         test_to_train=_overlap(group, sources, metric),
     )
-    asked = replace(
-        question,
-        metric=metric,
-        selected_by=_selection(study, metric, sources),
-        mean_of=found.mean_of,
-        best_of={label: question.best_of.get(label, label) for label in study.labels} if question.best_of else {},
-    )
-    groups = {*asked.best_of.values(), *asked.mean_of.values()} or set(study.labels)
-    asked = replace(asked, reference=asked.reference if asked.reference in groups else None)
+    asked = _asked_of(study, question, metric, found, sources)
     try:
         study.values(metric)
     except RequestError as error:
@@ -151,6 +143,22 @@ def _part(
         runs=found.runs,
         curves=regroup_curves(curves, asked, analysis),
         notes=(*found.notes, *_doubts(group)),
+    )
+
+
+def _asked_of(
+    study: statistics.Study, question: Question, metric: str, found: Gathered, sources: Sequence[Source]
+) -> Question:
+    """Returns the question for the settings of one group; without the reference if the group does not have it."""
+    best_of = {label: question.best_of.get(label, label) for label in study.labels} if question.best_of else {}
+    labels = {*best_of.values(), *found.mean_of.values()} or set(study.labels)
+    return replace(
+        question,
+        metric=metric,
+        selected_by=_selection(study, metric, sources),
+        mean_of=found.mean_of,
+        best_of=best_of,
+        reference=question.reference if question.reference in labels else None,
     )
 
 

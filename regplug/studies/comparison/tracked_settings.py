@@ -1,128 +1,23 @@
-"""Derives the settings of tracked runs from their parameters."""
+"""Finds the settings of tracked runs: those that a study planned, or those that the parameters of runs show."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from regplug.config.literals import read_value
-from regplug.errors import RequestError, did_you_mean
 from regplug.runs.doubts import GUESS_TAG
 from regplug.statistics import PairKey, Setting, StudyRun
+from regplug.studies.child_runs import EPOCHS_METRIC, SECONDS_METRIC
 from regplug.studies.comparison.comparable import Group
-from regplug.studies.design.config import StudyConfig, settings_of
+from regplug.studies.comparison.differing_params import DifferingParams
+from regplug.studies.comparison.repeated_runs import crossed_parameters, without_repeats
+from regplug.studies.design.config import StudyConfig
+from regplug.studies.design.points import settings_of
 from regplug.studies.design.settings import Setting as PlannedSetting
-from regplug.studies.earlier import STUDY_FILE
-from regplug.studies.keeping import EPOCHS_METRIC, SECONDS_METRIC
 from regplug.tracking import RunInfo, Store
-
-COMPONENTS: Mapping[str, str] = {
-    "reg": "regularizers",
-    **{field: field for field in ("model", "activation", "init", "loss", "optimizer", "schedule")},
-}
-"""Field -> column with the names of its components; their parameters are in columns `<field>.<...>`."""
-
-_NOT_SETTINGS = ("seed", "data_seed", "fold", "repeat", "setting")
-
-
-_Values = dict[str, dict[str, set[str]]]
-"""Component -> parameter -> its values in the runs."""
-
-
-class Columns:
-    """The parameters in which runs differ.
-
-    Args:
-        runs: The runs.
-    """
-
-    def __init__(self, runs: Sequence[RunInfo]) -> None:
-        self._runs = runs
-        self._values: dict[str, _Values] = {field: self._component_values(field) for field in (*COMPONENTS, "dataset")}
-        params = dict.fromkeys(name for run in runs for name in run.params)
-        self.scalars = [name for name in params if not self._belongs(name) and name not in _NOT_SETTINGS]
-
-    def differing(self) -> list[str]:
-        """Returns the fields in which the runs differ, except seeds and folds.
-
-        Includes parameters of the dataset but not its name: runs that can be ranked together have one dataset.
-        """
-        dataset = [f"dataset.{name}" for values in self._values["dataset"].values() for name in values]
-        names = dict.fromkeys((*COMPONENTS, *self.scalars, *dataset))
-        return [name for name in names if len({self.text(name, run) for run in self._runs}) > 1]
-
-    def check(self, by: Sequence[str]) -> None:
-        """Checks that each name is a field or a parameter.
-
-        Raises:
-            RequestError: One is not; the message suggests similar names.
-        """
-        params = {name for run in self._runs for name in run.params if name not in _NOT_SETTINGS}
-        for name in by:
-            if name not in COMPONENTS and name not in params:
-                raise RequestError(
-                    f"--by {name} is not a parameter of these runs.", hint=did_you_mean(name, {*COMPONENTS, *params})
-                )
-
-    def text(self, field: str, run: RunInfo) -> str:
-        """Returns a field of a run as text: components with those of their parameters that vary."""
-        if field not in self._values:
-            return run.params.get(field, "none")
-        parts = [self._component(field, name, run) for name in _names(field, run)]
-        return "+".join(parts) or "none"
-
-    def varied(self, field: str, run: RunInfo) -> dict[str, Any]:
-        """Returns the part of the setting from one field: columns and values, with numbers as numbers."""
-        if field not in self._values:
-            return {field: _value(run.params.get(field, "none"))}
-        found: dict[str, Any] = {field: "+".join(_names(field, run)) or "none"}
-        for name in _names(field, run):
-            prefix = _prefix(field, name)
-            found |= {f"{prefix}{p}": _value(run.params[f"{prefix}{p}"]) for p in self._varying(field, name, run)}
-        return found
-
-    def _component(self, field: str, name: str, run: RunInfo) -> str:
-        prefix = _prefix(field, name)
-        inside = ",".join(f"{p}={run.params[f'{prefix}{p}']}" for p in self._varying(field, name, run))
-        return f"{name}:{inside}" if inside else name
-
-    def _varying(self, field: str, name: str, run: RunInfo) -> list[str]:
-        prefix = _prefix(field, name)
-        found = self._values[field].get(name, {})
-        return [p for p, values in found.items() if len(values) > 1 and f"{prefix}{p}" in run.params]
-
-    def _component_values(self, field: str) -> _Values:
-        found: _Values = defaultdict(lambda: defaultdict(set))
-        for run in self._runs:
-            for name in _names(field, run):
-                prefix = _prefix(field, name)
-                for key, value in run.params.items():
-                    if key.startswith(prefix):
-                        found[name][key.removeprefix(prefix)].add(value)
-        return found
-
-    def _belongs(self, param: str) -> bool:
-        fields = (*COMPONENTS, "dataset")
-        return param in (*COMPONENTS.values(), "dataset") or param.startswith(tuple(f"{field}." for field in fields))
-
-
-def _names(field: str, run: RunInfo) -> list[str]:
-    text = run.params.get(COMPONENTS.get(field, field), "none")
-    return [name for name in text.split("+") if name != "none"] if field == "reg" else [text]
-
-
-def _prefix(field: str, name: str) -> str:
-    return f"reg.{name}." if field == "reg" else f"{field}."
-
-
-def _value(text: str) -> Any:
-    try:
-        return read_value(text)
-    except RequestError:
-        return text
+from regplug.tracking.kinds import STUDY_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +71,8 @@ class TrackedSettings:
     """
 
     def __init__(self, store: Store, sources: Sequence[Source], by: Sequence[str]) -> None:
-        self._columns = Columns([run for source in sources for run in source.runs])
-        self._columns.check(by)
+        self._params = DifferingParams([run for source in sources for run in source.runs])
+        self._params.check(by)
         self._by = tuple(by)
         self._asked: dict[str, list[Setting]] = {}
         self._references: set[str] = set()
@@ -208,7 +103,7 @@ class TrackedSettings:
 
     def dataset(self, run: RunInfo) -> str:
         """Returns a run's dataset as text, with those of its parameters that vary."""
-        return self._columns.text("dataset", run)
+        return self._params.text("dataset", run)
 
     def gather(self, groups: Sequence[Group]) -> list[Gathered]:
         """Returns the runs of each group as a study; a label means the same setting in all groups.
@@ -218,29 +113,24 @@ class TrackedSettings:
         """
         differing: dict[str, None] = {}
         for group in groups:
-            fields = Columns(group.runs).differing()
+            fields = DifferingParams(group.runs).differing()
             differing |= dict.fromkeys(field for field in fields if not (group.loss and field == "loss"))
         fields = list(self._by or differing)
         return [self._gathered(group, fields) for group in groups]
 
     def _gathered(self, group: Group, fields: Sequence[str]) -> Gathered:
-        if self._asked:
-            known = {each.label: each for run in group.runs for each in self._asked[run.run_id]}
-            of_run = {run.run_id: known[run.params["setting"]] for run in group.runs}
-        else:
-            of_run = {run.run_id: _setting(self._columns, fields, run) for run in group.runs}
-            known = {setting.label: setting for setting in reversed(of_run.values())}
+        known, of_run = self._settings(group.runs, fields)
         names = {run.params["dataset"] for run in group.runs}
         dataset = names.pop() if len(names) == 1 else ""
         keys = {run.run_id: _key(run, dataset) for run in group.runs}
-        averaged = crossed_parameters(group.runs, {r: s.label for r, s in of_run.items()}, keys) if self._by else ()
+        places = {run_id: (of_run[run_id].label, key) for run_id, key in keys.items()}
+        averaged = crossed_parameters(group.runs, places) if self._by else ()
         means: dict[str, str] = {}
         if averaged:
             of_run, means = _split(group.runs, of_run, averaged)
             known = {setting.label: setting for setting in reversed(of_run.values())}
-        kept, notes = _without_doubles(
-            group.runs, {r.run_id: (of_run[r.run_id].label, keys[r.run_id]) for r in group.runs}
-        )
+            places = {run_id: (of_run[run_id].label, key) for run_id, key in keys.items()}
+        kept, notes = without_repeats(group.runs, places)
         return Gathered(
             settings=tuple(Setting(label=setting.label, varied=setting.varied) for setting in known.values()),
             study_runs=tuple(_study_run(run, of_run[run.run_id].label, keys[run.run_id]) for run in kept),
@@ -248,6 +138,16 @@ class TrackedSettings:
             notes=(*notes, *([f"Averaged over {', '.join(averaged)} within each seed and split."] if means else [])),
             mean_of=means,
         )
+
+    def _settings(
+        self, runs: Sequence[RunInfo], fields: Sequence[str]
+    ) -> tuple[dict[str, Setting], dict[str, Setting]]:
+        """Returns the settings by label, also those without a run, and the setting of each run by its id."""
+        if self._asked:
+            known = {each.label: each for run in runs for each in self._asked[run.run_id]}
+            return known, {run.run_id: known[run.params["setting"]] for run in runs}
+        of_run = {run.run_id: _setting(self._params, fields, run) for run in runs}
+        return {setting.label: setting for setting in reversed(of_run.values())}, of_run
 
 
 def planned_settings(store: Store, study: RunInfo) -> list[PlannedSetting]:
@@ -258,13 +158,13 @@ def planned_settings(store: Store, study: RunInfo) -> list[PlannedSetting]:
     return settings_of(StudyConfig.from_dict(document))
 
 
-def _setting(columns: Columns, fields: Sequence[str], run: RunInfo) -> Setting:
+def _setting(params: DifferingParams, fields: Sequence[str], run: RunInfo) -> Setting:
     if not fields:
         return Setting(label="all")
-    texts = {field: columns.text(field, run) for field in fields}
+    texts = {field: params.text(field, run) for field in fields}
     label = texts["reg"] if list(texts) == ["reg"] else ", ".join(f"{field}={text}" for field, text in texts.items())
     return Setting(
-        label=label, varied={key: value for field in fields for key, value in columns.varied(field, run).items()}
+        label=label, varied={key: value for field in fields for key, value in params.varied(field, run).items()}
     )
 
 
@@ -290,62 +190,6 @@ def _split(
         found[run.run_id] = Setting(label=label, varied=whole.varied)
         means[label] = whole.label
     return found, means
-
-
-def crossed_parameters(
-    runs: Sequence[RunInfo], labels: Mapping[str, str], keys: Mapping[str, PairKey]
-) -> tuple[str, ...]:
-    """Returns the parameters over which settings can be averaged: every setting and seed has each combination of them.
-
-    Args:
-        runs: The runs.
-        labels: Run id -> its setting.
-        keys: Run id -> its seed, data seed and fold.
-    """
-    by_place: dict[tuple[str, PairKey], list[RunInfo]] = defaultdict(list)
-    for run in runs:
-        by_place[labels[run.run_id], keys[run.run_id]].append(run)
-    names = tuple(dict.fromkeys(name for equal in by_place.values() for name in _differing(equal)))
-    combinations = {
-        frozenset(tuple(run.params.get(name, "none") for name in names) for run in equal) for equal in by_place.values()
-    }
-    return names if len(combinations) == 1 else ()
-
-
-def _without_doubles(
-    runs: Sequence[RunInfo], places: Mapping[str, tuple[str, PairKey]]
-) -> tuple[list[RunInfo], list[str]]:
-    """Returns the newest finished one of equal runs.
-
-    Raises:
-        RequestError: Runs of one setting and seed differ in another parameter.
-    """
-    by_place: dict[tuple[str, PairKey], list[RunInfo]] = defaultdict(list)
-    for run in runs:
-        by_place[places[run.run_id]].append(run)
-    kept = []
-    for (label, _), equal in by_place.items():
-        differing = _differing(equal)
-        if differing:
-            raise RequestError(
-                f"Runs of the setting {label!r} with the same seed differ in {', '.join(differing)}.",
-                hint=f"Make these parameters part of the setting: --by {','.join(['reg', *differing])}. "
-                "An average over them needs every combination in each setting and seed.",
-            )
-        kept.append(next((run for run in equal if run.status == "FINISHED"), equal[0]))
-    left_out = len(runs) - len(kept)
-    return kept, [f"{left_out} runs were left out: newer ones have the same setting and seed."] if left_out else []
-
-
-def _differing(runs: Sequence[RunInfo]) -> list[str]:
-    names = dict.fromkeys(name for run in runs for name in run.params if name != "setting")
-    return [name for name in names if len({_own_value(name, run) for run in runs}) > 1]
-
-
-def _own_value(name: str, run: RunInfo) -> str | None:
-    """Returns a parameter; `None` for one of a regularizer that the run lacks, even if its off value is logged."""
-    kind, _, rest = name.partition(".")
-    return None if kind == "reg" and rest.partition(".")[0] not in _names("reg", run) else run.params.get(name)
 
 
 def _study_run(run: RunInfo, label: str, key: PairKey) -> StudyRun:

@@ -19,12 +19,11 @@ from regplug.studies.delivery.delivering import Best, Finals
 from regplug.studies.delivery.restoring import CHANGED_DATA_HINT, has_weights, restore
 from regplug.studies.design.child_configs import tracked_config
 from regplug.studies.design.config import StudyConfig
-from regplug.studies.earlier import STUDY_FILE
 from regplug.studies.keeping import WINNER_TAG
 from regplug.studies.measuring import FINISHED
 from regplug.studies.reporting import ANALYSIS_FILE, BEST_TAG
 from regplug.tracking import RunInfo, Store, open_store
-from regplug.tracking.kinds import FINAL_TAG, STUDY_TAG
+from regplug.tracking.kinds import FINAL_TAG, STUDY_FILE, STUDY_TAG
 
 
 def _ignore(_: str) -> None: ...

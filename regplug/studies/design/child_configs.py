@@ -8,7 +8,7 @@ from typing import Any
 
 from regplug.config import Fold, RunConfig, load_config
 from regplug.runs.stored import CONFIG_FILE
-from regplug.studies.design.config import Point
+from regplug.studies.design.points import Point
 from regplug.tracking import RunInfo, Store
 
 CONFIGS_FILE = "configs.json"

@@ -1,13 +1,11 @@
-"""The configuration of a study, and its runs."""
+"""The configuration of a study: its fields, and how it is read from a file and the command line."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,28 +14,12 @@ from annotated_types import Ge
 
 from regplug.config import UPDATE_FIELDS, RunConfig, Suggest, config_from, read_file
 from regplug.config.directions import check_direction
-from regplug.config.params import check_fields, describe_params
-from regplug.errors import ParameterError, RequestError, did_you_mean
-from regplug.registry import Registry
-from regplug.registry.components import resolve_config
-from regplug.studies.design.axes import Axis, check_axes, on_and_off, parse_axis, with_value
-from regplug.studies.design.settings import (
-    Setting,
-    combine,
-    is_of_regularizers,
-    label_of,
-    label_settings,
-    plain_combinations,
-    with_reference,
-    with_values,
-)
-from regplug.studies.design.strengths import group_settings, read_best_of, spread_strengths
+from regplug.config.params import check_fields
+from regplug.errors import RequestError, did_you_mean
+from regplug.studies.design.axes import Axis, on_and_off, parse_axis
 
 DEFAULT_FOLDS = 5
 """Default number of folds of a cross-validation."""
-
-MOST_RUNS = 100_000
-"""Most runs of a study; more are usually a typing error in an axis, and building them alone would take minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,24 +66,11 @@ class StudyConfig:
     "Seeds with which the best setting is trained again at the end; the best of these runs is exported."
 
     def __post_init__(self) -> None:
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "base"}
+        given = {name: getattr(self, name) for name in _OWN_FIELDS}
         for name, value in check_fields(StudyConfig, given, subject="The study").items():
             object.__setattr__(self, name, value)
-        if self.folds == 1:
-            raise RequestError("One fold leaves no rows to train on.", hint="Choose --folds 2 or more.")
-        if self.folds and self.base.fold:
-            raise RequestError(
-                f"fold={self.base.fold} is one fold, but {self.folds} folds are cross-validated.",
-                hint="Leave out --fold.",
-            )
-        split = self.metric.partition("/")[0]
-        if self.metric and split != "valid":
-            told = f"by the {split} split" if split in ("test", "train") else "by another metric than a validation one"
-            raise RequestError(
-                f"metric={self.metric} would choose the best setting {told}.",
-                hint="Choose a metric valid/...; the test split is used once, at the end.",
-            )
-        check_direction(self.metric, self.minimize)
+        self._check_folds()
+        self._check_metric()
         if self.pair_seeds and self.data_seeds > 1:
             raise RequestError(
                 "pair_seeds gives each seed its own data, so data_seeds cannot be combined with it.",
@@ -115,6 +84,27 @@ class StudyConfig:
         if len(lengths) > 1:
             told = ", ".join(f"{axis.path} has {len(axis.values)}" for axis in self.zipped)
             raise RequestError(f"Axes that vary together have different lengths: {told}.", hint="Make them equal.")
+
+    def _check_folds(self) -> None:
+        if self.folds == 1:
+            raise RequestError("One fold leaves no rows to train on.", hint="Choose --folds 2 or more.")
+        if self.folds and self.base.fold:
+            raise RequestError(
+                f"fold={self.base.fold} is one fold, but {self.folds} folds are cross-validated.",
+                hint="Leave out --fold.",
+            )
+
+    def _check_metric(self) -> None:
+        split = self.metric.partition("/")[0]
+        if self.metric and split != "valid":
+            told = (
+                f"by the {split} split" if split in ("test", "train") else "by something other than a validation metric"
+            )
+            raise RequestError(
+                f"metric={self.metric} would choose the best setting {told}.",
+                hint="Choose a metric valid/...; the test split is used once, at the end.",
+            )
+        check_direction(self.metric, self.minimize)
 
     @property
     def crossed(self) -> tuple[Axis, ...]:
@@ -134,7 +124,7 @@ class StudyConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the study as JSON."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "base"}
+        own = {name: getattr(self, name) for name in _OWN_FIELDS}
         return {**{k: list(v) if isinstance(v, tuple) else v for k, v in own.items()}, "base": self.base.to_dict()}
 
     def delivers(self, kind: str) -> bool:
@@ -144,8 +134,7 @@ class StudyConfig:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> StudyConfig:
         """Reads the result of `to_dict`."""
-        names = [field.name for field in dataclasses.fields(cls) if field.name != "base"]
-        own = {name: document[name] for name in names if name in document}
+        own = {name: document[name] for name in _OWN_FIELDS if name in document}
         return cls(base=RunConfig(**document["base"]).choosing(document.get("chosen", ())), **own)
 
     def fingerprint(self, *content: str) -> str:
@@ -173,30 +162,8 @@ class StudyConfig:
         return hashlib.sha256(json.dumps([document, *content], sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """One run of a study.
-
-    Args:
-        setting: The combination of values.
-        config: The run, complete.
-        fold: Fold and repeat, or `None`.
-    """
-
-    setting: Setting
-    config: RunConfig
-    fold: tuple[int, int] | None = None
-
-    @property
-    def pair(self) -> tuple[int, int, tuple[int, int] | None]:
-        """The key that pairs runs of different settings: seed, data seed and fold."""
-        return self.config.seed, self.config.data_seed, self.fold
-
-    @property
-    def key(self) -> str:
-        """A key that is unique in the study."""
-        fold = "" if self.fold is None else f" fold {self.fold[0]} repeat {self.fold[1]}"
-        return f"{self.setting.label} | seed {self.config.seed} data {self.config.data_seed}{fold}"
+_OWN_FIELDS = tuple(f.name for f in dataclasses.fields(StudyConfig) if f.name != "base")
+"""The fields of a study that are not fields of its base run."""
 
 
 def load_study(
@@ -219,141 +186,41 @@ def load_study(
     Raises:
         RequestError: A key is unknown or a value is not allowed.
     """
-    own = [f.name for f in dataclasses.fields(StudyConfig) if f.name != "base"]
-    given = {name: value for name, value in (flags or {}).items() if value is not None}
     from_file = {} if file is None else read_file(file)
-    base_fields = [f.name for f in dataclasses.fields(RunConfig)]
-    for name in from_file:
-        if name not in (*own, *base_fields):
-            raise RequestError(f"{file}: {name} is unknown.", hint=did_you_mean(name, [*own, *base_fields]))
-    study = {name: value for name, value in {**from_file, **given}.items() if name in own}
+    _check_names(from_file, file)
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    study = {name: value for name, value in {**from_file, **given}.items() if name in _OWN_FIELDS}
     for name in ("grid", "zip", "tune"):
         if isinstance(study.get(name), str):
             study[name] = (study[name],)
-    base_file = {name: value for name, value in from_file.items() if name not in own}
-    base_flags = {name: value for name, value in given.items() if name not in own}
+    base_file = {name: value for name, value in from_file.items() if name not in _OWN_FIELDS}
+    base_flags = {name: value for name, value in given.items() if name not in _OWN_FIELDS}
     read = StudyConfig(**study)
     varied = {axis.path.partition(".")[0] for axis in (*read.crossed, *read.zipped)}
     suits = None if varied & {*UPDATE_FIELDS} else suggest
     base = config_from(base_file, str(file), overrides, base_flags, suggest=suits)
-    read = dataclasses.replace(read, base=base)
-    folded = next((name for name in ("folds", "repeats", "group") if getattr(read, name) != _default(name)), None)
+    return _with_folds(dataclasses.replace(read, base=base), kind)
+
+
+def _check_names(from_file: Mapping[str, object], file: Path | None) -> None:
+    known = [*_OWN_FIELDS, *(f.name for f in dataclasses.fields(RunConfig))]
+    for name in from_file:
+        if name not in known:
+            raise RequestError(f"{file}: {name} is unknown.", hint=did_you_mean(name, known))
+
+
+def _with_folds(study: StudyConfig, kind: str) -> StudyConfig:
+    """Returns the study with the default number of folds if it is a cross-validation that does not say how many.
+
+    Raises:
+        RequestError: Folds are set for a sweep.
+    """
+    folded = next((name for name in ("folds", "repeats", "group") if getattr(study, name) != _default(name)), None)
     if folded and kind == "sweep":
-        raise RequestError(f"A sweep has no folds, but {folded} is given.", hint="Use regplug cv.")
+        raise RequestError(f"A sweep has no folds, but {folded} is set.", hint="Use regplug cv.")
     is_cv = kind == "cv" or folded
-    return dataclasses.replace(read, folds=DEFAULT_FOLDS) if is_cv and not read.folds else read
+    return dataclasses.replace(study, folds=DEFAULT_FOLDS) if is_cv and not study.folds else study
 
 
 def _default(name: str) -> object:
     return StudyConfig.__dataclass_fields__[name].default
-
-
-def settings_of(study: StudyConfig) -> list[Setting]:
-    """Returns every combination of the axes' values as written; a single one named `base` if nothing varies."""
-    return label_settings(combine(study.crossed, study.zipped))
-
-
-def points_of(study: StudyConfig, registry: Registry) -> list[Point]:
-    """Returns every run of a study after checking it.
-
-    Raises:
-        RequestError: An axis is unknown, or values are not allowed; the message lists all problems.
-    """
-    check_axes([*study.crossed, *study.zipped], study.base, registry)
-    _check_size(study)
-    base = _with_group(study, registry)
-    return [
-        point for setting, config in _settings(study, base, registry) for point in _repeated(study, setting, config)
-    ]
-
-
-def _settings(study: StudyConfig, base: RunConfig, registry: Registry) -> list[tuple[Setting, RunConfig]]:
-    """Returns the settings with their runs, the reference among them.
-
-    Raises:
-        RequestError: A setting is not allowed, or none has the label of the baseline.
-    """
-    best_of = read_best_of(study.best_of, study.tuned, (*study.crossed, *study.zipped))
-    crossed, zipped = (
-        [spread_strengths(a, best_of.count, registry) for a in of] for of in (study.crossed, study.zipped)
-    )
-    axes = crossed, zipped
-    plain = [] if study.all_pairs else plain_combinations(*axes, base, registry)
-    combinations = combine(*axes)
-    extra = [values for values in plain if values not in combinations]
-    settings = group_settings(label_settings([*extra, *combinations]), best_of, base, registry)
-    found = _resolved(settings, base, registry)
-    if study.all_pairs:
-        return found
-    off = {path: value for path, value in (plain[0] if plain else {}).items() if is_of_regularizers(path)}
-    try:
-        wanted = resolve_config(with_values(base, off), registry)
-    except RequestError:  # an axis gives it a value that it needs
-        wanted = None
-    of_group = next((each.label for each in settings if each.group and each.group == study.baseline), study.baseline)
-    return with_reference(found[len(extra) :], found[: len(extra)], wanted, of_group, registry)
-
-
-def _resolved(settings: Sequence[Setting], base: RunConfig, registry: Registry) -> list[tuple[Setting, RunConfig]]:
-    problems: dict[str, None] = {}
-    found = []
-    for setting in settings:
-        try:
-            found.append((setting, resolve_config(with_values(base, setting.values), registry)))
-        except RequestError as error:
-            problems |= dict.fromkeys(_problems(base, setting, error, registry))
-    if problems:
-        raise RequestError("\n  ".join(problems), hint="Nothing was run.")
-    return found
-
-
-def _check_size(study: StudyConfig) -> None:
-    sizes = [len(axis.values) for axis in study.crossed] + [len(axis.values) for axis in study.zipped[:1]]
-    runs = math.prod([*sizes, study.seeds, study.data_seeds, max(1, study.folds), study.repeats])
-    if runs > MOST_RUNS:
-        raise RequestError(
-            f"The study would have {runs:,} runs, but a study has at most {MOST_RUNS:,}.",
-            hint="Use fewer values or seeds, or several studies with different names.",
-        )
-
-
-def _problems(base: RunConfig, setting: Setting, error: RequestError, registry: Registry) -> list[str]:
-    """Returns the problems of a setting: each value that is not allowed, else the first error of their combination."""
-    found = []
-    allowed: dict[str, Any] = {}
-    for path, value in setting.values.items():
-        try:
-            resolve_config(with_values(base, {**allowed, path: value}), registry)
-        except ParameterError as own:
-            found.append(_problem(label_of({path: value}), own))
-        except RequestError:
-            continue  # it may need a value of a later axis; the combination is checked as well
-        else:
-            allowed[path] = value
-    return found or [_problem(setting.label, error)]
-
-
-def _problem(label: str, error: RequestError) -> str:
-    return f"{label}: {error.message} {error.hint}".strip()
-
-
-def _with_group(study: StudyConfig, registry: Registry) -> RunConfig:
-    """Returns the base run, with the group column set for a dataset that has a parameter `group`."""
-    (dataset,) = study.base.specs("dataset")
-    known = [
-        info.name
-        for info in describe_params(registry.find("dataset", registry.locate("dataset", dataset)).component.params)
-    ]
-    return with_value(study.base, "dataset.group", study.group) if study.group and "group" in known else study.base
-
-
-def _repeated(study: StudyConfig, setting: Setting, config: RunConfig) -> Iterator[Point]:
-    drawn = [(fold, repeat) for repeat in range(study.repeats) for fold in range(study.folds)]
-    folds: list[tuple[int, int] | None] = [*drawn] or [None]
-    for data_at, fold, seed_at in itertools.product(range(study.data_seeds), folds, range(study.seeds)):
-        data_seed = config.data_seed + (seed_at if study.pair_seeds else data_at)
-        yield Point(
-            setting=setting,
-            config=config.replaced(seed=config.seed + seed_at, data_seed=data_seed),
-            fold=fold,
-        )

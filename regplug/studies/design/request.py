@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from regplug.registry import Registry
 from regplug.runs.request import check_parts, check_places
-from regplug.studies.design.config import Point, StudyConfig, points_of
+from regplug.studies.design.config import StudyConfig
+from regplug.studies.design.points import Point, points_of
 
 
 def check_study(

@@ -11,7 +11,7 @@ from regplug.measuring.metrics import metric_names
 from regplug.runs.assembly import Assembly
 from regplug.runs.choosing import find_choosers
 from regplug.runs.data_facts import DataFacts
-from regplug.studies.design.config import Point
+from regplug.studies.design.points import Point
 
 MOST_NAMED = 3
 

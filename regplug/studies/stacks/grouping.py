@@ -12,7 +12,7 @@ from torch import Tensor
 from regplug.config.params import stackable_fields
 from regplug.data import Prepared
 from regplug.registry.components import Components
-from regplug.studies.design.config import Point
+from regplug.studies.design.points import Point
 from regplug.studies.stacks.study_data import StudyData
 
 _STACKED = ("lr", "seed", "data_seed", "reg", "loss", "optimizer")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from regplug.runs.checkpoints import Checkpoints
-from regplug.studies.design.config import Point
+from regplug.studies.design.points import Point
 from regplug.studies.measuring import Log
 from regplug.training.course import EpochRecord
 from regplug.training.loop import Trainer

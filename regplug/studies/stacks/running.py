@@ -17,7 +17,7 @@ from regplug.registry.faults import is_fault, message_of
 from regplug.runs.assembly import Assembly, assemble, loss_settings, stackable_numbers, threads
 from regplug.runs.network import build_network, numbers_of
 from regplug.runs.trained import probing_of, trained_model, trainer_of
-from regplug.studies.design.config import Point
+from regplug.studies.design.points import Point
 from regplug.studies.measuring import Log, PointResult, failed
 from regplug.studies.stacks.grouping import Group
 from regplug.studies.stacks.memory import bytes_of_a_run

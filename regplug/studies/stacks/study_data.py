@@ -14,7 +14,8 @@ from regplug.registry import Registry
 from regplug.registry.components import Components, find_components
 from regplug.runs.data_facts import DataFacts, facts_of
 from regplug.runs.loading import check_batch_size, load_data, prepare_for
-from regplug.studies.design.config import Point, StudyConfig
+from regplug.studies.design.config import StudyConfig
+from regplug.studies.design.points import Point
 from regplug.studies.design.settings import Setting
 
 MOST_ROW_VALUES = 50_000_000
