@@ -55,7 +55,22 @@ def convert(captured: Captured, opset: int) -> Any:
             raise _explained(error, given) from error
         if program is None:
             raise ExportError("torch.onnx.export returned no program.", hint="Leave the format out, or report it.")
+        _keep_names_apart(program.model)
         return stripped(program.model_proto, captured)
+
+
+def _keep_names_apart(model: Any) -> None:
+    """Renames inner values that have the name of an input or output, such as an output `embedding` of nn.Embedding.
+
+    Args:
+        model: The `onnx_ir.Model`; changed in place.
+    """
+    outer = {id(value) for value in (*model.graph.inputs, *model.graph.outputs)}
+    taken = {value.name for value in (*model.graph.inputs, *model.graph.outputs)}
+    made = (value for node in model.graph.all_nodes() for value in node.outputs)
+    for value in (*made, *list(model.graph.initializers.values())):
+        if value.name in taken and id(value) not in outer:
+            value.name = f"inner.{value.name}"
 
 
 def _require_fixed_pooling(program: ExportedProgram) -> None:

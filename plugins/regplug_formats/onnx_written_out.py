@@ -1,6 +1,7 @@
 """Layers written out in simpler operators, because torch.onnx cannot translate them or gets them wrong.
 
-torch.onnx translates scaled_dot_product_attention only with four axes, and no LSTM with a projection (proj_size).
+torch.onnx translates scaled_dot_product_attention only with four axes, and wrongly if a query may see no key. It
+translates no LSTM with a projection (proj_size).
 
 Shape letters: Q queries, K keys, E features; "..." stands for batch, heads and whatever else comes first.
 """
@@ -25,11 +26,17 @@ def without_untranslated(program: ExportedProgram) -> ExportedProgram:
     """Writes out the attention and the LSTMs that torch.onnx cannot translate; without any, the program as it is."""
     nodes = list(program.graph.nodes)
     written: dict[Any, Callable[..., Any]] = {}
-    if any(node.target is _ATTENTION and node.args[0].meta["val"].ndim != _TRANSLATED for node in nodes):
+    if any(node.target is _ATTENTION and not _is_translated(node) for node in nodes):
         written[_ATTENTION] = attention
     if any(node.target is _LSTM and _has_projection(node) for node in nodes):
         written[_LSTM] = torch._decomp.decomposition_table[_LSTM]
     return program.run_decompositions(written) if written else program
+
+
+def _is_translated(node: Node) -> bool:
+    query: Any = node.args[0]
+    mask = node.args[3] if len(node.args) > 3 else node.kwargs.get("attn_mask")
+    return query.meta["val"].ndim == _TRANSLATED and mask is None
 
 
 def _has_projection(lstm: Node) -> bool:
@@ -65,7 +72,7 @@ def attention(
     Returns:
         `(..., Q, E)`, or `NotImplemented` where torch.onnx knows better.
     """
-    if query_QE.ndim == _TRANSLATED or enable_gqa or dropout_p:
+    if (query_QE.ndim == _TRANSLATED and attn_mask is None) or enable_gqa or dropout_p:
         return NotImplemented
     factor = 1 / math.sqrt(query_QE.shape[-1]) if scale is None else scale
     scores_QK = (query_QE * factor) @ key_KE.transpose(-2, -1)
@@ -73,8 +80,8 @@ def attention(
         attn_mask = torch.ones(scores_QK.shape[-2:], dtype=torch.bool, device=query_QE.device).tril()
     if attn_mask is None:
         return scores_QK.softmax(-1) @ value_KE
-    if attn_mask.dtype is not torch.bool:
-        return (scores_QK + attn_mask).softmax(-1) @ value_KE
+    is_bool = attn_mask.dtype is torch.bool
+    masked_QK = scores_QK.masked_fill(~attn_mask, -math.inf) if is_bool else scores_QK + attn_mask
     # A query that may see no key gets zeros.
-    shares_QK = scores_QK.masked_fill(~attn_mask, -math.inf).softmax(-1)
-    return shares_QK.masked_fill(~attn_mask.any(-1, keepdim=True), 0.0) @ value_KE
+    sees_none_Q1 = (masked_QK == -math.inf).all(-1, keepdim=True)
+    return masked_QK.softmax(-1).masked_fill(sees_none_Q1, 0.0) @ value_KE

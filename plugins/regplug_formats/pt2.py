@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +37,9 @@ class Pt2(Format):
     def write(self, captured: Captured, path: Path, manifest: Mapping[str, Any]) -> None:
         """Saves the captured program."""
         require_torchs_operators(captured.program, "pt2")
-        torch.export.save(captured.program, path, extra_files={_MANIFEST: canonical_json(manifest)})
+        content = io.BytesIO()  # torch ends the process if it writes a file itself and the disk is full
+        torch.export.save(captured.program, content, extra_files={_MANIFEST: canonical_json(manifest)})
+        path.write_bytes(content.getbuffer())
 
     def open(self, path: Path, *, optimised: bool) -> Run:
         """The loaded program as a module; it has no optimiser to turn off."""

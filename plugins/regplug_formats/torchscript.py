@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 import warnings
@@ -58,10 +59,12 @@ class TorchScript(Format):
             _require_true_trace(said, captured)
             # Its optimizations fold a batch norm into the linear layer before it, also where others use that output.
             frozen = torch.jit.freeze(traced, optimize_numerics=False)
+            content = io.BytesIO()  # torch ends the process if it writes a file itself and the disk is full
             try:
-                torch.jit.save(frozen, str(path), _extra_files={_MANIFEST: canonical_json(manifest)})
+                torch.jit.save(frozen, content, _extra_files={_MANIFEST: canonical_json(manifest)})
             except RuntimeError as error:
                 raise _explained(error) from error
+        path.write_bytes(content.getbuffer())
 
     def open(self, path: Path, *, optimised: bool) -> Run:
         """A loaded module, with the profiling executor's optimisation on or off."""
