@@ -64,7 +64,7 @@ class Subject:
 
     def deployed(self) -> Deployed:
         """Preprocessing and network in one module."""
-        return Deployed(self.preprocess, self.network, False).eval().requires_grad_(False)
+        return Deployed(self.preprocess, self.network, "").eval().requires_grad_(False)
 
 
 def subject(name: str) -> Subject:

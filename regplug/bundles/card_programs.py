@@ -10,8 +10,10 @@ from typing import Any
 from regplug.bundles.calibration.answers import conformal_part
 from regplug.bundles.layout import onnx_file
 
-_CPP = {"uint8": "uint8_t", "float32": "float", "float64": "double", "float16": "Ort::Float16_t", "bool": "bool"}
-_TORCH = {
+CPP_TYPES = {"uint8": "uint8_t", "float32": "float", "float64": "double", "float16": "Ort::Float16_t", "bool": "bool"}
+"""dtype -> the type in C++, where it is not the name with `_t`."""
+
+TORCH_TYPES = {
     "uint8": "kUInt8",
     "int8": "kInt8",
     "int16": "kInt16",
@@ -22,6 +24,7 @@ _TORCH = {
     "float64": "kFloat64",
     "bool": "kBool",
 }
+"""dtype -> its name in libtorch."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def programs_of(manifest: Mapping[str, Any]) -> Iterator[Program]:
         yield Program("Python with ExecuTorch", "python", _executorch(manifest, files["pte"]))
     if onnx:
         yield Program("C++ with onnxruntime", "cpp", _cpp_onnxruntime(manifest, onnx))
-    if "torchscript" in files and manifest["input"]["dtype"] in _TORCH:
+    if "torchscript" in files and manifest["input"]["dtype"] in TORCH_TYPES:
         yield Program("C++ with libtorch", "cpp", _cpp_libtorch(manifest, files["torchscript"]))
 
 
@@ -129,7 +132,7 @@ def _executorch(manifest: Mapping[str, Any], file: str) -> tuple[str, ...]:
 
 def _cpp_onnxruntime(manifest: Mapping[str, Any], file: str) -> tuple[str, ...]:
     given, answer, shape = manifest["input"]["name"], manifest["output"]["name"], manifest["input"]["shape"][1:]
-    kind = _CPP.get(manifest["input"]["dtype"], f"{manifest['input']['dtype']}_t")
+    kind = CPP_TYPES.get(manifest["input"]["dtype"], f"{manifest['input']['dtype']}_t")
     return (
         "#include <onnxruntime_cxx_api.h>",
         "#include <iostream>",
@@ -156,7 +159,7 @@ def _cpp_libtorch(manifest: Mapping[str, Any], file: str) -> tuple[str, ...]:
         "#include <iostream>",
         "int main() {",
         f'  auto model = torch::jit::load("{file}");',
-        f"  auto row = torch::zeros({{{shape}}}, torch::{_TORCH[manifest['input']['dtype']]});  // one raw row",
+        f"  auto row = torch::zeros({{{shape}}}, torch::{TORCH_TYPES[manifest['input']['dtype']]});  // one raw row",
         f'  std::cout << model.forward({{row}}){first} << "\\n";',
         "}",
     )

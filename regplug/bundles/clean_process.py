@@ -13,8 +13,8 @@ import numpy as np
 
 from regplug.bundles.cases import Reference
 from regplug.bundles.causes import one_line
+from regplug.bundles.differences import worst_error
 from regplug.bundles.formats import Array
-from regplug.bundles.numbers import worst_error
 from regplug.bundles.report import Check, at_most, holds
 
 _TIMEOUT_S = 120.0

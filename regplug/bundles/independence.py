@@ -38,7 +38,7 @@ def rows_alone(deployed: Deployed, known: Sequence[Reference]) -> Check:
         )
     run = _run_of(deployed)
     alone = [compared(run, pool, np.array([row])) for row in _ROWS_ALONE]
-    batches = list(mixed_batches(run, pool, is_brief=True))
+    batches = list(mixed_batches(run, pool))
     worst = max([*alone, *batches], key=lambda batch: batch.error)
     if not worst.error <= pool.tolerance:
         raise _depends(worst.error, pool.tolerance, _where(deployed, pool, worst))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import struct
 import warnings
 import zipfile
 import zlib
@@ -23,6 +24,10 @@ from regplug.tables.preparation import Preparation
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 _IMAGE_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_TURNED = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, struct.error, zlib.error)
+"""What Pillow raises for files that are no whole images, apart from its own errors."""
 _FULL_SCALE = 255.0
 _DELIMITERS = ",;\t|"
 
@@ -210,7 +215,12 @@ def _converted(path: Path, rows: Array, form: InputForm) -> Array:
                 f"{path} contains {rows.dtype} from {rows.min():.6g} to {rows.max():.6g}; this bundle takes {form}.",
                 hint=raw_hint(rows, form),
             )
-    return np.ascontiguousarray(rows.astype(form.dtype))
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(rows.astype(form.dtype))
+    if form.dtype.kind == "f" and not np.isfinite(converted).all():
+        row = int(np.argmax(~np.isfinite(converted).reshape(len(rows), -1).all(1)))
+        raise BundleError(f"{path}: row {row} has a number that {form.dtype} cannot hold.", hint="Check its unit.")
+    return converted
 
 
 def _read_csv(path: Path, form: InputForm) -> Input:
@@ -320,9 +330,8 @@ def read_image(path: Path, form: InputForm, content: bytes | None = None) -> Inp
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path if content is None else io.BytesIO(content)) as image:
                 mode = image.mode
-                _require_size(path, image.size, (width, height))
-                pixels = np.asarray(image.convert(_IMAGE_MODES[channels]))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                pixels = np.asarray(_upright(path, image, (width, height)).convert(_IMAGE_MODES[channels]))
+    except (*_BROKEN, Image.DecompressionBombError) as error:
         reason = "it is not an image" if content is not None and isinstance(error, UnidentifiedImageError) else error
         raise BundleError(f"{path} cannot be read as an image: {reason}", hint="Give a PNG or JPEG file.") from error
     if mode.startswith(("I", "F")):
@@ -332,22 +341,40 @@ def read_image(path: Path, form: InputForm, content: bytes | None = None) -> Inp
     return _scaled(path, pixels.reshape(height, width, channels).transpose(2, 0, 1)[None], form)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Returns width and height of an image without unpacking it.
+def _upright(path: Path, image: Any, size: tuple[int, int]) -> Any:
+    """Turns an image as its EXIF orientation says, as in training; its size is checked before it is unpacked."""
+    from PIL import ImageOps
+
+    if image.size != size[::-1]:
+        _require_size(path, image.size, size)
+    upright = ImageOps.exif_transpose(image)
+    _require_size(path, upright.size, size)
+    return upright
+
+
+def image_size(path: Path, content: bytes | None = None) -> tuple[int, int]:
+    """Returns width and height of an image, turned upright, without unpacking it.
+
+    Args:
+        path: Its file, or its name for messages.
+        content: The file's bytes; by default they are read from `path`.
 
     Raises:
         BundleError: It is not an image.
     """
-    from PIL import Image
+    from PIL import ExifTags, Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path if content is None else io.BytesIO(content)) as image:
                 width, height = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BundleError(f"{path} cannot be read as an image: {error}", hint="Give a PNG or JPEG file.") from error
-    return width, height
+                # The method of its own that a PNG file has would unpack the image.
+                orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+    except (*_BROKEN, Image.DecompressionBombError) as error:
+        reason = "it is not an image" if content is not None and isinstance(error, UnidentifiedImageError) else error
+        raise BundleError(f"{path} cannot be read as an image: {reason}", hint="Give a PNG or JPEG file.") from error
+    return (height, width) if orientation in _TURNED else (width, height)
 
 
 def _require_size(path: Path, size: tuple[int, int], wanted: tuple[int, int]) -> None:

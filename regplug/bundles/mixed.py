@@ -13,15 +13,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from regplug.bundles.cases import BATCHES, REAL, VARIED, Reference
+from regplug.bundles.cases import BATCHES, REAL, REAL_ROWS, VARIED, Reference
+from regplug.bundles.differences import row_errors
 from regplug.bundles.formats import Array, Run
 
-_LARGE_BATCH = 1031
+MIXED_SIZES = tuple(size for size in BATCHES if size != REAL_ROWS)
+"""Sizes of mixed batches; the real rows have been run in a batch of 64, in their own order."""
+
+_LARGE = (1031, 257)
+"""Sizes of the large batch; it has the first of them that is fast enough."""
+_FILLED_ROWS = 211
+"""Rows of a filled batch whatever their size."""
 _MOST_BYTES = 2**24
-_MOST_S = 0.5
-"""Longest time for the large batch, estimated from the fastest batch per row; it is skipped if it would take longer."""
-_BRIEF_PART = 4
-"""Part of the time and of the rows that the large batch of a brief check may take."""
+THOROUGH_S, BRIEF_S = 0.5, 0.06
+"""Longest time for the large batch, estimated from the fastest batch per row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,31 +89,58 @@ class Mixed:
         return int(self.errors.argmax())
 
 
-def mixed_batches(run: Run, pool: Pool, *, sizes: Sequence[int] = BATCHES, is_brief: bool = False) -> Iterator[Mixed]:
-    """Runs batches of every size, each in a different order, and one large batch if that is fast.
+def mixed_batches(
+    run: Run, pool: Pool, *, sizes: Sequence[int] = MIXED_SIZES, most_s: float = BRIEF_S
+) -> Iterator[Mixed]:
+    """Runs batches of every size, each in a different order, and a larger one of 1,031 or 257 rows if that is fast.
 
     Args:
         run: Maps raw rows to outputs.
         pool: The pool of rows.
-        sizes: The sizes.
-        is_brief: Whether the large batch has a quarter of the rows if it would take more than a quarter of the time;
-            for a graph that is also run with all of them.
+        sizes: The sizes that are always run, in ascending order. The rest of `MIXED_SIZES` is run only if it is fast.
+        most_s: Longest time of such a batch, in seconds.
     """
     seconds_per_row = math.inf
-    for size in sizes:
+    for size in MIXED_SIZES:
+        if size not in sizes and not _is_fast(size, seconds_per_row, pool, most_s):
+            return
         start = time.thread_time()
         batch = mixed_batch(run, pool, size)
         seconds_per_row = min(seconds_per_row, (time.thread_time() - start) / size)
         yield batch
-    estimated_s = _LARGE_BATCH * seconds_per_row
-    if estimated_s <= _MOST_S and _LARGE_BATCH * pool.inputs[0].nbytes <= _MOST_BYTES:
-        is_quartered = is_brief and estimated_s > _MOST_S / _BRIEF_PART
-        yield mixed_batch(run, pool, _LARGE_BATCH // _BRIEF_PART if is_quartered else _LARGE_BATCH)
+    # Estimated from 97 rows, because the time of a small batch is mostly that of the call.
+    for size in _LARGE:
+        if _is_fast(size, seconds_per_row, pool, most_s):
+            yield mixed_batch(run, pool, size)
+            return
+
+
+def _is_fast(size: int, seconds_per_row: float, pool: Pool, most_s: float) -> bool:
+    return size * seconds_per_row <= most_s and size * pool.inputs[0].nbytes <= _MOST_BYTES
 
 
 def mixed_batch(run: Run, pool: Pool, size: int) -> Mixed:
     """Runs one batch of so many rows of the pool, in an order that depends on the size."""
     return compared(run, pool, _order(size, len(pool.inputs)))
+
+
+def filled_batch(run: Run, pool: Pool, others: Array) -> tuple[Mixed, Array]:
+    """Runs all rows of the pool and other rows in one batch of 1,031 rows, or fewer if they are large.
+
+    Args:
+        run: Maps raw rows to outputs.
+        pool: The pool of rows.
+        others: Raw rows `(N, ...)`; as many are taken as there is room for.
+
+    Returns:
+        The pool's rows in that batch, and the outputs of the other rows that were taken.
+    """
+    size = max(_FILLED_ROWS, min(_LARGE[0], _MOST_BYTES // pool.inputs[0].nbytes))
+    rows = np.concatenate([pool.inputs, others[: size - len(pool.inputs)]])
+    order = np.random.default_rng(size).permutation(len(rows))
+    outputs = run(rows[order])[np.argsort(order)]
+    mine, rest = np.split(outputs, [len(pool.inputs)])
+    return Mixed(rows=np.arange(len(mine)), errors=row_errors(mine, pool.outputs)), rest
 
 
 def sizes_of(batches: Sequence[Mixed]) -> str:
@@ -129,17 +161,3 @@ def compared(run: Run, pool: Pool, rows: Array) -> Mixed:
         rows: Indices of the rows in the pool `(B,)`.
     """
     return Mixed(rows=rows, errors=row_errors(run(pool.inputs[rows]), pool.outputs[rows]))
-
-
-def row_errors(got: Array, want: Array) -> Array:
-    """Returns each row's largest difference `(B,)` where the known output is finite; infinite if the other is not.
-
-    >>> row_errors(np.array([[1.0], [np.nan], [3.0]]), np.array([[1.5], [2.0], [np.nan]]))
-    array([0.5, inf, 0. ])
-    """
-    if got.shape != want.shape:
-        return np.full(len(want), np.inf)
-    known = np.isfinite(want)
-    gap = np.where(known & np.isfinite(got), got, 0.0).astype(np.float64) - np.where(known, want, 0.0)
-    errors: Array = np.where(known & ~np.isfinite(got), np.inf, np.abs(gap)).max(1)
-    return errors

@@ -10,6 +10,7 @@ import numpy as np
 from regplug.bundles.calibration.answers import softmax
 from regplug.bundles.formats import Array
 from regplug.bundles.schema import output_kind
+from regplug.errors import BundleError
 
 
 def probabilities_or_values(outputs: Array, manifest: Mapping[str, Any]) -> Array:
@@ -53,3 +54,14 @@ def sigmoid(logits: Array) -> Array:
     """
     probabilities: Array = np.exp(-np.logaddexp(0, -logits))
     return probabilities
+
+
+def not_finite(source: str, row: int) -> BundleError:
+    """Returns the error for a row whose outputs are NaN or infinite.
+
+    Args:
+        source: The row's file.
+        row: Its index in the file.
+    """
+    message = f"{source}: the model's output for row {row} is not finite."
+    return BundleError(message, hint="Check the size of its values, or leave the row out.")

@@ -17,7 +17,7 @@ from regplug.bundles.layout import is_named
 from regplug.bundles.named.predict import DECIDED, named_files, named_rows
 from regplug.bundles.named.signature import Signature
 from regplug.bundles.opening import OpenFile, open_file
-from regplug.bundles.passes import mean_and_spread, probabilities_or_values
+from regplug.bundles.passes import mean_and_spread, not_finite, probabilities_or_values
 from regplug.errors import BundleError, RequestError
 
 PASSES = 20
@@ -280,6 +280,9 @@ def _answers(
     parts = [mean_and_spread(answer, rows[start : start + _ROWS_AT_ONCE], passes) for start in starts]
     outputs, spreads = (np.concatenate(part) for part in zip(*parts, strict=True))
     places = [(str(path), row) for path, given in chunk for row in range(len(given.rows))]
+    wrong = ~np.isfinite(outputs).all(axis=1)
+    if wrong.any():
+        raise not_finite(*places[int(np.argmax(wrong))])
     return predictions(places, outputs, spreads if passes else None, manifest, top)
 
 

@@ -21,8 +21,8 @@ from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.formats import Array, Captured, Format
 from regplug.bundles.layout import SAMPLE_INPUT
 from regplug.bundles.measured import measured_metrics
-from regplug.bundles.numbers import TestData, in_batches
 from regplug.bundles.report import Check, prefixed
+from regplug.bundles.test_set import FURTHER_ROWS, TestData, in_batches
 from regplug.bundles.untrained import UntrainedGraph
 from regplug.errors import ExportError, RegplugError
 from regplug.registry.uncollected import uncollected
@@ -112,6 +112,21 @@ def _write_file(name: str, form: Format, captured: Captured, path: Path, manifes
             f"Format {name} ({type(form).__module__}) cannot write this model: {cause(error)}",
             hint="Leave this format out (--format), or write the operation in simpler ones.",
         ) from error
+
+
+def test_rows_for(form: Format, formats: NamedFormats, test: TestData | None) -> TestData | None:
+    """Returns the test rows on which a file is evaluated.
+
+    The first float32 file and those with fewer bits get all of them. Further float32 files, which contain the same
+    captured model, get 256.
+
+    Args:
+        form: The file's format.
+        formats: All formats.
+        test: The test rows; `None` if there are none.
+    """
+    first = next((each for _, _, each in formats if each.loss is None), form)
+    return test if test is None or form is first or form.loss is not None else test.spread(FURTHER_ROWS)
 
 
 def size_check(form: Format, path: Path, module: nn.Module) -> list[Check]:

@@ -1,4 +1,4 @@
-"""Lets torch capture recurrent layers without fixing the length of their sequences.
+"""Lets torch capture recurrent layers and nn.MaxPool1d without fixing the length of their sequences.
 
 Shape letters: T steps, B rows, H hidden units, E features of a step.
 """
@@ -22,7 +22,7 @@ Implementation = Callable[..., Any]
 
 @contextlib.contextmanager
 def symbolic_recurrence(program: ExportedProgram | None = None) -> Iterator[None]:
-    """Decomposes nn.RNN, nn.GRU and nn.LSTM into loops over a symbolic number of steps.
+    """Decomposes nn.RNN, nn.GRU and nn.LSTM into loops over a symbolic number of steps, and nn.MaxPool1d into 2d.
 
     Args:
         program: The context has an effect only if it has symbolic axes besides the batch; `None` for always.
@@ -47,7 +47,24 @@ def _loops() -> Mapping[Any, Implementation]:
         aten.lstm.input: _patches.lstm_while_loop_impl,
         aten.rnn_tanh.input: partial(_rnn, torch.tanh),
         aten.rnn_relu.input: partial(_rnn, torch.relu),
+        aten.max_pool1d.default: _max_pool1d,
     }
+
+
+def _max_pool1d(
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    dilation: Sequence[int] = (1,),
+    ceil_mode: bool = False,
+) -> Tensor:
+    """Pools in two dimensions, of which the first has one step; torch's pooling in one dimension fixes the length."""
+    steps = stride or kernel_size
+    pooled = F.max_pool2d(
+        x.unsqueeze(-2), (1, *kernel_size), (1, *steps), (0, *padding), (1, *dilation), ceil_mode=ceil_mode
+    )
+    return pooled.squeeze(-2)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from regplug.bundles.formats import parts_of
 from regplug.bundles.report import Check, Report, at_most, holds
+from regplug.bundles.test_set import FURTHER_ROWS
 
 _MODEL = (
     "model.evaluation_mode",
@@ -35,6 +36,7 @@ _OF_TASK = {
     "regression": ("test_mse",),
 }
 _ROUNDING = 1e-6
+_SUMMED_IN_FLOAT32 = 1e-4
 
 
 def proven_at_export(report: Report) -> Check:
@@ -89,6 +91,7 @@ def _compared(
     wanted = {*model, *(_LIVE if manifest["stochastic"] else _STILL)}
     wanted |= {_CALIBRATED} if manifest.get("calibration") else set()
     faults = _faults(told, made, wanted)
+    faults += _metric_faults(told, manifest)
     faults += [f"{name} belongs to another task" for name in sorted(told) if _is_of_other_task(name, manifest)]
     faults += [
         f"{name} has a different limit"
@@ -96,6 +99,31 @@ def _compared(
         if not _is_near(told.get(name, at_most("", 0, limit)).limit, limit)
     ]
     return [_verdict(faults, len(wanted | {check.name for check in made}))]
+
+
+def _metric_faults(told: Mapping[str, Check], manifest: Mapping[str, Any]) -> list[str]:
+    """Returns which files were not compared with the model's metric on the test rows, as the manifest has it.
+
+    Of many test rows, only one float32 file gets all, so only that one can be told.
+    """
+    metrics = manifest.get("metrics") or ()
+    exact = [facts["format"] for facts in manifest["files"].values() if "may_lose" not in facts]
+    found = [
+        check
+        for name, check in told.items()
+        if name.partition(".")[0] in exact and name.endswith((".test_accuracy", ".test_mse"))
+    ]
+    if not metrics or not exact:
+        return []
+    value, rows = metrics[0]["value"], metrics[0]["rows"]
+    wrong = [each.name for each in found if each.limit is None or not _is_summed(each.limit, value)]
+    if len(found) < len(exact) or (wrong if rows <= FURTHER_ROWS else len(wrong) == len(found)):
+        return [f"a file was not compared with the model's {metrics[0]['name']} in the manifest, {value:.4g}"]
+    return []
+
+
+def _is_summed(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=_SUMMED_IN_FLOAT32)
 
 
 def _is_of_other_task(name: str, manifest: Mapping[str, Any]) -> bool:

@@ -190,8 +190,9 @@ def require_noise(formats: Sequence[tuple[str, str, Format]]) -> None:
     silent = [name for name, _, form in formats if not form.holds_noise]
     if silent:
         raise RequestError(
-            f"The format {', '.join(silent)} does not support live dropout.",
-            hint="With --stochastic, use onnx, torchscript or pt2.",
+            f"The format {', '.join(silent)} does not support live dropout: its checks need each mask, and outputs "
+            "that equal torch's up to rounding for the same masks.",
+            hint="Use onnx, torchscript or pt2 with live dropout; other formats in an export without stochastic.",
         )
 
 

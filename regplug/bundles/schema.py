@@ -171,6 +171,7 @@ _METRIC = Fields(
     {"name": NAME, **dict.fromkeys(("value", "low", "high", "confidence"), NUMBER), "rows": COUNT},
     {},
 )
+_ROUNDING = 1e-9
 _SHARE = Kind("a number between 0 and 1", lambda value: is_number(value) and 0 < value < 1)
 _ABOVE_ZERO = Kind("a number above 0", lambda value: is_number(value) and value > 0)
 _SCALED = dict.fromkeys(("nll_before", "nll_after", "ece_before", "ece_after"), NUMBER)
@@ -360,7 +361,20 @@ def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
     columns = manifest.get("column_names") or ()
     if columns and given["layout"] == "row" and given["shape"] != ["batch", len(columns)]:
         yield f"column_names holds {len(columns)} names, and input.shape is {given['shape']}"
+    yield from figure_contradictions(manifest)
     yield from file_contradictions(manifest)
+
+
+def figure_contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yields figures outside of their own intervals, and a coverage that so few rows cannot promise."""
+    part = manifest.get("calibration") or {}
+    covered = [("coverage", one) for one in part.get("test", ()) if "coverage" in one]
+    for key, one in [("value", one) for one in manifest.get("metrics", ())] + covered:
+        if not one["low"] - _ROUNDING <= one[key] <= one["high"] + _ROUNDING:
+            name = one.get("name", "calibration.test")
+            yield f"{name} is {one[key]:g}, outside of its interval from {one['low']:g} to {one['high']:g}"
+    if "coverage" in part and (part["rows"] + 1) * part["coverage"] - _ROUNDING > part["rows"]:
+        yield f"calibration.coverage is {part['coverage']:g}, which {part['rows']} rows are too few to promise"
 
 
 def output_kind(manifest: Mapping[str, Any]) -> str:

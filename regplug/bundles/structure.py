@@ -6,6 +6,7 @@ Compares no outputs with a tolerance, because the outputs of an untrained networ
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -28,27 +29,27 @@ from regplug.bundles.untrained import UntrainedGraph, structure
 _TRAINING_ROWS = 16
 
 
-def settle(
-    request: BundleRequest, deployed: Deployed, raw: Tensor, untrained: UntrainedGraph | None = None
-) -> list[Check]:
+FEW_BATCHES = BATCHES[:3]
+"""Batch sizes to try with a network before training, and again after it: the capture and `rows_alone` cover others."""
+
+
+def settle(request: BundleRequest, deployed: Deployed, raw: Tensor, sizes: Sequence[int]) -> list[Check]:
     """Prepares the copy for export: weights become plain parameters, hooks are removed, the input is not changed.
 
     Args:
         request: The bundle.
         deployed: The copy; changed in place.
         raw: Real raw rows.
-        untrained: The graph of the untrained network, if it is known.
+        sizes: Batch sizes to try.
 
     Raises:
         ExportError: Its structure cannot be exported.
     """
     refuse_loose_modules(deployed, raw[:EXAMPLE_ROWS])
     guard_input(deployed, raw[:EXAMPLE_ROWS])
-    # A network of known structure has taken every batch before it was trained.
-    is_new = untrained is None or not untrained.fits(deployed, raw)
     return [
         running_statistics(deployed),
-        takes_every_batch(deployed, raw, request.task, BATCHES if is_new else BATCHES[:3]),
+        takes_every_batch(deployed, raw, request.task, sizes),
         remove_hooks(deployed, raw),
     ]
 
@@ -70,7 +71,7 @@ def check_untrained(request: BundleRequest) -> UntrainedGraph:
     with torch.random.fork_rng(devices=[]):
         deployed, _ = isolate(request.preprocess, request.module, request.ending)
         raw = torch.from_numpy(make_cases(request.samples)[REAL])
-        settle(request, deployed, raw)
+        settle(request, deployed, raw, FEW_BATCHES)
         few = raw[:EXAMPLE_ROWS]
         known = structure(deployed, few)
         program, _ = capture(deployed, few, is_trained=False)

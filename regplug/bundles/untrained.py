@@ -41,15 +41,6 @@ class UntrainedGraph:
         # They would take memory during the training.
         program.state_dict.clear()
 
-    def fits(self, deployed: nn.Module, example: Tensor) -> bool:
-        """Returns whether a trained network has the structure of the untrained one.
-
-        Args:
-            deployed: The isolated network, prepared for export.
-            example: Raw rows.
-        """
-        return self._structure is not None and self._structure == structure(deployed, example)
-
     def of(self, deployed: nn.Module, example: Tensor) -> ExportedProgram | None:
         """Returns the graph with the numbers of a trained network, or `None` if that may have another graph.
 
@@ -57,7 +48,7 @@ class UntrainedGraph:
             deployed: The isolated network, prepared for export.
             example: Raw rows.
         """
-        if not self.fits(deployed, example):
+        if self._structure is None or self._structure != structure(deployed, example):
             return None
         tensors: dict[str, Tensor] = dict(deployed.named_parameters(remove_duplicate=False))
         tensors |= dict(deployed.named_buffers(remove_duplicate=False))

@@ -17,7 +17,7 @@ from regplug.bundles.calibration.checks import check_added_output
 from regplug.bundles.calibration.graph import Conformal
 from regplug.bundles.capture import EXAMPLE_ROWS, capture, capture_checks
 from regplug.bundles.card import write_card
-from regplug.bundles.cases import REAL, Reference, make_cases
+from regplug.bundles.cases import BATCHES, REAL, Reference, make_cases
 from regplug.bundles.decisions import decision_of
 from regplug.bundles.formats import Captured, Format
 from regplug.bundles.graph import check_graph
@@ -31,7 +31,7 @@ from regplug.bundles.layout import (
     write_checksums,
 )
 from regplug.bundles.manifest import build_manifest
-from regplug.bundles.numbers import TestData, check_file
+from regplug.bundles.numbers import check_file
 from regplug.bundles.preflight import (
     output_finite,
     rebuilt_equal,
@@ -40,7 +40,7 @@ from regplug.bundles.preflight import (
     state_unchanged,
     weights_finite,
 )
-from regplug.bundles.proving import Proof, Work, prove_files, size_check, tell_test, test_data
+from regplug.bundles.proving import Proof, Work, prove_files, size_check, tell_test, test_data, test_rows_for
 from regplug.bundles.publish import published
 from regplug.bundles.report import Check, Report
 from regplug.bundles.request import Bundle, BundleRequest
@@ -51,7 +51,8 @@ from regplug.bundles.stochastic.checks import check_stochastic_file, clean_check
 from regplug.bundles.stochastic.layers import Noise
 from regplug.bundles.stochastic.record import Draws, draws_arrays
 from regplug.bundles.stochastic.reference import live_preflight, slow_attention
-from regplug.bundles.structure import settle
+from regplug.bundles.structure import FEW_BATCHES, settle
+from regplug.bundles.test_set import TestData
 from regplug.bundles.tolerance import references
 from regplug.bundles.untrained import UntrainedGraph
 from regplug.errors import ExportError, VerificationError
@@ -138,9 +139,9 @@ def _proven_model(request: BundleRequest, work: Work) -> _Model:
         network = request.module if request.live is None else request.live
         deployed, checks = isolate(request.preprocess, network, request.ending, stochastic=request.stochastic)
         work.checks += checks
-    noise = deployed.noise
+    noise, sizes = deployed.noise, BATCHES if work.untrained is None else FEW_BATCHES
     with work.stage("preflight"):
-        work.checks += [weights_finite(deployed), *settle(request, deployed, raw, work.untrained)]
+        work.checks += [weights_finite(deployed), *settle(request, deployed, raw, sizes)]
         draws, stochastic = _live(deployed, noise, cases[REAL], work) if noise else (None, None)
         calibration = _with_temperature(request, deployed, work)
     with work.stage("capture"), noise.live() if noise else contextlib.nullcontext():
@@ -237,12 +238,13 @@ def _check(
     test: TestData | None,
 ) -> list[Check]:
     decision = decision_of(request.task.kind, request.output_name)
+    some = test_rows_for(form, request.formats, test)
     checks = [*check_graph(form, path, manifest), *size_check(form, path, request.module)]
     if model.draws and model.stochastic:
         layers = model.stochastic["layers"]
-        checks += check_stochastic_file(form, path, model.known, model.draws, layers, decision=decision, test=test)
+        checks += check_stochastic_file(form, path, model.known, model.draws, layers, decision=decision, test=some)
         return checks
-    checks += check_file(form, path, model.known, decision=decision, test=test)
+    checks += check_file(form, path, model.known, decision=decision, test=some)
     return [*checks, *check_added_output(form, path, model.known, manifest, test)]
 
 

@@ -9,11 +9,15 @@ def check_calibration(kind: str, coverage: float) -> None:
     """Checks the request for a calibration alone.
 
     Raises:
-        RequestError: The kind is unknown, the coverage is not between 0 and 1, or both are requested.
+        RequestError: The kind is unknown, the coverage is not a number between 0 and 1, or both are requested.
     """
     if kind not in ("none", "temperature"):
         raise RequestError(f"There is no calibration {kind!r}.", hint="Choose temperature or none.")
-    if not 0 <= coverage < 1:
+    try:
+        is_share = 0 <= coverage < 1
+    except TypeError:
+        raise RequestError(f"The coverage {coverage!r} is not a number.", hint="Give a share, such as 0.9.") from None
+    if not is_share:
         raise RequestError(
             f"A coverage of {coverage:g} cannot be promised.", hint="Give a share above 0 and below 1, such as 0.9."
         )

@@ -159,8 +159,9 @@ def _refuse_alone(others: Mapping[str, Any]) -> None:
     given = [name for name in _ALONE if name in others and others[name] not in (None, False, ())]
     if given:
         raise RequestError(
-            f"{', '.join(given)} cannot be combined with named inputs or outputs, or with dynamic.",
-            hint="Leave it out.",
+            f"{', '.join(given)} cannot be combined with named inputs or outputs, or with dynamic: the names are those "
+            "of a table's columns, and such a bundle takes arrays by name, not tables.",
+            hint="Leave it out. To record the names, pass them as a field of manifest=, such as {'columns': {...}}.",
         )
 
 

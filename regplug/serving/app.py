@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from regplug.errors import RegplugError, RequestError
 from regplug.serving.batching import Batcher, OverloadedError
@@ -28,6 +29,9 @@ _MOST_READ_HERE = 2**15
 """Bytes of a JSON body that is read in the event loop; larger ones are read in a thread."""
 
 _BODY_TIMEOUT_S = 30.0
+_HUNG_UP = 499
+"""What nginx writes into its log for a client that hung up; nobody receives it."""
+
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TYPES = "application/json or multipart/form-data"
 
@@ -141,6 +145,8 @@ class _Endpoints:
                 return await self._limited(request)
         except TimeoutError:
             raise FaultError(408, f"The body did not arrive within {_BODY_TIMEOUT_S:.0f} s.") from None
+        except ClientDisconnect:
+            raise FaultError(_HUNG_UP, "The client hung up before the body had arrived.") from None
 
     async def _limited(self, request: Request) -> bytes:
         length = request.headers.get("content-length", "")

@@ -158,15 +158,30 @@ def _inputs(values: list[Any], form: InputForm) -> Input:
 
 
 def _images(texts: list[Any], form: InputForm) -> Input:
+    return _joined([read_image(Path(name), form, content) for name, content in decoded_images(texts)])
+
+
+def decoded_images(texts: Sequence[Any]) -> list[tuple[str, bytes]]:
+    """Returns name and content of image files in base64.
+
+    Raises:
+        BundleError: One is not base64.
+    """
     images = []
     for at, text in enumerate(texts):
-        name = Path(f"images[{at}]")
+        name = f"images[{at}]"
         try:
             content = base64.b64decode(text.encode() if isinstance(text, str) else b"?", validate=True)
         except (binascii.Error, ValueError):
             raise BundleError(f"{name} is not base64.", hint="Encode the bytes of a PNG or JPEG file.") from None
-        images.append(read_image(name, form, content))
-    return _joined(images)
+        images.append((name, content))
+    return images
+
+
+def has_images(body: bytes) -> bool:
+    """Returns whether a JSON body may hold images in base64."""
+    # With a backslash, or in UTF-16, their key is written in another way.
+    return any(text in body for text in (b"images", b"\\", b"\0"))
 
 
 def _rows(rows: list[Any], form: InputForm) -> Input:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from regplug.bundles.formats import Array, NamedRun
-from regplug.bundles.named.inputs import checked_inputs, form_words, json_arrays
+from regplug.bundles.named.inputs import checked_inputs, form_words, json_arrays, read_named_image, takes_images
 from regplug.bundles.named.predict import named_mean_and_spread
 from regplug.bundles.named.signature import Signature
 from regplug.bundles.predict import named_prediction
 from regplug.errors import BundleError, some_of
-from regplug.serving.bodies import TOP, Asked, parsed_object, top_of
+from regplug.serving.bodies import TOP, Asked, decoded_images, has_images, parsed_object, top_of
 from regplug.serving.model import ServedModel, without_source
 
 _KEYS = ("inputs", "rows")
+_IMAGES = "images"
 _HINT = 'Give {"inputs": {"NAME": [row, row]}} or {"rows": [{"NAME": value}]}.'
 
 
@@ -48,9 +50,8 @@ class NamedModel(ServedModel):
     named_run: NamedRun
 
     def is_quick_to_read(self, body: bytes) -> bool:
-        """Returns whether a small JSON body is read in the event loop: always."""
-        del body
-        return True
+        """Returns whether a small JSON body is read in the event loop; images in base64 take longer."""
+        return not takes_images(self.signature) or not has_images(body)
 
     def compute(self, rows: NamedRows) -> tuple[Array, Array]:
         """Returns the outputs of each row by name `(B,)`, and likewise their spread over the passes."""
@@ -70,34 +71,66 @@ class NamedModel(ServedModel):
         return without_source(made)
 
     def read_json(self, body: bytes) -> Asked:
-        """Reads a JSON body: arrays by name, or rows of values by name.
+        """Reads a JSON body: arrays by name, rows of values by name, or images in base64 if they are the only input.
 
         Raises:
             MalformedError: It is not JSON.
             BundleError: It does not fit the bundle.
         """
         document = parsed_object(body, _HINT)
-        given, unknown = [key for key in _KEYS if key in document], sorted({*document} - {*_KEYS, "top"})
+        keys = (*_KEYS, *([_IMAGES] if takes_images(self.signature) else []))
+        given, unknown = [key for key in keys if key in document], sorted({*document} - {*keys, "top"})
         if unknown or len(given) != 1:
             told = f"unknown keys: {some_of(unknown)}" if unknown else f"{' and '.join(given) or 'no inputs'}"
-            raise BundleError(f"The body has {told}; exactly one of {', '.join(_KEYS)} is needed.", hint=_HINT)
+            raise BundleError(f"The body has {told}; exactly one of {', '.join(keys)} is needed.", hint=_HINT)
         (key,) = given
         if not isinstance(document[key], dict if key == "inputs" else list):
             raise BundleError(f"{key} is not {'an object' if key == 'inputs' else 'a list'}.", hint=_HINT)
+        top = top_of(document.get("top", TOP))
+        if key == _IMAGES:
+            return self._of_base64(document[key], top)
         arrays, notes = checked_inputs(key, json_arrays(key, document[key]), self.signature)
         rows: Any = NamedRows(arrays)
         if not len(rows):
             raise BundleError(f"{key} is empty.", hint="Give at least one row.")
-        return Asked(rows=rows, sources=[""] * len(rows), notes=notes, top=top_of(document.get("top", TOP)))
+        return Asked(rows=rows, sources=[""] * len(rows), notes=notes, top=top)
+
+    def _of_base64(self, texts: Sequence[Any], top: int) -> Asked:
+        if not texts:
+            raise BundleError("images is empty.", hint="Give at least one image.")
+        return self._of_images(decoded_images(texts), sources=[""] * len(texts), top=top)
 
     def read_files(self, files: Sequence[tuple[str, bytes]]) -> Asked:
-        """Refuses files.
+        """Reads images, if the only input is an image.
 
         Raises:
-            BundleError: Always.
+            BundleError: It is not, or a file does not fit.
         """
-        del files
-        raise BundleError(f"Files were sent, but this bundle takes {form_words(self.signature)}.", hint="Send JSON.")
+        if not takes_images(self.signature):
+            example = ", ".join(f'"{part.name}": [row, row]' for part in self.signature.inputs)
+            raise BundleError(
+                f"Files were sent, but this bundle takes {form_words(self.signature)}: an image file is a row only if "
+                "an image is the only input.",
+                hint=f'Send JSON: {{"inputs": {{{example}}}}}.',
+            )
+        if not files:
+            raise BundleError("The form has no file.", hint="Send images as files: curl -F image=@1.png URL.")
+        return self._of_images(files, sources=[name for name, _ in files])
+
+    def _of_images(self, files: Sequence[tuple[str, bytes]], sources: Sequence[str], top: int = TOP) -> Asked:
+        """Reads images of one size."""
+        name = self.signature.inputs[0].name
+        read = [read_named_image(Path(file or "image"), self.signature, content) for file, content in files]
+        images = [arrays[name] for arrays, _ in read]
+        other = next((at for at, image in enumerate(images) if image.shape != images[0].shape), None)
+        if other is not None:
+            first, second = (f"{files[at][0]} has {images[at].shape[3]} x {images[at].shape[2]}" for at in (0, other))
+            raise BundleError(
+                f"The images differ in size: {first}, {second} (width x height).",
+                hint="Send images of one size in one request.",
+            )
+        notes = list(dict.fromkeys(note for _, told in read for note in told))
+        return Asked(rows=NamedRows({name: np.concatenate(images)}), sources=sources, notes=notes, top=top)
 
 
 def _by_row(outputs: Mapping[str, Array], count: int) -> Array:

@@ -12,7 +12,7 @@ from regplug.bundles.formats import Array, Run
 from regplug.bundles.inputs import InputForm
 from regplug.bundles.passes import mean_and_spread
 from regplug.bundles.predict import predictions
-from regplug.serving.bodies import Asked, read_files, read_json_body
+from regplug.serving.bodies import Asked, has_images, read_files, read_json_body
 from regplug.serving.model import ServedModel, without_source
 
 
@@ -31,8 +31,7 @@ class SingleModel(ServedModel):
 
     def is_quick_to_read(self, body: bytes) -> bool:
         """Returns whether a small JSON body is read in the event loop; images in base64 take longer."""
-        # With a backslash, or in UTF-16, the key of the images is written in another way.
-        return self.form.layout != "image" or not any(text in body for text in (b"images", b"\\", b"\0"))
+        return self.form.layout != "image" or not has_images(body)
 
     def read_json(self, body: bytes) -> Asked:
         """Reads rows, arrays or images in base64."""

@@ -22,8 +22,8 @@ from regplug.bundles.calibration.fitting import (
 from regplug.bundles.calibration.request import Calibration
 from regplug.bundles.formats import Array
 from regplug.bundles.isolate import Deployed
-from regplug.bundles.numbers import TestData, in_batches
 from regplug.bundles.report import Check, at_most
+from regplug.bundles.test_set import TestData, in_batches
 from regplug.errors import ExportError
 
 _MOST_ERRORS = 5.0

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from regplug.bundles.calibration.answers import INTERVALS, SETS, added_answers, conformal_part, softmax
-from regplug.bundles.calibration.fitting import ALARM, Promise
+from regplug.bundles.calibration.fitting import ALARM, Promise, of_targets
 from regplug.bundles.cases import Reference
 from regplug.bundles.causes import cause
 from regplug.bundles.formats import Array, Format, Loss, RunAll
 from regplug.bundles.losses import widened
-from regplug.bundles.numbers import LEVELS, TestData, in_batches
+from regplug.bundles.numbers import LEVELS
 from regplug.bundles.report import Check, at_most, holds
 from regplug.bundles.schema import output_kind
 from regplug.bundles.splitting import open_outputs_split
+from regplug.bundles.test_set import TestData, in_batches
 
 _NEAR = 1e-4
 """Relative distance from the threshold within which a class may be in a set or not, because of rounding."""
@@ -42,8 +43,6 @@ def check_added_output(
         No check for a bundle without such an output.
     """
     checks: list[Check] = []
-    if conformal_part(manifest) is None:
-        return checks
     for level, optimised in LEVELS.items():
         opened = functools.cache(functools.partial(open_outputs_split, form, path, optimised=optimised))
         checks += added_output(opened, level, form.loss, known, manifest)
@@ -67,16 +66,13 @@ def added_output(
     Returns:
         No check for a bundle without such an output.
     """
-    part = conformal_part(manifest)
-    if part is None:
-        return []
-    name = f"{part['output']['name']}.{label}"
-    try:
+
+    def follows(name: str, part: Mapping[str, Any]) -> Check:
         run = opened()
         wrong = sum(_wrong(run(one.inputs), loss, manifest, part) for one in widened(known, loss))
-    except Exception as error:
-        return [holds(name, False, f"the file raises: {cause(error)}")]
-    return [at_most(name, wrong, 0, f"{part['output']['name']} that do not follow from the file's own outputs")]
+        return at_most(name, wrong, 0, f"{part['output']['name']} that do not follow from the file's own outputs")
+
+    return _checked(label, manifest, follows)
 
 
 def added_coverage(opened: Callable[[], RunAll], test: TestData, manifest: Mapping[str, Any]) -> list[Check]:
@@ -90,12 +86,17 @@ def added_coverage(opened: Callable[[], RunAll], test: TestData, manifest: Mappi
     Returns:
         No check for a bundle without such an output.
     """
+    return _checked("test_coverage", manifest, lambda name, part: _coverage(name, opened(), test, part))
+
+
+def _checked(label: str, manifest: Mapping[str, Any], check: Callable[[str, Mapping[str, Any]], Check]) -> list[Check]:
+    """Makes a check of the added output from its name and the calibration; it fails if the file raises an error."""
     part = conformal_part(manifest)
     if part is None:
         return []
-    name = f"{part['output']['name']}.test_coverage"
+    name = f"{part['output']['name']}.{label}"
     try:
-        return [_coverage(name, opened(), test, part)]
+        return [check(name, part)]
     except Exception as error:
         return [holds(name, False, f"the file raises: {cause(error)}")]
 
@@ -123,7 +124,7 @@ def _coverage(name: str, run: RunAll, test: TestData, part: Mapping[str, Any]) -
     added = in_batches(lambda rows: run(rows)[1], test.inputs)
     promise = Promise(rows=part["rows"], coverage=part["coverage"])
     if part["output"]["name"] == SETS:
-        covered_BK = added[np.arange(len(added)), test.targets][:, None]
+        covered_BK = of_targets(added, test.targets)[:, None]
     else:
         targets_BK = test.targets.reshape(added.shape[:2])
         covered_BK = (added[..., 0] <= targets_BK) & (targets_BK <= added[..., 1])

@@ -24,6 +24,12 @@ ALARM = 1e-6
 SLACK = 1e-5
 """How much a threshold on probabilities is lowered, relatively, so that rounding loses no class."""
 
+_ALL_RIGHT = "Give more validation rows, of which some are predicted wrong; or leave out --calibrate temperature."
+_FAR_OFF = (
+    "Check that the validation targets are in the order of the class names, and that the outputs are logits; or leave "
+    "out --calibrate temperature."
+)
+
 
 def log_probabilities(logits_BK: Array) -> Array:
     """Returns the log-softmax of the logits, float64 `(B, K)`."""
@@ -31,6 +37,11 @@ def log_probabilities(logits_BK: Array) -> Array:
 
     found: Array = log_softmax(np.asarray(logits_BK, np.float64), axis=1)
     return found
+
+
+def of_targets(values_BK: Array, targets_B: Array) -> Array:
+    """Returns the value of each row's class `(B,)`; classes may be floats, such as 1.0, or booleans."""
+    return np.asarray(values_BK[np.arange(len(targets_B)), np.asarray(targets_B).astype(np.intp)])
 
 
 def nll(logits_BK: Array, targets_B: Array, temperature: float = 1.0) -> float:
@@ -44,7 +55,7 @@ def nll(logits_BK: Array, targets_B: Array, temperature: float = 1.0) -> float:
 
 def _losses(logits_BK: Array, targets_B: Array, temperature: float) -> Array:
     shares_BK = log_probabilities(np.asarray(logits_BK, np.float64) / temperature)
-    losses_B: Array = -shares_BK[np.arange(len(targets_B)), targets_B]
+    losses_B: Array = -of_targets(shares_BK, targets_B)
     return losses_B
 
 
@@ -73,7 +84,7 @@ def fit_temperature(logits_BK: Array, targets_B: Array) -> float:
         raise ExportError(
             f"No temperature between {LEAST_TEMPERATURE:g} and {MOST_TEMPERATURE:g} minimises the NLL of the "
             f"{len(targets_B)} validation rows, of which {right} are predicted right.",
-            hint="Give more validation rows, of which some are predicted wrong; or leave out --calibrate temperature.",
+            hint=_ALL_RIGHT if right == len(targets_B) else _FAR_OFF,
         )
     return float(np.float32(math.exp(found.x)))
 
@@ -102,7 +113,7 @@ def fit_sets(probability_BK: Array, targets_B: Array, coverage: float) -> float:
     Source: Sadinle, Lei, Wasserman 2019, Least Ambiguous Set-Valued Classifiers with Bounded Error Levels; Vovk et al.
         2005, Algorithmic Learning in a Random World.
     """
-    of_targets_B = np.sort(probability_BK[np.arange(len(targets_B)), targets_B])[::-1]
+    of_targets_B = np.sort(of_targets(probability_BK, targets_B))[::-1]
     return float(np.float32(of_targets_B[rank_of(len(targets_B), coverage) - 1] * (1 - SLACK)))
 
 
@@ -181,7 +192,7 @@ def nll_change_in_errors(logits_BK: Array, targets_B: Array, temperature: float)
 def measured_sets(probability_BK: Array, targets_B: Array, threshold: float) -> dict[str, Any]:
     """Returns the coverage of prediction sets with its exact interval, and their mean size."""
     sets_BK = sets_of(probability_BK, threshold)
-    covered = int(sets_BK[np.arange(len(targets_B)), targets_B].sum())
+    covered = int(of_targets(sets_BK, targets_B).sum())
     return {**_coverage(covered, len(targets_B)), "mean_size": float(sets_BK.sum(1).mean())}
 
 

@@ -48,8 +48,10 @@ class Calibration:
         """
         if stochastic:
             raise RequestError(
-                "A stochastic bundle cannot be calibrated: its outputs differ in each pass.",
-                hint="Leave out --stochastic, or the calibration.",
+                "A stochastic bundle cannot be calibrated: a calibration is fitted to one output for each row, and "
+                "live dropout gives another in every pass.",
+                hint="Leave out the calibration, or stochastic. If both are needed, export two bundles: one with the "
+                "calibration, one with live dropout.",
             )
         if task.is_multilabel:
             raise RequestError(

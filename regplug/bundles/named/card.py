@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
+from textwrap import wrap
 from typing import Any
 
 from regplug.bundles.calibration.answers import graph_outputs
-from regplug.bundles.card_programs import Program
+from regplug.bundles.card_programs import CPP_TYPES, TORCH_TYPES, Program
 from regplug.bundles.layout import onnx_file
+from regplug.bundles.named.signature import Signature, Sizes
 from regplug.bundles.schema import output_kind
 
 _LIVE = " Its dropout is live: repeated outputs differ, and their spread tells how unsure it is."
@@ -57,7 +60,7 @@ def named_output_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def named_programs(manifest: Mapping[str, Any]) -> Iterator[Program]:
-    """Yields the programs for a bundle's files: numpy and onnxruntime, torch, OpenVINO, ExecuTorch."""
+    """Yields the programs for a bundle's files: numpy and onnxruntime, torch, OpenVINO, ExecuTorch, C++."""
     files = {facts["format"]: name for name, facts in manifest["files"].items()}
     inputs, outputs = ([part["name"] for part in parts] for parts in (manifest["inputs"], graph_outputs(manifest)))
     onnx = onnx_file(manifest)
@@ -71,6 +74,10 @@ def named_programs(manifest: Mapping[str, Any]) -> Iterator[Program]:
         yield Program("Python with OpenVINO", "python", _openvino(inputs, files["openvino"]))
     if "pte" in files:
         yield Program("Python with ExecuTorch", "python", _executorch(inputs, outputs, files["pte"]))
+    if onnx:
+        yield Program("C++ with onnxruntime", "cpp", _cpp_onnxruntime(manifest, onnx))
+    if "torchscript" in files and all(part["dtype"] in TORCH_TYPES for part in manifest["inputs"]):
+        yield Program("C++ with libtorch", "cpp", _cpp_libtorch(manifest, files["torchscript"]))
 
 
 def _numpy(inputs: Sequence[str], file: str) -> tuple[str, ...]:
@@ -130,6 +137,64 @@ def _executorch(inputs: Sequence[str], outputs: Sequence[str], file: str) -> tup
         f"({answers},) = program.load_method('forward').execute(rows)",
         f"print({answers})",
     )
+
+
+def _cpp_onnxruntime(manifest: Mapping[str, Any], file: str) -> tuple[str, ...]:
+    inputs, sizes = manifest["inputs"], Signature.from_manifest(manifest).settings[0]
+    shapes = {part["name"]: _row_shape(part, sizes) for part in inputs}
+    rows = (f"static {_cpp_type(part)} {part['name']}_row[{prod(shapes[part['name']])}];" for part in inputs)
+    tensors = (f"tensor({name}_row, {{{', '.join(map(str, shape))}}})" for name, shape in shapes.items())
+    # What a calibration adds comes last; it need not be of floats.
+    outputs = [part["name"] for part in manifest["outputs"]]
+    asked = f"inputs, rows, {len(shapes)}, outputs, {len(outputs)}"
+    return (
+        "#include <onnxruntime_cxx_api.h>",
+        "#include <iostream>",
+        *wrap(" ".join(rows), 110),
+        "int main() {",
+        f'  Ort::Env env; Ort::Session session(env, "{file}", Ort::SessionOptions{{}});',
+        "  auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);",
+        "  auto tensor = [&](auto &row, std::vector<int64_t> shape) {",
+        "    return Ort::Value::CreateTensor(memory, row, std::size(row), shape.data(), shape.size()); };",
+        f"  Ort::Value rows[] = {{{', '.join(tensors)}}};  // one raw row of each input",
+        f"  const char *inputs[] = {{{_quoted(shapes)}}}, *outputs[] = {{{_quoted(outputs)}}};",
+        f"  for (auto &answer : session.Run(Ort::RunOptions{{}}, {asked}))",
+        "    for (size_t at = 0; at < answer.GetTensorTypeAndShapeInfo().GetElementCount(); ++at)",
+        '      std::cout << answer.GetTensorData<float>()[at] << "\\n";',
+        "}",
+    )
+
+
+def _cpp_libtorch(manifest: Mapping[str, Any], file: str) -> tuple[str, ...]:
+    sizes = Signature.from_manifest(manifest).settings[0]
+    rows = (
+        f"torch::zeros({{{', '.join(map(str, _row_shape(part, sizes)))}}}, torch::{TORCH_TYPES[part['dtype']]})"
+        for part in manifest["inputs"]
+    )
+    return (
+        "#include <torch/script.h>",
+        "#include <iostream>",
+        "int main() {",
+        f'  auto model = torch::jit::load("{file}");',
+        "  std::vector<torch::jit::IValue> rows = {  // one raw row of each input",
+        *(f"    {row}," for row in rows),
+        "  };",
+        '  std::cout << model.forward(rows) << "\\n";',
+        "}",
+    )
+
+
+def _row_shape(part: Mapping[str, Any], sizes: Sizes) -> list[int]:
+    """Returns the shape of one row, with the sizes of the example."""
+    return [1, *(sizes[axis] if isinstance(axis, str) else axis for axis in part["shape"][1:])]
+
+
+def _cpp_type(part: Mapping[str, Any]) -> str:
+    return CPP_TYPES.get(part["dtype"], f"{part['dtype']}_t")
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def _shape(part: Mapping[str, Any]) -> str:

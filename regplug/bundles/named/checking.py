@@ -17,18 +17,20 @@ from regplug.bundles.calibration.checks import added_coverage, added_output
 from regplug.bundles.cases import Reference
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.decisions import Decision, decision_of
+from regplug.bundles.differences import worst_error
 from regplug.bundles.formats import Array, Format, Loss, NamedRun, RunAll
 from regplug.bundles.graph import check_graph
 from regplug.bundles.losses import widened
 from regplug.bundles.named.live import Joined, joined_real, layers_of
 from regplug.bundles.named.samples import Setting
 from regplug.bundles.named.signature import Signature, Sizes, packed_outputs, packed_run
-from regplug.bundles.numbers import LEVELS, TestData, cannot_open, check_largest, check_run, check_test, worst_error
+from regplug.bundles.numbers import LEVELS, cannot_open, check_largest, check_run
 from regplug.bundles.report import Check, at_most, prefixed
 from regplug.bundles.schema import output_kind
 from regplug.bundles.splitting import open_named_split
 from regplug.bundles.stochastic.checks import check_noise, judge_live
 from regplug.bundles.stochastic.record import Draws
+from regplug.bundles.test_set import TestData, check_test
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def suffixes_of(signature: Signature) -> tuple[str, ...]:
     """Returns the suffixes of files that a bundle takes."""
     if len(signature.inputs) > 1:
         return _SUFFIXES
-    return (*_SUFFIXES, ".npy", *(IMAGE_SUFFIXES if signature.inputs[0].layout == "image" else ()))
+    return (*_SUFFIXES, ".npy", *(IMAGE_SUFFIXES if takes_images(signature) else ()))
 
 
 def read_named(path: Path, signature: Signature) -> tuple[dict[str, Array], list[str]]:
@@ -49,7 +49,7 @@ def read_named(path: Path, signature: Signature) -> tuple[dict[str, Array], list
             hint=f"Give {', '.join(suffixes_of(signature))} files: an array for each input, by its name.",
         )
     if suffix in IMAGE_SUFFIXES:
-        return _image(path, signature)
+        return read_named_image(path, signature)
     arrays = _json_arrays(path) if suffix == ".json" else _numpy_arrays(path, signature)
     return checked_inputs(str(path), arrays, signature)
 
@@ -115,16 +115,33 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _image(path: Path, signature: Signature) -> tuple[dict[str, Array], list[str]]:
-    """Reads an image at its own size, if the axes are symbolic."""
+def takes_images(signature: Signature) -> bool:
+    """Returns whether a file of an image is a whole row: there is one input, and it is an image."""
+    return len(signature.inputs) == 1 and signature.inputs[0].layout == "image"
+
+
+def read_named_image(
+    path: Path, signature: Signature, content: bytes | None = None
+) -> tuple[dict[str, Array], list[str]]:
+    """Reads an image as one row, at its own size if the axes are symbolic.
+
+    Args:
+        path: Its file, or its name for messages.
+        signature: The bundle's only input, and its axes.
+        content: The file's bytes; by default they are read from `path`.
+
+    Raises:
+        BundleError: It cannot be read, or does not fit.
+    """
     part = signature.inputs[0]
-    width, height = image_size(path)
+    width, height = image_size(path, content)
     shape = tuple(
         size if isinstance(axis, str) else axis for axis, size in zip(part.shape, (0, height, width), strict=True)
     )
     _require_sizes(str(path), part, shape, signature.axes, {})
-    read = read_image(path, _form(part, shape))
-    return {part.name: read.rows}, list(read.notes)
+    read = read_image(path, _form(part, shape), content)
+    rows = {part.name: read.rows}
+    return rows, [*read.notes, *_unchecked(str(path), sizes_in(rows, signature.inputs), signature.axes)]
 
 
 def checked_inputs(where: str, arrays: Mapping[str, Array], signature: Signature) -> tuple[dict[str, Array], list[str]]:

@@ -11,7 +11,7 @@ import numpy as np
 from regplug.bundles.formats import Array, NamedRun
 from regplug.bundles.named.inputs import form_words, read_named, suffixes_of
 from regplug.bundles.named.signature import OutputPart, Signature, flat
-from regplug.bundles.passes import mean_and_spread, probabilities_or_values
+from regplug.bundles.passes import mean_and_spread, not_finite, probabilities_or_values
 from regplug.errors import BundleError, VerificationError
 
 _ROWS_AT_ONCE = 512
@@ -145,4 +145,6 @@ def named_rows(
             both = named_mean_and_spread(decided(run, manifest), part, passes)
             for at in range(len(next(iter(both[0].values())))):
                 outputs, spreads = ({name: output[at] for name, output in one.items()} for one in both)
+                if not all(np.isfinite(output).all() for output in outputs.values()):
+                    raise not_finite(str(path), start + at)
                 yield str(path), start + at, outputs, spreads

@@ -19,6 +19,7 @@ from regplug.bundles.schema import (
     Kind,
     calibration_faults,
     faults,
+    figure_contradictions,
     file_contradictions,
     is_whole,
     one_of,
@@ -98,6 +99,7 @@ def _contradictions(manifest: Mapping[str, Any]) -> Iterator[str]:
     for at, part in enumerate(manifest["outputs"]):
         yield from _output_contradictions(f"outputs[{at}]", part, manifest)
     yield from _task_contradictions(manifest)
+    yield from figure_contradictions(manifest)
     yield from file_contradictions(manifest)
 
 

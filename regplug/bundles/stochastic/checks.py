@@ -19,12 +19,14 @@ from regplug.bundles.cases import BATCHES, Reference
 from regplug.bundles.causes import cause
 from regplug.bundles.clean_process import CleanProcess
 from regplug.bundles.decisions import Decision
+from regplug.bundles.differences import worst_error
 from regplug.bundles.formats import Array, Format, NoiseRuns, Run
 from regplug.bundles.losses import widened
-from regplug.bundles.numbers import LEVELS, TestData, cannot_open, check_run, check_test, worst_error
+from regplug.bundles.numbers import LEVELS, cannot_open, check_run
 from regplug.bundles.report import Check, at_most, holds, prefixed
 from regplug.bundles.stochastic.record import COPIES, RUNS, Draws, as_passes, asked_rows, stochastic_part
 from regplug.bundles.stochastic.uniforms import given_uniforms, mask_shape
+from regplug.bundles.test_set import TestData, check_test
 
 ALARM = 1e-7
 """False alarm rate of one statistical check."""
