@@ -13,7 +13,21 @@ from tracking_stores import copied_store
 
 from regplug.api import Study
 from regplug.errors import DataError, RequestError, UnknownComponentError
-from regplug.lab import Findings, Lab, bounded, curves, equal, exact, greater, histograms, rate, series, spreads, within
+from regplug.lab import (
+    Findings,
+    Lab,
+    bounded,
+    curves,
+    equal,
+    exact,
+    greater,
+    histograms,
+    mostly_greater,
+    rate,
+    series,
+    spreads,
+    within,
+)
 from regplug.lab.claims import allowed_outside, overall
 from regplug.lab.page import write_chapter
 from regplug.registry import default_registry
@@ -84,6 +98,19 @@ def test_a_difference_is_judged_by_its_interval_over_pairs():
     assert judged(equal("a", "A.", higher, TEN, 1, **SOURCE)) == "HOLDS"
     assert judged(equal("a", "A.", higher, TEN, 0.1, **SOURCE)) == "DOES NOT HOLD"
     assert judged(equal("a", "A.", higher, TEN, 0.545, **SOURCE)) == "UNDECIDED"
+
+
+def test_most_seeds_decide_whatever_a_few_of_them_do():
+    lower = [value - 0.1 for value in TEN]
+    broken = [-1000.0, *TEN[1:]]
+    assert judged(greater("a", "A.", broken, lower, **SOURCE)) == "UNDECIDED"
+    assert judged(mostly_greater("a", "A.", broken, lower, **SOURCE)) == "HOLDS"
+    assert judged(mostly_greater("a", "A.", [math.nan, *TEN[1:]], lower, **SOURCE)) == "HOLDS"
+    assert judged(mostly_greater("a", "A.", lower, broken, **SOURCE)) == "DOES NOT HOLD"
+    assert judged(mostly_greater("a", "A.", [-1000.0, -1000.0, *TEN[2:]], lower, **SOURCE)) == "UNDECIDED"
+    assert judged(mostly_greater("a", "A.", TEN, TEN, **SOURCE)) == "UNDECIDED"
+    claim = mostly_greater("a", "A.", broken, lower, **SOURCE)
+    assert claim.figures == {"greater": 9, "less": 1, "n": 10, "p_value": pytest.approx(22 / 1024)}
 
 
 def test_identities_bounds_and_rates_are_judged():

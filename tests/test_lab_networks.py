@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from regplug.errors import FailedError
 from regplug.lab import Lab, Runs
+from regplug_lab.by_hand import ByHand, as_by_hand
 from regplug_lab.dead_units import dead_fractions
 from regplug_lab.judging import near
 from regplug_lab.normalization import IMAGES
@@ -54,6 +56,19 @@ RUNS = {"seed 0": "", "seed 1": "The run diverged.", "seed 2": ""}
 """Run -> its error."""
 
 
+def _runs_of(model: nn.Module) -> Runs:
+    each = [SimpleNamespace(point=SimpleNamespace(key=key), error=error) for key, error in RUNS.items()]
+    return Runs(SimpleNamespace(results=each), dict.fromkeys(RUNS, model))
+
+
+def test_a_run_that_failed_leaves_a_gap_or_an_error_but_shifts_no_seed():
+    model = nn.Identity()
+    runs = _runs_of(model)
+    assert runs.models_or_none() == [model, None, model]
+    with pytest.raises(FailedError, match=r"^The run seed 1 failed, so it has no network. The run diverged.$"):
+        runs.models()
+
+
 def test_a_unit_is_dead_if_no_image_reaches_it_and_a_diverged_run_has_none():
     model = nn.Sequential()
     model.hidden1, model.activation1 = nn.Linear(784, 4), nn.ReLU()
@@ -63,9 +78,7 @@ def test_a_unit_is_dead_if_no_image_reaches_it_and_a_diverged_run_has_none():
         model.hidden1.weight[1, 5] = 2
     images = torch.zeros(7000, 784, dtype=torch.uint8)
     images[6999, 5] = 255
-    each = [SimpleNamespace(point=SimpleNamespace(key=key), error=error) for key, error in RUNS.items()]
-    runs = Runs(SimpleNamespace(results=each), dict.fromkeys(RUNS, model))
-    assert dead_fractions(runs, images) == pytest.approx([0.5, math.nan, 0.5], nan_ok=True)
+    assert dead_fractions(_runs_of(model), images) == pytest.approx([0.5, math.nan, 0.5], nan_ok=True)
 
 
 def test_a_mean_is_near_within_four_of_its_standard_errors_and_a_rounded_digit():
@@ -76,6 +89,16 @@ def test_a_mean_is_near_within_four_of_its_standard_errors_and_a_rounded_digit()
     assert near("a", "A.", values, 1.1 + 4.1 * error, **claim).verdict == "DOES NOT HOLD"
     assert near("a", "A.", values, 1.1 + 4.1 * error, 0.1, **claim).verdict == "HOLDS"
     assert near("a", "A.", values[:4], 5, **claim).verdict == "UNDECIDED"
+
+
+def test_a_mean_agrees_with_runs_in_plain_torch_and_the_claim_says_who_leaves_the_range_of_facts():
+    reference = ByHand(facts=(0.70, 0.75), outside=26, seeds=60, mean=0.74, sd=0.03)
+    limit = 4 * 0.03 * (1 / 10 + 1 / 60) ** 0.5
+    values = [0.69 + limit, 0.79 + limit] * 5
+    near_enough, too_far = (as_by_hand("a", "A", [one + by for one in values], reference) for by in (-0.001, 0.001))
+    assert (near_enough.verdict, too_far.verdict) == ("HOLDS", "DOES NOT HOLD")
+    assert "FACTS has 0.7 to 0.75; 5 of 10 runs here and 26 of 60 in plain torch lie outside that." in near_enough.text
+    assert as_by_hand("a", "A", values[:4], reference).verdict == "UNDECIDED"
 
 
 def test_lenet_trains_on_every_image_of_the_folder_train(tmp_path: Path):

@@ -124,7 +124,7 @@ def regplug_studies() -> Iterator[Study]:
         source="Lecture notes; Srivastava et al. 2014",
         seconds=(300, 15),
         rows=("C1", "C3"),
-        seeds=80,
+        seeds=240,
     )
     yield Study(
         name="dropout_scaling",

@@ -16,7 +16,7 @@ def study(lab: Lab) -> Findings:
 ```
 """
 
-from regplug.lab.claims import Claim, Verdict, bounded, equal, exact, greater, rate, within
+from regplug.lab.claims import Claim, Verdict, bounded, equal, exact, greater, mostly_greater, rate, within
 from regplug.lab.figures import Dots, Drawing, curves, functions, histograms, panels, series, spreads
 from regplug.lab.findings import Findings
 from regplug.lab.laboratory import Lab, Runs
@@ -44,6 +44,7 @@ __all__ = [
     "greater",
     "histograms",
     "installed_studies",
+    "mostly_greater",
     "panels",
     "rate",
     "run",

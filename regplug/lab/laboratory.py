@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from regplug.api import DataContext
 from regplug.config.spec import ComponentSpec
-from regplug.errors import DataError, did_you_mean
+from regplug.errors import DataError, FailedError, did_you_mean
 from regplug.functions.given import read_study
 from regplug.registry import build, default_registry
 from regplug.reports.curves import Curve
@@ -69,9 +69,17 @@ class Runs:
     def models(self) -> list[nn.Module]:
         """Returns the trained networks in evaluation mode, in the order of the seeds; needs `keep_models=True`.
 
-        A run that failed has none; see `errors`.
+        Raises:
+            FailedError: A run failed; `models_or_none` leaves a gap for it.
         """
-        return [self._models[each.point.key] for each in self._results if not each.error]
+        for each in self._results:
+            if each.error:
+                raise FailedError(f"The run {each.point.key} failed, so it has no network. {each.error}")
+        return [self._models[each.point.key] for each in self._results]
+
+    def models_or_none(self) -> list[nn.Module | None]:
+        """Returns what `models` does, with None where a run failed."""
+        return [None if each.error else self._models[each.point.key] for each in self._results]
 
     def errors(self) -> list[str]:
         """Returns the error of each run, empty for one that finished; a diverged run names the loss or weight."""
