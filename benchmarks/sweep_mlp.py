@@ -16,7 +16,8 @@ from benchmarks.report import Report
 from regplug.config import RunConfig
 from regplug.data import Prepared
 from regplug.registry import default_registry
-from regplug.studies.design.config import StudyConfig, points_of
+from regplug.studies.design.config import StudyConfig
+from regplug.studies.design.points import points_of
 from regplug.studies.stacks.grouping import group_points
 from regplug.studies.stacks.running import Chunks, GroupRunner
 from regplug.studies.stacks.study_data import StudyData

@@ -49,3 +49,22 @@ def groups(model, decay):
     """Weights decayed and biases not, as a careful user of torch.optim writes it."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     return [{"params": matrices, "weight_decay": decay}, {"params": [p for p in model.parameters() if p.ndim < 2]}]
+
+
+def acting_by_hand(reg, layers, scale):
+    """What `train_by_hand` does for l2 or weight_decay of strength 0.1, or max_norm of 0.5, at a learning rate of 0.2.
+
+    Args:
+        reg: The regularizer, as a run names it.
+        layers: The layers on whose weights it acts.
+        scale: Multiplies the weight of each with what a function returns for it.
+    """
+    if reg.startswith("l2"):
+        return {
+            "loss": lambda logits, y: (
+                F.cross_entropy(logits, y) + 0.05 * sum(layer.weight.square().sum() for layer in layers)
+            )
+        }
+    if reg.startswith("weight_decay"):
+        return {"before": lambda: scale(lambda weight: 1 - 0.2 * 0.1)}
+    return {"after": lambda: scale(lambda weight: (0.5 / (weight.norm(dim=1, keepdim=True) + 1e-7)).clamp(max=1))}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,3 +38,21 @@ class Terminal:
         code = invoke([str(arg) for arg in args])
         out, err = self._capsys.readouterr()
         return Said(code, out, err)
+
+
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
+    """A terminal in the current folder."""
+    return Terminal(capsys)
+
+
+def terminal_in(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal in a folder, without a store of the user's own."""
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Terminal(capsys)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The user's variables, without a store of their own, and these."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")} | more

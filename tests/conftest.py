@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -31,10 +32,31 @@ pytest_plugins = [
     "small_disks",
     "tracking_server",
     "browsing",
+    "cli_calls",
     "fake_plugins",
     "made_stochastic",
     "shortcuts",
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Libraries and tests are a million objects that stay: the garbage collector searches only what comes later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_ignore_collect(collection_path, config):
+    """`-m slow` and `-m full` import only files that have such tests: the others take a quarter of a minute."""
+    mark = config.option.markexpr
+    if mark in ("slow", "full") and collection_path.match("test_*.py"):
+        text = collection_path.read_text(encoding="utf-8")
+        return None if mark in text or "marked" in text else True  # `catalogue.marked` gives marks
+    return None
 
 
 @pytest.fixture(autouse=True)

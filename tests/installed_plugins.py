@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_calls import Terminal
 from fake_plugins import Site
 
 from regplug.registry import default_registry
@@ -20,8 +19,3 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]
     yield made
     default_registry.cache_clear()
     made.forget()
-
-
-@pytest.fixture
-def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(capsys)

@@ -17,6 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+from shortcuts import not_drawing
+
 import regplug
 from regplug import exporting
 from regplug.errors import RequestError
@@ -237,4 +239,5 @@ if __name__ == "__main__":
             importlib.import_module(module)
     if sys.argv[5:]:
         chosen(sys.argv[5:])
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    with not_drawing():
+        main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -17,10 +17,11 @@ import sys
 import time
 from pathlib import Path
 
+from shortcuts import not_drawing
 from trainings import toy
 
 import regplug
-from regplug.studies.keeping import POINT_TAG
+from regplug.studies.design.child_configs import POINT_TAG
 from regplug.studies.results import StudyObserver
 from regplug.studies.stacks import running
 
@@ -143,4 +144,5 @@ def main(place, kills, seed):
 if __name__ == "__main__":
     for name in USED:
         importlib.import_module(name)
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    with not_drawing():
+        main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

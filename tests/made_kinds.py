@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 import tempfile
@@ -19,6 +20,10 @@ from regplug.errors import RegplugError, VerificationError
 
 PAGE = DOCS / "export.md"
 FORMATS = {"onnx": "ONNX", "torchscript": "TorchScript", "pt2": "pt2"}
+PTE = "pte"
+"""A format whose column is only compared where its library is installed."""
+
+HAS_PTE = importlib.util.find_spec("executorch") is not None
 KINDS: Mapping[str, Kind] = {
     **{name: Kind(*given) for name, given in SOUND.items()},
     **MORE,
@@ -28,7 +33,7 @@ KINDS: Mapping[str, Kind] = {
 _CUTS = (
     # Not in the table: places in the code, classes, figures, all but the first sentence.
     re.compile(r" at \S+\.py:\d+"),
-    re.compile(r" \((?:format |on other |the model: |[^()]*\w\.\w)[^()]*\)"),
+    re.compile(r" \((?:format |on other |the model: |module '|[^()]*\w\.\w)[^()]*\)"),
     re.compile(r": [A-Z]\w*Error: .*"),
     re.compile(r",? by -?[\d.]+(e-?\d+)?.*"),
     re.compile(r"\. [A-Z].*"),
@@ -70,6 +75,8 @@ def reason_of(error: RegplugError) -> str:
     text = error.message
     if isinstance(error, VerificationError) and "\n" in text:
         text = text.splitlines()[1].partition(": ")[2]
+    if "largest difference from torch" in text:
+        text = "the outputs differ from torch's"
     if text.startswith("the file raises: "):
         text = "the file raises an error"
     for cut in _CUTS:
@@ -78,18 +85,41 @@ def reason_of(error: RegplugError) -> str:
     return (text[0].upper() + text[1:]).replace("|", "\\|")
 
 
+def pte_cell_of(name: str, others: str) -> str:
+    """Returns the cell of ExecuTorch for a kind: `yes`, or `no` with the reason, unless the row has it already.
+
+    Args:
+        name: The kind.
+        others: The row for the other formats.
+    """
+    error = tried(name, PTE)
+    reason = "" if error is None else reason_of(error)
+    return "yes" if error is None else "no" if reason in others else f"no: {reason}"
+
+
 def rows_of_page() -> dict[str, str]:
-    """Returns the lines of the table in the page, by kind."""
+    """Returns the lines of the table in the page by kind, without the column of ExecuTorch."""
+    return {name: f"{line.rpartition(' | ')[0]} |" for name, line in _lines_of_page().items()}
+
+
+def pte_cells_of_page() -> dict[str, str]:
+    """Returns the cells of ExecuTorch in the page, by kind."""
+    return {name: line.rpartition(" | ")[2].removesuffix(" |") for name, line in _lines_of_page().items()}
+
+
+def _lines_of_page() -> dict[str, str]:
     inside = PAGE.read_text(encoding="utf-8").partition("<!-- made: kinds -->")[2].partition("<!-- end -->")[0]
     rows = [line for line in inside.splitlines() if line.startswith("| ")]
     return {line.split(" | ")[0].removeprefix("| "): line for line in rows[1:]}
 
 
 def write() -> None:
-    """Writes the table into the page."""
-    lines = [f"| kind | {' | '.join(FORMATS.values())} | why not |", f"|---|{'---|' * len(FORMATS)}---|"]
+    """Writes the table into the page; without ExecuTorch, its column stays as it is."""
+    known = pte_cells_of_page()
+    lines = [f"| kind | {' | '.join(FORMATS.values())} | why not | pte |", f"|---|{'---|' * len(FORMATS)}---|---|"]
     for name in KINDS:
-        lines.append(row_of(name, outcomes(name)))
+        row = row_of(name, outcomes(name))
+        lines.append(f"{row} {pte_cell_of(name, row) if HAS_PTE else known.get(name, 'not tried')} |")
         sys.stderr.write(f"{lines[-1]}\n")
     PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), "kinds", "\n".join(lines) + "\n"), encoding="utf-8")
 

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from shortcuts import not_drawing
 from trainings import toy
 
 import regplug
@@ -77,4 +78,5 @@ if __name__ == "__main__":
     for name in ("mlflow.store.tracking.sqlalchemy_store", "sklearn.metrics", "regplug.runs.runner"):
         importlib.import_module(name)
     curves_png({"train/loss": [(1, 1.0), (2, 0.5)]})
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    with not_drawing():
+        main(Path(sys.argv[1]), int(sys.argv[2]))

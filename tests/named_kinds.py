@@ -1,10 +1,11 @@
-"""Modules with several inputs or outputs, or symbolic axes, that the tests of their bundles share."""
+"""Modules with several inputs or outputs, or symbolic axes, and functions that run them: for tests of their bundles."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -79,3 +80,15 @@ class Of(nn.Module):
 
     def forward(self, x: Tensor):
         return self._forward(self, x)
+
+
+def torch_answers(network, arrays, *, as_dict=False):
+    with torch.no_grad():
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return network.eval()(tensors) if as_dict else network.eval()(**tensors)
+
+
+def onnx_answers(bundle, arrays):
+    session = onnxruntime.InferenceSession(str(bundle / "model.onnx"))
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, arrays), strict=True))

@@ -44,10 +44,14 @@ def _saving(save: Any, print_png: Any) -> Iterator[None]:
         yield
 
 
+def not_drawing() -> contextlib.AbstractContextManager[None]:
+    """Inside, figures are made as ever, but not drawn. Processes of their own that look at no figure need it, too."""
+    return _saving(_save_blank, _print_blank)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _figures_are_blank() -> Iterator[None]:
-    """Figures are made as ever, but not drawn."""
-    with _saving(_save_blank, _print_blank):
+    with not_drawing():
         yield
 
 

@@ -27,10 +27,13 @@ from regplug.bundles.calibration.fitting import (
 )
 from regplug.bundles.calibration.request import Calibration, calibration_of
 from regplug.bundles.layout import read_manifest
-from regplug.bundles.schema import manifest_fault
+from regplug.bundles.schema import figure_contradictions, manifest_fault
 from regplug.bundles.verifying import verify_bundle
 from regplug.bundles.writing import write_bundle
 from regplug.errors import ExportError, RequestError, VerificationError
+
+ACCURACY = {"name": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6}
+SETS = {"coverage": 0.9, "rows": 9, "test": [{"coverage": 0.9, "low": 0.8, "high": 0.9}]}
 
 
 def drawn(count, seed, scale=1.0, classes=3):
@@ -92,6 +95,42 @@ def test_the_interval_of_a_share_is_exact():
     found = binomtest(17, 20).proportion_ci(0.95, "exact")
     assert exact_interval(17, 20) == pytest.approx((found.low, found.high))
     assert exact_interval(0, 20)[0] == 0.0
+
+
+def test_targets_in_another_order_have_no_temperature_and_the_hint_says_so():
+    logits, _ = drawn(500, 3)
+    with pytest.raises(ExportError, match="No temperature between") as caught:
+        fit_temperature(logits, logits.argmin(1))
+    assert "order of the class names" in caught.value.hint
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8, bool])
+def test_classes_may_be_floats_or_booleans(dtype):
+    shares = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
+    classes = np.array([0, 1, 0, 1])
+    assert fit_sets(shares, classes.astype(dtype), 0.5) == fit_sets(shares, classes, 0.5)
+    assert nll(np.log(shares), classes.astype(dtype)) == nll(np.log(shares), classes)
+    assert measured_sets(shares, classes.astype(dtype), 0.5) == measured_sets(shares, classes, 0.5)
+
+
+def test_a_coverage_that_is_no_number_is_refused():
+    with pytest.raises(RequestError, match="is not a number"):
+        calibration_of("none", "0.9", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({}, ""),
+        ({"metrics": [ACCURACY | {"value": 0.99}]}, "accuracy is 0.99, outside of its interval from 0.4 to 0.6"),
+        ({"calibration": SETS | {"test": [{"coverage": 0.99, "low": 0.8, "high": 0.92}]}}, "calibration.test is 0.99"),
+        ({"calibration": SETS | {"rows": 3}}, "coverage is 0.9, which 3 rows are too few to promise"),
+    ],
+)
+def test_figures_that_contradict_each_other_are_found_out(change, found):
+    manifest = {"metrics": [ACCURACY], "calibration": SETS} | change
+    assert [fault for fault in figure_contradictions(manifest) if found not in fault] == []
+    assert bool(found) == any(figure_contradictions(manifest))
 
 
 def test_equal_probabilities_are_covered_however_they_are_rounded():

@@ -125,6 +125,18 @@ def test_a_model_that_raises_for_a_large_batch_is_refused(most: int, tmp_path: P
         write_bundle(row_request(network, formats=onnx_only()), tmp_path / "bundle")
 
 
+class BatchStatistics(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.batch_norm(x, None, None, training=True)
+
+
+def test_a_norm_with_the_statistics_of_the_batch_is_told_to_use_running_ones(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(4, 3), BatchStatistics())
+    with pytest.raises(ExportError, match="cannot take a batch of 1 rows") as caught:
+        write_bundle(row_request(network, formats=onnx_only()), tmp_path / "bundle")
+    assert "running statistics with training=self.training" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("samples", "value_range"),
     [

@@ -33,10 +33,10 @@ from regplug.exporting import export_run
 from regplug.regularization.settling import settle
 from regplug.training.tensors import restore_tensors
 
-pytestmark = pytest.mark.slow
-
 TRIED = ("mlp", "cnn", "lenet", "residual", "unet", "transformer")
 LEAST_FAULTS, LEAST_RANDOM = 60, 80
+SAMPLE = 3 * len(RANDOM_KINDS)
+"""Random networks of the slow tests: one of each kind in each of three formats."""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,7 @@ def is_caught(bundle: Path) -> bool:
     return not verify_bundle(bundle).passed
 
 
+@pytest.mark.slow
 def test_all_planted_faults_are_caught(sound: dict[str, Path], tmp_path: Path, tell: Any) -> None:
     outcomes: dict[str, bool] = {}
     for name in TRIED:
@@ -120,6 +121,7 @@ FIRST_PARTY = [
 ]
 
 
+@pytest.mark.slow
 def test_sound_models_raise_no_false_alarm(sound: dict[str, Path], tmp_path: Path, tell: Any) -> None:
     makers = {
         f"{model} {'+'.join(reg)}": partial(export_first_party, model, reg, tmp_path / "b")
@@ -131,13 +133,20 @@ def test_sound_models_raise_no_false_alarm(sound: dict[str, Path], tmp_path: Pat
     assert not refused
 
 
-def test_random_sound_networks_raise_no_false_alarm(tmp_path: Path, tell: Any) -> None:
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(SAMPLE), marks=pytest.mark.slow, id="sample"),
+        pytest.param(range(SAMPLE, LEAST_RANDOM), marks=pytest.mark.full, id="others"),
+    ],
+)
+def test_random_sound_networks_raise_no_false_alarm(seeds: range, tmp_path: Path, tell: Any) -> None:
     forms = all_three()
     makers = {
         f"random network {seed}": partial(
             export_and_verify, seed, [forms[seed // len(RANDOM_KINDS) % 3]], tmp_path / "b"
         )
-        for seed in range(LEAST_RANDOM)
+        for seed in seeds
     }
     refused = refusals(makers)
     tell(f"false alarms {len(refused)} in {len(makers)} random networks")

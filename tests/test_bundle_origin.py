@@ -55,11 +55,6 @@ def bundle(signed: Path, tmp_path: Path) -> Path:
     return shutil.copytree(signed, tmp_path / "bundle")
 
 
-@pytest.fixture
-def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(capsys)
-
-
 def faults(bundle: Path, **known: object) -> list[str]:
     return [check.detail for check in origin_checks(bundle, Origin(**known)) if not check.passed]
 

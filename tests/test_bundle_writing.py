@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,12 @@ import onnxruntime
 import pytest
 import torch
 from made_bundles import THREE, both, image_request, mlp, onnx_only, row_request, rows, trained
+from planting import Plant, check_changed, checks_without
 from torch import nn
 
 from regplug.api import NoParams, Task
+from regplug.bundles.capture import capture
+from regplug.bundles.formats import Captured, Format
 from regplug.bundles.layout import CHECKSUMS, sha256_file
 from regplug.bundles.publish import published
 from regplug.bundles.request import Bundle
@@ -27,6 +31,7 @@ from regplug.training.state_hash import state_sha256
 from regplug_formats import OnnxParams
 from regplug_formats.onnx_format import Onnx
 from regplug_formats.pt2 import Pt2
+from regplug_formats.torchscript import TorchScript
 
 FILES = {
     "README.md",
@@ -52,6 +57,16 @@ def test_a_bundle_holds_exactly_the_files_of_the_contract(made: tuple[nn.Module,
     bundle = made[1]
     assert set(bundle.files) == FILES == {path.name for path in bundle.path.iterdir()}
     assert not [path for path in bundle.path.parent.iterdir() if path != bundle.path]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [TorchScript(NoParams()), Pt2(NoParams())], ids=["torchscript", "pt2"])
+def test_a_full_disk_raises_an_error_and_does_not_end_the_process(form: Format) -> None:
+    network, example = nn.Linear(4, 2).eval().requires_grad_(False), torch.zeros(3, 4)
+    program = capture(network, example)[0]
+    captured = Captured(module=network, program=program, example=example, input_name="x", output_name="y")
+    with pytest.raises(OSError, match="No space left on device"):
+        form.write(captured, Path("/dev/full"), {})
 
 
 def test_every_check_has_passed_and_stands_in_the_file(made: tuple[nn.Module, Bundle]) -> None:
@@ -117,6 +132,20 @@ def test_the_accuracy_of_the_file_itself_is_measured(made: tuple[nn.Module, Bund
         answers = network.eval()((torch.from_numpy(rows(90)) - 5) * 0.5).argmax(1).numpy()
     check = next(c for c in bundle.verification.checks if c.name == "onnx.test_accuracy")
     assert check.figure == pytest.approx((answers == np.arange(90) % 3).mean())
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [check_changed("onnx.test_accuracy", figure=0.99, limit=0.99), checks_without("torchscript.test_accuracy")],
+    ids=["another accuracy", "no test rows"],
+)
+def test_an_accuracy_that_is_not_the_manifests_is_found(
+    plant: Plant, made: tuple[nn.Module, Bundle], tmp_path: Path
+) -> None:
+    bundle = shutil.copytree(made[1].path, tmp_path / "bundle")
+    plant(bundle)
+    failures = {check.name: check.detail for check in verify_bundle(bundle).failures}
+    assert "was not compared with the model's accuracy" in failures["bundle.checks_at_export"]
 
 
 def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:

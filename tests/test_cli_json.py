@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 
 import pytest
-from cli_calls import Terminal
+from cli_calls import terminal_in
 from tracking_stores import copied_store
 from waiting import free_port
 
@@ -110,9 +110,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def terminal(folder, capsys, monkeypatch):
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Terminal(capsys)
+    return terminal_in(folder, capsys, monkeypatch)
 
 
 def test_the_table_has_every_command(terminal):

@@ -70,12 +70,11 @@ COMMANDS = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("args", COMMANDS, ids=" ".join)
-def test_no_line_is_wider_than_the_terminal(args):
-    for width in (60, 80):
-        text = re.sub(r"\x1b\[[0-9;]*m", "", in_terminal(args, width))
-        assert [line for line in text.splitlines() if len(line) > width and len(line.split()) > 1] == []
+@pytest.mark.parametrize("width", [pytest.param(60, marks=pytest.mark.slow), pytest.param(80, marks=pytest.mark.full)])
+def test_no_line_is_wider_than_the_terminal(args, width):
+    text = re.sub(r"\x1b\[[0-9;]*m", "", in_terminal(args, width))
+    assert [line for line in text.splitlines() if len(line) > width and len(line.split()) > 1] == []
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_calls import Terminal
+from cli_calls import Terminal, environment
 from runs import standing_in
 
 from regplug.cli.failures import Failure
@@ -104,10 +104,9 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def answers(folder):
     """What one process answered to all of them, one after the other, and what it had imported by then."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], input=json.dumps([[args for args, _ in WRONG.values()], HEAVY]), cwd=folder,
-        env=environment, capture_output=True, text=True, check=True,
+        env=environment(), capture_output=True, text=True, check=True,
     )  # fmt: skip
     return dict(zip(WRONG, json.loads(done.stdout), strict=True))
 

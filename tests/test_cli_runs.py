@@ -8,7 +8,6 @@ import math
 from pathlib import Path
 
 import pytest
-from cli_calls import Terminal
 from runs import standing_in
 from tracking_stores import copied_store
 
@@ -56,11 +55,6 @@ def filled(tmp_path_factory):
 
 def _params(model, regularizers, lr):
     return {"model": model, "dataset": "digits", "regularizers": regularizers, "lr": lr}
-
-
-@pytest.fixture
-def terminal(capsys):
-    return Terminal(capsys)
 
 
 def listed(terminal, *options):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from broken_streams import FAULTS
-from cli_calls import Terminal
+from cli_calls import Terminal, environment
 
 pytestmark = pytest.mark.slow  # each test exports, or starts processes
 
@@ -39,7 +38,6 @@ COMPLAINT = "error: The output could not be written: No space left on device.\n"
 def tried(tmp_path_factory):
     """The folder in which every command was called with every fault, and what each answered."""
     folder = tmp_path_factory.mktemp("streams")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     first = ["run", "--model", "mlp:hidden=[4]", "--epochs", "1", "--format", "onnx", "--out", "first"]
     calls = [("none", first)]
     for fault in FAULTS:
@@ -48,7 +46,7 @@ def tried(tmp_path_factory):
         calls += [(fault, [*args, *own.get(name, [])]) for name, args in COMMANDS.items()]
     program = Path(__file__).with_name("broken_streams.py")
     done = subprocess.run(
-        [sys.executable, program, folder], input=json.dumps(calls), cwd=folder, env=environment, capture_output=True,
+        [sys.executable, program, folder], input=json.dumps(calls), cwd=folder, env=environment(), capture_output=True,
         text=True, check=True,
     )  # fmt: skip
     keys = [("none", "first"), *((fault, name) for fault in FAULTS for name in COMMANDS)]

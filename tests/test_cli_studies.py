@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from cli_calls import Terminal
+from cli_calls import terminal_in
 from study_runs import Place
 
 import regplug
@@ -23,9 +23,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def terminal(capsys, monkeypatch, place):
-    monkeypatch.chdir(place.folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Terminal(capsys)
+    return terminal_in(place.folder, capsys, monkeypatch)
 
 
 @pytest.fixture(scope="module")

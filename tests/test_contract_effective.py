@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from by_hand import train_by_hand
+from by_hand import acting_by_hand, train_by_hand
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 from trainings import assembled, assert_same_bits, greatest_difference, stack, trained, trainer, weights
@@ -52,15 +52,7 @@ def _acting_on_property(reg, model):
             else:
                 layer.weight.mul_(factor(layer.weight))
 
-    if reg.startswith("l2"):
-        return {
-            "loss": lambda logits, y: (
-                F.cross_entropy(logits, y) + 0.05 * sum(layer.weight.square().sum() for layer in layers)
-            )
-        }
-    if reg.startswith("weight_decay"):
-        return {"before": lambda: scale(lambda weight: 1 - 0.2 * 0.1)}
-    return {"after": lambda: scale(lambda weight: (0.5 / (weight.norm(dim=1, keepdim=True) + 1e-7)).clamp(max=1))}
+    return acting_by_hand(reg, layers, scale)
 
 
 def test_a_penalty_moves_no_buffer_of_a_models_own_spectral_norm():

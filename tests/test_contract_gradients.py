@@ -7,22 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from trainings import assembled, greatest_difference, stack, trained, trainer, weights
+from trainings import NormedNet, assembled, greatest_difference, stack, trained, trainer, weights
 from written_here import Strength, by_path, here
 
 from regplug.data import order
 from regplug.regularizer import RegularizerFunctions
-
-
-class Net(nn.Module):
-    """One hidden layer with batch normalization."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.norm, self.act, self.output = nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)
-
-    def forward(self, x):
-        return self.output(self.act(self.norm(self.first(x))))
 
 
 class GradientPenalty(RegularizerFunctions):
@@ -123,7 +112,7 @@ class Curvature(RegularizerFunctions):
 
 
 def test_a_gradient_may_stand_within_a_gradient_with_batch_normalization():
-    fields = {"model": Net, "dtype": "float64", "epochs": 1, "reg": [here(Curvature)]}
+    fields = {"model": NormedNet, "dtype": "float64", "epochs": 1, "reg": [here(Curvature)]}
     alone, _ = trained(trainer(**fields))
     many, _ = trained(stack({}, {"seed": 1}, **fields))
     assert greatest_difference(weights(alone), weights(many, 0), relative=True) < 1e-9

@@ -6,8 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from torch import nn
-from trainings import assembled, assert_same_bits, greatest_difference, stack, trained, trainer, weights
+from trainings import NormedNet, assembled, assert_same_bits, greatest_difference, stack, trained, trainer, weights
 from written_here import here
 
 from regplug.data import order
@@ -17,18 +16,6 @@ from regplug.runs.loading import pools_of
 from regplug.sites import SiteLayer
 from regplug.training.course import Pools
 from regplug.training.loop import Trainer
-
-
-class Net(nn.Module):
-    """One hidden layer with batch normalization."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.norm, self.act, self.output = nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)
-
-    def forward(self, x):
-        return self.output(self.act(self.norm(self.first(x))))
-
 
 # The batch.
 
@@ -182,7 +169,7 @@ class Again(RegularizerFunctions):
 
 
 def test_only_the_outermost_pass_of_a_step_moves_running_statistics():
-    fields = {"model": Net, "epochs": 2, "dtype": "float64"}
+    fields = {"model": NormedNet, "epochs": 2, "dtype": "float64"}
     with_passes, without = (trained(trainer(reg=reg, **fields))[0] for reg in ([here(Again)], []))
     assert_same_bits(weights(with_passes), weights(without))
     assert int(weights(without)["norm.num_batches_tracked"]) == 8
@@ -200,9 +187,9 @@ class Evaluates(RegularizerFunctions):
 
 @pytest.mark.parametrize("stacked", [False, True])
 def test_a_pass_in_evaluation_mode_has_no_noise_and_takes_running_statistics(stacked):
-    fields = {"model": Net, "dtype": "float64", "reg": [here(Evaluates), "dropout"], "lr": 0.0, "epochs": 1}
+    fields = {"model": NormedNet, "dtype": "float64", "reg": [here(Evaluates), "dropout"], "lr": 0.0, "epochs": 1}
     made, _ = trained(stack({}, {"seed": 1}, **fields) if stacked else trainer(**fields))
-    network = Net().double()
+    network = NormedNet().double()
     params, buffers = made.tensors_of(0)
     network.load_state_dict({**params, **buffers})
     state = made.state.regularizer["evaluates/logits"]
@@ -214,7 +201,7 @@ def test_a_pass_in_evaluation_mode_has_no_noise_and_takes_running_statistics(sta
 
 
 def test_modes_are_restored_after_a_pass_in_evaluation_mode():
-    made = trainer(model=Net, reg=[here(Again)], epochs=1)
+    made = trainer(model=NormedNet, reg=[here(Again)], epochs=1)
     made._program.model.norm.eval()
     list(made.train())
     assert [module.training for module in made._program.model.modules()].count(False) <= 1
@@ -273,7 +260,7 @@ class WantsBatches(RegularizerFunctions):
 @pytest.mark.parametrize(("functions", "hint"), [(WantsABatch, "Give step.run its x"), (WantsBatches, "pass its")])
 def test_what_needs_a_batch_is_refused_in_a_phase_without_one(functions, hint):
     with pytest.raises(PluginError, match=functions.__name__.lower()) as caught:
-        trained(trainer(model=Net, reg=[here(functions)], epochs=1))
+        trained(trainer(model=NormedNet, reg=[here(functions)], epochs=1))
     assert hint in caught.value.hint
 
 
@@ -301,14 +288,14 @@ class AddsMean(SiteLayer):
         return x + step.batch.x.mean()
 
 
-class WithMean(Net):
+class WithMean(NormedNet):
     def forward(self, x):
         return self.norm(self.first(x) + x.mean())
 
 
 @pytest.mark.parametrize("stacked", [False, True])
 def test_the_batches_of_recomputed_statistics_are_those_of_the_data_phase_and_know_the_state(stacked):
-    fields = {"model": Net, "dtype": "float64", "reg": [here(Curriculum)], "epochs": 1}
+    fields = {"model": NormedNet, "dtype": "float64", "reg": [here(Curriculum)], "epochs": 1}
     made, _ = trained(stack({}, {"seed": 1}, **fields) if stacked else trainer(**fields))
     network, x = WithMean().double(), assembled(dtype="float64").data.train.x
     params, buffers = made.tensors_of(0)

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from by_hand import train_by_hand
+from by_hand import acting_by_hand, train_by_hand
 from torch import nn
 from torch.nn.utils import parametrizations
 from trainings import assembled, greatest_difference, trained, trainer, weights
@@ -106,15 +106,7 @@ def _acting_by_hand(reg, model):
         for layer in layers:
             layer.original.copy_(layer.weight * factor(layer.weight) / layer.gain)
 
-    if reg.startswith("l2"):
-        return {
-            "loss": lambda logits, y: (
-                F.cross_entropy(logits, y) + 0.05 * sum(layer.weight.square().sum() for layer in layers)
-            )
-        }
-    if reg.startswith("weight_decay"):
-        return {"before": lambda: scale(lambda weight: 1 - 0.2 * 0.1)}
-    return {"after": lambda: scale(lambda weight: (0.5 / (weight.norm(dim=1, keepdim=True) + 1e-7)).clamp(max=1))}
+    return acting_by_hand(reg, layers, scale)
 
 
 def test_a_layer_starts_at_the_value_that_the_weight_had():

@@ -11,9 +11,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 from made_bundles import image_request, row_request
+from named_kinds import IMAGES, META, Both, Unit
 
+import regplug
 from regplug.bundles.layout import README, read_manifest
 from regplug.bundles.writing import write_bundle
 
@@ -27,6 +31,24 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("cpp")
     made = {"rows": row_request(), "images": image_request()}
     return {name: write_bundle(request, folder / name).path for name, request in made.items()}
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    inputs = {"image": IMAGES, "meta": META}
+    axes = {"image": {2: "height", 3: "width"}}
+    folder = tmp_path_factory.mktemp("named") / "b"
+    return regplug.export(
+        Both(), inputs, folder, outputs=["logits", "embedding"], dynamic=axes, preprocess={"image": Unit()}
+    ).path
+
+
+def answers_to_zeros(bundle: Path) -> list[np.ndarray]:
+    """All outputs for a row of zeros of the example's size, as onnxruntime computes them in Python."""
+    session = onnxruntime.InferenceSession(str(bundle / "model.onnx"))
+    zeros = {"image": np.zeros_like(IMAGES[:1]), "meta": np.zeros_like(META[:1])}
+    return [output[0] for output in session.run(None, zeros)]
 
 
 def package(name: str) -> Path:
@@ -120,6 +142,24 @@ def test_the_program_of_a_card_for_onnxruntime_computes_the_recorded_outputs(
         source = card_program(bundle, "onnxruntime_cxx_api.h", tmp_path)
         program = compile_as_documented(source, tmp_path, environment)
         assert np.allclose(printed(program, folder=bundle)[:, 0], zeros(bundle), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_program_of_a_card_for_several_inputs_computes_all_outputs(named: Path, tmp_path: Path) -> None:
+    environment = require_onnxruntime()
+    program = compile_as_documented(card_program(named, "onnxruntime_cxx_api.h", tmp_path), tmp_path, environment)
+    assert np.allclose(printed(program, folder=named)[:, 0], np.concatenate(answers_to_zeros(named)), atol=1e-4)
+
+
+@pytest.mark.full
+def test_the_program_of_a_card_for_several_inputs_computes_all_outputs_with_libtorch(
+    named: Path, tmp_path: Path
+) -> None:
+    require_compiler()
+    program = compile_as_documented(card_program(named, "torch/script.h", tmp_path), tmp_path, {**os.environ})
+    said = subprocess.run([program], cwd=named, capture_output=True, text=True, check=True).stdout
+    numbers = [float(word) for word in re.findall(r"-?\d+\.\d+(?:e[-+]\d+)?", said)]
+    assert np.allclose(numbers, np.concatenate(answers_to_zeros(named)), atol=1e-4), said
 
 
 @pytest.mark.full

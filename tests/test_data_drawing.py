@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from regplug.data.drawing import draw_rows
+from regplug.data.drawing import distinct, draw_rows
 
 RANDOM = np.random.default_rng(0)
 LABELS = {
@@ -39,3 +39,11 @@ def test_fewer_rows_than_classes_cannot_be_drawn():
         draw_rows(70, 4, 0, LABELS["equal classes, whose remainders are ties"])
     with pytest.raises(ValueError, match="a split of 4 rows is too small for 10 classes"):
         draw_rows(70, 66, 0, LABELS["equal classes, whose remainders are ties"])
+
+
+@pytest.mark.parametrize("labels", [[], [3, 0, 3], [-1, 4], ["b", "a", "b"]], ids=["none", "small", "negative", "text"])
+def test_distinct_labels_are_those_of_numpy(labels):
+    given = np.asarray(labels, None if labels else np.int64)
+    found = distinct(given)
+    for each, expected in zip(found, np.unique(given, return_inverse=True, return_counts=True), strict=True):
+        np.testing.assert_array_equal(each, expected)

@@ -16,7 +16,7 @@ import regplug
 from regplug.config import load_config
 from regplug.config.spec import ComponentSpec
 from regplug.studies.design.axes import parse_axis
-from regplug.studies.design.config import MOST_RUNS
+from regplug.studies.design.points import MOST_RUNS
 
 BUNDLE, TRACKING, CONFIGURATION, STUDIES = (
     (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("bundle", "tracking", "configuration", "studies")

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from cli_calls import Terminal
+from cli_calls import terminal_in
 from study_runs import Place
 from trainings import assembled, toy
 
@@ -28,9 +28,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def terminal(capsys, monkeypatch, place):
-    monkeypatch.chdir(place.folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Terminal(capsys)
+    return terminal_in(place.folder, capsys, monkeypatch)
 
 
 class Hears(StudyObserver):

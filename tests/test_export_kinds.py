@@ -16,8 +16,6 @@ from regplug.bundles.causes import LONGEST, cause, one_line
 from regplug.bundles.isolate import isolate, remove_hooks
 from regplug.errors import ExportError, RegplugError, RequestError
 
-pytestmark = pytest.mark.slow
-
 TORCHSCRIPT = ["torchscript"]
 
 
@@ -33,7 +31,12 @@ def answers(network, rows):
     return output.float().numpy()
 
 
-@pytest.mark.parametrize("name", SOUND)
+def in_sample(number):
+    """One in three is tried with the slow tests, the others with the exhaustive ones."""
+    return pytest.mark.full if number % 3 else pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=in_sample(number)) for number, name in enumerate(SOUND)])
 def test_a_sound_module_is_exported_as_it_answers(name, tmp_path, capfd):
     make, rows = SOUND[name]
     network = make()
@@ -50,6 +53,7 @@ def test_a_sound_module_is_exported_as_it_answers(name, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_exported_is_refused_in_words(name, tmp_path, capfd):
     make, rows, words = REFUSED[name]
@@ -63,6 +67,7 @@ def test_what_cannot_be_exported_is_refused_in_words(name, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "formats", "words"),
     [
@@ -83,6 +88,7 @@ def test_a_refusal_says_what_to_do_next(name, formats, words):
     assert [word for word in words if word not in message] == [], message
 
 
+@pytest.mark.slow
 def test_the_tracebacks_of_torchscript_are_left_out():
     error = tried("gradient in forward", *TORCHSCRIPT)
     assert "torchscript.numbers.all.real: the file raises: RuntimeError: " in str(error)
@@ -144,6 +150,7 @@ OFTEN_CHANGED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*COMPUTED, *OFTEN_CHANGED, *REFUSED])
 def test_a_module_of_any_kind_is_copied_and_never_changed(name, tmp_path):
     make, rows, *_ = SOUND.get(name) or REFUSED[name]
@@ -160,6 +167,7 @@ def test_a_module_of_any_kind_is_copied_and_never_changed(name, tmp_path):
     assert is_exported or name in REFUSED
 
 
+@pytest.mark.slow
 def test_a_snapshot_sees_what_changes():
     for change in (
         lambda net: net.eval(),
@@ -176,6 +184,7 @@ def test_a_snapshot_sees_what_changes():
         assert before != Snapshot(network)
 
 
+@pytest.mark.slow
 def test_a_module_that_casts_its_input_to_float16_is_told_to_cast_to_the_type_of_its_weights(tmp_path):
     network = Of(lambda self, x: self.head(x.half())).half()
     for asked in ({}, {"outputs": "y"}):
@@ -183,6 +192,7 @@ def test_a_module_that_casts_its_input_to_float16_is_told_to_cast_to_the_type_of
             regplug.export(network, ROWS, tmp_path / "b", formats=TORCHSCRIPT, **asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPUTED)
 def test_computed_weights_are_plain_ones_in_the_copy_and_give_the_same_bits(name):
     network, raw = COMPUTED[name](), torch.from_numpy(ROWS)
@@ -201,6 +211,7 @@ class Jitter(nn.Module):
         return weight + 0.1 * torch.rand_like(weight)
 
 
+@pytest.mark.slow
 def test_a_random_weight_is_not_baked_but_found(tmp_path):
     network = plain()
     parametrize.register_parametrization(network[0], "weight", Jitter())
@@ -208,6 +219,7 @@ def test_a_random_weight_is_not_baked_but_found(tmp_path):
         regplug.export(network, ROWS, tmp_path / "b", formats=TORCHSCRIPT)
 
 
+@pytest.mark.slow
 def test_live_dropout_of_a_weight_stays_live(tmp_path):
     network = plain()
     parametrize.register_parametrization(network[0], "weight", nn.Dropout(0.5))
@@ -215,6 +227,7 @@ def test_live_dropout_of_a_weight_stays_live(tmp_path):
         regplug.export(network, ROWS, tmp_path / "b", formats=TORCHSCRIPT, stochastic=True)
 
 
+@pytest.mark.slow
 def test_registered_modules_may_stand_in_a_list_too_and_an_unused_one_as_well(tmp_path):
     network = InList()
     network.inner = nn.Linear(WIDTH, WIDTH)
@@ -223,6 +236,7 @@ def test_registered_modules_may_stand_in_a_list_too_and_an_unused_one_as_well(tm
     assert regplug.export(network, ROWS, tmp_path / "b", formats=TORCHSCRIPT).verification.passed
 
 
+@pytest.mark.slow
 def test_a_tensor_with_a_history_that_answers_is_refused(tmp_path):
     network = Of(lambda self, x: self.head(x @ self.past))
     network.past = network.head.weight.T @ network.head.weight * 2
@@ -230,12 +244,14 @@ def test_a_tensor_with_a_history_that_answers_is_refused(tmp_path):
         regplug.export(network, ROWS, tmp_path / "b", formats=TORCHSCRIPT)
 
 
+@pytest.mark.slow
 def test_a_constant_made_of_a_tensor_is_no_literal(tmp_path):
     network = Of(lambda self, x: self.head(x) + 0 * torch.tensor(self.head.weight.amax().clone().detach()))
     with pytest.warns(UserWarning, match="copy construct"), pytest.raises(ExportError, match="cannot trace this model"):
         regplug.export(network, ROWS, tmp_path / "b", formats=TORCHSCRIPT)
 
 
+@pytest.mark.slow
 def test_the_proof_is_made_on_real_inputs_though_the_network_writes_into_them(tmp_path):
     network = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(WIDTH, 3))
     exported = regplug.export(network, ROWS, tmp_path / "b", formats=TORCHSCRIPT)
@@ -243,6 +259,7 @@ def test_the_proof_is_made_on_real_inputs_though_the_network_writes_into_them(tm
         assert np.array_equal(samples["input"][: len(ROWS)], ROWS)
 
 
+@pytest.mark.slow
 def test_class_names_and_outputs_that_differ_in_number_are_told_apart_from_the_batch(tmp_path):
     with pytest.raises(
         ExportError, match=r"gives 5 outputs for each row, but there are 4 class names: a, b, c, d"
@@ -251,18 +268,21 @@ def test_class_names_and_outputs_that_differ_in_number_are_told_apart_from_the_b
     assert "batch" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_compiled_module_is_exported_as_the_one_that_it_wraps(tmp_path):
     network = trained(plain())
     exported = regplug.export(torch.compile(network), ROWS, tmp_path / "b", formats=TORCHSCRIPT)
     assert exported.verification.passed
 
 
+@pytest.mark.slow
 def test_a_cause_is_whole_in_one_line_without_escape_codes():
     assert cause(ValueError("step \x1b[96m3/3\x1b[0m\nfailed")) == "ValueError: step 3/3 failed"
     assert one_line("x" * 1200) == "x" * 1200
     assert len(one_line("x" * 9000)) == LONGEST + len(" ...")
 
 
+@pytest.mark.slow
 def test_a_bundle_is_replaced_only_where_that_is_asked_for(tmp_path):
     place = tmp_path / "b"
     first = regplug.export(plain(), ROWS, place, formats=TORCHSCRIPT)

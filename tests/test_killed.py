@@ -23,15 +23,8 @@ def killed(folder, what, kills, seed=1):
     return json.loads(said.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(
-    ("what", "kills"),
-    [
-        pytest.param("sweep", 3, marks=pytest.mark.slow),
-        pytest.param("run", 20, marks=FULL),
-        pytest.param("sweep", 20, marks=FULL),
-        pytest.param("cv", 20, marks=FULL),
-    ],
-)
+@FULL
+@pytest.mark.parametrize(("what", "kills"), [("run", 20), ("sweep", 20), ("cv", 20)])
 def test_what_is_killed_at_any_moment_resumes_to_the_same_weights_and_points(tmp_path, tell, what, kills):
     found = killed(tmp_path, what, kills)
     tell(f"{what}: killed {found['killed']} times in {found['seconds']:.1f} s of work")

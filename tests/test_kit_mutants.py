@@ -99,9 +99,9 @@ def groups():
     # In turn, so that there are some of every kind in each part.
     return {
         "a quarter of the first-party components": shipped[::4],
-        "half of the components of the test": honest[::2],
+        "a quarter of the components of the test": honest[::4],
         "the other first-party components": [one for at, one in enumerate(shipped) if at % 4],
-        "the other components of the test": honest[1::2],
+        "the other components of the test": [one for at, one in enumerate(honest) if at % 4],
     }
 
 

@@ -89,7 +89,7 @@ def test_a_misspelt_name_starts_no_run(place):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("resnet18", marks=pytest.mark.slow),
+        pytest.param("resnet18", marks=pytest.mark.full),
         pytest.param("mobilenet_v3_small", marks=pytest.mark.slow),
         pytest.param("vit_b_16", marks=pytest.mark.full),  # a file of 330 MB
     ],

@@ -4,7 +4,6 @@ from io import BytesIO
 
 import pytest
 import torch
-from cli_calls import Terminal
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 from torch import nn
@@ -25,11 +24,6 @@ def figures(monkeypatch):
 
     monkeypatch.setattr(FigureCanvasAgg, "print_png", spy)
     return drawn
-
-
-@pytest.fixture
-def terminal(capsys):
-    return Terminal(capsys)
 
 
 def lines(axes):

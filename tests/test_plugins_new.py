@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -129,9 +130,14 @@ def test_the_templates_are_in_the_wheel():
     assert templates <= shipped
 
 
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[Environment]:
+    with Environment(tmp_path / "environment") as made:
+        yield made
+
+
 @pytest.mark.slow
-def test_a_new_package_is_built_installed_tested_checked_and_used(tmp_path: Path):
-    environment = Environment(tmp_path / "environment")
+def test_a_new_package_is_built_installed_tested_checked_and_used(environment: Environment, tmp_path: Path):
     environment("regplug plugins new my-regs --kind regularizer", tmp_path)
     folder = tmp_path / "my-regs"
     from build import ProjectBuilder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from torch import nn
 
 from regplug.api import NoParams, Task
 from regplug.bundles.calibration.answers import softmax
+from regplug.bundles.inputs import InputForm, image_size, read_image
 from regplug.bundles.predict import Predictions, predict
 from regplug.bundles.writing import write_bundle
 from regplug.errors import BundleError, RequestError, VerificationError
+from regplug_datasets.own_files.image_reading import pixels as trained_pixels
 from regplug_formats.torchscript import TorchScript
 
 NETWORK = nn.Linear(4, 3)
@@ -157,6 +160,37 @@ def test_pixels_are_brought_to_the_models_range_and_that_is_said(tmp_path: Path)
     assert answer.notes == ("white.png: pixels of 0 to 255 were scaled to the model's range 0 to 16.",)
     beyond = predict(bundle, [saved(tmp_path / "beyond.npy", np.full((1, 8, 8), 200.0))])
     assert "outside the model's range 0 to 16" in beyond.notes[0]
+
+
+def test_a_row_whose_input_or_output_is_not_finite_is_refused_not_answered(
+    table_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = np.zeros((3, 4))
+    few[1] = 1e300
+    with pytest.raises(BundleError, match="row 1 has a number that float32 cannot hold"):
+        predict(table_bundle, [saved(tmp_path / "double.npy", few)])
+    spoil = np.array([[0.0], [np.nan], [0.0]])
+    monkeypatch.setattr("regplug.bundles.predict.probabilities_or_values", lambda outputs, _: outputs + spoil)
+    with pytest.raises(BundleError, match="the model's output for row 1 is not finite"):
+        predict(table_bundle, [saved(tmp_path / "single.npy", np.zeros((3, 4)))])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_an_image_is_turned_upright_as_in_training(tmp_path: Path, orientation: int, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"turned.{suffix}"
+    Image.fromarray(np.random.default_rng(5).integers(0, 256, (6, 4, 3), np.uint8)).save(path, exif=exif)
+    height, width = (4, 6) if orientation > 4 else (6, 4)
+    form = InputForm(
+        name="pixels", layout="image", dtype=np.dtype("uint8"), shape=(3, height, width), range=(0, 255), columns=()
+    )
+    assert image_size(path) == (width, height)
+    np.testing.assert_array_equal(read_image(path, form).rows[0], trained_pixels(path, form.shape, "crop"))
+    np.testing.assert_array_equal(read_image(path, form, path.read_bytes()).rows, read_image(path, form).rows)
+    with pytest.raises(BundleError, match=f"is {width} x {height} pixels; this bundle takes {height} x {width}"):
+        read_image(path, replace(form, shape=(3, width, height)))
 
 
 def test_an_image_of_another_size_is_not_resized_in_silence(image_bundle: Path, tmp_path: Path) -> None:

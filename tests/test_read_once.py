@@ -100,7 +100,8 @@ def test_a_sweep_reads_a_component_once_for_each_setting(place, reads):  # noqa:
 
 
 def test_a_strength_of_a_grid_is_never_written_and_read_again(reads):
-    from regplug.studies.design.config import load_study, points_of
+    from regplug.studies.design.config import load_study
+    from regplug.studies.design.points import points_of
 
     study = load_study(None, (), {"reg": [DROPOUT], "grid": ["reg.l2.strength=0,0.1,1"], "seeds": 3})
     points = points_of(study, default_registry())

@@ -44,11 +44,6 @@ TOUR = commands()
 
 
 @pytest.fixture
-def terminal(capsys):
-    return Terminal(capsys)
-
-
-@pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A scratch folder with README's files, and a store of its own."""
     for name, text in FILES.items():
@@ -134,7 +129,7 @@ def _words(text: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_tour_runs_from_the_first_command_to_the_last(folder, terminal, figures_are_drawn):
+def test_the_tour_runs_from_the_first_command_to_the_last(folder, terminal):
     """Every command ends well and says the same words; ids, numbers and lines left out may differ."""
     ids: dict[str, str] = {}
     for command, printed in TOUR:

@@ -6,7 +6,7 @@ import csv
 import json
 
 import pytest
-from cli_calls import Terminal
+from cli_calls import terminal_in
 from matplotlib.figure import Figure
 from study_runs import Place
 
@@ -33,9 +33,7 @@ def compared(place, swept):
 
 @pytest.fixture
 def terminal(capsys, monkeypatch, place):
-    monkeypatch.chdir(place.folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Terminal(capsys)
+    return terminal_in(place.folder, capsys, monkeypatch)
 
 
 def test_a_run_has_its_curves_as_frame_and_figure(place):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_calls import Terminal
 from mlflow import MlflowClient
 from small_disks import KIB, mounted
 from trainings import toy
@@ -52,11 +51,6 @@ class Interrupts(Observer):
 
     def warned(self, message):
         self.told.append(message)
-
-
-@pytest.fixture
-def terminal(capsys):
-    return Terminal(capsys)
 
 
 @pytest.fixture
@@ -227,6 +221,7 @@ COMMAND = (sys.executable, "-m", "regplug")
 RUN = (
     *("run", "--model", "mlp:hidden=[32]", "--reg", "dropout", "--reg", "batchnorm", "--reg", "swa", "--dataset"),
     *("digits", "--epochs", "25", "--checkpoint-every", "0.001", "--optimizer", "adam", "--lr", "0.01", "--json"),
+    *("--format", "torchscript"),
 )
 
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from regplug.bundles.layout import read_manifest, write_checksums
 from regplug.bundles.opening import open_file
 from regplug.bundles.writing import write_bundle
 from regplug.errors import BundleError
+from regplug.serving.app import make_app
 from regplug.serving.batching import MOST_ROWS, Batcher, OverloadedError
 from regplug.serving.bodies import MalformedError, read_json_body
 from regplug.serving.single import SingleModel
@@ -182,6 +184,23 @@ def test_a_request_that_fails_fails_alone() -> None:
 
     results, _ = batched([np.ones((1, 1)), -np.ones((1, 1)), np.ones((2, 1))], compute=compute)
     assert [type(result) for result in results] == [tuple, ValueError, tuple]
+
+
+def test_a_client_that_hangs_up_in_its_body_is_no_failure_of_the_server() -> None:
+    model: Any = SimpleNamespace(digest="d", manifest={"task": None}, compute=None, is_batched=True)
+    app = make_app(model, most_bytes=100)
+    messages = [{"type": "http.request", "body": b'{"inp', "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "root_path": ""}
+    asyncio.run(app(scope | {"headers": [(b"content-type", b"application/json")]}, receive, send))
+    assert sent[0]["status"] == 499
 
 
 def test_more_rows_than_can_wait_are_refused() -> None:

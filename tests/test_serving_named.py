@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,3 +187,71 @@ def test_answers_to_many_requests_of_different_sizes_are_not_mixed_up(server: Se
     alone = [asyncio.run(asked(size)) for size in SIZES]
     assert len({tuple(one["embedding"]) for one in alone}) == len(SIZES)
     assert asyncio.run(together()) == alone
+
+
+def of_one_image(channels: int = 3) -> NamedModel:
+    """One image of any size, and its mean as output."""
+    part = InputPart(
+        name="image",
+        layout="image",
+        dtype=np.dtype("uint8"),
+        shape=(channels, "height", "width"),
+        range=(0.0, 255.0),
+    )
+    axes = tuple(Axis(name=name, least=2, most=9, checked=(8, 4)) for name in ("height", "width"))
+    outputs = (OutputPart(name="mean", shape=(), checked=((), ())),)
+    return dataclasses.replace(
+        model(),
+        signature=Signature(inputs=(part,), outputs=outputs, axes=axes),
+        named_run=lambda arrays: {"mean": arrays["image"].mean((1, 2, 3))},
+    )
+
+
+def png(value: int, height: int = 5, width: int = 4) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.full((height, width, 3), value, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_image_files_and_images_in_base64_are_read_if_an_image_is_the_only_input() -> None:
+    served = of_one_image()
+    files = served.read_files([("a.png", png(7)), ("b.png", png(9))])
+    texts = [base64.b64encode(png(value)).decode() for value in (7, 9)]
+    body = json.dumps({"images": texts, "top": 1}).encode()
+    images = served.read_json(body)
+    for asked in (files, images):
+        assert asked.rows.arrays["image"].shape == (2, 3, 5, 4)
+        assert served.compute(asked.rows)[0].tolist() == [{"mean": 7.0}, {"mean": 9.0}]
+    assert (list(files.sources), list(images.sources), images.top) == (["a.png", "b.png"], ["", ""], 1)
+    assert not served.is_quick_to_read(body), "an image takes longer to read than the event loop may wait"
+    assert served.is_quick_to_read(b'{"inputs": {}}')
+    assert model().is_quick_to_read(body)
+
+
+WRONG_FILES: dict[str, tuple[list[tuple[str, bytes]], str]] = {
+    "no file": ([], "no file"),
+    "no image": ([("a.png", b"?")], "a.png cannot be read as an image: it is not an image"),
+    "too large": ([("a.png", png(0, 12, 4))], "12 along the axis 'height'; 2 to 9 is allowed"),
+    "two sizes": ([("a.png", png(0)), ("b.png", png(0, 6, 4))], "a.png has 4 x 5, b.png has 4 x 6"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_FILES)
+def test_image_files_that_do_not_fit_are_refused(case: str) -> None:
+    files, words = WRONG_FILES[case]
+    with pytest.raises(BundleError, match=words) as caught:
+        of_one_image().read_files(files)
+    assert caught.value.hint
+
+
+def test_the_error_for_files_says_what_to_send_instead() -> None:
+    with pytest.raises(BundleError, match="only if an image is the only input") as caught:
+        model().read_files([("a.png", png(0))])
+    assert '{"inputs": {"x": [row, row], "y": [row, row]}}' in str(caught.value.hint)
+    for body in (b'{"images": []}', b'{"images": ["?"]}', b'{"images": [3]}', b'{"images": {}}'):
+        with pytest.raises(BundleError, match=r"images is empty|not base64|images is not a list"):
+            of_one_image().read_json(body)
+    with pytest.raises(BundleError, match="unknown keys: images"):
+        read({"images": []})

@@ -16,9 +16,9 @@ regplug verify first
 regplug predict first first/sample_input.npz
 regplug inspect first
 regplug export first --format onnx --out again --register digits
-regplug sweep --model mlp:hidden=[16] --grid lr=0.05,0.2 --seeds 2 --epochs 2 --experiment grid
+regplug sweep --model mlp:hidden=[16] --grid lr=0.05,0.2 --seeds 2 --epochs 2 --experiment grid --format torchscript
 regplug compare grid
-regplug cv --model mlp:hidden=[16] --grid reg=none,l2 --folds 3 --epochs 2
+regplug cv --model mlp:hidden=[16] --grid reg=none,l2 --folds 2 --epochs 2 --format torchscript
 regplug runs list
 regplug plugins new my-regs
 regplug plugins check my-regs --plugin my-regs/src/my_regs

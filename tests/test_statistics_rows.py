@@ -107,7 +107,7 @@ def test_an_accuracy_of_one_on_all_rows_leaves_room_below():
 
 
 def test_the_figures_over_seeds_alone_stand_beside():
-    study = study_of({"a": right(), "b": right(share=0.7)})
+    study = study_of({"a": right(), "b": np.hstack([right(rows=57), right(rows=57, share=0.4)])})
     found = analyse(study, ACCURACY, baseline="b").comparisons[0]
     values = [[run.metrics[ACCURACY] for run in study.runs if run.setting == label] for label in "ab"]
     expected = scipy.stats.ttest_rel(*values)

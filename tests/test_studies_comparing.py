@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from cli_calls import Terminal
+from cli_calls import terminal_in
 from study_runs import Place
 from test_studies_cv import write_table
 from trainings import toy
@@ -38,9 +38,7 @@ def tables(tmp_path_factory):
 
 @pytest.fixture
 def terminal(capsys, monkeypatch, place):
-    monkeypatch.chdir(place.folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Terminal(capsys)
+    return terminal_in(place.folder, capsys, monkeypatch)
 
 
 def figures(analysis):

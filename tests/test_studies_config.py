@@ -10,7 +10,8 @@ from regplug.config import RunConfig
 from regplug.errors import RequestError
 from regplug.registry import default_registry
 from regplug.studies.design.axes import parse_axis
-from regplug.studies.design.config import StudyConfig, load_study, points_of, settings_of
+from regplug.studies.design.config import StudyConfig, load_study
+from regplug.studies.design.points import points_of, settings_of
 from regplug.studies.engine import Study
 
 
@@ -187,7 +188,7 @@ def test_a_file_with_an_unknown_key_is_refused_with_the_near_one(tmp_path):
         ({"zip": ("lr=0.1,0.2", "momentum=0")}, ("different lengths", "lr has 2", "momentum has 1")),
         ({"metric": "test/accuracy"}, ("test split",)),
         ({"metric": "train/loss"}, ("train split",)),
-        ({"metric": "norm/weight"}, ("another metric than a validation one",)),
+        ({"metric": "norm/weight"}, ("something other than a validation metric",)),
         ({"grid": ("lr=linear(0,1,1000)",), "seeds": 101}, ("101,000 runs", "at most 100,000")),
         ({"folds": 1}, ("One fold",)),
         ({"seeds": 0}, ("seeds",)),

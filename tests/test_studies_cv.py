@@ -12,7 +12,8 @@ from regplug.data import RawData
 from regplug.data.folds import fold_data, pool_rows
 from regplug.errors import RequestError
 from regplug.registry import default_registry
-from regplug.studies.design.config import load_study, points_of
+from regplug.studies.design.config import load_study
+from regplug.studies.design.points import points_of
 from regplug.studies.stacks.study_data import StudyData
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pytest
-from cli_calls import Terminal
+from cli_calls import terminal_in
 from study_runs import Place
 from trainings import toy
 
@@ -31,9 +31,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def terminal(capsys, monkeypatch, place):
-    monkeypatch.chdir(place.folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Terminal(capsys)
+    return terminal_in(place.folder, capsys, monkeypatch)
 
 
 @pytest.fixture(scope="module")

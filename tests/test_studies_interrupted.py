@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli_calls import Terminal
 from study_runs import DEFAULTS
 from trainings import toy
 from written_here import here
@@ -57,11 +56,6 @@ def each_epoch(monkeypatch):
     """Checkpoints take as much time as they like, and stacks have two runs."""
     monkeypatch.setattr(checkpoints, "_SHARE", 1e9)
     monkeypatch.setattr(running, "candidate_sizes", lambda most: [min(2, most)])
-
-
-@pytest.fixture
-def terminal(capsys):
-    return Terminal(capsys)
 
 
 def interrupted(epochs, function=regplug.sweep, **fields):

@@ -6,7 +6,8 @@ import pytest
 
 from regplug.errors import RequestError
 from regplug.registry import default_registry
-from regplug.studies.design.config import load_study, points_of
+from regplug.studies.design.config import load_study
+from regplug.studies.design.points import points_of
 
 
 def settings(**fields):

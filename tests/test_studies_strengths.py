@@ -15,8 +15,9 @@ from regplug.registry import default_registry
 from regplug.statistics import PairKey, Question, Study, StudyRun, answer
 from regplug.statistics import Setting as StudySetting
 from regplug.studies.design.axes import on_and_off, parse_axis
-from regplug.studies.design.config import load_study, points_of
+from regplug.studies.design.config import load_study
 from regplug.studies.design.following import factorial_of_best
+from regplug.studies.design.points import points_of
 from regplug.studies.design.settings import Setting
 from regplug.studies.design.strengths import strength_of
 

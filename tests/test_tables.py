@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from cli_calls import Terminal
 from mixed_tables import load, write
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -189,11 +188,6 @@ def test_test_noise_moves_the_numbers_of_a_table_in_its_units_and_no_category(pa
     assert (moved != 0).all()
     if normalize == "standard":
         assert moved.std().item() == pytest.approx(0.5, rel=0.4)
-
-
-@pytest.fixture
-def terminal(capsys):
-    return Terminal(capsys)
 
 
 def test_data_show_tells_the_columns_as_text_and_as_json(terminal, path):

@@ -5,17 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
-from cli_calls import Terminal
 from runs import standing_in
 from tracking_stores import copied_store
 
 TABLES = Path(os.environ.get("REGPLUG_DATA_DIR", "none")) / "tables"
 NAMES = ("attrition", "concrete", "credit_data", "olive", "saratoga", "spam7")
-
-
-@pytest.fixture
-def terminal(capsys):
-    return Terminal(capsys)
 
 
 @pytest.mark.full

@@ -9,26 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from tracking_stores import copied_store, start
+from tracking_stores import start
 
 from regplug.errors import TrackingError
 from regplug.tracking import ChildRun, UsedDataset, tables
 
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("my data é")
-
-
-@pytest.fixture(scope="module")
-def store(folder):
-    return copied_store(folder)
+pytest_plugins = ["tracking_folder"]
+pytestmark = pytest.mark.usefixtures("no_tracking_variables")
 
 
 POINTS = [(f"train/m{index % 4}", index / 7, index // 4, 1_000 + index) for index in range(200)]

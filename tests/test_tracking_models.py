@@ -5,26 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tracking_stores import copied_store, start
+from tracking_stores import start
 
 from regplug.errors import VerificationError
 from regplug.tracking import ChildRun, open_store
 
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("my data é")
-
-
-@pytest.fixture(scope="module")
-def store(folder):
-    return copied_store(folder)
+pytest_plugins = ["tracking_folder"]
+pytestmark = pytest.mark.usefixtures("no_tracking_variables")
 
 
 @pytest.fixture(scope="module")

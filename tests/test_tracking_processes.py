@@ -12,28 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tracking_stores import EIGHT_WRITERS, ONE_WRITER, copied_store, insert_before, start, start_writers
+from cli_calls import environment
+from tracking_stores import EIGHT_WRITERS, ONE_WRITER, insert_before, start, start_writers
 
 from regplug.errors import RequestError
 from regplug.tracking import burying, claiming, open_store
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("my data é")
-
-
-@pytest.fixture(scope="module")
-def store(folder):
-    return copied_store(folder)
+pytest_plugins = ["tracking_folder"]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_tracking_variables")]
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are told apart by /proc")
@@ -123,9 +109,8 @@ def test_eight_processes_that_meet_a_fresh_store_at_once_lose_nothing(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked once everything is imported")
 def test_eight_processes_that_log_the_same_data_for_the_first_time_all_finish(tmp_path):
     """The race as it is run by hand: `python tests/writers_race.py FOLDER 8`."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     command = [sys.executable, str(Path(__file__).parent / "writers_race.py"), str(tmp_path), "1"]
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    said = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
     found = json.loads(said.stdout.splitlines()[-1])
     assert found == {"runs": 8, "finished": 8, "whole": 8, "exit_codes": {"0": 8}}, said.stderr

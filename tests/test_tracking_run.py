@@ -16,21 +16,8 @@ from regplug.errors import RequestError, TrackingError, TrackingLostError
 from regplug.tracking import delivery, open_store
 from regplug.tracking.watch import LOOK_EVERY_S
 
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("my data é")
-
-
-@pytest.fixture(scope="module")
-def store(folder):
-    return copied_store(folder)
+pytest_plugins = ["tracking_folder"]
+pytestmark = pytest.mark.usefixtures("no_tracking_variables")
 
 
 def test_a_run_that_ends_is_finished_with_all_it_logged(store):

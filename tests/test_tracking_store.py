@@ -21,25 +21,11 @@ from regplug.errors import TrackingError
 from regplug.tracking import open_store, reaching, require_reachable, resolve_location
 from regplug.tracking.trouble import explain
 
+pytest_plugins = ["tracking_folder"]
+pytestmark = pytest.mark.usefixtures("no_tracking_variables")
+
 SOON_S = 60.0
 """What a busy machine may take; MLflow itself would try for a hundred seconds and more."""
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("my data é")
-
-
-@pytest.fixture(scope="module")
-def store(folder):
-    return copied_store(folder)
 
 
 def test_the_default_store_is_a_database_in_the_folder(store, folder):

@@ -69,6 +69,8 @@ class Server:
         users = self._folder / "basic_auth.ini"
         users.write_text(
             "[mlflow]\ndefault_permission = EDIT\n"
+            # It would hash the password, a tenth of a second by design, for each of the hundreds of requests of a run.
+            "auth_cache_ttl_seconds = 3600\n"
             f"database_uri = sqlite:///{self._folder}/users.db\n"
             f"admin_username = {ADMIN}\nadmin_password = {ADMIN_PASSWORD}\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"

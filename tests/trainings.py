@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import torch
+from torch import nn
 
 from regplug.api import Task
 from regplug.config import load_config
@@ -40,6 +41,17 @@ def toy(kind="classification", train_rows=104, features=8, seed=0):
         task=Task(kind=kind, num_outputs=3, class_names=() if kind == "regression" else ("a", "b", "c")),
         inputs=InputSpec(layout="row", shape=(features,), dtype="float32"),
     )
+
+
+class NormedNet(nn.Module):
+    """One hidden layer with batch normalization."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.act, self.output = nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.output(self.act(self.norm(self.first(x))))
 
 
 DEFAULTS = {"model": "mlp:hidden=[16,12]", "epochs": 3, "batch_size": 32, "lr": 0.2, "probe": ()}
