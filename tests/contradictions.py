@@ -189,6 +189,7 @@ MANIFESTS: dict[str, tuple[Plant, str]] = {
     ),
     "a state without digest": (manifest(updated("state_sha256", value="0")), "bundle.schema"),
     "a version that is true": (manifest(updated("schema_version", value=True)), "bundle.schema"),
+    "another licence than the card's": (manifest(updated("license", value="mit")), "bundle.readme"),
     "another model's manifest": (
         lambda bundle: change_json(bundle, MANIFEST, updated("state_sha256", value="0" * 64)),
         "onnx.manifest",
@@ -223,6 +224,10 @@ REPORTS: dict[str, tuple[Plant, str]] = {
     "rows alone with a limit of their own": (check_changed("model.row_alone", limit=1.0), "bundle.checks_at_export"),
     "a check without its figure": (check_changed("onnx.numbers.all.real", figure=None), "bundle.checks_at_export"),
     "a check of another task": (check_added(name="onnx.test_mse", figure=0.1), "bundle.checks_at_export"),
+    "a check of a file that was taken away": (
+        check_added(name="pt2.numbers.all.real", figure=0.0, limit=1.0),
+        "bundle.checks_at_export",
+    ),
     "a check twice": (check_added(name="onnx.opset"), "bundle.proven_at_export"),
     "a check with another key": (check_added(more=1), "bundle.proven_at_export"),
     "a report of many levels": (deep(REPORT), "bundle.proven_at_export"),

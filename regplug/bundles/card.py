@@ -59,7 +59,7 @@ def _card(manifest: Mapping[str, Any], rows: Array | None, hashes: Mapping[str, 
         yield from ("", f"## {program.title}", "", *_listing(program))
     yield from ("", "## Metrics", "", *_metric_lines(manifest))
     yield from ("", "## Data", "", *_data_lines(manifest))
-    yield from ("", "## Licence", "", _license_words(manifest))
+    yield from ("", "## Licence", "", license_words(manifest))
     yield from ("", "## Hashes", "", "| file | SHA-256 |", "|---|---|")
     yield from (f"| `{_cell(name)}` | `{digest}` |" for name, digest in hashes.items())
     yield from (f"| weights and buffers | `{manifest['state_sha256']}` |", "")
@@ -206,7 +206,8 @@ def _data_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield "Unknown: the model was not trained by regplug."
 
 
-def _license_words(manifest: Mapping[str, Any]) -> str:
+def license_words(manifest: Mapping[str, Any]) -> str:
+    """Returns the licence as the card has it."""
     license_id = manifest.get("license") or NO_LICENSE
     if license_id == NO_LICENSE:
         return "Unknown. Whoever exports the model may declare it: `regplug export RUN --license apache-2.0`."

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regplug.bundles.archives import grows_too_large
+from regplug.bundles.card import license_words
 from regplug.bundles.layout import (
     NOT_SUMMED,
     README,
@@ -107,6 +108,7 @@ def _card_facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "the names of the classes in their order", f": {', '.join(names)}."
     for axis in Signature.from_manifest(manifest).axes if is_named(manifest) else ():
         yield f"the sizes of {axis.name}", f"| `{axis.name}` | {axis.words} |"
+    yield "the licence", f"\n## Licence\n\n{license_words(manifest)}\n"
     part = manifest.get("calibration")
     if part and part["kind"] == "temperature":
         yield "the temperature", f"temperature {part['temperature']:.4g},"

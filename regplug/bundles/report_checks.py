@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from regplug.bundles.formats import parts_of
@@ -92,6 +92,8 @@ def _compared(
     wanted |= {_CALIBRATED} if manifest.get("calibration") else set()
     faults = _faults(told, made, wanted)
     faults += _metric_faults(told, manifest)
+    of_no_file = _of_no_file(set(told) - wanted, made, manifest)
+    faults += [f"{name} is of a file that is not in the bundle" for name in of_no_file]
     faults += [f"{name} belongs to another task" for name in sorted(told) if _is_of_other_task(name, manifest)]
     faults += [
         f"{name} has a different limit"
@@ -99,6 +101,14 @@ def _compared(
         if not _is_near(told.get(name, at_most("", 0, limit)).limit, limit)
     ]
     return [_verdict(faults, len(wanted | {check.name for check in made}))]
+
+
+def _of_no_file(told: Collection[str], made: Sequence[Check], manifest: Mapping[str, Any]) -> list[str]:
+    """Returns the checks of formats that the bundle lacks: a file was removed, and its checks stayed in the report."""
+    formats = {facts["format"] for facts in manifest["files"].values()}
+    of_files = {rest for first, _, rest in (check.name.partition(".") for check in made) if first in formats}
+    parts = {name: name.partition(".") for name in sorted(told)}
+    return [name for name, (first, _, rest) in parts.items() if first not in formats and rest in of_files]
 
 
 def _metric_faults(told: Mapping[str, Check], manifest: Mapping[str, Any]) -> list[str]:
