@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from made_bundles import both, onnx_only, row_request, rows
+from planting import updated
+from rewriting import change_manifest
 from torch import nn
 from trainings import toy
 
@@ -246,6 +249,16 @@ def test_the_sets_of_the_file_are_those_of_its_probabilities_and_cover_the_test_
     checked = {check.name: check for check in bundle.verification.checks}
     assert checked["torchscript.sets.test_coverage"].figure == pytest.approx(coverage)
     assert verify_bundle(bundle.path).passed
+
+
+@pytest.mark.slow
+def test_a_promise_that_was_raised_everywhere_but_in_the_report_is_found(sets, tmp_path):
+    bundle = shutil.copytree(sets[1].path, tmp_path / "b")
+    card = bundle / "README.md"
+    card.write_text(card.read_text().replace(" 90 %", " 99 %"))
+    change_manifest(bundle, updated("calibration", "coverage", value=0.99))
+    assert "sets.test_coverage has a different limit" in str(verify_bundle(bundle).failures)
+    assert {check.name for check in verify_bundle(bundle).failures} == {"bundle.checks_at_export"}
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from regplug.bundles.calibration.answers import conformal_part
+from regplug.bundles.calibration.fitting import ALARM, Promise
 from regplug.bundles.formats import parts_of
 from regplug.bundles.report import Check, Report, at_most, holds
 from regplug.bundles.test_set import FURTHER_ROWS
@@ -92,6 +94,7 @@ def _compared(
     wanted |= {_CALIBRATED} if manifest.get("calibration") else set()
     faults = _faults(told, made, wanted)
     faults += _metric_faults(told, manifest)
+    faults += _coverage_faults(told, manifest)
     of_no_file = _of_no_file(set(told) - wanted, made, manifest)
     faults += [f"{name} is of a file that is not in the bundle" for name in of_no_file]
     faults += [f"{name} belongs to another task" for name in sorted(told) if _is_of_other_task(name, manifest)]
@@ -109,6 +112,19 @@ def _of_no_file(told: Collection[str], made: Sequence[Check], manifest: Mapping[
     of_files = {rest for first, _, rest in (check.name.partition(".") for check in made) if first in formats}
     parts = {name: name.partition(".") for name in sorted(told)}
     return [name for name, (first, _, rest) in parts.items() if first not in formats and rest in of_files]
+
+
+def _coverage_faults(told: Mapping[str, Check], manifest: Mapping[str, Any]) -> list[str]:
+    """Returns which files were held to another coverage on the test rows than the manifest promises."""
+    part = conformal_part(manifest)
+    if part is None or not part.get("test"):
+        return []
+    each = part["test"]
+    promise = Promise(rows=part["rows"], coverage=part["coverage"])
+    least, smallest = promise.least(each[0]["rows"], ALARM / len(each)), min(one["coverage"] for one in each)
+    found = {name: check.limit for name, check in told.items() if name.endswith(".test_coverage")}
+    faults = [f"{name} has a different limit" for name, limit in found.items() if not _is_near(limit, least)]
+    return faults if smallest >= least else [*faults, f"the coverage on the test rows, {smallest:.4g}, is too small"]
 
 
 def _metric_faults(told: Mapping[str, Check], manifest: Mapping[str, Any]) -> list[str]:
