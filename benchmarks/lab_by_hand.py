@@ -124,6 +124,11 @@ class Images:
             return np.frombuffer(file.read(), np.uint8, offset=header)
 
 
+def d1(images: Images, seed: int) -> Values:
+    """Dropout of 0.1 and 0.6 on Fashion-MNIST from N(0, 0.01), five epochs."""
+    return _fashion(images, seed, dropout=(0.1, 0.6), std=0.01, lr=0.390625, epochs=5)
+
+
 def d2(images: Images, seed: int) -> Values:
     """Dropout on Fashion-MNIST, and Monte Carlo dropout."""
     return _fashion(images, seed, dropout=(0.2, 0.5), mc=True)
@@ -140,10 +145,17 @@ def d4(images: Images, seed: int) -> Values:
 
 
 def _fashion(
-    images: Images, seed: int, *, dropout: Sequence[float] = (), std: float | None = None, mc: bool = False
+    images: Images,
+    seed: int,
+    *,
+    dropout: Sequence[float] = (),
+    std: float | None = None,
+    lr: float = 0.5,
+    epochs: int = 10,
+    mc: bool = False,
 ) -> Values:
     nets = Perceptrons((784, 256, 256, 10), seed, dropout=dropout, std=std)
-    running = nets.train(*images.read("FashionMNIST", "train"), lr=0.5, epochs=10, batch=256)
+    running = nets.train(*images.read("FashionMNIST", "train"), lr=lr, epochs=epochs, batch=256)
     test = images.read("FashionMNIST", "t10k")
     found = {"test": nets.accuracy(*test).tolist(), "running": running.tolist()}
     return {**found, **(_mc_dropout(nets, *test, images.read("MNIST", "t10k")[0]) if mc else {})}
@@ -232,7 +244,7 @@ def _mean_size(grad: Tensor | None) -> float:
     return math.nan if grad is None else float(grad.abs().mean())
 
 
-ROWS = {each.__name__: each for each in (d2, d3, d4, learning, dead, gradients)}
+ROWS = {each.__name__: each for each in (d1, d2, d3, d4, learning, dead, gradients)}
 
 
 def main() -> None:

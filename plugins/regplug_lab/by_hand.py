@@ -40,6 +40,8 @@ class ByHand:
 
 XAVIER_TANH = ByHand(facts=(0.9, 1.5), outside=33, seeds=200, mean=1.1094, sd=0.2005)
 LEARNT_RELU = ByHand(facts=(0.70, 0.75), outside=26, seeds=60, mean=0.7398, sd=0.0285)
+D1_TEST = ByHand(facts=(0.816, 0.852), half_digit=0.0005, outside=12, seeds=60, mean=0.8304, sd=0.0168)
+D1_TRAIN = ByHand(facts=(0.847, 0.851), half_digit=0.0005, outside=5, seeds=60, mean=0.8486, sd=0.0016)
 D3_TEST = ByHand(facts=(0.840, 0.870), half_digit=0.0005, outside=4, seeds=30, mean=0.8548, sd=0.0104)
 D4_TEST = ByHand(facts=(0.786, 0.868), half_digit=0.0005, outside=14, seeds=60, mean=0.8358, sd=0.0949)
 D4_TRAIN = ByHand(facts=(0.883, 0.893), half_digit=0.0005, outside=9, seeds=60, mean=0.8799, sd=0.0451)

@@ -39,9 +39,11 @@ def bias_variance(lab: Lab) -> Findings:
     parts = {strength: decomposed(each_SG, _truth(GRID)) for strength, each_SG in predictions.items()}
     bias, variance = ([parts[strength][part] for strength in STRENGTHS] for part in (0, 1))
     errors = [float(((each_SG - _truth(GRID)) ** 2).mean()) for each_SG in predictions.values()]
+    parts_of = {"bias_squared": bias, "variance": variance, "error": errors}
     return Findings(
         claims=_claims(lab, weights, errors, bias, variance),
-        values={"bias_squared": bias, "variance": variance, "error": errors},
+        values={f"{name}/{strength:g}": value for name, values in parts_of.items()
+                for strength, value in zip(STRENGTHS, values, strict=True)},
         text=TEXT,
         figures=[
             series("parts", "Bias and variance by strength of L2",

@@ -25,10 +25,12 @@ BEST = 0.0003
 
 TEXT = f"""
 A network with one layer of fixed random ReLU features and a trained output layer fits {ROWS} digits, {WRONG:.0%} of
-them with a wrong label. With fewer features than rows the test error first falls and then rises with the width. At
-{ROWS} features the training data are fitted exactly by one solution only, which has huge weights where the labels are
-wrong: the test error peaks. Beyond it there are many solutions, gradient descent from zero finds the smallest, and
-the test error falls again. An L2 penalty removes the peak: it is a lack of regularization, not of data.
+them with a wrong label. With fewer features than rows the test error rises with the width. (That it falls at first, as
+the textbooks draw it, is not seen here: ten features are already too many for so few rows with so many wrong labels.)
+At {ROWS} features, as many as rows, the training data can just be fitted, by one solution only, which has huge weights
+where the labels are wrong: the test error peaks. Beyond it there are many solutions, gradient descent from zero finds
+the smallest, and the test error falls again. An L2 penalty removes the peak: it is a lack of regularization, not of
+data. The error is the squared error to the classes as zeros and ones.
 """
 
 
@@ -48,11 +50,11 @@ def double_descent(lab: Lab) -> Findings:
                 for strength in STRENGTHS for number, width in enumerate(WIDTHS)},
         text=TEXT,
         figures=[
-            series("test", "Test error by width",
+            series("test", "Test loss by width",
                    f"{ROWS} rows, {WRONG:.0%} of the labels wrong; mean and range of the seeds.",
                    WIDTHS, {"test loss": {f"λ = {strength:g}": test[strength] for strength in STRENGTHS}},
                    x_name="number of random features", log_x=True, log_y=True),
-            series("train", "Training error by width", "The final training loss without L2.", WIDTHS,
+            series("train", "Training loss by width", "The final training loss without L2.", WIDTHS,
                    {"train loss": {"λ = 0": train}}, x_name="number of random features", log_x=True),
         ],
     )  # fmt: skip

@@ -24,10 +24,10 @@ RECIPE: dict[str, Any] = {
 
 TEXT = """
 Cross-validation estimates the error on new rows from the training rows alone: each fold is predicted by a model that
-has not seen it. A fold's model has only four fifths of the rows, so the estimates are a little too high on average, but
-over the strengths they fall and rise as the error on the test rows does. The strength that it chooses costs little more
-than the one that the test rows themselves would choose, and most of what decay can gain is gained. Gradient descent,
-run long enough, gives the closed form of ridge regression.
+has not seen it. Each estimate is that of a model with four fifths of the rows, and it rests on 60 rows where the test
+error rests on 1,000; but over the strengths the estimates fall and rise as the error on the test rows does. The
+strength that it chooses costs little more than the one that the test rows themselves would choose, and most of what
+decay can gain is gained. Gradient descent, run long enough, gives the closed form of ridge regression.
 """
 
 
@@ -56,7 +56,7 @@ def k_fold(lab: Lab) -> Findings:
         claims=[
             exact("ridge", "Gradient descent ends with the ridge solution, for every strength from 0.1 on.",
                   _distance_from_ridge(lab, whole), 0, 1e-6, source="closed form"),
-            greater("gain", "The strength that cross-validation chooses is better on new rows than almost none.",
+            greater("gain", "The strength that cross-validation chooses has a lower loss on new rows than the weakest.",
                     values["test/weakest"], values["test/chosen"], source=source),
             greater("most", "It gains more than it leaves to the best strength.",
                     list(test_SL[:, 0] - chosen), list(chosen - test_SL.min(1)), source=source),

@@ -186,9 +186,10 @@ standardized images four of five do not.
 LENET_TEXT = """
 With linear layers started from N(0, 1) the outputs of LeNet are hundreds of times too large. At learning rate 0.1 and
 momentum 0.9 the first steps are then so long that the loss stops being finite within the first epoch. Batch norm
-divides the scale of the start out again, and the same start trains. What batch norm buys first of all is independence
-of the start. The images are standardized, and LeNet pools by the maximum: with images in [0, 1] the units often die
-before the loss overflows, and the accuracy stays at one half.
+divides the scale of the start out again, and the same start trains, if to a somewhat lower accuracy. What batch norm
+buys first of all is that a bad start does not decide whether the network trains at all. The images are standardized,
+and LeNet pools by the maximum: with images in [0, 1] the units often die before the loss overflows, and the accuracy
+stays at one half.
 """
 
 

@@ -90,8 +90,8 @@ def _figures(lab: Lab, runs: dict[str, Runs], values: dict[str, list[float]]) ->
         curves("losses", "Training and test loss", "Mean over the seeds and one standard deviation, of logarithms.",
                {f"loss | {name}": {split: each.curves(f"{split}/loss") for split in ("train", "test")}
                 for name, each in runs.items()}, log=True),
-        functions("fits", "Fitted functions", "Mean and range of the seeds; the dots are the rows of one seed.", xs,
-                  {"y": {**fits, "truth": _basis(xs, 4) @ np.array(TRUE)}},
+        functions("fits", "Fitted functions", "Mean and range of the seeds; the crosses are the rows of one seed.", xs,
+                  {f"y | {name}": {name: fit, "truth": _basis(xs, 4) @ np.array(TRUE)} for name, fit in fits.items()},
                   dots=[Dots(label="training rows", xs=list(train.x[:, 0]), ys=list(train.y[:, 0]))],
                   y_limits=(-45, 35)),
         spreads("weights", "Fitted weights", "Each seed, the mean, and the range of the reference.",
@@ -154,4 +154,5 @@ def _least_squares(lab: Lab) -> tuple[list[Claim], dict[str, list[float]]]:
         bounded("exact_overfits", "Exact least squares with 20 features overfits: its median test loss is above 1.",
                 [float(np.median(overfitted))], low=1, source="FACTS B"),
     ]  # fmt: skip
-    return claims, {"cv/features_20": picked[20], "cv/features_100": picked[100], "least_squares/test": overfitted}
+    sizes = [math.log10(loss) for loss in overfitted]
+    return claims, {"cv/features_20": picked[20], "cv/features_100": picked[100], "least_squares/log10_test": sizes}

@@ -165,7 +165,7 @@ def spreads(
         name: Name of the figure and of its files.
         title: Its heading.
         caption: What it shows.
-        values: Label -> one value for each seed.
+        values: Label -> one value for each seed; values that are not finite are left out.
         x_name: Name of the x axis.
         references: Label -> least and greatest value of the reference.
         log: Whether x is logarithmic.
@@ -175,7 +175,7 @@ def spreads(
         Spread(
             label=label,
             values=list(each),
-            interval=t_interval(np.asarray(each, np.float64)),
+            interval=t_interval(np.asarray([value for value in each if math.isfinite(value)], np.float64)),
             reference=known.get(label),
         )
         for label, each in values.items()

@@ -46,7 +46,7 @@ def run(
     Args:
         name: Its name, such as `weight-decay`.
         quick: Whether it ends within seconds, with fewer seeds and shorter training; much is then undecided.
-        seeds: Number of seeds; by default as many as the study says, usually ten, and in quick mode three.
+        seeds: Number of seeds; by default as many as the study says, usually ten, and in quick mode at most three.
         out: Folder below which its report and figures are written, in a folder with its name; by default `lab` beside
             the store.
         tracking_uri: As for `regplug.run`.
@@ -64,7 +64,8 @@ def run(
         raise RequestError(f"seeds={seeds} is not allowed.", hint="Give 1 or more.")
     began = time.perf_counter()
     store = open_store(tracking_uri)
-    count = seeds or (QUICK_SEEDS if quick else cast(Study, found.component).seeds)
+    full = cast(Study, found.component).seeds
+    count = seeds or (min(QUICK_SEEDS, full) if quick else full)
     mode = "quick" if quick else "full"
     params = {"study": found.name, "seeds": count, "mode": mode}
     tracked = store.start_run(
