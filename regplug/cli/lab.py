@@ -94,6 +94,10 @@ def run(
     names = list(installed_studies(registry)) if name is None else [name]
     for each in names:
         find_study(each, registry)
+    if out is not None:
+        from regplug.lab.writing import require_writable
+
+        require_writable(out)
     documents, worst = [], 0
     for each in names:
         document, code = _one(each, registry, is_only=not every, quick=quick, seeds=seeds, out=out, uri=tracking_uri,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from regplug.api import DataContext
 from regplug.config.spec import ComponentSpec
-from regplug.errors import DataError, FailedError, did_you_mean
+from regplug.errors import DataError, FailedError, ParameterError, did_you_mean, some_of
 from regplug.functions.given import read_study
 from regplug.registry import build, default_registry
 from regplug.reports.curves import Curve
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 DATA_DIR_VARIABLE = "REGPLUG_DATA_DIR"
 
 QUICK_SEEDS = 3
+
+_SET_BY_LAB = frozenset(("observers", "refit", "registry", "tracking_uri"))
+"""Arguments of `regplug.sweep` and `regplug.run` that the laboratory gives itself."""
 
 _T = TypeVar("_T")
 
@@ -136,12 +140,20 @@ class Lab:
         Args:
             label: Short name within the study; needed if the study has several sweeps.
             keep_models: Whether the trained networks are kept in memory.
-            fields: Arguments of `regplug.sweep`, such as `grid`, `model`, `epochs`.
+            fields: Arguments of `regplug.sweep`, such as `grid`, `model`, `epochs`; with `folds`, those of
+                `regplug.cross_validate`.
+
+        Raises:
+            ParameterError: There is no such field; nothing was trained.
         """
-        defaults = {"seeds": self.seeds, "pair_seeds": True, "export": False}
-        given = {**defaults, **self._place(label), **fields}
-        given |= {"config": None, "weights": given.get("weights"), "overrides": (), "registry": self.registry}
-        study = read_study("cv" if "folds" in fields else "sweep", given)
+        from regplug.functions import cross_validate, sweep
+
+        kind, function = ("cv", cross_validate) if "folds" in fields else ("sweep", sweep)
+        _require_known("sweep", fields, function, ("label", "keep_models"))
+        defaults = {"seeds": self.seeds, "pair_seeds": True, "export": False, "config": None, "overrides": ()}
+        given = {"weights": None, **defaults, **self._place(label), **fields}
+        given |= {"registry": self.registry}
+        study = read_study(kind, given)
         models: dict[str, nn.Module] = {}
 
         def keep(points: Sequence[Any], network: Callable[[int], nn.Module]) -> None:
@@ -160,9 +172,13 @@ class Lab:
             label: Short name within the study.
             observers: As for `regplug.run`.
             fields: Arguments of `regplug.run`.
-        """
-        from regplug.functions.training import run
 
+        Raises:
+            ParameterError: There is no such field; nothing was trained.
+        """
+        from regplug.functions import run
+
+        _require_known("run", fields, run, ("label", "observers"))
         given = {"export": False, **self._place(label), **fields}
         result = run(**given, observers=observers, tracking_uri=self.tracking_uri, registry=self.registry)
         self.runs.append(result)
@@ -194,7 +210,7 @@ class Lab:
         if not root or not folder.is_dir():
             told = f"{folder} does not exist" if root else f"{DATA_DIR_VARIABLE} is not set"
             raise DataError(
-                f"The study {self.study} needs the data folder {name}, and {told}.",
+                f"The data folder {name} is missing: {told}.",
                 hint=f"Set {DATA_DIR_VARIABLE} to the folder that contains {name}.",
             )
         return folder
@@ -202,3 +218,18 @@ class Lab:
     def _place(self, label: str) -> dict[str, str]:
         name = " ".join(part for part in (self.study, label, self.mark) if part)
         return {"experiment": f"lab/{self.study}", "name": name}
+
+
+def _require_known(method: str, fields: Iterable[str], function: Callable[..., Any], own: Sequence[str]) -> None:
+    """Checks the names of fields against the arguments of a function and the method's own.
+
+    Raises:
+        ParameterError: A name is unknown.
+    """
+    known = [*own, *(name for name in inspect.signature(function).parameters if name not in _SET_BY_LAB)]
+    for name in fields:
+        if name not in known:
+            listed = f"help(regplug.{function.__name__})"
+            near = did_you_mean(name, known, listed)
+            names = "" if near.startswith("Known") else f" Known: {some_of(known, listed)}."
+            raise ParameterError(f"lab.{method} has no field {name}.", hint=f"{near}{names}")

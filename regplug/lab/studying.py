@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from regplug.api import Study
 from regplug.errors import ComponentError, RegplugError, RequestError
+from regplug.lab.checking import check_findings
 from regplug.lab.findings import Findings, headline
 from regplug.lab.laboratory import QUICK_SEEDS, Lab
-from regplug.lab.page import FINDINGS_FILE, REPORT_FILE, report
 from regplug.lab.results import LabResult
+from regplug.lab.writing import deliver, require_writable, write_documents
 from regplug.registry import Registered, Registry, default_registry, load_target
-from regplug.registry.faults import is_fault, told
+from regplug.registry.faults import find_fault, is_fault, told
 from regplug.registry.studies import find_study, typed
 from regplug.reports.files import save_figures
 from regplug.tracking import Store, TrackedRun, open_store
@@ -55,8 +56,8 @@ def run(
 
     Raises:
         UnknownComponentError: There is no such study.
-        RequestError: The number of seeds is not positive, or its data are missing.
-        ComponentError: The study's own code failed.
+        RequestError: The number of seeds is not positive, the folder cannot be written, or data are missing.
+        ComponentError: The study's own code failed, or returned something that is not allowed.
     """
     known = registry or default_registry()
     found = find_study(name, known)
@@ -64,6 +65,8 @@ def run(
         raise RequestError(f"seeds={seeds} is not allowed.", hint="Give 1 or more.")
     began = time.perf_counter()
     store = open_store(tracking_uri)
+    folder = (Path(out) if out is not None else store.location.folder / "lab") / typed(found.name)
+    require_writable(folder)
     full = cast(Study, found.component).seeds
     count = seeds or (min(QUICK_SEEDS, full) if quick else full)
     mode = "quick" if quick else "full"
@@ -71,7 +74,8 @@ def run(
     tracked = store.start_run(
         experiment=EXPERIMENT, name=f"{typed(found.name)} {mode}", params=params, tags=_tags(found)
     )
-    with tracked, tempfile.TemporaryDirectory() as scratch:
+    # If the store is lost, the files are sent again when the run ends, so their folder outlives it.
+    with tempfile.TemporaryDirectory() as made, tracked, tempfile.TemporaryDirectory() as scratch:
         lab = Lab(
             study=typed(found.name),
             quick=quick,
@@ -83,8 +87,10 @@ def run(
             mark=tracked.run_id[:8],
         )
         findings = _carried_out(found, lab)
-        folder = Path(out) if out is not None else store.location.folder / "lab"
-        return _kept(found, lab, findings, tracked, store, folder / lab.study, began)
+        result = _result(found, lab, findings, tracked, store, folder, began)
+        _draw(found, result, Path(made))
+        _keep(result, Path(made), tracked, store)
+        return result
 
 
 def _tags(found: Registered) -> dict[str, str]:
@@ -97,43 +103,36 @@ def _carried_out(found: Registered, lab: Lab) -> Findings:
     """Calls the study's function.
 
     Raises:
-        ComponentError: It raised, or returned something else than findings.
+        ComponentError: It raised, or returned something that is not allowed.
     """
+    function = load_target(found)
+    with _blamed(f"The study {lab.study} of {found.origin}"):
+        findings = function(lab)
+        check_findings(findings)
+    return cast(Findings, findings)
+
+
+@contextmanager
+def _blamed(whose: str) -> Iterator[None]:
+    """Names the study in whatever the block raises; an exception of its own code becomes a ComponentError."""
     try:
-        findings = load_target(found)(lab)
-    except RegplugError:
+        yield
+    except RegplugError as error:
+        fault = find_fault(error)
+        place = f" in {fault.place}" if fault else ""
+        error.message = f"{whose} failed{place}: {error.message}"
         raise
     except BaseException as error:
         if not is_fault(error):
             raise
-        raise ComponentError(f"The study {lab.study} of {found.origin} {told(error)}") from error
-    if not isinstance(findings, Findings):
-        raise ComponentError(
-            f"The study {lab.study} of {found.origin} returned a {type(findings).__name__}.",
-            hint="A study returns regplug.lab.Findings.",
-        )
-    _require_unique(lab.study, "claims", [claim.name for claim in findings.claims])
-    _require_unique(lab.study, "figures", [figure.name for figure in findings.figures])
-    return findings
+        raise ComponentError(f"{whose} {told(error)}") from error
 
 
-def _require_unique(study: str, what: str, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ComponentError(f"The study {study} has several {what} named {twice[0]}.", hint="Give each its own name.")
-
-
-def _kept(
+def _result(
     found: Registered, lab: Lab, findings: Findings, tracked: TrackedRun, store: Store, folder: Path, began: float
 ) -> LabResult:
-    """Writes report and figures beside the store and into MLflow."""
-    files = save_figures(findings.figures, folder, _FORMATS)
-    by_name = {
-        figure.name: [file.name for file in files[at * len(_FORMATS) : (at + 1) * len(_FORMATS)]]
-        for at, figure in enumerate(findings.figures)
-    }
     assert isinstance(found.component, Study)  # noqa: S101 - found by its kind
-    result = LabResult(
+    return LabResult(
         study=found.component,
         name=lab.study,
         quick=lab.quick,
@@ -142,28 +141,26 @@ def _kept(
         study_id=tracked.run_id,
         tracking_uri=store.location.shown,
         folder=folder,
-        files=by_name,
+        files={figure.name: [f"{figure.name}.{kind}" for kind in _FORMATS] for figure in findings.figures},
         sweeps=lab.sweeps,
         runs=lab.runs,
         seconds=time.perf_counter() - began,
     )
-    document = result.document()
-    _write(folder, document)
-    tracked.log_metrics({row["name"]: headline(row) for row in findings.summary() if row["mean"] is not None}, 0)
-    tracked.set_tags({"regplug.lab.verdict": findings.verdict})
-    tracked.log_folder(folder)
-    for sweep in lab.sweeps:
+
+
+def _draw(found: Registered, result: LabResult, made: Path) -> None:
+    for figure in result.findings.figures:
+        with _blamed(f"The figure {figure.name} of the study {result.name} of {found.origin}"):
+            save_figures([figure], made, _FORMATS)
+
+
+def _keep(result: LabResult, made: Path, tracked: TrackedRun, store: Store) -> None:
+    """Writes the report beside the figures, and copies both into the folder of the results and into MLflow."""
+    write_documents(made, result.document())
+    deliver(made, result.folder)
+    values = {row["name"]: headline(row) for row in result.findings.summary() if row["mean"] is not None}
+    tracked.log_metrics(values, 0)
+    tracked.set_tags({"regplug.lab.verdict": result.verdict})
+    tracked.log_folder(made)
+    for sweep in result.sweeps:
         store.attach(sweep.study_id).set_tags({LAB_TAG: tracked.run_id})
-    return result
-
-
-def _write(folder: Path, document: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    told = {name: value for name, value in document.items() if name not in ("runs", "summary")}
-    try:
-        (folder / FINDINGS_FILE).write_text(json.dumps(told, indent=2, default=str) + "\n", encoding="utf-8")
-        (folder / REPORT_FILE).write_text(report(document), encoding="utf-8")
-    except OSError as error:
-        raise RequestError(
-            f"The report cannot be written into {folder}: {error}", hint="Choose another folder."
-        ) from error
