@@ -258,7 +258,7 @@ def test_a_promise_that_was_raised_everywhere_but_in_the_report_is_found(sets, t
     card.write_text(card.read_text().replace(" 90 %", " 99 %"))
     change_manifest(bundle, updated("calibration", "coverage", value=0.99))
     assert "sets.test_coverage has a different limit" in str(verify_bundle(bundle).failures)
-    assert {check.name for check in verify_bundle(bundle).failures} == {"bundle.checks_at_export"}
+    assert "bundle.checks_at_export" in {check.name for check in verify_bundle(bundle).failures}
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import yaml
 from made_bundles import FLOWERS, both, image_request, row_request, rows
+from planting import updated
+from rewriting import change_manifest
 
 from regplug.api import Task
 from regplug.bundles.card import unit_of
@@ -109,8 +111,14 @@ def test_a_card_of_other_files_is_found_and_a_bundle_without_one_is_an_older_one
     shutil.copy(bundles["rows"] / README, bundle / README)
     write_checksums(bundle)
     assert [check.name for check in verify_bundle(bundle).failures] == ["bundle.readme"]
+    shutil.copy(bundles["images"] / README, bundle / README)
+    (bundle / README).write_text(card(bundle) + "<!-- and more -->\n")
+    write_checksums(bundle)
+    assert [check.name for check in verify_bundle(bundle).failures] == ["bundle.readme"]
     (bundle / README).unlink()
     write_checksums(bundle)
+    assert [check.name for check in verify_bundle(bundle).failures] == ["bundle.readme"]
+    change_manifest(bundle, updated("versions", "regplug", value="0.1.0"))
     assert verify_bundle(bundle).passed
 
 

@@ -268,3 +268,50 @@ def test_json_of_another_encoding_is_not_read() -> None:
     for content in (b"\xef\xbb\xbf{}", "{}".encode("utf-16"), "{}".encode("utf-32")):
         with pytest.raises(ValueError, match=r"BOM|decode"):
             parse_json(content)
+
+
+class NegatedInFives(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.inner(x)
+        if x.size(0) == 5:
+            y = -y
+        return y
+
+
+class Saving(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.inner(x)
+        torch.save([y], "written_by_the_model.bin")
+        return y
+
+
+def wrapped(bundle: Path, kind: type[nn.Module]) -> None:
+    """Puts another module around that of the TorchScript file."""
+    path, manifest = bundle / "model.ts", (bundle / "manifest.json").read_text().rstrip("\n")
+    module = torch.jit.script(kind(torch.jit.load(str(path))).eval())
+    torch.jit.save(module, str(path), _extra_files={"regplug.manifest.json": manifest})
+    write_checksums(bundle)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_file_that_answers_otherwise_in_batches_of_five_is_found(bundle: Path) -> None:
+    wrapped(bundle, NegatedInFives)
+    assert "largest difference from torch in batches of 3, 4, 5" in failed(bundle)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_file_that_writes_files_is_never_loaded(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrapped(bundle, Saving)
+    assert "does more than compute: its code calls torch.save" in failed(bundle)
+    assert not (tmp_path / "written_by_the_model.bin").exists()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from made_docs import DOCS
 from mixed_tables import write
+from rewriting import change_manifest
 from runs import standing_in
 from tracking_stores import copied_store
 
@@ -107,3 +109,22 @@ def test_a_preparation_that_was_changed_is_found_out(bundles):
     manifest["preparation"]["columns"][0]["fill"] += 1
     manifest["preparation"]["columns"][0]["shift"] += 1
     assert not all(check.passed for check in rows_prepared(manifest, real))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda part: part["missing"].append("no"), "preparation.missing has other texts"),
+        (lambda part: part["rows"].__delitem__(slice(1, None)), "preparation.rows has 1 rows, and an export writes"),
+        (lambda part: category(part)["categories"].reverse(), "preparation makes other columns than column_names"),
+    ],
+)
+def test_a_forged_preparation_is_found(bundles, change, told, tmp_path):
+    bundle = shutil.copytree(bundles[0][1], tmp_path / "b")
+    change_manifest(bundle, lambda manifest: change(manifest["preparation"]))
+    assert told in "".join(check.detail for check in regplug.verify(bundle).failures)
+
+
+def category(part):
+    """The first column of categories."""
+    return next(column for column in part["columns"] if column["kind"] == "category")

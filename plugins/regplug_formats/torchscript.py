@@ -30,6 +30,7 @@ from regplug_formats.torch_noise import draws_of, named_noise_runs, noise_runs
 from regplug_formats.torch_operators import require_torchs_operators
 from regplug_formats.torch_outputs import all_of, first_of
 from regplug_formats.torch_rounding import perturbed_run
+from regplug_formats.torchscript_code import require_computation
 
 _MANIFEST = "regplug.manifest.json"
 _DRAWS = "aten::rand_like"
@@ -223,6 +224,7 @@ def _run_of(path: Path, optimised: bool) -> Callable[..., Any]:
 
 
 def _load(path: Path, extra: dict[str, Any] | None = None) -> Any:
+    require_computation(path)
     with _deprecated():
         return torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
 

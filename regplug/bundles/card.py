@@ -12,7 +12,7 @@ import numpy as np
 from regplug.bundles.calibration.words import calibration_words
 from regplug.bundles.card_programs import Program, programs_of
 from regplug.bundles.formats import Array, parts_of
-from regplug.bundles.layout import README, SAMPLE_INPUT, is_named, model_files, sha256_file
+from regplug.bundles.layout import README, SAMPLE_INPUT, is_named, model_files, read_manifest, sha256_file
 from regplug.bundles.named.card import named_input_lines, named_output_lines, named_programs, named_what
 
 NO_LICENSE = "unknown"
@@ -27,18 +27,28 @@ _MOST_COLUMNS = 200
 _ADDED = {"conformal": "It is the last output of each file."}
 
 
-def write_card(folder: Path, manifest: Mapping[str, Any], num_checks: int) -> None:
+def write_card(folder: Path, num_checks: int) -> None:
     """Writes the model card; every other file of the bundle except the checksums must be there.
 
     Args:
         folder: The bundle's folder.
-        manifest: The manifest.
         num_checks: Number of checks, all passed.
+    """
+    (folder / README).write_text(card_text(folder, read_manifest(folder), num_checks), encoding="utf-8")
+
+
+def card_text(folder: Path, manifest: Mapping[str, Any], num_checks: int) -> str:
+    """Returns the model card of a bundle.
+
+    Args:
+        folder: The bundle's folder.
+        manifest: The manifest, as it is read from there.
+        num_checks: Number of checks at export.
     """
     hashes = {name: sha256_file(folder / name) for name in model_files(manifest)}
     with np.load(folder / SAMPLE_INPUT) as samples:
         rows = None if is_named(manifest) else samples[manifest["input"]["name"]]
-    (folder / README).write_text("\n".join(_card(manifest, rows, hashes, num_checks)), encoding="utf-8")
+    return "\n".join(_card(manifest, rows, hashes, num_checks))
 
 
 def _card(manifest: Mapping[str, Any], rows: Array | None, hashes: Mapping[str, str], num_checks: int) -> Iterator[str]:

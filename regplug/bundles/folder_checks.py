@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from regplug import __version__
 from regplug.bundles.archives import grows_too_large
-from regplug.bundles.card import license_words
+from regplug.bundles.card import card_text, license_words
 from regplug.bundles.layout import (
     NOT_SUMMED,
     README,
@@ -87,11 +88,25 @@ def contents(path: Path, manifest: Mapping[str, Any]) -> Check:
     return at_most("bundle.contents", len(wanted ^ listed), 0, "; ".join(told) or "complete")
 
 
-def readme(path: Path, manifest: Mapping[str, Any]) -> list[Check]:
-    """Checks that the model card is that of this model: it has the hash of its weights and its figures."""
+def readme(path: Path, manifest: Mapping[str, Any], num_checks: int) -> list[Check]:
+    """Checks that the model card is the one that regplug writes for this bundle.
+
+    Of a bundle that another version of regplug wrote, only the hash of the weights, the figures and the licence are
+    looked for, and the card may be missing.
+
+    Args:
+        path: The bundle's folder.
+        manifest: The manifest.
+        num_checks: Number of checks at export.
+    """
+    is_ours = manifest["versions"].get("regplug") == __version__
     if README not in read_checksums(path):
-        return []
+        return [holds("bundle.readme", False, "there is no README.md")] if is_ours else []
     text = read_small(path, README).decode(errors="replace")
+    if is_ours:
+        is_same = text == card_text(path, manifest, num_checks)
+        detail = "is" if is_same else "is not"
+        return [holds("bundle.readme", is_same, f"README.md {detail} the card of this manifest and these files")]
     missing = [what for what, words in _card_facts(manifest) if words not in text]
     detail = f"README.md does not have {', '.join(missing)}" if missing else "README.md has the model's figures"
     return [at_most("bundle.readme", len(missing), 0, detail)]

@@ -24,6 +24,7 @@ LEVELS = {"all": True, "disabled": False}
 """Name in a check -> whether the runtime's optimisation is on."""
 
 _ROWS_ALONE = (1, 6)
+_SMALL, _LARGER = range(3, 13), range(13, 97)
 
 
 def check_file(
@@ -133,6 +134,26 @@ def check_largest(run: Run, level: str, references: Sequence[Reference], most: i
     except Exception as raised:
         return holds(name, False, f"the file raises: {cause(raised)}")
     return at_most(name, error, pool.tolerance, f"largest difference from torch in a batch of {most} rows")
+
+
+def check_other_sizes(form: Format, path: Path, references: Sequence[Reference]) -> Check:
+    """Checks batches of sizes that no file can expect: each small one, and some that are drawn anew in each process.
+
+    Args:
+        form: Opens the file.
+        path: The file.
+        references: The model's outputs, with the cases `real` and `varied`.
+    """
+    name, pool = "other_sizes", Pool.of(references)
+    sizes = [*_SMALL, *np.random.default_rng().choice(_LARGER, 3, replace=False)]
+    try:
+        run = open_split(form, path, optimised=True)
+        batches = [mixed_batch(run, pool, int(size)) for size in sizes]
+    except Exception as error:
+        return holds(name, False, f"the file raises: {cause(error)}")
+    worst = max(batches, key=lambda batch: batch.error)
+    detail = f"largest difference from torch in batches of {sizes_of(batches)} rows: that of {len(worst.rows)}"
+    return at_most(name, worst.error, pool.tolerance, detail)
 
 
 def _mixed(name: str, run: Run, pool: Pool, sizes: Sequence[int], most_s: float) -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from regplug.bundles.formats import Array
 from regplug.bundles.report import Check, at_most, holds
 from regplug.errors import BundleError, some_of
-from regplug.tables.preparation import Preparation
+from regplug.tables.preparation import MISSING_TEXTS, PROVING_ROWS, Preparation
 
 _MOST_TOLD = 3
 
@@ -94,6 +94,9 @@ def rows_prepared(manifest: Mapping[str, Any], real: Array) -> list[Check]:
     preparation = preparation_of(manifest)
     if preparation is None:
         return []
+    faults = list(_preparation_faults(manifest, preparation, len(real)))
+    if faults:
+        return [holds("samples.raw_rows", False, "; ".join(faults))]
     try:
         numbers = preparation.apply(preparation.encode(preparation.rows))
     except (ValueError, IndexError) as error:
@@ -104,6 +107,18 @@ def rows_prepared(manifest: Mapping[str, Any], real: Array) -> list[Check]:
     gap = float(np.abs(numbers - wanted).max())
     detail = f"{len(numbers)} rows of the table become the rows on which the files are compared with torch"
     return [at_most("samples.raw_rows", gap, 0.0, detail)]
+
+
+def _preparation_faults(manifest: Mapping[str, Any], preparation: Preparation, most: int) -> Iterator[str]:
+    """Yields how the preparation contradicts the rest of the manifest; `most` is the number of real rows."""
+    if list(preparation.features) != list(manifest.get("column_names") or preparation.features):
+        yield "preparation makes other columns than column_names has"
+    if manifest["preparation"]["missing"] != list(MISSING_TEXTS):
+        yield "preparation.missing has other texts than regplug takes as missing values"
+    metrics = manifest.get("metrics") or ()
+    least = min(most, PROVING_ROWS, metrics[0]["rows"]) if metrics else 1
+    if len(preparation.rows) < least:
+        yield f"preparation.rows has {len(preparation.rows)} rows, and an export writes {least}"
 
 
 def _notes(path: Path, codes_BC: Array, cells: Sequence[Sequence[str]], preparation: Preparation) -> list[str]:

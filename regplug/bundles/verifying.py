@@ -20,7 +20,7 @@ from regplug.bundles.installed import installed_format
 from regplug.bundles.layout import SAMPLE_INPUT, is_named, read_manifest, read_report, require_bundle
 from regplug.bundles.mixed import Pool
 from regplug.bundles.named.verifying import named_stages
-from regplug.bundles.numbers import check_file
+from regplug.bundles.numbers import check_file, check_other_sizes
 from regplug.bundles.origin import Origin, origin_checks
 from regplug.bundles.report import Check, Report, at_most, holds, prefixed
 from regplug.bundles.report_checks import proven_at_export, told_as_made
@@ -72,8 +72,10 @@ def _verify(path: Path, formats: Mapping[str, Format], checks: list[Check]) -> N
         forms = _forms(formats, manifest)
         for stage in named_stages(path, manifest, report, forms, _facts(forms, manifest)):
             _require(stage, checks)
+        checks += folder_checks.readme(path, manifest, len(report.checks))
         return
     known, draws = _verify_samples(path, manifest, checks)
+    checks += folder_checks.readme(path, manifest, len(report.checks))
     forms = _forms(formats, manifest)
     opened = _Opened(path, forms, is_stochastic=draws is not None)
     _require([_facts(forms, manifest), tolerances_bounded(known, draws, opened.perturbed)], checks)
@@ -82,6 +84,20 @@ def _verify(path: Path, formats: Mapping[str, Format], checks: list[Check]) -> N
         made += prefixed(manifest["files"][filename]["format"], _file(path / filename, form, manifest, known, draws))
     checks += made
     checks += told_as_made(report, made, manifest, Pool.of(known).tolerance)
+    if draws is None:
+        checks += _other_sizes(path, manifest, forms, known)
+
+
+def _other_sizes(
+    path: Path, manifest: Mapping[str, Any], forms: Mapping[str, Format], known: Sequence[Reference]
+) -> list[Check]:
+    """Checks further batch sizes of each float32 file; an export has not made these checks."""
+    return [
+        check
+        for filename, form in forms.items()
+        if form.loss is None
+        for check in prefixed(manifest["files"][filename]["format"], [check_other_sizes(form, path / filename, known)])
+    ]
 
 
 def _forms(formats: Mapping[str, Format], manifest: Mapping[str, Any]) -> dict[str, Format]:
@@ -106,7 +122,6 @@ def _verify_folder(path: Path, checks: list[Check]) -> dict[str, Any]:
     _require([schema, *folder_checks.checksums(path)], checks)
     manifest = read_manifest(path)
     _require([folder_checks.contents(path, manifest)], checks)
-    checks += folder_checks.readme(path, manifest)
     return manifest
 
 

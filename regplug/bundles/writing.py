@@ -288,6 +288,6 @@ def finish(folder: Path, manifest: dict[str, Any], work: Work, formats: Sequence
         )
     (folder / MANIFEST).write_text(canonical_json(manifest) + "\n", encoding="utf-8")
     (folder / VERIFICATION).write_text(canonical_json(report.as_json()) + "\n", encoding="utf-8")
-    write_card(folder, manifest, len(report.checks))
+    write_card(folder, len(report.checks))
     write_checksums(folder)
     return report

@@ -29,12 +29,9 @@ from regplug.tables.blocks import codes_of_splits
 from regplug.tables.fitting import TablePlan, fit_categories, has_outliers
 from regplug.tables.kinds import Found, find_kinds
 from regplug.tables.options import TableOptions
-from regplug.tables.preparation import Column
+from regplug.tables.preparation import PROVING_ROWS, Column
 from regplug.tables.reading import Table
 from regplug.tables.threads import few_threads
-
-PROVING_ROWS = 16
-"""Number of test rows whose cells a bundle keeps, to verify that it prepares rows as in training."""
 
 Rows = NDArray[np.intp]
 

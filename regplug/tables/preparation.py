@@ -36,6 +36,9 @@ MISSING_TEXTS = (
 )
 """Texts that mean a missing value."""
 
+PROVING_ROWS = 64
+"""Test rows whose cells a bundle contains, as many as the real rows among its samples."""
+
 OTHER = "(other)"
 """Name of the feature for categories that are rare or were not seen in training."""
 
