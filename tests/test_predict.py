@@ -114,8 +114,10 @@ def test_a_table_without_header_is_taken_in_order(table_bundle: Path, tmp_path: 
     ("text", "message"),
     [
         ("a,b,c,d\n1,2,3,4\n1,2,red,4\n", r"line 3, column 'c': 'red' is not a number"),
-        ("a,b,c,d\n1,2,3\n", r"line 2, column 'd' is empty"),
-        ("a,b,c,d\n1,2,3,4,5\n", r"line 2: 5 cells, but the first line has 4"),
+        ("a,b,c,d\n1,2,3,\n", r"line 2, column 'd' is empty"),
+        ("a,b,c,d\n1,2,3,4\n1,2,3\n", r"line 3: 3 cells under 4 column names\."),
+        ("a,b,c,d\n1,2,3,4,5\n", r"line 2: 5 cells under 4 column names\."),
+        ("1,2,3,4\n1\n", r"line 2: 1 cell under 4 cells of the first line\."),
         ("a;b;c;d\n1,5;2;3;4\n", r"Write decimals with a point"),
         ("a,b,c\n1,2,3\n", r"lacks the column d"),
         ("a,b,c,d,a\n1,2,3,4,5\n", r"has the column 'a' twice"),

@@ -242,19 +242,25 @@ def _read_csv(path: Path, form: InputForm) -> Input:
     if not body:
         raise BundleError(f"{path} has a header but no rows.", hint=f"This bundle takes {form}.")
     width = len(lines[0][1])
-    uneven = next(((number, line) for number, line in body if len(line) > width), None)
-    if uneven is not None:
-        raise BundleError(
-            f"{path}, line {uneven[0]}: {len(uneven[1])} cells, but the first line has {width}.",
-            hint="Every line must have the same number of cells; a decimal comma splits a number in two.",
-        )
+    _require_even(path, body, width, "column names" if header else "cells of the first line")
     extra = () if header is None or not form.columns else extra_notes(path, header, form.columns)
     if form.preparation is not None:
-        cells = [[line[at] if at < len(line) else "" for at, _ in columns] for _, line in body]
+        cells = [[line[at] for at, _ in columns] for _, line in body]
         rows, notes = prepare_cells(path, [number for number, _ in body], cells, form.preparation)
         return Input(rows=rows, notes=(*extra, *notes))
     read = checked(path, np.array([_numbers(path, number, line, columns) for number, line in body]), form)
     return Input(rows=read.rows, notes=(*extra, *read.notes))
+
+
+def _require_even(path: Path, lines: Sequence[tuple[int, list[str]]], width: int, above: str) -> None:
+    """Refuses a line with more or fewer cells than the first one, as training does."""
+    uneven = next(((number, len(line)) for number, line in lines if len(line) != width), None)
+    if uneven is not None:
+        number, cells = uneven
+        raise BundleError(
+            f"{path}, line {number}: {cells} cell{'s' * (cells != 1)} under {width} {above}.",
+            hint="Every line must have the same number of cells. Is the file cut off, or is there a decimal comma?",
+        )
 
 
 def _columns(path: Path, header: Sequence[str] | None, width: int, form: InputForm) -> list[tuple[int, str]]:
@@ -284,7 +290,7 @@ def _columns_hint(form: InputForm) -> str:
 def _numbers(path: Path, number: int, line: Sequence[str], columns: Sequence[tuple[int, str]]) -> list[float]:
     values = []
     for position, name in columns:
-        cell = line[position].strip() if position < len(line) else ""
+        cell = line[position].strip()
         if not cell:
             raise BundleError(
                 f"{path}, line {number}, column {name!r} is empty.", hint="Fill in a value, or leave the row out."
