@@ -21,6 +21,7 @@ from regplug.bundles.inputs import InputForm, image_size, read_image
 from regplug.bundles.predict import Predictions, predict
 from regplug.bundles.writing import write_bundle
 from regplug.errors import BundleError, RequestError, VerificationError
+from regplug.tables.reading import read_table
 from regplug_datasets.own_files.image_reading import pixels as trained_pixels
 from regplug_formats.torchscript import TorchScript
 
@@ -101,6 +102,17 @@ def test_columns_of_a_table_are_matched_by_name(table_bundle: Path, tmp_path: Pa
     for delimiter in ",;\t":
         path.write_text("\n".join(["d, a,species,c,b", *lines]).replace(",", delimiter))
         np.testing.assert_allclose(shares(predict(table_bundle, [path])), expected(raw), atol=1e-6)
+
+
+def test_blank_lines_above_a_header_do_not_hide_its_delimiter(table_bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("\n\r\na;b;c;d\n1;2;3;4\n")
+    assert read_table(path).names == ("a", "b", "c", "d")
+    raw = np.array([[1, 2, 3, 4]], np.float32)
+    np.testing.assert_allclose(shares(predict(table_bundle, [path])), expected(raw), atol=1e-6)
+    path.write_text("\n\na;b;c;d\n1;2;3;4\n1;2\n")
+    with pytest.raises(BundleError, match="line 5: 2 cells under 4 column names"):
+        predict(table_bundle, [path])
 
 
 def test_a_table_without_header_is_taken_in_order(table_bundle: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from regplug.bundles.formats import Array
 from regplug.bundles.input_hints import range_notes, raw_hint, shape_hint
 from regplug.bundles.rows import extra_notes, preparation_of, prepare_cells, read_parquet
 from regplug.errors import BundleError, some_of
+from regplug.tables.delimiters import ENCODING, first_line, likely_delimiter
 from regplug.tables.preparation import Preparation
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
@@ -29,7 +30,6 @@ _TURNED = (5, 6, 7, 8)
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, struct.error, zlib.error)
 """What Pillow raises for files that are no whole images, apart from its own errors."""
 _FULL_SCALE = 255.0
-_DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,10 +227,10 @@ def _read_csv(path: Path, form: InputForm) -> Input:
     if form.layout != "row":
         raise BundleError(f"{path} is a table; this bundle takes {form}.", hint="Give an image or an .npy file.")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
+        with path.open(newline="", encoding=ENCODING) as file:
+            sign = likely_delimiter(first_line(file))
             file.seek(0)
-            reader = csv.reader(file, delimiter=max(_DELIMITERS, key=first.count))
+            reader = csv.reader(file, delimiter=sign)
             lines = [(reader.line_num, line) for line in reader if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BundleError(f"{path} cannot be read as a table: {error}", hint="Give UTF-8 text with commas.") from error
