@@ -31,6 +31,7 @@ from regplug.serving.app import make_app
 from regplug.serving.batching import MOST_ROWS, Batcher, OverloadedError
 from regplug.serving.bodies import MalformedError, read_json_body
 from regplug.serving.single import SingleModel
+from regplug.tables.preparation import Column, Fitted, Preparation
 
 NEEDED = ("fastapi", "prometheus_client", "python_multipart", "uvicorn")
 CLIENTS, REQUESTS = 64, 20
@@ -72,6 +73,35 @@ def test_rows_are_read_by_name_in_any_order_and_arrays_by_place() -> None:
     assert read({"inputs": [1, 2]}).rows.tolist() == [[1, 2]]
 
 
+def test_columns_that_are_ignored_are_named_of_all_rows() -> None:
+    asked = read({"rows": [{"a": 1, "b": 2, "c": 0}, {"a": 1, "b": 2, "d": 0}]})
+    assert asked.notes == ("rows: columns that the model does not take are ignored: c, d.",)
+
+
+def prepared(*categories: str) -> InputForm:
+    """A table of a category and a number."""
+    flag = Column(name="flag", kind="category", categories=categories)
+    columns = (Fitted(column=flag), Fitted(column=Column(name="age", kind="number")))
+    return form(columns=("flag", "age"), preparation=Preparation(columns=columns))
+
+
+@pytest.mark.parametrize(
+    "categories", [("false", "true"), ("False", "True"), ("FALSE", "TRUE"), ("False", "True", "false", "true")]
+)
+def test_truth_values_count_as_the_categories_of_the_training_table(categories: tuple[str, ...]) -> None:
+    body = json.dumps({"rows": [{"flag": False, "age": 1}, {"flag": True, "age": 1}]}).encode()
+    asked = read_json_body(body, prepared(*categories))
+    assert asked.rows[:, :-1].argmax(1).tolist() == [len(categories) - 2, len(categories) - 1]
+    assert asked.notes == ()
+
+
+def test_truth_values_that_are_no_category_are_told_as_json_has_them() -> None:
+    asked = read_json_body(b'{"rows": [{"flag": false, "age": 1}]}', prepared("no", "yes"))
+    assert "flag has 'false', rare or not seen in training" in asked.notes[0]
+    with pytest.raises(BundleError, match=r"^rows\[1\], column 'age': 'true' is not a number"):
+        read_json_body(b'{"rows": [{"flag": "no", "age": 1}, {"flag": "no", "age": true}]}', prepared("no", "yes"))
+
+
 WRONG = {
     b"[1]": "not a JSON object",
     b"{}": "exactly one of",
@@ -88,8 +118,9 @@ WRONG = {
     b'{"inputs": [[1, 1e999]]}': "NaN or infinity",
     b'{"rows": [{"a": 1}]}': r"rows\[0\] lacks the column b",
     b'{"rows": [{"a": 1, "b": 2}, 3]}': r"rows\[1\] is not an object",
-    b'{"rows": [{"a": 1, "b": "x"}]}': "'x' is not a number",
-    b'{"rows": [{"a": 1, "b": null}]}': "None is not a number",
+    b'{"rows": [{"a": 1, "b": "x"}]}': '"x" is not a number',
+    b'{"rows": [{"a": 1, "b": true}]}': r"rows\[0\], column 'b': true is not a number",
+    b'{"rows": [{"a": 1, "b": null}]}': "null is not a number",
     b'{"images": ["AAAA"]}': "is an image",
     b'{"images": [3]}': "is not base64",
 }

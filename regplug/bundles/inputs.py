@@ -246,7 +246,7 @@ def _read_csv(path: Path, form: InputForm) -> Input:
     extra = () if header is None or not form.columns else extra_notes(path, header, form.columns)
     if form.preparation is not None:
         cells = [[line[at] for at, _ in columns] for _, line in body]
-        rows, notes = prepare_cells(path, [number for number, _ in body], cells, form.preparation)
+        rows, notes = prepare_cells(path, lambda row: f"{path}, line {body[row][0]}", cells, form.preparation)
         return Input(rows=rows, notes=(*extra, *notes))
     read = checked(path, np.array([_numbers(path, number, line, columns) for number, line in body]), form)
     return Input(rows=read.rows, notes=(*extra, *read.notes))
