@@ -102,6 +102,20 @@ def test_truth_values_that_are_no_category_are_told_as_json_has_them() -> None:
         read_json_body(b'{"rows": [{"flag": "no", "age": 1}, {"flag": "no", "age": true}]}', prepared("no", "yes"))
 
 
+def test_an_answer_is_the_document_of_predict_with_the_promised_coverage() -> None:
+    conformal = {"kind": "conformal", "coverage": 0.9, "thresholds": [0.3]}
+    manifest = {"task": "classification", "class_names": ["cat", "dog"], "calibration": conformal}
+    model = SingleModel(manifest=manifest, digest="", passes=0, is_batched=True, form=form(), run=lambda rows: rows)
+    asked = read({"inputs": [[0.75, 0.25]], "top": 1})
+    top = {"label": "cat", "probability": 0.75}
+    assert model.document(asked, *model.compute(asked.rows)) == {
+        "task": "classification",
+        "predictions": [{"row": 0, **top, "top": [top], "set": ["cat"]}],
+        "notes": [],
+        "coverage": 0.9,
+    }
+
+
 WRONG = {
     b"[1]": "not a JSON object",
     b"{}": "exactly one of",
@@ -343,13 +357,15 @@ def test_images_are_predicted_from_forms_and_base64_as_from_files(bundles: dict[
     for at, pixels in enumerate(images(3)):
         Image.fromarray(pixels[0]).save(tmp_path / f"{at}.png")
         contents[f"{at}.png"] = (tmp_path / f"{at}.png").read_bytes()
-    known = [row.as_json() for row in regplug.predict(bundles["images"], sorted(tmp_path.glob("*.png"))).rows]
+    document = regplug.predict(bundles["images"], sorted(tmp_path.glob("*.png"))).as_json()
+    known = document["predictions"]
     with serving(bundles["images"], tmp_path) as server:
         _, as_text = server.predict({"images": [base64.b64encode(one).decode() for one in contents.values()]})
         status, body = server.ask("POST", "/predict", *form_of(contents))
         no_image = server.ask("POST", "/predict", *form_of({"x.png": b"no image"}))
         array = server.predict({"inputs": images(3).tolist()})[1]
     as_form = json.loads(body)["predictions"]
+    assert set(json.loads(body)) == set(document)
     assert (status, [one["source"] for one in as_form]) == (200, [*contents])
     for got in (as_form, as_text["predictions"], array["predictions"]):
         assert [one["label"] for one in got] == [one["label"] for one in known]
