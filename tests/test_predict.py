@@ -207,6 +207,44 @@ def test_an_image_is_turned_upright_as_in_training(tmp_path: Path, orientation: 
         read_image(path, replace(form, shape=(3, width, height)))
 
 
+def deep_images(folder: Path) -> list[Path]:
+    """A grey image of 16 bits in each kind of file: `I;16`, big-endian `I;16B`, and `I` with 16 of its 32 bits."""
+    pixels = np.random.default_rng(7).integers(0, 2**16, (6, 4), np.uint16)
+    pixels[0] = [0, 256, 257, 2**16 - 1]
+    made = {
+        "little.png": Image.fromarray(pixels),
+        "big.tif": Image.frombytes("I;16B", (4, 6), pixels.astype(">u2").tobytes()),
+        "grey.pgm": Image.fromarray(pixels.astype(np.int32)),
+    }
+    for name, image in made.items():
+        image.save(folder / name)
+    return [folder / name for name in made]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_16_bits_become_those_of_training(tmp_path: Path, channels: int) -> None:
+    form = InputForm(
+        name="pixels", layout="image", dtype=np.dtype("uint8"), shape=(channels, 6, 4), range=(0, 255), columns=()
+    )
+    for path in deep_images(tmp_path):
+        wanted = trained_pixels(path, form.shape, "crop")
+        np.testing.assert_array_equal(read_image(path, form).rows[0], wanted)
+        np.testing.assert_array_equal(read_image(path, form, path.read_bytes()).rows[0], wanted)
+        assert wanted[:, 0].tolist() == [[0, 0, 1, 255]] * channels
+        with pytest.raises(BundleError, match=r"more than 8 bits per pixel \(I"):
+            read_image(path, replace(form, dtype=np.dtype("float32")))
+
+
+def test_deeper_images_are_refused(tmp_path: Path) -> None:
+    form = InputForm(
+        name="pixels", layout="image", dtype=np.dtype("uint8"), shape=(1, 6, 4), range=(0, 255), columns=()
+    )
+    for pixels in (np.full((6, 4), 0.5, np.float32), np.full((6, 4), 2**16, np.int32), np.full((6, 4), -1, np.int32)):
+        Image.fromarray(pixels).save(tmp_path / "deep.tif")
+        with pytest.raises(BundleError, match=r"more than 16 bits per pixel \([FI]\)"):
+            read_image(tmp_path / "deep.tif", form)
+
+
 def test_an_image_of_another_size_is_not_resized_in_silence(image_bundle: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((28, 32), np.uint8)).save(tmp_path / "large.png")
     with pytest.raises(BundleError, match=r"is 32 x 28 pixels; this bundle takes 8 x 8"):

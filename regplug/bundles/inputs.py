@@ -20,6 +20,7 @@ from regplug.bundles.formats import Array
 from regplug.bundles.input_hints import range_notes, raw_hint, shape_hint
 from regplug.bundles.rows import extra_notes, preparation_of, prepare_cells, read_parquet
 from regplug.errors import BundleError, some_of
+from regplug.pixels import eight_bits
 from regplug.tables.delimiters import ENCODING, first_line, likely_delimiter
 from regplug.tables.preparation import Preparation
 
@@ -30,6 +31,7 @@ _TURNED = (5, 6, 7, 8)
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, struct.error, zlib.error)
 """What Pillow raises for files that are no whole images, apart from its own errors."""
 _FULL_SCALE = 255.0
+_MOST_OF_16_BITS = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,16 +337,30 @@ def read_image(path: Path, form: InputForm, content: bytes | None = None) -> Inp
             # Pillow only warns of an image that unpacks to gigabytes; its size is checked before it is unpacked.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path if content is None else io.BytesIO(content)) as image:
-                mode = image.mode
-                pixels = np.asarray(_upright(path, image, (width, height)).convert(_IMAGE_MODES[channels]))
+                upright = _upright(path, image, (width, height))
+                pixels = np.asarray(_shallow(path, upright, form).convert(_IMAGE_MODES[channels]))
     except (*_BROKEN, Image.DecompressionBombError) as error:
         reason = "it is not an image" if content is not None and isinstance(error, UnidentifiedImageError) else error
         raise BundleError(f"{path} cannot be read as an image: {reason}", hint="Give a PNG or JPEG file.") from error
-    if mode.startswith(("I", "F")):
-        raise BundleError(
-            f"{path} has more than 8 bits per pixel ({mode}).", hint="Give an 8-bit image or an .npy file."
-        )
     return _scaled(path, pixels.reshape(height, width, channels).transpose(2, 0, 1)[None], form)
+
+
+def _shallow(path: Path, image: Any, form: InputForm) -> Any:
+    """Returns an image with 8 bits per pixel, as in training, which has no conversion for other deep images."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    is_16_bits = image.mode.startswith("I;16") or (image.mode == "I" and _is_within_16_bits(image))
+    if form.dtype != np.uint8 or not is_16_bits:
+        raise BundleError(
+            f"{path} has more than {16 if form.dtype == np.uint8 else 8} bits per pixel ({image.mode}).",
+            hint="Give an 8-bit image or an .npy file.",
+        )
+    return eight_bits(image)
+
+
+def _is_within_16_bits(image: Any) -> bool:
+    low, high = image.getextrema()
+    return bool(low >= 0 and high <= _MOST_OF_16_BITS)
 
 
 def _upright(path: Path, image: Any, size: tuple[int, int]) -> Any:
