@@ -19,7 +19,7 @@ FLOORS = (
     {"api", "errors", "hookspecs"},
     {"config"},
     {"registry"},
-    {"data", "initializers", "losses", "noise", "regularization", "regularizer", "seeds", "sites", "tables"},
+    {"data", "initializers", "losses", "noise", "pixels", "regularization", "regularizer", "seeds", "sites", "tables"},
     {"measuring", "optimizers", "probes", "statistics", "training"},
     {"bundles", "reports", "tracking"},
     {"exporting", "runs", "serving"},

@@ -21,6 +21,7 @@ from regplug.bundles.inputs import InputForm, image_size, read_image
 from regplug.bundles.predict import Predictions, predict
 from regplug.bundles.writing import write_bundle
 from regplug.errors import BundleError, RequestError, VerificationError
+from regplug.tables.reading import read_table
 from regplug_datasets.own_files.image_reading import pixels as trained_pixels
 from regplug_formats.torchscript import TorchScript
 
@@ -103,6 +104,17 @@ def test_columns_of_a_table_are_matched_by_name(table_bundle: Path, tmp_path: Pa
         np.testing.assert_allclose(shares(predict(table_bundle, [path])), expected(raw), atol=1e-6)
 
 
+def test_blank_lines_above_a_header_do_not_hide_its_delimiter(table_bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("\n\r\na;b;c;d\n1;2;3;4\n")
+    assert read_table(path).names == ("a", "b", "c", "d")
+    raw = np.array([[1, 2, 3, 4]], np.float32)
+    np.testing.assert_allclose(shares(predict(table_bundle, [path])), expected(raw), atol=1e-6)
+    path.write_text("\n\na;b;c;d\n1;2;3;4\n1;2\n")
+    with pytest.raises(BundleError, match="line 5: 2 cells under 4 column names"):
+        predict(table_bundle, [path])
+
+
 def test_a_table_without_header_is_taken_in_order(table_bundle: Path, tmp_path: Path) -> None:
     raw = rows(2)
     path = tmp_path / "x.csv"
@@ -114,8 +126,10 @@ def test_a_table_without_header_is_taken_in_order(table_bundle: Path, tmp_path: 
     ("text", "message"),
     [
         ("a,b,c,d\n1,2,3,4\n1,2,red,4\n", r"line 3, column 'c': 'red' is not a number"),
-        ("a,b,c,d\n1,2,3\n", r"line 2, column 'd' is empty"),
-        ("a,b,c,d\n1,2,3,4,5\n", r"line 2: 5 cells, but the first line has 4"),
+        ("a,b,c,d\n1,2,3,\n", r"line 2, column 'd' is empty"),
+        ("a,b,c,d\n1,2,3,4\n1,2,3\n", r"line 3: 3 cells under 4 column names\."),
+        ("a,b,c,d\n1,2,3,4,5\n", r"line 2: 5 cells under 4 column names\."),
+        ("1,2,3,4\n1\n", r"line 2: 1 cell under 4 cells of the first line\."),
         ("a;b;c;d\n1,5;2;3;4\n", r"Write decimals with a point"),
         ("a,b,c\n1,2,3\n", r"lacks the column d"),
         ("a,b,c,d,a\n1,2,3,4,5\n", r"has the column 'a' twice"),
@@ -191,6 +205,44 @@ def test_an_image_is_turned_upright_as_in_training(tmp_path: Path, orientation: 
     np.testing.assert_array_equal(read_image(path, form, path.read_bytes()).rows, read_image(path, form).rows)
     with pytest.raises(BundleError, match=f"is {width} x {height} pixels; this bundle takes {height} x {width}"):
         read_image(path, replace(form, shape=(3, width, height)))
+
+
+def deep_images(folder: Path) -> list[Path]:
+    """A grey image of 16 bits in each kind of file: `I;16`, big-endian `I;16B`, and `I` with 16 of its 32 bits."""
+    pixels = np.random.default_rng(7).integers(0, 2**16, (6, 4), np.uint16)
+    pixels[0] = [0, 256, 257, 2**16 - 1]
+    made = {
+        "little.png": Image.fromarray(pixels),
+        "big.tif": Image.frombytes("I;16B", (4, 6), pixels.astype(">u2").tobytes()),
+        "grey.pgm": Image.fromarray(pixels.astype(np.int32)),
+    }
+    for name, image in made.items():
+        image.save(folder / name)
+    return [folder / name for name in made]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_16_bits_become_those_of_training(tmp_path: Path, channels: int) -> None:
+    form = InputForm(
+        name="pixels", layout="image", dtype=np.dtype("uint8"), shape=(channels, 6, 4), range=(0, 255), columns=()
+    )
+    for path in deep_images(tmp_path):
+        wanted = trained_pixels(path, form.shape, "crop")
+        np.testing.assert_array_equal(read_image(path, form).rows[0], wanted)
+        np.testing.assert_array_equal(read_image(path, form, path.read_bytes()).rows[0], wanted)
+        assert wanted[:, 0].tolist() == [[0, 0, 1, 255]] * channels
+        with pytest.raises(BundleError, match=r"more than 8 bits per pixel \(I"):
+            read_image(path, replace(form, dtype=np.dtype("float32")))
+
+
+def test_deeper_images_are_refused(tmp_path: Path) -> None:
+    form = InputForm(
+        name="pixels", layout="image", dtype=np.dtype("uint8"), shape=(1, 6, 4), range=(0, 255), columns=()
+    )
+    for pixels in (np.full((6, 4), 0.5, np.float32), np.full((6, 4), 2**16, np.int32), np.full((6, 4), -1, np.int32)):
+        Image.fromarray(pixels).save(tmp_path / "deep.tif")
+        with pytest.raises(BundleError, match=r"more than 16 bits per pixel \([FI]\)"):
+            read_image(tmp_path / "deep.tif", form)
 
 
 def test_an_image_of_another_size_is_not_resized_in_silence(image_bundle: Path, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from regplug.serving.app import make_app
 from regplug.serving.batching import MOST_ROWS, Batcher, OverloadedError
 from regplug.serving.bodies import MalformedError, read_json_body
 from regplug.serving.single import SingleModel
+from regplug.tables.preparation import Column, Fitted, Preparation
 
 NEEDED = ("fastapi", "prometheus_client", "python_multipart", "uvicorn")
 CLIENTS, REQUESTS = 64, 20
@@ -72,6 +73,49 @@ def test_rows_are_read_by_name_in_any_order_and_arrays_by_place() -> None:
     assert read({"inputs": [1, 2]}).rows.tolist() == [[1, 2]]
 
 
+def test_columns_that_are_ignored_are_named_of_all_rows() -> None:
+    asked = read({"rows": [{"a": 1, "b": 2, "c": 0}, {"a": 1, "b": 2, "d": 0}]})
+    assert asked.notes == ("rows: columns that the model does not take are ignored: c, d.",)
+
+
+def prepared(*categories: str) -> InputForm:
+    """A table of a category and a number."""
+    flag = Column(name="flag", kind="category", categories=categories)
+    columns = (Fitted(column=flag), Fitted(column=Column(name="age", kind="number")))
+    return form(columns=("flag", "age"), preparation=Preparation(columns=columns))
+
+
+@pytest.mark.parametrize(
+    "categories", [("false", "true"), ("False", "True"), ("FALSE", "TRUE"), ("False", "True", "false", "true")]
+)
+def test_truth_values_count_as_the_categories_of_the_training_table(categories: tuple[str, ...]) -> None:
+    body = json.dumps({"rows": [{"flag": False, "age": 1}, {"flag": True, "age": 1}]}).encode()
+    asked = read_json_body(body, prepared(*categories))
+    assert asked.rows[:, :-1].argmax(1).tolist() == [len(categories) - 2, len(categories) - 1]
+    assert asked.notes == ()
+
+
+def test_truth_values_that_are_no_category_are_told_as_json_has_them() -> None:
+    asked = read_json_body(b'{"rows": [{"flag": false, "age": 1}]}', prepared("no", "yes"))
+    assert "flag has 'false', rare or not seen in training" in asked.notes[0]
+    with pytest.raises(BundleError, match=r"^rows\[1\], column 'age': 'true' is not a number"):
+        read_json_body(b'{"rows": [{"flag": "no", "age": 1}, {"flag": "no", "age": true}]}', prepared("no", "yes"))
+
+
+def test_an_answer_is_the_document_of_predict_with_the_promised_coverage() -> None:
+    conformal = {"kind": "conformal", "coverage": 0.9, "thresholds": [0.3]}
+    manifest = {"task": "classification", "class_names": ["cat", "dog"], "calibration": conformal}
+    model = SingleModel(manifest=manifest, digest="", passes=0, is_batched=True, form=form(), run=lambda rows: rows)
+    asked = read({"inputs": [[0.75, 0.25]], "top": 1})
+    top = {"label": "cat", "probability": 0.75}
+    assert model.document(asked, *model.compute(asked.rows)) == {
+        "task": "classification",
+        "predictions": [{"row": 0, **top, "top": [top], "set": ["cat"]}],
+        "notes": [],
+        "coverage": 0.9,
+    }
+
+
 WRONG = {
     b"[1]": "not a JSON object",
     b"{}": "exactly one of",
@@ -88,8 +132,9 @@ WRONG = {
     b'{"inputs": [[1, 1e999]]}': "NaN or infinity",
     b'{"rows": [{"a": 1}]}': r"rows\[0\] lacks the column b",
     b'{"rows": [{"a": 1, "b": 2}, 3]}': r"rows\[1\] is not an object",
-    b'{"rows": [{"a": 1, "b": "x"}]}': "'x' is not a number",
-    b'{"rows": [{"a": 1, "b": null}]}': "None is not a number",
+    b'{"rows": [{"a": 1, "b": "x"}]}': '"x" is not a number',
+    b'{"rows": [{"a": 1, "b": true}]}': r"rows\[0\], column 'b': true is not a number",
+    b'{"rows": [{"a": 1, "b": null}]}': "null is not a number",
     b'{"images": ["AAAA"]}': "is an image",
     b'{"images": [3]}': "is not base64",
 }
@@ -312,13 +357,15 @@ def test_images_are_predicted_from_forms_and_base64_as_from_files(bundles: dict[
     for at, pixels in enumerate(images(3)):
         Image.fromarray(pixels[0]).save(tmp_path / f"{at}.png")
         contents[f"{at}.png"] = (tmp_path / f"{at}.png").read_bytes()
-    known = [row.as_json() for row in regplug.predict(bundles["images"], sorted(tmp_path.glob("*.png"))).rows]
+    document = regplug.predict(bundles["images"], sorted(tmp_path.glob("*.png"))).as_json()
+    known = document["predictions"]
     with serving(bundles["images"], tmp_path) as server:
         _, as_text = server.predict({"images": [base64.b64encode(one).decode() for one in contents.values()]})
         status, body = server.ask("POST", "/predict", *form_of(contents))
         no_image = server.ask("POST", "/predict", *form_of({"x.png": b"no image"}))
         array = server.predict({"inputs": images(3).tolist()})[1]
     as_form = json.loads(body)["predictions"]
+    assert set(json.loads(body)) == set(document)
     assert (status, [one["source"] for one in as_form]) == (200, [*contents])
     for got in (as_form, as_text["predictions"], array["predictions"]):
         assert [one["label"] for one in got] == [one["label"] for one in known]

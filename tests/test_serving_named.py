@@ -84,10 +84,11 @@ def test_arrays_and_rows_by_name_are_read_alike_and_cut_together() -> None:
         assert asked.rows[1:].arrays["y"].tolist() == [[3, 4]]
     assert arrays.top == 2
     outputs, spreads = model().compute(arrays.rows)
-    assert model().answer(["", ""], outputs, spreads, 3) == [
-        {"row": 0, "outputs": {"sum": 9.0}},
-        {"row": 1, "outputs": {"sum": 22.0}},
-    ]
+    assert model().document(arrays, outputs, spreads) == {
+        "task": None,
+        "predictions": [{"row": 0, "outputs": {"sum": 9.0}}, {"row": 1, "outputs": {"sum": 22.0}}],
+        "notes": arrays.notes,
+    }
 
 
 def test_a_model_with_live_dropout_answers_with_means_and_spreads() -> None:
@@ -97,9 +98,13 @@ def test_a_model_with_live_dropout_answers_with_means_and_spreads() -> None:
         return {"sum": draws.normal(size=(len(arrays["y"]), 2))}
 
     live = dataclasses.replace(model(), passes=200, named_run=run)
-    outputs, spreads = live.compute(read({"rows": [{"y": [1, 2], "x": [1]}] * 3}).rows)
+    asked = read({"rows": [{"y": [1, 2], "x": [1]}] * 3})
+    outputs, spreads = live.compute(asked.rows)
     assert not live.not_finite(outputs).any()
-    for answer in live.answer([""] * 3, outputs, spreads, 3):
+    document = live.document(asked, outputs, spreads)
+    assert document["passes"] == 200
+    assert document["notes"][-1].startswith("dropout is live: means and standard deviations over 200 passes")
+    for answer in document["predictions"]:
         assert np.allclose(answer["outputs"]["sum"], 0, atol=0.5)
         assert np.allclose(answer["output_spreads"]["sum"], 1, atol=0.3)
 

@@ -20,6 +20,8 @@ from regplug.bundles.formats import Array
 from regplug.bundles.input_hints import range_notes, raw_hint, shape_hint
 from regplug.bundles.rows import extra_notes, preparation_of, prepare_cells, read_parquet
 from regplug.errors import BundleError, some_of
+from regplug.pixels import eight_bits
+from regplug.tables.delimiters import ENCODING, first_line, likely_delimiter
 from regplug.tables.preparation import Preparation
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
@@ -29,7 +31,7 @@ _TURNED = (5, 6, 7, 8)
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, struct.error, zlib.error)
 """What Pillow raises for files that are no whole images, apart from its own errors."""
 _FULL_SCALE = 255.0
-_DELIMITERS = ",;\t|"
+_MOST_OF_16_BITS = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,10 +229,10 @@ def _read_csv(path: Path, form: InputForm) -> Input:
     if form.layout != "row":
         raise BundleError(f"{path} is a table; this bundle takes {form}.", hint="Give an image or an .npy file.")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
+        with path.open(newline="", encoding=ENCODING) as file:
+            sign = likely_delimiter(first_line(file))
             file.seek(0)
-            reader = csv.reader(file, delimiter=max(_DELIMITERS, key=first.count))
+            reader = csv.reader(file, delimiter=sign)
             lines = [(reader.line_num, line) for line in reader if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BundleError(f"{path} cannot be read as a table: {error}", hint="Give UTF-8 text with commas.") from error
@@ -242,19 +244,25 @@ def _read_csv(path: Path, form: InputForm) -> Input:
     if not body:
         raise BundleError(f"{path} has a header but no rows.", hint=f"This bundle takes {form}.")
     width = len(lines[0][1])
-    uneven = next(((number, line) for number, line in body if len(line) > width), None)
-    if uneven is not None:
-        raise BundleError(
-            f"{path}, line {uneven[0]}: {len(uneven[1])} cells, but the first line has {width}.",
-            hint="Every line must have the same number of cells; a decimal comma splits a number in two.",
-        )
+    _require_even(path, body, width, "column names" if header else "cells of the first line")
     extra = () if header is None or not form.columns else extra_notes(path, header, form.columns)
     if form.preparation is not None:
-        cells = [[line[at] if at < len(line) else "" for at, _ in columns] for _, line in body]
-        rows, notes = prepare_cells(path, [number for number, _ in body], cells, form.preparation)
+        cells = [[line[at] for at, _ in columns] for _, line in body]
+        rows, notes = prepare_cells(path, lambda row: f"{path}, line {body[row][0]}", cells, form.preparation)
         return Input(rows=rows, notes=(*extra, *notes))
     read = checked(path, np.array([_numbers(path, number, line, columns) for number, line in body]), form)
     return Input(rows=read.rows, notes=(*extra, *read.notes))
+
+
+def _require_even(path: Path, lines: Sequence[tuple[int, list[str]]], width: int, above: str) -> None:
+    """Refuses a line with more or fewer cells than the first one, as training does."""
+    uneven = next(((number, len(line)) for number, line in lines if len(line) != width), None)
+    if uneven is not None:
+        number, cells = uneven
+        raise BundleError(
+            f"{path}, line {number}: {cells} cell{'s' * (cells != 1)} under {width} {above}.",
+            hint="Every line must have the same number of cells. Is the file cut off, or is there a decimal comma?",
+        )
 
 
 def _columns(path: Path, header: Sequence[str] | None, width: int, form: InputForm) -> list[tuple[int, str]]:
@@ -284,7 +292,7 @@ def _columns_hint(form: InputForm) -> str:
 def _numbers(path: Path, number: int, line: Sequence[str], columns: Sequence[tuple[int, str]]) -> list[float]:
     values = []
     for position, name in columns:
-        cell = line[position].strip() if position < len(line) else ""
+        cell = line[position].strip()
         if not cell:
             raise BundleError(
                 f"{path}, line {number}, column {name!r} is empty.", hint="Fill in a value, or leave the row out."
@@ -329,16 +337,30 @@ def read_image(path: Path, form: InputForm, content: bytes | None = None) -> Inp
             # Pillow only warns of an image that unpacks to gigabytes; its size is checked before it is unpacked.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path if content is None else io.BytesIO(content)) as image:
-                mode = image.mode
-                pixels = np.asarray(_upright(path, image, (width, height)).convert(_IMAGE_MODES[channels]))
+                upright = _upright(path, image, (width, height))
+                pixels = np.asarray(_shallow(path, upright, form).convert(_IMAGE_MODES[channels]))
     except (*_BROKEN, Image.DecompressionBombError) as error:
         reason = "it is not an image" if content is not None and isinstance(error, UnidentifiedImageError) else error
         raise BundleError(f"{path} cannot be read as an image: {reason}", hint="Give a PNG or JPEG file.") from error
-    if mode.startswith(("I", "F")):
-        raise BundleError(
-            f"{path} has more than 8 bits per pixel ({mode}).", hint="Give an 8-bit image or an .npy file."
-        )
     return _scaled(path, pixels.reshape(height, width, channels).transpose(2, 0, 1)[None], form)
+
+
+def _shallow(path: Path, image: Any, form: InputForm) -> Any:
+    """Returns an image with 8 bits per pixel, as in training, which has no conversion for other deep images."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    is_16_bits = image.mode.startswith("I;16") or (image.mode == "I" and _is_within_16_bits(image))
+    if form.dtype != np.uint8 or not is_16_bits:
+        raise BundleError(
+            f"{path} has more than {16 if form.dtype == np.uint8 else 8} bits per pixel ({image.mode}).",
+            hint="Give an 8-bit image or an .npy file.",
+        )
+    return eight_bits(image)
+
+
+def _is_within_16_bits(image: Any) -> bool:
+    low, high = image.getextrema()
+    return bool(low >= 0 and high <= _MOST_OF_16_BITS)
 
 
 def _upright(path: Path, image: Any, size: tuple[int, int]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -160,17 +160,28 @@ def predict(
         rows += _answers(chunk, run, manifest, top, count)
         told += [(path.name, note) for path, given in chunk for note in given.notes]
     notes += merged_notes(told)
-    return _whole(manifest, rows, [*notes, *_live_notes(count)], count)
+    return whole_answer(rows, manifest, notes, count)
 
 
-def _whole(manifest: Mapping[str, Any], rows: Sequence[Prediction], notes: Sequence[str], passes: int) -> Predictions:
-    coverage = float((conformal_part(manifest) or {}).get("coverage", 0.0))
-    return Predictions(task=manifest["task"], rows=tuple(rows), notes=tuple(notes), passes=passes, coverage=coverage)
+def whole_answer(
+    rows: Iterable[Prediction], manifest: Mapping[str, Any], notes: Sequence[str], passes: int
+) -> Predictions:
+    """Returns the answer to all rows of a request.
 
-
-def _live_notes(passes: int) -> list[str]:
-    note = f"dropout is live: means and standard deviations over {passes} passes, which vary from call to call."
-    return [note] if passes else []
+    Args:
+        rows: The prediction for each row.
+        manifest: The bundle's manifest.
+        notes: Conversions of inputs, and warnings about them.
+        passes: Number of averaged random passes; 0 if the bundle is not stochastic.
+    """
+    live = f"dropout is live: means and standard deviations over {passes} passes, which vary from call to call."
+    return Predictions(
+        task=manifest["task"],
+        rows=tuple(rows),
+        notes=(*notes, live) if passes else tuple(notes),
+        passes=passes,
+        coverage=float((conformal_part(manifest) or {}).get("coverage", 0.0)),
+    )
 
 
 def _predict_named(opened: OpenFile, inputs: Sequence[Path], top: int, passes: int) -> Predictions:
@@ -181,7 +192,7 @@ def _predict_named(opened: OpenFile, inputs: Sequence[Path], top: int, passes: i
         named_prediction(source, row, outputs, manifest, top, spreads if passes else None)
         for source, row, outputs, spreads in named_rows(files, run, manifest, notes, passes)
     )
-    return _whole(manifest, rows, [*notes, *_live_notes(passes)], passes)
+    return whole_answer(rows, manifest, notes, passes)
 
 
 def named_prediction(

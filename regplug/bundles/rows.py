@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ def preparation_of(manifest: Mapping[str, Any]) -> Preparation | None:
 
 
 def prepare_cells(
-    path: Path, lines: Sequence[int], cells: Sequence[Sequence[str]], preparation: Preparation
+    path: Path, place: Callable[[int], str], cells: Sequence[Sequence[str]], preparation: Preparation
 ) -> tuple[Array, tuple[str, ...]]:
     """Returns the numbers `(B, F)` of rows of text, and what was done to them.
 
     Args:
-        path: The file, for messages.
-        lines: Its line of each row.
+        path: The file, for notes.
+        place: Returns where a row is, for messages, such as `new.csv, line 2`.
         cells: Of each row, in the order of the preparation's columns.
         preparation: What the bundle's manifest says.
 
@@ -41,14 +41,14 @@ def prepare_cells(
     except ValueError as error:
         row, column, cell = error.args
         raise BundleError(
-            f"{path}, line {lines[row]}, column {column!r}: {cell!r} is not a number.",
+            f"{place(row)}, column {column!r}: {cell!r} is not a number.",
             hint="Write decimals with a point: 1.5; an empty cell is filled.",
         ) from None
     wide = np.argwhere(np.isinf(codes_BC))
     if len(wide):
         row, position = wide[0]
         raise BundleError(
-            f"{path}, line {lines[row]}, column {preparation.names[position]!r}: the number is infinite.",
+            f"{place(row)}, column {preparation.names[position]!r}: the number is infinite.",
             hint="Leave the cell empty, or leave the row out.",
         )
     return preparation.apply(codes_BC), tuple(_notes(path, codes_BC, cells, preparation))
@@ -72,11 +72,11 @@ def read_parquet(path: Path, preparation: Preparation) -> tuple[Array, tuple[str
         )
     found = find_kinds(table)
     columns = [[found[name].text(row) for row in range(len(table))] for name in preparation.names]
-    numbers, notes = prepare_cells(path, range(len(table)), list(zip(*columns, strict=True)), preparation)
+    numbers, notes = prepare_cells(path, table.place, list(zip(*columns, strict=True)), preparation)
     return numbers, (*extra_notes(path, table.names, preparation.names), *notes)
 
 
-def extra_notes(path: Path, header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+def extra_notes(path: Path, header: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
     """That columns were left out which the bundle does not take."""
     extra = [name for name in header if name not in names]
     return (f"{path.name}: columns that the model does not take are ignored: {some_of(extra)}.",) if extra else ()

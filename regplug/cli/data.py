@@ -35,9 +35,10 @@ def show(
 ) -> None:
     """Show the columns of a table: numbers, categories, dates, constants, gaps and likely ids."""
     from regplug.errors import did_you_mean
+    from regplug.tables.delimiters import DELIMITERS
     from regplug.tables.guessing import guess_target
     from regplug.tables.kinds import find_kinds
-    from regplug.tables.reading import DELIMITERS, read_table
+    from regplug.tables.reading import read_table
 
     if delimiter not in ("auto", *DELIMITERS):
         raise DataError(f"--delimiter {delimiter} is unknown.", hint=did_you_mean(delimiter, ("auto", *DELIMITERS)))

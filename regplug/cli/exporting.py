@@ -140,6 +140,7 @@ def export(
     """
     registry = registry_of({"disable": disable, "plugin": plugin})
     names = [spelled(text) for text in formats or ()]
+    _check_license(license_id)
     is_calibrated = _check_calibration(calibrate, conformal)
     _check_runs(runs, ensemble=ensemble, register=register or alias, is_calibrated=is_calibrated)
     _check(names, registry, register, alias, tracking_uri)
@@ -168,6 +169,12 @@ def export(
         emit(exported.document())
     else:
         _tell(exported)
+
+
+def _check_license(license_id: str) -> None:
+    from regplug.config.licenses import check_license
+
+    check_license(license_id)
 
 
 def _check_calibration(calibrate: str | None, conformal: float | None) -> bool:

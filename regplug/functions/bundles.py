@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regplug.config.licenses import check_license
 from regplug.errors import RequestError
 from regplug.registry import default_registry
 
@@ -70,7 +71,7 @@ def export(
             as in the run's configuration.
         conformal: Promised coverage of prediction sets or intervals, fitted on validation rows; 0 for none; by default
             as in the run's configuration.
-        license_id: The model's licence for its card, such as `apache-2.0`.
+        license_id: The model's licence for its card: an SPDX expression, such as `apache-2.0`.
         sign: The secret key (minisign) with which the bundle is signed; a password is read from
             `REGPLUG_SIGN_PASSWORD` or at the terminal.
         overwrite: Whether to replace an existing bundle of another run or module at `out`.
@@ -108,6 +109,8 @@ def export(
     >>> bundle = regplug.export("3f2a", formats=["onnx"], out="bundles/mine")  # doctest: +SKIP
     >>> bundle = regplug.export(["3f2a", "9b1c"], ensemble=True)  # doctest: +SKIP
     """
+    for declared in (license_id, (manifest or {}).get("license", "")):
+        check_license(declared)
     both: dict[str, Any] = {"formats": formats, "probabilities": probabilities, "stochastic": stochastic}
     both |= {"overwrite": overwrite, "license_id": license_id, "sign": None if sign is None else Path(sign)}
     both |= _not_none({"calibrate": calibrate, "conformal": conformal})

@@ -116,13 +116,7 @@ class _Endpoints:
         if wrong.any():
             row = int(np.argmax(wrong))
             raise FaultError(422, f"The model's output for row {row} is not finite.", "Check the size of its values.")
-        answers = self._model.answer(asked.sources, outputs, spreads, asked.top)
-        document: dict[str, Any] = {"task": self._model.manifest["task"], "predictions": answers}
-        if asked.notes:
-            document["notes"] = list(asked.notes)
-        if self._model.passes:
-            document["passes"] = self._model.passes
-        return JSONResponse(document)
+        return JSONResponse(self._model.document(asked, outputs, spreads))
 
     async def _read(self, request: Request) -> Asked:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -16,6 +16,7 @@ import numpy as np
 from regplug.bundles.inputs import Input, InputForm, checked, read_image
 from regplug.bundles.rows import extra_notes, prepare_cells
 from regplug.errors import BundleError, some_of
+from regplug.tables.preparation import Column
 
 TOP = 3
 """Default number of most probable classes."""
@@ -190,13 +191,14 @@ def _rows(rows: list[Any], form: InputForm) -> Input:
         raise BundleError(f"The columns have no names; this bundle takes {form}.", hint='Use "inputs" or "images".')
     for at, row in enumerate(rows):
         _require_columns(at, row, form)
-    extra = extra_notes(Path("rows"), list(rows[0]), form.columns)
+    extra = extra_notes(Path("rows"), dict.fromkeys(name for row in rows for name in row), form.columns)
     if form.preparation is None:
         numbers = [[_number(at, name, row[name]) for name in form.columns] for at, row in enumerate(rows)]
         read = checked(Path("rows"), np.array(numbers, np.float64), form)
         return Input(rows=read.rows, notes=(*extra, *read.notes))
-    cells = [[_cell(at, name, row[name]) for name in form.columns] for at, row in enumerate(rows)]
-    prepared, notes = prepare_cells(Path("rows"), range(len(rows)), cells, form.preparation)
+    columns = [fitted.column for fitted in form.preparation.columns]
+    cells = [[_cell(at, column, row[column.name]) for column in columns] for at, row in enumerate(rows)]
+    prepared, notes = prepare_cells(Path("rows"), "rows[{}]".format, cells, form.preparation)
     return Input(rows=prepared, notes=(*extra, *notes))
 
 
@@ -213,7 +215,9 @@ def _require_columns(at: int, row: Any, form: InputForm) -> None:
 
 def _number(at: int, name: str, value: Any) -> float:
     if type(value) not in (int, float):
-        raise BundleError(f"rows[{at}], column {name!r}: {value!r} is not a number.", hint="Give a finite number.")
+        raise BundleError(
+            f"rows[{at}], column {name!r}: {json.dumps(value)} is not a number.", hint="Give a finite number."
+        )
     try:
         return float(value)
     except OverflowError:
@@ -222,13 +226,22 @@ def _number(at: int, name: str, value: Any) -> float:
         ) from None
 
 
-def _cell(at: int, name: str, value: Any) -> str:
+def _cell(at: int, column: Column, value: Any) -> str:
     """Returns a value as a table has it in text; null is an empty cell."""
     if value is None:
         return ""
     if not isinstance(value, str | int | float):
-        raise BundleError(f"rows[{at}], column {name!r} is no text and no number.", hint="Give one value, or null.")
-    return str(value)
+        raise BundleError(
+            f"rows[{at}], column {column.name!r} is no text and no number.", hint="Give one value, or null."
+        )
+    return _truth(value, column) if isinstance(value, bool) else str(value)
+
+
+def _truth(value: bool, column: Column) -> str:
+    """Returns true or false as the training table had it, such as `True` of a data frame; else as JSON has it."""
+    text = json.dumps(value)
+    spellings = (text, text.capitalize(), text.upper())
+    return next((spelling for spelling in spellings if spelling in column.categories), text)
 
 
 def _joined(parts: Sequence[Input]) -> Input:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regplug.bundles.formats import Array
-from regplug.bundles.predict import Prediction
+from regplug.bundles.predict import Prediction, whole_answer
 from regplug.serving.bodies import Asked
 
 
@@ -58,14 +58,20 @@ class ServedModel(abc.ABC):
         """Returns whether an output of each row is not finite `(B,)`."""
 
     @abc.abstractmethod
-    def answer(self, sources: Sequence[str], outputs: Array, spreads: Array, top: int) -> list[dict[str, Any]]:
-        """Returns the prediction of each row as JSON; `source` only where a row has one."""
+    def answer(self, sources: Sequence[str], outputs: Array, spreads: Array, top: int) -> Iterable[Prediction]:
+        """Returns the prediction of each row."""
 
+    def document(self, asked: Asked, outputs: Array, spreads: Array) -> dict[str, Any]:
+        """Returns the document of `regplug predict --json`; `source` only where a row has one.
 
-def without_source(made: Iterable[Prediction]) -> list[dict[str, Any]]:
-    """Returns predictions as JSON; `source` only where a row has one."""
-    answers = [one.as_json() for one in made]
-    for answer in answers:
-        if not answer["source"]:
-            del answer["source"]
-    return answers
+        Args:
+            asked: The request.
+            outputs: What `compute` returns for its rows.
+            spreads: Their spread over the passes.
+        """
+        rows = self.answer(asked.sources, outputs, spreads, asked.top)
+        document = whole_answer(rows, self.manifest, asked.notes, self.passes).as_json()
+        for prediction in document["predictions"]:
+            if not prediction["source"]:
+                del prediction["source"]
+        return document

@@ -13,10 +13,10 @@ from regplug.bundles.formats import Array, NamedRun
 from regplug.bundles.named.inputs import checked_inputs, form_words, json_arrays, read_named_image, takes_images
 from regplug.bundles.named.predict import named_mean_and_spread
 from regplug.bundles.named.signature import Signature
-from regplug.bundles.predict import named_prediction
+from regplug.bundles.predict import Prediction, named_prediction
 from regplug.errors import BundleError, some_of
 from regplug.serving.bodies import TOP, Asked, decoded_images, has_images, parsed_object, top_of
-from regplug.serving.model import ServedModel, without_source
+from regplug.serving.model import ServedModel
 
 _KEYS = ("inputs", "rows")
 _IMAGES = "images"
@@ -62,13 +62,12 @@ class NamedModel(ServedModel):
         """Returns whether an output of each row is not finite `(B,)`."""
         return np.array([not all(np.isfinite(one).all() for one in row.values()) for row in outputs], bool)
 
-    def answer(self, sources: Sequence[str], outputs: Array, spreads: Array, top: int) -> list[dict[str, Any]]:
-        """Returns the prediction of each row as JSON."""
-        made = [
+    def answer(self, sources: Sequence[str], outputs: Array, spreads: Array, top: int) -> list[Prediction]:
+        """Returns the prediction of each row."""
+        return [
             named_prediction(source, at, outputs[at], self.manifest, top, spreads[at] if self.passes else None)
             for at, source in enumerate(sources)
         ]
-        return without_source(made)
 
     def read_json(self, body: bytes) -> Asked:
         """Reads a JSON body: arrays by name, rows of values by name, or images in base64 if they are the only input.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from regplug.bundles.formats import Array, Run
 from regplug.bundles.inputs import InputForm
 from regplug.bundles.passes import mean_and_spread
-from regplug.bundles.predict import predictions
+from regplug.bundles.predict import Prediction, predictions
 from regplug.serving.bodies import Asked, has_images, read_files, read_json_body
-from regplug.serving.model import ServedModel, without_source
+from regplug.serving.model import ServedModel
 
 
 @final
@@ -49,7 +49,7 @@ class SingleModel(ServedModel):
         """Returns whether an output of each row is not finite `(B,)`."""
         return np.asarray(~np.isfinite(outputs).all(axis=1))
 
-    def answer(self, sources: Sequence[str], outputs: Array, spreads: Array, top: int) -> list[dict[str, Any]]:
-        """Returns the prediction of each row as JSON; `source` only where a row has one."""
+    def answer(self, sources: Sequence[str], outputs: Array, spreads: Array, top: int) -> Iterator[Prediction]:
+        """Returns the prediction of each row."""
         spread, places = spreads if self.passes else None, [(source, at) for at, source in enumerate(sources)]
-        return without_source(predictions(places, outputs, spread, self.manifest, top))
+        return predictions(places, outputs, spread, self.manifest, top)

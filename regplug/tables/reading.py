@@ -11,13 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from regplug.errors import DataError
+from regplug.tables.delimiters import DELIMITERS, ENCODING, first_line, likely_delimiter
 from regplug.tables.options import TableOptions, split_targets
 from regplug.tables.text import read_text
-
-DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "bar": "|"}
-
-_ENCODING = "utf-8-sig"
-"""Skips the byte order mark that spreadsheets write; it would become part of the first name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +91,9 @@ def _read_parquet(path: Path) -> pa.Table:
 
 def _header(path: Path, delimiter: str) -> tuple[str, list[str]]:
     """Returns the delimiter and the names."""
-    with path.open(newline="", encoding=_ENCODING) as file:
-        first = next((line for line in file if line.strip()), "")
-        if delimiter != "auto":
-            sign = DELIMITERS[delimiter]
-        else:
-            signs = [sign for name, sign in DELIMITERS.items() if name != "space"]
-            sign = max(signs, key=first.count)
+    with path.open(newline="", encoding=ENCODING) as file:
+        first = first_line(file)
+        sign = likely_delimiter(first) if delimiter == "auto" else DELIMITERS[delimiter]
         # A name in quotes may have line ends, as spreadsheets write them.
         return sign, [cell.strip() for cell in next(csv.reader(chain([first], file), delimiter=sign), [])]
 
@@ -132,7 +124,7 @@ def _check_header(path: Path, names: Sequence[str]) -> None:
 
 def _is_alone(path: Path) -> bool:
     """Whether only one line of the file is not blank; pyarrow refuses such a file if the line has no end."""
-    with path.open(newline="", encoding=_ENCODING) as file:
+    with path.open(newline="", encoding=ENCODING) as file:
         return sum(1 for _ in islice((line for line in file if line.strip()), 2)) < 2
 
 
@@ -174,7 +166,7 @@ def _fault(path: Path, sign: str, error: Exception) -> DataError:
 
 def _rows(path: Path, sign: str) -> Iterator[tuple[int, list[str]]]:
     """Yields the line in which each row ends, from 1, and its cells; blank lines are skipped."""
-    with path.open(newline="", encoding=_ENCODING) as file:
+    with path.open(newline="", encoding=ENCODING) as file:
         reader = csv.reader(file, delimiter=sign)
         yield from ((reader.line_num, cells) for cells in reader if cells)
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from regplug.data import Array, LazyRows, Reader, Split
 from regplug.errors import DataError, some_of
+from regplug.pixels import eight_bits
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
 
@@ -99,7 +100,7 @@ def arranged(opened: Image.Image, shape: Sequence[int], fit: str) -> Array:
     """Returns an image as uint8 `(C, H, W)`, turned upright, with these channels and of this size."""
     channels, height, width = shape
     image = ImageOps.exif_transpose(opened)
-    image = _eight_bits(image).convert("L" if channels == 1 else "RGB")
+    image = eight_bits(image).convert("L" if channels == 1 else "RGB")
     if image.size != (width, height):
         bicubic = Image.Resampling.BICUBIC
         if fit == "crop":
@@ -108,13 +109,6 @@ def arranged(opened: Image.Image, shape: Sequence[int], fit: str) -> Array:
             image = image.resize((width, height), bicubic)
     array = np.asarray(image)
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Pillow cuts 16 bits off at 255 instead of scaling them."""
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
 
 
 def fault(path: Path, error: Exception) -> str:
