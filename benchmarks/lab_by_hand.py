@@ -24,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import ToTensor
 
 AT_ONCE = 10
 PASSES = 100
@@ -117,6 +119,11 @@ class Images:
         raw = self.folder / name / "raw"
         x = self._bytes(raw / f"{split}-images-idx3-ubyte.gz", 16).reshape(-1, 784).astype(np.float32) / 255
         return torch.from_numpy(x), torch.from_numpy(self._bytes(raw / f"{split}-labels-idx1-ubyte.gz", 8).astype(int))
+
+    def read_folders(self, name: str, split: str) -> tuple[Tensor, Tensor]:
+        """Returns images `(N, 3, H, W)` in [0, 1] and classes `(N,)` of a folder for each class."""
+        folder = ImageFolder(self.folder / name / split, ToTensor())
+        return torch.stack([image for image, _ in folder]), torch.tensor(folder.targets)
 
     @staticmethod
     def _bytes(path: Path, header: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
@@ -240,11 +247,37 @@ def gradients(images: Images, seed: int) -> Values:
     return {"ratio": found}
 
 
+def lenet(images: Images, seed: int) -> Values:
+    """LeNet with batch norm on airplanes and automobiles, one network after the other; max pooling, as in the study."""
+    (x, y), (test_x, test_y) = (images.read_folders("cifar2", split) for split in ("train", "test"))
+    mean, std = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True)
+    x, test_x = (x - mean) / std, (test_x - mean) / std
+    return {"test": [_lenet_accuracy(x, y, test_x, test_y, one) for one in range(seed * AT_ONCE, (seed + 1) * AT_ONCE)]}
+
+
+def _lenet_accuracy(x: Tensor, y: Tensor, test_x: Tensor, test_y: Tensor, seed: int) -> float:
+    torch.manual_seed(seed)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 5, padding=2), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(576, 120), nn.BatchNorm1d(120), nn.ReLU(), nn.Linear(120, 84), nn.BatchNorm1d(84), nn.ReLU(),
+        nn.Linear(84, 2),
+    )  # fmt: skip
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(10):
+        for rows in torch.randperm(len(y)).split(16):
+            optimizer.zero_grad()
+            F.cross_entropy(net(x[rows]), y[rows]).backward()
+            optimizer.step()
+    with torch.no_grad():
+        return float((net.eval()(test_x).argmax(1) == test_y).float().mean())
+
+
 def _mean_size(grad: Tensor | None) -> float:
     return math.nan if grad is None else float(grad.abs().mean())
 
 
-ROWS = {each.__name__: each for each in (d1, d2, d3, d4, learning, dead, gradients)}
+ROWS = {each.__name__: each for each in (d1, d2, d3, d4, learning, dead, gradients, lenet)}
 
 
 def main() -> None:
@@ -252,7 +285,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lab_by_hand", description=__doc__)
     parser.add_argument("row", choices=ROWS)
     parser.add_argument("--seeds", type=int, default=60, help="a multiple of ten")
-    parser.add_argument("--data", type=Path, required=True, help="the folder with MNIST/raw and FashionMNIST/raw")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="the folder with MNIST/raw, FashionMNIST/raw and cifar2"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     images, values = Images(given.data), defaultdict[str, list[float]](list)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from regplug.api import Task
 from regplug.data import InputSpec, RawData, Split
-from regplug.lab import Claim, Drawing, Findings, Lab, Runs, bounded, curves, exact, series, spreads, within
+from regplug.lab import Claim, Drawing, Findings, Lab, Runs, bounded, curves, exact, series, spreads
+from regplug_lab.by_hand import LENET_BATCH_NORM, as_by_hand
 
 TOLERANCE = 1e-10
 EPSILON = 1e-5
@@ -190,6 +191,8 @@ divides the scale of the start out again, and the same start trains, if to a som
 buys first of all is that a bad start does not decide whether the network trains at all. The images are standardized,
 and LeNet pools by the maximum: with images in [0, 1] the units often die before the loss overflows, and the accuracy
 stays at one half.
+The test set has 400 images, so one seed differs from the next by several hundredths: of 40 runs in plain torch, 9 lie
+outside of FACTS' range for batch norm. The row is judged by these 40.
 """
 
 
@@ -204,9 +207,8 @@ def batchnorm_lenet(lab: Lab) -> Findings:
     wild = parts["N(0, 1)", "none"]
     return Findings(
         claims=[
-            within("batch_norm", "With batch norm the test accuracy is that of the reference.",
-                   accuracy["default, batch norm"], 0.86, 0.905, source="FACTS F",
-                   undecided=short),
+            as_by_hand("batch_norm", "The test accuracy with batch norm", accuracy["default, batch norm"],
+                       LENET_BATCH_NORM, short),
             bounded("wild", "Without batch norm, no run from N(0, 1) ends with a finite loss.",
                     [float(bool(error)) for error in wild.errors()], low=1, source="FACTS F", undecided=short),
             bounded("tamed", "With batch norm, every run from N(0, 1) ends with a finite loss.",
@@ -217,7 +219,7 @@ def batchnorm_lenet(lab: Lab) -> Findings:
             _lenet_curves(parts, list(STARTS)),
             spreads("accuracy", "Test accuracy", "Each seed, the mean with its interval, and the reference's range. A "
                     "diverged run has no accuracy.", accuracy, x_name="test accuracy",
-                    references={"default, batch norm": (0.86, 0.905)}),
+                    references={"default, batch norm": LENET_BATCH_NORM.facts}),
         ],
         text=LENET_TEXT,
     )  # fmt: skip
