@@ -138,7 +138,7 @@ def test_missing_and_renamed_weights_are_found(copied: Path) -> None:
     (copied / "manifest.json").write_text(json.dumps(manifest))
     assert failures(copied) == ["bundle.contents"]
     (copied / "model.bin").rename(copied / "other.bin")
-    assert failures(copied) == ["bundle.facts"]
+    assert failures(copied) == ["bundle.readme", "bundle.facts"]
     manifest["files"]["model.xml"]["weights"] = "../model.bin"
     (copied / "manifest.json").write_text(json.dumps(manifest))
     assert failures(copied) == ["bundle.schema"]

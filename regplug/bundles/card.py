@@ -46,9 +46,16 @@ def card_text(folder: Path, manifest: Mapping[str, Any], num_checks: int) -> str
         num_checks: Number of checks at export.
     """
     hashes = {name: sha256_file(folder / name) for name in model_files(manifest)}
+    return "\n".join(_card(manifest, _rows(folder, manifest), hashes, num_checks))
+
+
+def _rows(folder: Path, manifest: Mapping[str, Any]) -> Array | None:
+    """Returns the real rows among the samples; `None` if there are several inputs."""
+    if is_named(manifest):
+        return None
     with np.load(folder / SAMPLE_INPUT) as samples:
-        rows = None if is_named(manifest) else samples[manifest["input"]["name"]]
-    return "\n".join(_card(manifest, rows, hashes, num_checks))
+        rows: Array = samples[manifest["input"]["name"]]
+    return rows
 
 
 def _card(manifest: Mapping[str, Any], rows: Array | None, hashes: Mapping[str, str], num_checks: int) -> Iterator[str]:

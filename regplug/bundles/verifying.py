@@ -70,9 +70,9 @@ def _verify(path: Path, formats: Mapping[str, Format], checks: list[Check]) -> N
     report = _verify_report(path, checks)
     if is_named(manifest):
         forms = _forms(formats, manifest)
+        checks += folder_checks.readme(path, manifest, len(report.checks))
         for stage in named_stages(path, manifest, report, forms, _facts(forms, manifest)):
             _require(stage, checks)
-        checks += folder_checks.readme(path, manifest, len(report.checks))
         return
     known, draws = _verify_samples(path, manifest, checks)
     checks += folder_checks.readme(path, manifest, len(report.checks))
